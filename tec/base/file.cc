@@ -1,0 +1,146 @@
+#include "tec/base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tec/base/status.h"
+
+namespace tec {
+namespace {
+
+std::string DirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+absl::Status ErrnoToStatus(int error_number, absl::string_view operation, const std::string& path) {
+  return absl::Status(absl::ErrnoToStatusCode(error_number),
+                      absl::StrCat(operation, " ", path, ": ", strerror(error_number)));
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoToStatus(errno, "cannot open", path);
+  std::string content;
+  struct stat info;
+  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) content.reserve(info.st_size);
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t count = read(fd, buffer, sizeof(buffer));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int error = errno;
+      close(fd);
+      return ErrnoToStatus(error, "cannot read", path);
+    }
+    if (count == 0) break;
+    content.append(buffer, count);
+  }
+  close(fd);
+  return content;
+}
+
+absl::Status WriteFile(const std::string& path, absl::string_view content) {
+  TEC_ASSIGN_OR_RETURN(auto writer, AtomicFileWriter::Open(path));
+  TEC_RETURN_IF_ERROR(writer->Write(content));
+  return writer->Commit();
+}
+
+absl::Status MakeDirectories(const std::string& path) {
+  std::string prefix;
+  for (absl::string_view part : absl::StrSplit(path, '/')) {
+    absl::StrAppend(&prefix, part, "/");
+    if (part.empty()) continue;
+    if (mkdir(prefix.c_str(), 0777) != 0 && errno != EEXIST) return ErrnoToStatus(errno, "cannot make folder", prefix);
+  }
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return ErrnoToStatus(errno, "cannot open folder", path);
+  if (!S_ISDIR(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is a file, not a folder"));
+  return absl::OkStatus();
+}
+
+AtomicFileWriter::AtomicFileWriter(std::string path, std::string temporary, int fd)
+    : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+
+absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Open(const std::string& path) {
+  const std::string temporary = absl::StrCat(path, ".", getpid(), kSuffix);
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) return ErrnoToStatus(errno, "cannot create", temporary);
+  return std::unique_ptr<AtomicFileWriter>(new AtomicFileWriter(path, temporary, fd));
+}
+
+AtomicFileWriter::~AtomicFileWriter() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(temporary_.c_str());
+}
+
+absl::Status AtomicFileWriter::Write(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = write(fd_, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return ErrnoToStatus(errno, "cannot write", temporary_);
+    bytes.remove_prefix(count);
+    size_ += count;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFileWriter::Commit() {
+  if (fsync(fd_) != 0) return ErrnoToStatus(errno, "cannot write to disk", temporary_);
+  // Some file systems report a full disk only here.
+  const int closed = close(fd_);
+  fd_ = -1;
+  absl::Status status;
+  if (closed != 0) {
+    status = ErrnoToStatus(errno, "cannot close", temporary_);
+  } else if (rename(temporary_.c_str(), path_.c_str()) != 0) {
+    status = ErrnoToStatus(errno, absl::StrCat("cannot rename ", temporary_, " to"), path_);
+  }
+  if (!status.ok()) {
+    unlink(temporary_.c_str());
+    return status;
+  }
+  // Without this the rename itself may be lost in a power failure.
+  const std::string directory = DirectoryOf(path_);
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return ErrnoToStatus(errno, "cannot open folder", directory);
+  const int synced = fsync(fd);
+  const int error = errno;
+  close(fd);
+  if (synced != 0) return ErrnoToStatus(error, "cannot write to disk", directory);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> RemoveLeftovers(const std::string& directory) {
+  DIR* entries = opendir(directory.c_str());
+  if (entries == nullptr) return ErrnoToStatus(errno, "cannot list", directory);
+  int removed = 0;
+  while (const dirent* entry = readdir(entries)) {
+    const absl::string_view name = entry->d_name;
+    if (!absl::EndsWith(name, AtomicFileWriter::kSuffix)) continue;
+    const std::vector<absl::string_view> parts = absl::StrSplit(name, '.');
+    int pid;
+    if (parts.size() < 3 || !absl::SimpleAtoi(parts[parts.size() - 2], &pid) || pid <= 0) continue;
+    const bool alive = pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
+    if (!alive && unlink(absl::StrCat(directory, "/", name).c_str()) == 0) ++removed;
+  }
+  closedir(entries);
+  return removed;
+}
+
+}  // namespace tec

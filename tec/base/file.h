@@ -1,0 +1,60 @@
+// Files that are written whole or not at all.
+
+#ifndef TEC_BASE_FILE_H_
+#define TEC_BASE_FILE_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace tec {
+
+// The whole of a file. NotFound or PermissionDenied name the path.
+absl::StatusOr<std::string> ReadFile(const std::string& path);
+
+// Replaces `path` by `content`, as AtomicFileWriter does.
+absl::Status WriteFile(const std::string& path, absl::string_view content);
+
+// mkdir -p.
+absl::Status MakeDirectories(const std::string& path);
+
+// The status for a failed system call: the code that fits errno, "<operation> <path>: <strerror>".
+absl::Status ErrnoToStatus(int error_number, absl::string_view operation, const std::string& path);
+
+// Writes a temporary file beside `path` and puts it in the place of `path` in Commit(): write, fsync, rename, fsync of
+// the folder. A reader sees the old file or the new one; after a crash at any moment, too. Without Commit() the
+// temporary file is removed and `path` is untouched.
+class AtomicFileWriter {
+ public:
+  static absl::StatusOr<std::unique_ptr<AtomicFileWriter>> Open(const std::string& path);
+  ~AtomicFileWriter();
+  AtomicFileWriter(const AtomicFileWriter&) = delete;
+  AtomicFileWriter& operator=(const AtomicFileWriter&) = delete;
+
+  absl::Status Write(absl::string_view bytes);
+  // Bytes written so far.
+  size_t size() const { return size_; }
+  absl::Status Commit();
+
+  // What a temporary file's name ends with: "<path>.<pid>.tmp". What a killed process left under such a name is removed
+  // by RemoveLeftovers.
+  static constexpr absl::string_view kSuffix = ".tmp";
+
+ private:
+  AtomicFileWriter(std::string path, std::string temporary, int fd);
+  std::string path_, temporary_;
+  int fd_;
+  size_t size_ = 0;
+};
+
+// Removes temporary files of dead processes from `directory`; returns how many.
+absl::StatusOr<int> RemoveLeftovers(const std::string& directory);
+
+}  // namespace tec
+
+#endif  // TEC_BASE_FILE_H_

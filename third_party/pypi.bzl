@@ -1,0 +1,51 @@
+"""A repository made of Python wheels that are unpacked over one another."""
+
+_PLATFORMS = [
+    "manylinux_2_28_x86_64",
+    "manylinux_2_27_x86_64",
+    "manylinux_2_25_x86_64",
+    "manylinux_2_24_x86_64",
+    "manylinux_2_18_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux_2_12_x86_64",
+    "manylinux2010_x86_64",
+]
+
+def _impl(ctx):
+    wheels = ctx.attr.wheels
+    command = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "-d", "wheels"]
+    command += ["--python-version", "311", "--implementation", "cp"]
+    for platform in _PLATFORMS:
+        command += ["--platform", platform]
+    result = ctx.execute(command + wheels.keys(), timeout = 3600)
+    if result.return_code:
+        fail("pip could not download %s:\n%s%s" % (" ".join(wheels.keys()), result.stdout, result.stderr))
+    for wheel in ctx.path("wheels").readdir():
+        name, version = wheel.basename.split("-")[:2]
+        pin = "%s==%s" % (name.replace("_", "-"), version)
+        if pin not in wheels:
+            fail("pip brought %s, which is not pinned in third_party/*/packages.bzl" % wheel.basename)
+        expected = wheels[pin]
+        found = ctx.execute(["sha256sum", str(wheel)]).stdout.split(" ")[0]
+        if found != expected:
+            fail("\nwheel %s does not have the pinned content:\n  expected sha256 %s\n  found sha256    %s\n" %
+                 (pin, expected, found) + "The pin is in third_party/*/packages.bzl.")
+        result = ctx.execute(["python3", "-m", "zipfile", "-e", str(wheel), "."], timeout = 1800)
+        if result.return_code:
+            fail("cannot unpack %s: %s" % (wheel.basename, result.stderr))
+        ctx.delete(wheel)
+    ctx.delete("wheels")
+    for folder in ctx.attr.executables:
+        # Python's zipfile drops the run bits.
+        ctx.execute(["sh", "-c", "chmod +x \"$1\"/*", "sh", folder])
+    ctx.symlink(ctx.attr.build_file, "BUILD.bazel")
+
+pypi_wheels = repository_rule(
+    implementation = _impl,
+    attrs = {
+        "wheels": attr.string_dict(doc = "name==version -> sha256", mandatory = True),
+        "build_file": attr.label(mandatory = True),
+        "executables": attr.string_list(doc = "Folders whose files are programs."),
+    },
+)

@@ -1,0 +1,68 @@
+"""All dependencies, in one table: what stands here is what can be depended on."""
+
+load("//third_party:debian.bzl", "archive_name", "debian_archives", "debian_library")
+load("//third_party:pypi.bzl", "pypi_wheels")
+load("//third_party/absl:packages.bzl", absl = "PACKAGES")
+load("//third_party/bazel_rules:packages.bzl", "RULES")
+load("//third_party/benchmark:packages.bzl", benchmark = "PACKAGES")
+load("//third_party/cuda:packages.bzl", "CUDA_COMPILER_WHEELS", "CUDA_LIBRARY_WHEELS")
+load("//third_party/glog:packages.bzl", glog = "PACKAGES")
+load("//third_party/gloo:packages.bzl", gloo = "PACKAGES")
+load("//third_party/googletest:packages.bzl", googletest = "PACKAGES")
+load("//third_party/libjpeg_turbo:packages.bzl", libjpeg_turbo = "PACKAGES")
+load("//third_party/libpng:packages.bzl", libpng = "PACKAGES")
+load("//third_party/nlohmann_json:packages.bzl", nlohmann_json = "PACKAGES")
+load("//third_party/protobuf:packages.bzl", protobuf = "PACKAGES")
+load("//third_party/torch:packages.bzl", "LIBTORCH_WHEELS")
+load("//third_party/zlib:packages.bzl", zlib = "PACKAGES")
+
+_DEBIAN = {
+    "absl": absl,
+    "benchmark": benchmark,
+    "glog": glog,
+    "gloo": gloo,
+    "googletest": googletest,
+    "libjpeg_turbo": libjpeg_turbo,
+    "libpng": libpng,
+    "nlohmann_json": nlohmann_json,
+    "protobuf": protobuf,
+    "zlib": zlib,
+}
+
+def _archives(packages):
+    return ["@debian_archives//:" + archive_name(name) for name in packages]
+
+def tec_repositories():
+    packages = {}
+    for pins in _DEBIAN.values():
+        packages.update(pins)
+    for _, (pins, _) in RULES.items():
+        packages.update(pins)
+    debian_archives(name = "debian_archives", packages = packages)
+    for name, pins in _DEBIAN.items():
+        debian_library(
+            name = name,
+            archives = _archives(pins),
+            build_file = "//third_party/%s:%s.BUILD" % (name, name),
+        )
+    for name, (pins, prefix) in RULES.items():
+        debian_library(name = name, archives = _archives(pins), strip_prefix = prefix)
+
+    pypi_wheels(
+        name = "libtorch",
+        build_file = "//third_party/torch:torch.BUILD",
+        wheels = LIBTORCH_WHEELS,
+    )
+
+    # Nothing depends on these two but under --config=cuda, so nothing else fetches them.
+    pypi_wheels(
+        name = "cuda_libraries",
+        build_file = "//third_party/cuda:cuda_libraries.BUILD",
+        wheels = CUDA_LIBRARY_WHEELS,
+    )
+    pypi_wheels(
+        name = "cuda_compiler",
+        build_file = "//third_party/cuda:cuda_compiler.BUILD",
+        executables = ["nvidia/cu13/bin", "nvidia/cu13/nvvm/bin"],
+        wheels = CUDA_COMPILER_WHEELS,
+    )
