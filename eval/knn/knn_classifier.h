@@ -1,0 +1,67 @@
+// Weighted k-nearest-neighbour classification of frozen features (recipe.md section 16): the evaluation that trains
+// nothing. Features are L2-normalised; the k nearest of the bank vote with weight exp(cosine / temperature) for their
+// class.
+//
+//   TEC_ASSIGN_OR_RETURN(KnnClassifier knn, KnnClassifier::Create(bank, bank_labels, classes, KnnOptions()));
+//   KnnVotes votes = knn.Classify(queries);
+
+#ifndef EVAL_KNN_KNN_CLASSIFIER_H_
+#define EVAL_KNN_KNN_CLASSIFIER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "absl/status/statusor.h"
+
+namespace tec {
+
+struct KnnOptions {
+  std::vector<int64_t> k = {10, 20, 100, 200};  // Each > 0; one larger than the bank means the whole bank.
+  double temperature = 0.07;                    // > 0, and exp(1 / temperature) must be a finite double.
+  int64_t query_block = 256;                    // Queries compared at once.
+  int64_t bank_block = 65536;                   // Bank rows they are compared with at once.
+};
+
+// For m queries; k_max the largest of the options' k, at most the bank's size.
+struct KnnVotes {
+  at::Tensor neighbours;           // int64 [m, k_max] rows of the bank, nearest first.
+  at::Tensor similarities;         // [m, k_max] their cosines, in the features' type.
+  std::vector<at::Tensor> scores;  // For each k: float64 [m, classes], the sum of the votes.
+};
+
+// Accuracy for one k, in percent, by the rules of eval/metrics.
+struct KnnAccuracy {
+  int64_t k = 0;  // As asked for.
+  double top1 = 0, top5 = 0;
+  std::vector<double> per_class_top1;
+};
+
+class KnnClassifier {
+ public:
+  // `bank`: float32 or float64 [n, C], not normalised; a row of zeros stays zero and is similar to nothing.
+  // `labels`: int64 [n] in 0..classes-1. InvalidArgument for an empty bank, shapes that do not fit, values that are not
+  // finite, labels out of range, or options out of range.
+  static absl::StatusOr<KnnClassifier> Create(const at::Tensor& bank, const at::Tensor& labels, int64_t classes,
+                                              const KnnOptions& options);
+
+  // `queries`: [m, C] of the bank's type.
+  KnnVotes Classify(const at::Tensor& queries) const;
+
+  // Classifies `queries` block by block and counts; one result for each k, in the options' order. `labels`: int64 [m]
+  // in 0..classes-1. InvalidArgument for queries that do not fit or are not finite.
+  absl::StatusOr<std::vector<KnnAccuracy>> Evaluate(const at::Tensor& queries, const at::Tensor& labels) const;
+
+  int64_t bank_size() const { return bank_.size(0); }
+
+ private:
+  KnnClassifier(at::Tensor bank, at::Tensor labels, int64_t classes, KnnOptions options);
+
+  at::Tensor bank_, labels_;  // Normalised [n, C]; [n].
+  int64_t classes_;
+  KnnOptions options_;
+};
+
+}  // namespace tec
+
+#endif  // EVAL_KNN_KNN_CLASSIFIER_H_
