@@ -1,0 +1,86 @@
+// The trained encoder, taken out of what trained it: for features (kNN, linear probe) and for finetuning.
+
+#ifndef TEC_MODELS_ENCODER_H_
+#define TEC_MODELS_ENCODER_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tec/models/options.h"
+#include "tec/nn/module_state.h"
+#include "tec/nn/modules.h"
+
+namespace tec {
+
+struct EncoderFeatures {
+  at::Tensor cls;         // [N, C]: the [CLS] token after the final norm.
+  at::Tensor patch_mean;  // [N, C]: mean over the patch tokens after the final norm.
+};
+
+// A plain ViT without head. State: cls_token, pos_embed, patch_embed.*, blocks.*, norm.*.
+class Encoder : public torch::nn::Module {
+ public:
+  explicit Encoder(const VitOptions& options);
+
+  // images [N, 3, S, S], normalised; all patches visible.
+  EncoderFeatures forward(const at::Tensor& images);
+
+  const VitOptions& options() const { return options_; }
+
+ private:
+  VitOptions options_;
+  at::Tensor cls_token_, pos_embed_;
+  std::shared_ptr<PatchEmbed> patch_embed_;
+  std::shared_ptr<BlockList> blocks_;
+  std::shared_ptr<LayerNorm> norm_;
+};
+
+// The tensors of a plain ViT (cls_token, pos_embed, patch_embed.*, blocks.*, norm.* if present) out of the state dict
+// of a TEC or MAE model or of a ViT. `cls_token_mlp` is folded: cls_token <- cls_token_mlp(cls_token), which is exact
+// because the position row of [CLS] is zero. What belongs to pretraining or to a classifier (adaptors, decoders, mask
+// tokens, head, fc_norm) is left out by name; other names stay in and make LoadState fail.
+absl::StatusOr<TensorMap> EncoderState(const TensorMap& state);
+
+// LoadState of EncoderState.
+absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state);
+
+// A classifier. (recipe.md section 13.1) State: cls_token, pos_embed (frozen), patch_embed.*, blocks.*, [norm.* without
+// global_pool], head.*, [fc_norm.* with global_pool], [cls_token_mlp.* with mlp_token]. Values are unset (the position
+// table excepted) until InitialiseFinetuning.
+class FinetuneModel : public torch::nn::Module {
+ public:
+  // Validate(options) must be OK.
+  explicit FinetuneModel(const FinetuneOptions& options);
+
+  // images [N, 3, S, S], normalised -> logits [N, classes]. drop_path_uniforms F32 [2*D, N] (DropPathUniforms) switches
+  // stochastic depth on, for training; without it every branch is used.
+  at::Tensor forward(const at::Tensor& images, const at::Tensor& drop_path_uniforms = {});
+
+  // [N, C], the input of the head.
+  at::Tensor Pool(const at::Tensor& images, const at::Tensor& drop_path_uniforms = {});
+
+  const FinetuneOptions& options() const { return options_; }
+
+ private:
+  FinetuneOptions options_;
+  std::vector<double> drop_path_rates_;
+  at::Tensor cls_token_, pos_embed_;
+  std::shared_ptr<PatchEmbed> patch_embed_;
+  std::shared_ptr<BlockList> blocks_;
+  std::shared_ptr<LayerNorm> norm_;  // norm, or with global_pool fc_norm.
+  std::shared_ptr<Linear> head_;
+  std::shared_ptr<Mlp> cls_token_mlp_;  // Null without mlp_token.
+};
+
+// Starts finetuning from a pretrained model's state dict (TEC, MAE, a converted encoder, or a classifier's own): what
+// pretraining alone needs is left out by name, a position table of another grid is interpolated, a head of another size
+// is left out, and head.* is set anew (truncated normal 2e-5, bias 0). An error that lists everything: any other
+// missing, unexpected or mis-shaped tensor; cls_token_mlp in the file while the model has none, or the reverse. On an
+// error the model is unchanged. Call InitialiseFinetuning first.
+absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64_t seed);
+
+}  // namespace tec
+
+#endif  // TEC_MODELS_ENCODER_H_

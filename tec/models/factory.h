@@ -1,0 +1,33 @@
+// Models from a resolved experiment (tec/config): every size filled in. The only place where models and config meet.
+
+#ifndef TEC_MODELS_FACTORY_H_
+#define TEC_MODELS_FACTORY_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "tec/config/experiment.pb.h"
+#include "tec/models/base_model.h"
+#include "tec/models/mae_model.h"
+#include "tec/models/options.h"
+#include "tec/models/tec_model.h"
+
+namespace tec {
+
+VitOptions VitOptionsFrom(const config::Vit& vit);
+// K is 0 unless the new model predicts relations.
+BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment);
+// target_width and target_heads are the base model's.
+TecOptions TecOptionsFrom(const config::Experiment& experiment);
+MaeOptions MaeOptionsFrom(const config::Experiment& experiment);
+
+// Unfilled; LoadBaseModel comes next. InvalidArgument lists all that is wrong with the sizes, also when the patch grid
+// is not the new model's.
+absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment);
+// Initialised from experiment.seed().
+absl::StatusOr<std::shared_ptr<TecModel>> MakeTecModel(const config::Experiment& experiment);
+absl::StatusOr<std::shared_ptr<MaeModel>> MakeMaeModel(const config::Experiment& experiment);
+
+}  // namespace tec
+
+#endif  // TEC_MODELS_FACTORY_H_

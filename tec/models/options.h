@@ -1,0 +1,90 @@
+// Sizes of the models, as plain values: what the config turns into and what a model is built from. No tensors here.
+//
+// Shape letters, the same everywhere under tec/ (recipe.md section 1):
+//   N images   P patch size   L patches   T = 1 + L tokens, [CLS] first   V visible patches   S = 1 + V encoder tokens
+//   C encoder width   D encoder blocks   H encoder heads   W decoder width   G adaptor groups
+//   K selected patches   J averaged blocks
+
+#ifndef TEC_MODELS_OPTIONS_H_
+#define TEC_MODELS_OPTIONS_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+namespace tec {
+
+// No field of these structs has a useful default: a size that no experiment shows would be a hidden hyperparameter.
+
+// A vision transformer. ViT-B/16 at 224 pixels: {224, 16, 768, 12, 12}.
+struct VitOptions {
+  int64_t image_size = 0;  // Pixels a side.
+  int64_t patch_size = 0;  // P
+  int64_t width = 0;       // C
+  int64_t depth = 0;       // D
+  int64_t heads = 0;       // H
+
+  int64_t grid() const { return image_size / patch_size; }  // Patches a side.
+  int64_t patches() const { return grid() * grid(); }       // L
+  int64_t tokens() const { return 1 + patches(); }          // T
+};
+
+// The decoder's blocks. The reference's: {512, 2, 16} for ViT-B, {768, 2, 16} for ViT-L; MAE's {512, 8, 16}.
+struct DecoderOptions {
+  int64_t width = 0;  // W
+  int64_t depth = 0;
+  int64_t heads = 0;
+};
+
+// The frozen base model and the targets taken from it.
+struct BaseModelOptions {
+  VitOptions encoder;
+  int64_t last_layers = 0;  // J: blocks whose mean is the feature target, 1..D.
+  int64_t top_patches = 0;  // K: patches whose relations are the target, 1..L; 0: no relation target.
+};
+
+// The new model.
+struct TecOptions {
+  VitOptions encoder;
+  DecoderOptions decoder;
+  bool mlp_token = false;      // The input adaptor: an MLP on the [CLS] token.
+  bool pred_att = false;       // Predict relations too.
+  int64_t adaptor_groups = 0;  // G, a divisor of D; 0: D / 3 (at least 1), as the reference.
+  int64_t target_width = 0;    // C of the base model; 0: the new model's own.
+  int64_t target_heads = 0;    // H of the base model; 0: the new model's own.
+
+  int64_t groups() const { return adaptor_groups != 0 ? adaptor_groups : (encoder.depth < 3 ? 1 : encoder.depth / 3); }
+  int64_t prediction_width() const { return target_width != 0 ? target_width : encoder.width; }
+  int64_t prediction_heads() const { return target_heads != 0 ? target_heads : encoder.heads; }
+};
+
+// A masked autoencoder, which makes base models.
+struct MaeOptions {
+  VitOptions encoder;
+  DecoderOptions decoder;
+};
+
+// A classifier on the encoder, for finetuning.
+struct FinetuneOptions {
+  VitOptions encoder;
+  int64_t classes = 0;
+  bool global_pool = true;  // Mean of the patch tokens, then fc_norm; else norm, then the [CLS] token.
+  bool mlp_token = false;   // Must be what the new model was pretrained with.
+  double drop_path = 0;     // Stochastic depth: rate of the last block, [0, 1).
+};
+
+// OK, or every reason why no such model can be built, in one message: sizes that are not positive, an image that is no
+// multiple of the patch, a width that the heads (or, for the position table, 4) do not divide, groups that do not
+// divide the depth, J or K out of range, drop_path out of range.
+absl::Status Validate(const BaseModelOptions& options);
+absl::Status Validate(const TecOptions& options);
+absl::Status Validate(const MaeOptions& options);
+absl::Status Validate(const FinetuneOptions& options);
+
+// OK, or why a new model cannot be trained against this base model: both must cut the same images into the same grid of
+// patches. Widths and heads may differ.
+absl::Status ValidatePair(const BaseModelOptions& base_model, const TecOptions& new_model);
+
+}  // namespace tec
+
+#endif  // TEC_MODELS_OPTIONS_H_

@@ -1,0 +1,34 @@
+// Random masking of patches, from given noise. (recipe.md section 3.1, step 3)
+
+#ifndef TEC_NN_MASKING_H_
+#define TEC_NN_MASKING_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "absl/types/span.h"
+
+namespace tec {
+
+// V: patches kept of L at a mask ratio in [0, 1): int(L * (1 - ratio)) in double, truncated. (100, 0.9) gives 9, as the
+// reference, because 1 - 0.9 lies below 0.1.
+int64_t VisiblePatches(int64_t patches, double mask_ratio);
+
+struct Masking {
+  at::Tensor ids_keep;     // I64 [N, V]: patches kept, in shuffled order.
+  at::Tensor ids_restore;  // I64 [N, L]: place of each patch in the shuffled order.
+  at::Tensor ids_shuffle;  // I64 [N, L]: the inverse of ids_restore.
+  at::Tensor mask;         // F32 [N, L]: 0 kept, 1 removed.
+};
+
+// Keeps, for each image, the V patches with the smallest noise, in the order of their noise. noise F32 [N, L]. Equal
+// noise: the earlier patch first.
+Masking RandomMasking(const at::Tensor& noise, double mask_ratio);
+
+// The noise of those images: F32 [N, L], uniform in [0, 1), row i a function of (seed, epoch, samples[i]) alone.
+at::Tensor MaskingNoise(uint64_t seed, uint64_t epoch, absl::Span<const int64_t> samples, int64_t patches);
+
+}  // namespace tec
+
+#endif  // TEC_NN_MASKING_H_

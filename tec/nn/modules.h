@@ -1,0 +1,127 @@
+// The transformer's parts: Linear, LayerNorm, Mlp, Attention, Block, PatchEmbed.
+//
+// Parameters carry the names of the reference's state dict. They are allocated and left unset: a model is filled either
+// by initialise.h, as a function of a seed, or from a checkpoint (module_state.h). That is why these are not
+// torch::nn::Linear and friends, which draw initial values from a global generator when they are made.
+//
+// Shape letters: tec/models/options.h. Results have the dtype that the ops give; under autocast (autocast.h) the
+// residual stream stays float32, because it starts as float32.
+
+#ifndef TEC_NN_MODULES_H_
+#define TEC_NN_MODULES_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "torch/nn/module.h"
+
+namespace tec {
+
+// Every norm of the transformers; the encoder adaptor's two use kAdaptorNormEpsilon.
+inline constexpr double kNormEpsilon = 1e-6;
+
+// y = x weight^T + bias. weight [out, in], bias [out].
+class Linear : public torch::nn::Module {
+ public:
+  Linear(int64_t in, int64_t out);
+  at::Tensor forward(const at::Tensor& x);
+
+  at::Tensor weight, bias;
+};
+
+// Over the last dimension, biased variance. weight and bias [width].
+class LayerNorm : public torch::nn::Module {
+ public:
+  explicit LayerNorm(int64_t width, double epsilon = kNormEpsilon);
+  at::Tensor forward(const at::Tensor& x);
+
+  at::Tensor weight, bias;
+
+ private:
+  double epsilon_;
+};
+
+// fc2(gelu(fc1(x))), exact (erf) GELU: [..., in] -> [..., in].
+class Mlp : public torch::nn::Module {
+ public:
+  Mlp(int64_t in, int64_t hidden);
+  at::Tensor forward(const at::Tensor& x);
+
+  std::shared_ptr<Linear> fc1, fc2;
+};
+
+// Multi-head self-attention. `qkv` is one Linear, C -> 3C, its output read as [N, T, 3, H, C/H]: q, k, v in that order,
+// heads contiguous.
+class Attention : public torch::nn::Module {
+ public:
+  Attention(int64_t width, int64_t heads);
+
+  struct Projections {
+    at::Tensor q, k, v;  // Each [N, H, T, C/H], views of one tensor.
+  };
+  // x [N, T, C].
+  Projections Project(const at::Tensor& x);
+  // proj(softmax(q k^T / sqrt(C/H)) v): [N, T, C].
+  at::Tensor Attend(const Projections& p);
+
+  at::Tensor forward(const at::Tensor& x) { return Attend(Project(x)); }
+
+  int64_t heads() const { return heads_; }
+  std::shared_ptr<Linear> qkv, proj;
+
+ private:
+  int64_t heads_;
+};
+
+// Pre-norm block: x += attn(norm1(x)), then x += mlp(norm2(x)). [N, T, C] -> [N, T, C].
+class Block : public torch::nn::Module {
+ public:
+  Block(int64_t width, int64_t heads);
+  at::Tensor forward(const at::Tensor& x);
+  // Stochastic depth: each branch is multiplied by its scale, one number an image (drop_path.h). Scales [N].
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& attention_scale, const at::Tensor& mlp_scale);
+
+  std::shared_ptr<LayerNorm> norm1;
+  std::shared_ptr<Attention> attn;
+  std::shared_ptr<LayerNorm> norm2;
+  std::shared_ptr<Mlp> mlp;
+};
+
+// `depth` blocks named 0, 1, ...
+class BlockList : public torch::nn::Module {
+ public:
+  BlockList(int64_t depth, int64_t width, int64_t heads);
+  // Through all blocks.
+  at::Tensor forward(at::Tensor x);
+
+  std::vector<std::shared_ptr<Block>> blocks;
+};
+
+// Linear map of image patches, stored as the convolution (kernel and stride P) that it is in the reference:
+// proj.weight [C, 3, P, P], proj.bias [C].
+class PatchEmbed : public torch::nn::Module {
+ public:
+  PatchEmbed(int64_t image_size, int64_t patch_size, int64_t width);
+
+  // images [N, 3, image_size, image_size] -> [N, L, 3*P*P]: patches row-major, inside a patch channel, row, column.
+  // TEC_CHECK-fails, saying what was expected, for any other shape.
+  at::Tensor Cut(const at::Tensor& images) const;
+  // patches [N, n, 3*P*P], any n of them -> [N, n, C].
+  at::Tensor Embed(const at::Tensor& patches);
+  // images -> [N, L, C].
+  at::Tensor forward(const at::Tensor& images) { return Embed(Cut(images)); }
+
+  struct Projection : torch::nn::Module {
+    at::Tensor weight, bias;
+  };
+  std::shared_ptr<Projection> proj;
+
+ private:
+  int64_t image_size_, patch_size_;
+};
+
+}  // namespace tec
+
+#endif  // TEC_NN_MODULES_H_
