@@ -1,0 +1,81 @@
+// A data set: numbered encoded images, some with labels. Decoding and cropping are the loader's (data/loader).
+//
+//   TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset("/imagenet", Split::kTrain));
+//   TEC_ASSIGN_OR_RETURN(std::string jpeg, dataset->Read(17));
+
+#ifndef TEC_DATA_DATASET_DATASET_H_
+#define TEC_DATA_DATASET_DATASET_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace tec {
+
+// Immutable once made; every method may be called from many threads at once.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  // At least 1.
+  virtual int64_t size() const = 0;
+
+  // In [0, classes().size()), or -1 where there are no labels. Either all images of a data set have a label or none.
+  virtual int32_t label(int64_t index) const = 0;
+
+  // How image `index` is called in messages: its path under the data set's folder. Unique.
+  virtual std::string name(int64_t index) const = 0;
+
+  // Names of the classes in the order of their labels; empty where there are no labels.
+  virtual const std::vector<std::string>& classes() const = 0;
+
+  // Replaces `*bytes` by the encoded image, keeping its capacity. The status names neither the data set nor the image:
+  // the caller adds name(index).
+  virtual absl::Status Read(int64_t index, std::string* bytes) const = 0;
+
+  // The same with a fresh string.
+  absl::StatusOr<std::string> Read(int64_t index) const;
+
+  bool labelled() const { return !classes().empty(); }
+};
+
+// Which part of a path to open.
+enum class Split {
+  kTrain,    // path/train if there is such a folder, else path itself.
+  kHeldOut,  // path/val, or else path/test; an error if there is neither. Never path itself.
+  kWhole,    // path itself.
+};
+
+// Opens what `path` holds:
+//   - class folders: every subfolder is a class, with its pictures at any depth. Classes are numbered in the bytewise
+//     order of their names, and pictures are in the order of torchvision's ImageFolder, so an index means the same
+//     picture in both. A class folder without a picture is an error, as there;
+//   - a flat folder: pictures directly in it, in bytewise order of their names, without labels. Pictures both directly
+//     in the folder and in its subfolders are an error: which of them are meant is a guess;
+//   - a list file: a line is a picture's path, relative to the folder of the list or absolute, or the path, a tab or a
+//     space, and the label, a whole number from 0. All lines have a label or none has. Empty lines and lines starting
+//     with # are passed over. A path that itself ends in a space and digits needs a tab and a label.
+// A picture is a file whose name ends in one of kPictureExtensions, in upper or lower case. Its content is not looked
+// at before Read().
+//
+// A folder called "train" is taken for a class, not a split, when it holds pictures but no folders and stands beside
+// folders other than val, valid, validation and test.
+//
+// Memory: 16 bytes an image plus its name.
+//
+// Errors: NotFound for a missing path or a folder without pictures, saying what was looked for; InvalidArgument for
+// what the rules above refuse, with the line number in a list; PermissionDenied and others of the system as they are.
+absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, Split split);
+
+// torchvision's IMG_EXTENSIONS.
+inline constexpr absl::string_view kPictureExtensions[] = {".jpg", ".jpeg", ".png",  ".ppm", ".bmp",
+                                                           ".pgm", ".tif",  ".tiff", ".webp"};
+
+}  // namespace tec
+
+#endif  // TEC_DATA_DATASET_DATASET_H_

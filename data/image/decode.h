@@ -1,0 +1,42 @@
+// Encoded image to RGB pixels, bit for bit what PIL's Image.open(f).convert("RGB") gives (reliability.md section 3.2).
+
+#ifndef TEC_DATA_IMAGE_DECODE_H_
+#define TEC_DATA_IMAGE_DECODE_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "data/image/image.h"
+
+namespace tec {
+
+// Limits on what a file may make the decoder do; they hold before memory is taken.
+inline constexpr int64_t kMaxImagePixels = 178956970;  // PIL's: twice its MAX_IMAGE_PIXELS.
+inline constexpr int kMaxJpegScans = 100;              // Encoders write about ten.
+// libjpeg's own memory; a progressive 4:4:4 file keeps 6 bytes a pixel: the largest image just fits.
+inline constexpr int64_t kMaxJpegMemory = int64_t{1280} << 20;
+
+// What the first bytes say; a file's name says nothing (ImageNet has a PNG called .JPEG).
+enum class ImageFormat { kUnknown, kJpeg, kPng, kGif, kWebp, kTiff, kBmp, kPnm, kJpeg2000, kHeif };
+ImageFormat SniffImageFormat(absl::string_view bytes);
+
+// "JPEG", "PNG", ...; "unknown".
+const char* ImageFormatName(ImageFormat format);
+
+// Decodes JPEG and PNG. EXIF orientation, colour profiles and gamma are ignored, alpha is dropped. On success `*image`
+// holds every pixel; on an error its pixels are undefined. Never throws. The status does not name the file: the caller
+// knows its name.
+//
+//   InvalidArgument    no image: empty, text, an unknown format
+//   Unimplemented      a known format that is not supported yet, by name
+//   DataLoss           truncated or corrupt. As PIL, a JPEG must be complete to its end marker, but damaged data before
+//                      it are decoded as far as they go; a PNG must be whole up to its last row
+//   ResourceExhausted  beyond a limit above, or no memory
+absl::Status DecodeImage(absl::string_view bytes, Image* image);
+absl::StatusOr<Image> DecodeImage(absl::string_view bytes);
+
+}  // namespace tec
+
+#endif  // TEC_DATA_IMAGE_DECODE_H_

@@ -1,0 +1,48 @@
+// An image in memory: 8-bit RGB, interleaved.
+
+#ifndef TEC_DATA_IMAGE_IMAGE_H_
+#define TEC_DATA_IMAGE_IMAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace tec {
+
+// uint8 [height, width, 3], rows without gaps. Move-only: copying pixels should be seen.
+class Image {
+ public:
+  Image() = default;
+  Image(int height, int width) { Resize(height, width); }
+  Image(Image&& other) noexcept { *this = std::move(other); }
+  Image& operator=(Image&& other) noexcept;
+
+  int height() const { return height_; }
+  int width() const { return width_; }
+  bool empty() const { return height_ == 0; }
+
+  // Bytes from one row to the next: 3 * width.
+  ptrdiff_t stride() const { return ptrdiff_t{3} * width_; }
+  size_t size_bytes() const { return static_cast<size_t>(stride()) * height_; }
+
+  uint8_t* data() { return data_.get(); }
+  const uint8_t* data() const { return data_.get(); }
+  uint8_t* row(int y) { return data_.get() + y * stride(); }
+  const uint8_t* row(int y) const { return data_.get() + y * stride(); }
+  // Channel c (0 red, 1 green, 2 blue) of pixel (y, x).
+  uint8_t at(int y, int x, int c) const { return row(y)[3 * x + c]; }
+
+  // Sets the size; the pixels are undefined afterwards. Keeps the memory where it suffices. std::bad_alloc otherwise.
+  void Resize(int height, int width);
+
+ private:
+  int height_ = 0, width_ = 0;
+  size_t capacity_ = 0;
+  std::unique_ptr<uint8_t[]>
+      data_;  // Not a vector: its zeros would cost a pass over memory that is all written anyway.
+};
+
+}  // namespace tec
+
+#endif  // TEC_DATA_IMAGE_IMAGE_H_
