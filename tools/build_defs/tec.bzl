@@ -71,15 +71,17 @@ def tec_cc_benchmark(name, torch = False, copts = [], deps = [], **kwargs):
         **kwargs
     )
 
-def tec_proto_library(name, src, **kwargs):
-    """One .proto file (proto3, no imports) and its C++ code as a cc_library."""
+def tec_proto_library(name, src, imports = [], deps = [], **kwargs):
+    """One .proto file (proto3) and its C++ code as a cc_library.
+
+    imports: the .proto files that src imports; deps: the tec_proto_library targets of those."""
     stem = src[:-len(".proto")]
     native.genrule(
         name = name + "_generate",
-        srcs = [src],
+        srcs = [src] + imports,
         outs = [stem + ".pb.cc", stem + ".pb.h"],
         cmd = "LD_LIBRARY_PATH=$$(dirname $$(echo $(locations @protobuf//:protoc_libraries) | cut -d' ' -f1)) " +
-              "$(location @protobuf//:protoc) --cpp_out=$(GENDIR) -I. $(SRCS)",
+              "$(location @protobuf//:protoc) --cpp_out=$(GENDIR) -I. $(location " + src + ")",
         tools = [
             "@protobuf//:protoc",
             "@protobuf//:protoc_libraries",
@@ -89,6 +91,6 @@ def tec_proto_library(name, src, **kwargs):
         name = name,
         srcs = [stem + ".pb.cc"],
         hdrs = [stem + ".pb.h"],
-        deps = ["@protobuf"],
+        deps = deps + ["@protobuf"],
         **kwargs
     )

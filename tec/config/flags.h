@@ -1,0 +1,52 @@
+// The command line of //tec:pretrain: every flag of the reference's main_pretrain.py under its name, with its default
+// and meaning (recipe.md section 9), and some of our own. `--flag value` and `--flag=value` are both understood.
+//
+//   int main(int argc, char** argv) {
+//     tec::InitLogging(argv[0]);
+//     const absl::StatusOr<tec::CommandLine> command_line = tec::ParseCommandLine(argc, argv);
+//     if (std::optional<int> exit_code = tec::FinishEarly(command_line)) return *exit_code;
+//     if (command_line->is_quickstart) return RunQuickstart(command_line->quickstart);
+//     return Run(command_line->experiment, command_line->distributed);
+//   }
+//
+// What runs: with --config that; else with --data_path the reference's defaults; else the quickstart. A flag that is
+// given overrides the file; one that is not given leaves it alone, so a flag's default counts only where nothing else
+// speaks. Link this library or finetune_flags into a program, never both: they define flags of the same name.
+
+#ifndef TEC_CONFIG_FLAGS_H_
+#define TEC_CONFIG_FLAGS_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "tec/config/common_flags.h"
+#include "tec/config/config.h"
+#include "tec/config/experiment.pb.h"
+
+namespace tec {
+
+struct CommandLine {
+  bool help = false;          // --help: nothing else is filled in.
+  bool print_config = false;  // --print_config
+  bool is_quickstart = false;
+  config::Experiment experiment;  // Unless is_quickstart: resolved, valid, its paths as by UserPath (tec/base/path.h).
+  config::Quickstart quickstart;  // If is_quickstart: the same.
+  Distributed distributed;
+};
+
+// Errors: InvalidArgument or NotFound, a message for the user: an unknown flag (with the nearest one), a bad value, a
+// bad file, or all that is wrong with the experiment.
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv,
+                                             const Machine& machine = ThisMachine());
+
+// The exit code if there is nothing to run: an error was printed to standard error (1), or the help or the resolved
+// experiment to standard output (0).
+std::optional<int> FinishEarly(const absl::StatusOr<CommandLine>& command_line);
+
+// What --help prints: examples, then the flags by group with their defaults.
+std::string HelpText();
+
+}  // namespace tec
+
+#endif  // TEC_CONFIG_FLAGS_H_
