@@ -1,0 +1,36 @@
+// The named tensors of a weight file, whatever its container: .pth (zip or legacy) or .safetensors. The container is told
+// by the file's first bytes, not by its name.
+
+#ifndef TEC_CHECKPOINT_STATE_DICT_FILE_H_
+#define TEC_CHECKPOINT_STATE_DICT_FILE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "tec/checkpoint/tensor_view.h"
+#include "tec/checkpoint/value.h"
+
+namespace tec {
+
+struct StateDictFile {
+  StateDict tensors;
+  // The top-level entry the tensors were taken from, "" if the file is a bare state dict.
+  std::string top_level;
+  // For messages and logs: "zip .pth", "legacy .pth", "safetensors".
+  std::string container;
+};
+
+// Reads and checks the whole file. `top_level` names the entry to take; empty means "model", else "state_dict", else the
+// file itself if it is nothing but named tensors. A file with several candidates and none of these (student and teacher)
+// is an error that lists them. So is an entry that is no tensor in the chosen dict, and a dict without tensors.
+absl::StatusOr<StateDictFile> ReadStateDict(const std::string& path, const std::string& top_level = "");
+
+// The selection alone, on a value that ReadPth returned.
+absl::StatusOr<StateDictFile> SelectStateDict(const Value& root, const std::string& top_level);
+
+// Every tensor of `root` under its path, parts joined by '/'; list and tuple items under their index.
+absl::StatusOr<StateDict> FlattenTensors(const Value& root);
+
+}  // namespace tec
+
+#endif  // TEC_CHECKPOINT_STATE_DICT_FILE_H_
