@@ -17,6 +17,18 @@ _TORCH_COPTS = [
     "-Wno-unknown-pragmas",
 ]
 
+_NVCC_OPTS = [
+    "-std=c++17",
+    "-O3",
+    "-I.",
+    "-ccbin=g++",
+    "-cudart=shared",
+    "-gencode=arch=compute_80,code=sm_80",
+    "-gencode=arch=compute_90,code=[sm_90,compute_90]",
+    "-Werror=all-warnings",
+    "-Xcompiler=-fPIC,-O2,-Wall,-march=x86-64-v3",
+]
+
 TORCH = "@libtorch//:torch"
 
 def _copts(torch, copts):
@@ -31,12 +43,52 @@ def _torch_deps(torch):
         "//conditions:default": [TORCH],
     })
 
-def tec_cc_library(name, torch = False, copts = [], deps = [], **kwargs):
-    """A library. torch = True: it sees LibTorch; leave it False wherever no tensor is needed."""
+def _cuda_only(values):
+    return select({
+        "//tools/build_defs:cuda": values,
+        "//conditions:default": [],
+    })
+
+def tec_cc_library(name, torch = False, copts = [], deps = [], cuda_deps = [], **kwargs):
+    """A library. torch = True: it sees LibTorch; leave it False wherever no tensor is needed.
+
+    cuda_deps: what it depends on under --config=cuda, where the macro TEC_CUDA is defined."""
     native.cc_library(
         name = name,
         copts = _copts(torch, copts),
-        deps = deps + _torch_deps(torch),
+        deps = deps + _torch_deps(torch) + _cuda_only(cuda_deps),
+        **kwargs
+    )
+
+def tec_cuda_library(name, srcs, hdrs, **kwargs):
+    """Kernels: .cu files behind headers that a C++ compiler understands too. For the cuda_deps of a tec_cc_library.
+
+    A .cu file sees the standard library, CUDA's headers and `hdrs`; it is compiled for sm_80 and sm_90, and as PTX for
+    what comes after them."""
+    archive = "lib%s_kernels.a" % name
+    native.genrule(
+        name = name + "_compile",
+        srcs = srcs + hdrs,
+        outs = [archive],
+        cmd = """
+            objects=$$(mktemp -d); trap 'rm -rf $$objects' EXIT
+            for source in %s; do
+              $(location @cuda_compiler//:nvcc) -c $$source -o $$objects/$$(basename $$source).o %s || exit 1
+            done
+            ar rcsD $@ $$objects/*.o""" % (" ".join(["$(location %s)" % src for src in srcs]), " ".join(_NVCC_OPTS)),
+        # Only --config=cuda asks for it, by the select below: //... must not fetch nvcc.
+        tags = ["manual"],
+        tools = [
+            "@cuda_compiler//:nvcc",
+            "@cuda_compiler//:toolkit",
+        ],
+        visibility = ["//visibility:private"],
+    )
+    native.cc_library(
+        name = name,
+        srcs = _cuda_only([archive]),
+        hdrs = hdrs,
+        deps = _torch_deps(True),
         **kwargs
     )
 
