@@ -123,6 +123,8 @@ absl::StatusOr<LaunchEnvironment> FromTorchrun(const LaunchOptions& options, con
   environment.world_size = reader.Integer("WORLD_SIZE", 1, kMaxRanks);
   environment.local_rank = reader.Integer("LOCAL_RANK", 0, kMaxRanks);
   environment.local_world_size = reader.IntegerOr("LOCAL_WORLD_SIZE", 1, kMaxRanks, environment.world_size);
+  environment.agent_serves_store = get_env("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
+  environment.restart_count = reader.IntegerOr("TORCHELASTIC_RESTART_COUNT", 0, 0x7FFFFFFF, 0);
   TEC_RETURN_IF_ERROR(ReadMaster(options, reader, &environment));
   TEC_RETURN_IF_ERROR(CheckRanks(environment, reader));
   return environment;

@@ -25,6 +25,10 @@ struct LaunchEnvironment {
   int local_world_size = 1;
   std::string master_address;  // Empty with Launcher::kNone.
   int master_port = 0;
+  // torchrun's agent serves the store at master_address:master_port itself (TORCHELASTIC_USE_AGENT_STORE); otherwise rank
+  // 0 does. Each restart of the ranks uses keys of its own there.
+  bool agent_serves_store = false;
+  int restart_count = 0;
 };
 
 struct LaunchOptions {

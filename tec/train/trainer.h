@@ -1,0 +1,65 @@
+// The pretraining loop, for both methods: TEC against a base model, MAE against pixels. (recipe.md sections 6 and 7)
+//
+//   TEC_ASSIGN_OR_RETURN(LaunchEnvironment environment, DetectLaunchEnvironment({}));
+//   TrainOptions options;
+//   options.environment = environment;
+//   TEC_ASSIGN_OR_RETURN(TrainResult result, Train(Resolve(experiment), options));
+//
+// In output_dir it leaves experiment.textproto, this_checkpoint.pth (every epoch; also within one, see
+// save_every_minutes) with the one before it, checkpoint-N.pth (every save_period epochs and the last),
+// log.txt, metrics.jsonl, and TensorBoard events in log_dir. Called again with the same output_dir it goes on where the
+// newest checkpoint stands.
+//
+// Promise: the checkpoints are a function of the experiment, the data and the base model. Where and how often the run
+// was stopped and resumed, the number of loader threads and the names of folders change no byte of them, on one machine
+// with one number of compute threads. Other numbers of ranks give the same samples, crops and masks, and losses equal
+// to rounding.
+
+#ifndef TEC_TRAIN_TRAINER_H_
+#define TEC_TRAIN_TRAINER_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tec/config/experiment.pb.h"
+#include "tec/dist/environment.h"
+
+namespace tec {
+
+struct TrainOptions {
+  LaunchEnvironment environment;
+  bool quiet = false;  // No progress display; errors and warnings are still logged.
+  // Called on every rank after each update with the number of updates done since epoch 0; true stops the run as a
+  // signal would: it saves and returns with `stopped` set.
+  std::function<bool(int64_t updates)> stop_after_update;
+};
+
+struct TrainResult {
+  bool stopped = false;    // By a signal or by stop_after_update, after saving.
+  int64_t updates = 0;     // Since epoch 0, those before a resume included.
+  int64_t epochs = 0;      // Finished.
+  double loss = 0;         // Means over the last epoch logged; NaN if none was finished in this call.
+  double loss_fea = 0;     // With TEC.
+  double loss_att = 0;     // With TEC and pred_att.
+  double seconds = 0;      // Of training in this call.
+  double images_per_second = 0;
+  std::string checkpoint;  // The newest checkpoint file: the last checkpoint-N.pth, or this_checkpoint.pth if stopped.
+};
+
+// `resolved`: every field set (Resolve in tec/config/config.h) and sound (Validate).
+//
+// Errors that the user can mend before training, to be answered with exit code 1: InvalidArgument, NotFound,
+// FailedPrecondition, PermissionDenied. Errors while running, exit code 2: everything else, among them
+// a non-finite loss (Aborted; its message names the step, the parts of the loss and the newest checkpoint, which is
+// untouched), a full disk (ResourceExhausted), too many unreadable images (DataLoss).
+absl::StatusOr<TrainResult> Train(const config::Experiment& resolved, const TrainOptions& options);
+
+// 0 done, 1 bad use or input, 2 failed while running, 3 stopped on request after saving.
+int ExitCode(const absl::StatusOr<TrainResult>& result);
+
+}  // namespace tec
+
+#endif  // TEC_TRAIN_TRAINER_H_
