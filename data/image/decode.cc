@@ -1,0 +1,99 @@
+#include "data/image/decode.h"
+
+#include <new>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "data/image/decode_jpeg.h"
+#include "data/image/decode_png.h"
+#include "tec/base/status.h"
+
+namespace tec {
+namespace {
+
+// A literal with its zeros.
+template <size_t n>
+bool StartsWith(absl::string_view bytes, const char (&prefix)[n]) {
+  return absl::StartsWith(bytes, absl::string_view(prefix, n - 1));
+}
+
+}  // namespace
+
+ImageFormat SniffImageFormat(absl::string_view bytes) {
+  if (StartsWith(bytes, "\xFF\xD8\xFF")) return ImageFormat::kJpeg;
+  if (StartsWith(bytes, "\x89PNG\r\n\x1A\n")) return ImageFormat::kPng;
+  if (StartsWith(bytes, "GIF87a") || StartsWith(bytes, "GIF89a")) return ImageFormat::kGif;
+  if (StartsWith(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") return ImageFormat::kWebp;
+  if (StartsWith(bytes, "II*\0") || StartsWith(bytes, "MM\0*")) return ImageFormat::kTiff;
+  if (StartsWith(bytes, "II+\0") || StartsWith(bytes, "MM\0+")) return ImageFormat::kTiff;  // BigTIFF
+  if (StartsWith(bytes, "BM") && bytes.size() >= 26) return ImageFormat::kBmp;
+  if (bytes.size() >= 3 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '7' &&
+      (bytes[2] == '\n' || bytes[2] == ' ' || bytes[2] == '\r' || bytes[2] == '\t')) {
+    return ImageFormat::kPnm;
+  }
+  if (StartsWith(bytes, "\0\0\0\x0CjP  \r\n\x87\n") || StartsWith(bytes, "\xFF\x4F\xFF\x51")) {
+    return ImageFormat::kJpeg2000;
+  }
+  if (bytes.size() >= 12 && bytes.substr(4, 4) == "ftyp") {
+    const absl::string_view brand = bytes.substr(8, 4);
+    if (brand == "avif" || brand == "avis" || brand == "heic" || brand == "heix" || brand == "mif1") {
+      return ImageFormat::kHeif;
+    }
+  }
+  return ImageFormat::kUnknown;
+}
+
+const char* ImageFormatName(ImageFormat format) {
+  switch (format) {
+    case ImageFormat::kUnknown:
+      return "unknown";
+    case ImageFormat::kJpeg:
+      return "JPEG";
+    case ImageFormat::kPng:
+      return "PNG";
+    case ImageFormat::kGif:
+      return "GIF";
+    case ImageFormat::kWebp:
+      return "WebP";
+    case ImageFormat::kTiff:
+      return "TIFF";
+    case ImageFormat::kBmp:
+      return "BMP";
+    case ImageFormat::kPnm:
+      return "PPM/PGM";
+    case ImageFormat::kJpeg2000:
+      return "JPEG 2000";
+    case ImageFormat::kHeif:
+      return "HEIF/AVIF";
+  }
+  return "unknown";
+}
+
+absl::Status DecodeImage(absl::string_view bytes, Image* image) {
+  try {
+    const ImageFormat format = SniffImageFormat(bytes);
+    switch (format) {
+      case ImageFormat::kJpeg:
+        return DecodeJpeg(bytes, image);
+      case ImageFormat::kPng:
+        return DecodePng(bytes, image);
+      case ImageFormat::kUnknown:
+        if (bytes.empty()) return absl::InvalidArgumentError("the file is empty");
+        return absl::InvalidArgumentError("not an image: neither JPEG nor PNG by its first bytes");
+      default:
+        return absl::UnimplementedError(
+            absl::StrCat(ImageFormatName(format), " images are not supported yet, only JPEG and PNG"));
+    }
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("not enough memory to decode the image");
+  }
+}
+
+absl::StatusOr<Image> DecodeImage(absl::string_view bytes) {
+  Image image;
+  TEC_RETURN_IF_ERROR(DecodeImage(bytes, &image));
+  return image;
+}
+
+}  // namespace tec
