@@ -17,8 +17,8 @@ namespace tec {
 // lr_scale, as the reference's have in finetuning and not in pretraining.
 OptimizerState OptimizerStateOf(const AdamW& optimizer, double lr, bool with_lr_scale);
 
-// All or nothing. InvalidArgument if groups, numbers of parameters or shapes are not this optimiser's. Hyperparameters of
-// the file are not taken over: those of the run count. A parameter without moments in the file starts at zero.
+// All or nothing. InvalidArgument if groups, numbers of parameters or shapes are not this optimiser's. Hyperparameters
+// of the file are not taken over: those of the run count. A parameter without moments in the file starts at zero.
 absl::Status LoadOptimizerState(AdamW& optimizer, const OptimizerState& state);
 
 ScalerState ScalerStateOf(const LossScaler& scaler);

@@ -1,0 +1,25 @@
+// Where a program meets LibTorch: choosing the device, and turning its exceptions into statuses, once.
+
+#ifndef TEC_TRAIN_TORCH_RUNTIME_H_
+#define TEC_TRAIN_TORCH_RUNTIME_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "c10/core/Device.h"
+
+namespace tec {
+
+// "cpu", "cuda" (device 0) or "cuda:N". FailedPrecondition where there is no such CUDA device, saying how to
+// run on the CPU: nothing falls back by itself. InvalidArgument for another name.
+absl::StatusOr<c10::Device> SelectDevice(const std::string& name);
+
+// Runs `body`. An exception of LibTorch becomes Internal with the first line of its message, one of memory (also of a
+// device) ResourceExhausted.
+absl::Status CatchTorch(const std::function<absl::Status()>& body);
+
+}  // namespace tec
+
+#endif  // TEC_TRAIN_TORCH_RUNTIME_H_
