@@ -1,25 +1,52 @@
-// The flags that pretraining and finetuning share, and how any flag reaches its field.
+// The flags that pretraining and finetuning share.
 
 #ifndef TEC_CONFIG_COMMON_FLAGS_H_
 #define TEC_CONFIG_COMMON_FLAGS_H_
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
+
+#include "absl/status/status.h"
+#include "tec/config/experiment.pb.h"
+#include "tec/config/flag_parser.h"
 
 namespace tec {
 
 // How this process is one of several (recipe.md section 12). Part of the launch, not of the experiment.
 struct Distributed {
-  int64_t world_size = 1;     // --world_size: the environment, where it says otherwise, wins, as in the reference.
-  int64_t rank = 0;           // --rank
-  int64_t local_rank = -1;    // --local_rank: accepted for launchers that pass it; the reference never uses it.
-  bool dist_on_itp = false;   // --dist_on_itp: take rank and world size from Open MPI's environment.
+  int64_t world_size = 1;    // --world_size: the environment, where it says otherwise, wins, as in the reference.
+  int64_t rank = 0;          // --rank
+  int64_t local_rank = -1;   // --local_rank: accepted for launchers that pass it; the reference never uses it.
+  bool dist_on_itp = false;  // --dist_on_itp: take rank and world size from Open MPI's environment.
   std::string dist_url = "env://";  // --dist_url
-  bool multinode = false;     // --multinode
+  bool multinode = false;           // --multinode
 };
 
 // The flags' current values.
 Distributed DistributedFlags();
+std::string ConfigFlag();
+bool PrintConfigFlag();
+
+// Groups for ParseFlags that mean the same in both programs: how the run is spread over machines, and fields of the
+// messages that Experiment and Finetune have in common.
+FlagGroup DataFlags();
+FlagGroup OptimizerFlags();
+FlagGroup OutputFlags();
+FlagGroup RuntimeFlags();
+FlagGroup DistributedFlagGroup();
+
+// To be called after ApplyFlags, with `before` as the messages were before it: log_dir, where it was not given and was
+// output_dir, follows output_dir.
+void FollowOutputDir(const ParsedFlags& parsed, const config::Logging& before, config::Logging* logging);
+
+// The user's view of paths (tec/base/path.h) for what the two messages have in common.
+void ResolvePaths(config::Data* data, config::Checkpointing* checkpointing, config::Logging* logging);
+
+// Prints and returns the exit code if there is nothing to run: `status` as an error (1), the help or the config (0).
+std::optional<int> PrintAndFinish(const absl::Status& status, bool help, const std::function<std::string()>& help_text,
+                                  bool print_config, const std::function<std::string()>& config_text);
 
 }  // namespace tec
 

@@ -7,8 +7,8 @@
 //   TEC_RETURN_IF_ERROR(Validate(experiment));
 //   WriteFile(output_dir + "/experiment.textproto", ToText(experiment));   // LoadExperiment reads it back
 //
-// Order of precedence, weakest first: ReferenceExperiment(), the file, the command line (flags.h). Named sizes and other
-// derived values are filled in last, by Resolve, and only where nothing else was said.
+// Order of precedence, weakest first: ReferenceExperiment(), the file, the command line (flags.h). Named sizes and
+// other derived values are filled in last, by Resolve, and only where nothing else was said.
 
 #ifndef TEC_CONFIG_CONFIG_H_
 #define TEC_CONFIG_CONFIG_H_

@@ -37,8 +37,7 @@ struct CommandLine {
 
 // Errors: InvalidArgument or NotFound, a message for the user: an unknown flag (with the nearest one), a bad value, a
 // bad file, or all that is wrong with the experiment.
-absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv,
-                                             const Machine& machine = ThisMachine());
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, const Machine& machine = ThisMachine());
 
 // The exit code if there is nothing to run: an error was printed to standard error (1), or the help or the resolved
 // experiment to standard output (0).

@@ -1,0 +1,138 @@
+#include "tec/config/common_flags.h"
+
+#include <cstdio>
+
+#include "absl/flags/flag.h"
+#include "tec/base/path.h"
+
+// Defaults: recipe.md section 9. A default here must equal ReferenceExperiment's and ReferenceFinetune's; a test
+// compares them.
+
+ABSL_FLAG(std::string, config, "", "name of an experiment or a text file; other flags that are given override it");
+ABSL_FLAG(bool, print_config, false, "print the experiment with every field set, and exit");
+
+ABSL_FLAG(std::string, data_path, "/datasets01/imagenet_full_size/061417/",
+          "pictures: a folder with train/, a folder of class folders, a flat folder, or a list file");
+ABSL_FLAG(int64_t, input_size, 224, "pixels a side of the crop that the models see");
+ABSL_FLAG(int64_t, num_workers, 10, "threads that decode pictures");
+ABSL_FLAG(bool, pin_mem, true, "copy to the GPU from page-locked memory");
+ABSL_FLAG(bool, no_pin_mem, false, "switch --pin_mem off");
+ABSL_FLAG(double, max_bad_fraction, 0.001, "stop if more than this part of the pictures cannot be read");
+
+ABSL_FLAG(int64_t, batch_size, 64, "pictures a rank and micro-step");
+ABSL_FLAG(int64_t, accum_iter, 1, "micro-steps an update; the effective batch is batch_size x accum_iter x world size");
+ABSL_FLAG(double, lr, 0, "learning rate; 0: blr x effective batch / 256");
+ABSL_FLAG(double, blr, 1e-3, "learning rate per 256 pictures of the effective batch");
+ABSL_FLAG(double, weight_decay, 0.05, "AdamW's decoupled weight decay");
+ABSL_FLAG(double, clip_grad, 0, "largest global norm of the gradient; 0: no clipping");
+
+ABSL_FLAG(std::string, output_dir, "./output_dir", "checkpoints, logs and the resolved experiment");
+ABSL_FLAG(std::string, log_dir, "./output_dir", "TensorBoard events; unless given, the output_dir of the run");
+ABSL_FLAG(std::string, resume, "", "checkpoint file to go on from; unless given, the newest of output_dir, if any");
+ABSL_FLAG(int64_t, start_epoch, 0, "first epoch, counted from 0; a resumed run goes on where it stopped");
+ABSL_FLAG(double, save_every_minutes, 0, "save this_checkpoint also within an epoch; 0: only at its end");
+ABSL_FLAG(int64_t, print_freq, 20, "micro-steps between two printed lines where there is no terminal");
+
+ABSL_FLAG(std::string, device, "cuda", "cuda or cpu");
+ABSL_FLAG(std::string, precision, "",
+          "float32, bfloat16 or float16 (CUDA only); unless given, bfloat16 where the processor or GPU has it");
+ABSL_FLAG(int64_t, threads, 0, "compute threads on the CPU; 0: all cores");
+ABSL_FLAG(int64_t, seed, 5, "of everything random");
+
+ABSL_FLAG(int64_t, world_size, 1, "number of ranks; the environment overrides it");
+ABSL_FLAG(int64_t, rank, 0, "number of this rank; the environment overrides it");
+ABSL_FLAG(int64_t, local_rank, -1, "accepted for launchers that pass it, and never used");
+ABSL_FLAG(bool, dist_on_itp, false, "take rank and world size from Open MPI's environment");
+ABSL_FLAG(std::string, dist_url, "env://", "where the ranks meet");
+ABSL_FLAG(bool, multinode, false, "the reference's switch for several machines: its own rendezvous, port 40101");
+
+namespace tec {
+
+Distributed DistributedFlags() {
+  Distributed distributed;
+  distributed.world_size = absl::GetFlag(FLAGS_world_size);
+  distributed.rank = absl::GetFlag(FLAGS_rank);
+  distributed.local_rank = absl::GetFlag(FLAGS_local_rank);
+  distributed.dist_on_itp = absl::GetFlag(FLAGS_dist_on_itp);
+  distributed.dist_url = absl::GetFlag(FLAGS_dist_url);
+  distributed.multinode = absl::GetFlag(FLAGS_multinode);
+  return distributed;
+}
+
+std::string ConfigFlag() { return absl::GetFlag(FLAGS_config); }
+bool PrintConfigFlag() { return absl::GetFlag(FLAGS_print_config); }
+
+FlagGroup DataFlags() {
+  return {"Data",
+          {{"data_path", "data.path"},
+           {"num_workers", "data.num_workers"},
+           {"max_bad_fraction", "data.max_bad_fraction"},
+           {"pin_mem", "data.pin_mem"},
+           {"no_pin_mem", "data.pin_mem", /*negated=*/true}}};
+}
+
+FlagGroup OptimizerFlags() {
+  return {"Optimiser and schedule",
+          {{"batch_size", "optimizer.batch_size"},
+           {"accum_iter", "optimizer.accum_iter"},
+           {"lr", "optimizer.lr"},
+           {"blr", "optimizer.blr"},
+           {"min_lr", "schedule.min_lr"},
+           {"epochs", "schedule.epochs"},
+           {"warmup_epochs", "schedule.warmup_epochs"},
+           {"start_epoch", "schedule.start_epoch"},
+           {"weight_decay", "optimizer.weight_decay"},
+           {"clip_grad", "optimizer.clip_grad"}}};
+}
+
+FlagGroup OutputFlags() {
+  return {"Results, checkpoints and logs",
+          {{"output_dir", "logging.output_dir"},
+           {"log_dir", "logging.log_dir"},
+           {"print_freq", "logging.print_freq"},
+           {"resume", "checkpointing.resume"},
+           {"save_period", "checkpointing.save_period"},
+           {"save_every_minutes", "checkpointing.save_every_minutes"}}};
+}
+
+FlagGroup RuntimeFlags() {
+  return {"Device",
+          {{"device", "runtime.device"},
+           {"precision", "runtime.precision"},
+           {"threads", "runtime.threads"},
+           {"seed", "seed"}}};
+}
+
+FlagGroup DistributedFlagGroup() {
+  return {
+      "Several processes",
+      {{"world_size", ""}, {"rank", ""}, {"local_rank", ""}, {"dist_on_itp", ""}, {"dist_url", ""}, {"multinode", ""}}};
+}
+
+void FollowOutputDir(const ParsedFlags& parsed, const config::Logging& before, config::Logging* logging) {
+  if (!parsed.Given("log_dir") && before.log_dir() == before.output_dir()) logging->clear_log_dir();
+}
+
+void ResolvePaths(config::Data* data, config::Checkpointing* checkpointing, config::Logging* logging) {
+  data->set_path(UserPath(data->path()));
+  // An address stays one, for Validate to refuse by name.
+  if (checkpointing->resume().find("://") == std::string::npos) {
+    checkpointing->set_resume(UserPath(checkpointing->resume()));
+  }
+  logging->set_output_dir(UserPath(logging->output_dir()));
+  logging->set_log_dir(UserPath(logging->log_dir()));
+}
+
+std::optional<int> PrintAndFinish(const absl::Status& status, bool help, const std::function<std::string()>& help_text,
+                                  bool print_config, const std::function<std::string()>& config_text) {
+  if (!status.ok()) {
+    std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+    return 1;
+  }
+  if (!help && !print_config) return std::nullopt;
+  std::fputs((help ? help_text() : config_text()).c_str(), stdout);
+  // A full disk or a closed pipe must not pass for a printed config.
+  return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
+}  // namespace tec

@@ -1,0 +1,372 @@
+#include "tec/config/config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "tec/config/checks.h"
+#include "tec/config/embedded.h"
+#include "tec/config/text.h"
+
+namespace tec {
+namespace {
+
+using config_internal::NamedEncoder;
+using config_internal::Problems;
+
+// recipe.md sections 6, 7 and 9; what the reference does not know has the value that leaves its results alone.
+constexpr char kReference[] = R"(
+  name: ""
+  method: TEC
+  seed: 5
+  model {
+    name: "mae_vit_large_patch16"
+    encoder { image_size: 224 }
+    mlp_token: false
+    pred_att: false
+    adaptor_groups: 0
+  }
+  base_model { name: "mae1kbase" path: "" last_layers: 2 topkatt: 15 }
+  masking { mask_ratio: 0.75 }
+  losses { att_tau: 1.8 feature_weight: 1 relation_weight: 1 norm_pix_loss: false }
+  data {
+    path: "/datasets01/imagenet_full_size/061417/"
+    crop_scale_min: 0.2
+    crop_scale_max: 1
+    crop_ratio_min: 0.75
+    crop_ratio_max: 1.3333333333333333
+    flip_probability: 0.5
+    mean: [0.485, 0.456, 0.406]
+    std: [0.229, 0.224, 0.225]
+    max_bad_fraction: 0.001
+    num_workers: 10
+    pin_mem: true
+  }
+  optimizer {
+    batch_size: 64
+    accum_iter: 1
+    lr: 0
+    blr: 1e-3
+    weight_decay: 0.05
+    beta1: 0.9
+    beta2: 0.95
+    epsilon: 1e-8
+    clip_grad: 0
+  }
+  schedule { epochs: 400 warmup_epochs: 40 min_lr: 0 start_epoch: 0 }
+  checkpointing { resume: "" save_period: 50 save_every_minutes: 0 }
+  logging { output_dir: "./output_dir" print_freq: 20 }
+  runtime { device: "cuda" threads: 0 }
+)";
+
+constexpr char kModelPrefix[] = "mae_vit_";
+constexpr char kCustom[] = "custom";
+constexpr char kQuickstart[] = "quickstart";
+
+struct NamedDecoder {
+  const char* encoder;  // The size of the encoder it belongs to.
+  int64_t width, depth, heads;
+};
+
+// TEC: base and large are the reference's (recipe.md section 3.2). The others are ours: about two thirds of the
+// encoder's width as there, and heads of 32 or more channels.
+constexpr NamedDecoder kTecDecoders[] = {
+    {"tiny_patch16", 128, 2, 4},   {"small_patch16", 256, 2, 8},  {"base_patch16", 512, 2, 16},
+    {"large_patch16", 768, 2, 16}, {"huge_patch14", 1024, 2, 16},
+};
+// MAE: one for base, large and huge (section 15); narrower for ours, which 512 channels would outweigh.
+constexpr NamedDecoder kMaeDecoders[] = {
+    {"tiny_patch16", 128, 8, 4},   {"small_patch16", 256, 8, 8}, {"base_patch16", 512, 8, 16},
+    {"large_patch16", 512, 8, 16}, {"huge_patch14", 512, 8, 16},
+};
+
+struct NamedBaseModel {
+  const char* name;
+  const char* encoder;
+};
+// The reference's names, recipe.md section 17.
+constexpr NamedBaseModel kBaseModels[] = {
+    {"mae1kbase", "base_patch16"},
+    {"mae1klarge", "large_patch16"},
+    {"mae1k300ep", "base_patch16"},
+    {"ibot1kbase", "base_patch16"},
+};
+
+const NamedEncoder* EncoderOfModel(absl::string_view name) {
+  return absl::ConsumePrefix(&name, kModelPrefix) ? config_internal::FindEncoder(name) : nullptr;
+}
+
+const NamedEncoder* EncoderOfBaseModel(absl::string_view name) {
+  for (const NamedBaseModel& base : kBaseModels) {
+    if (name == base.name) return config_internal::FindEncoder(base.encoder);
+  }
+  return nullptr;
+}
+
+void FillDecoder(const NamedEncoder& encoder, config::Method method, config::Decoder* decoder) {
+  for (const NamedDecoder& named : method == config::MAE ? kMaeDecoders : kTecDecoders) {
+    if (absl::string_view(named.encoder) != encoder.name) continue;
+    if (!decoder->has_width()) decoder->set_width(named.width);
+    if (!decoder->has_depth()) decoder->set_depth(named.depth);
+    if (!decoder->has_heads()) decoder->set_heads(named.heads);
+  }
+}
+
+// The reference's depth // 3 wherever the reference runs, that is, where it divides the depth.
+int64_t DefaultGroups(int64_t depth) {
+  int64_t groups = std::max<int64_t>(depth / 3, 1);
+  while (depth % groups != 0) --groups;
+  return groups;
+}
+
+std::string UnknownName(absl::string_view field, const std::string& name, std::vector<std::string> known) {
+  known.push_back(kCustom);
+  return absl::StrCat(field, " is \"", name, "\", which is not known", DidYouMean(name, known),
+                      " (known: ", absl::StrJoin(known, ", "), ")");
+}
+
+void CheckModel(const config::Experiment& experiment, Problems* problems) {
+  const config::Model& model = experiment.model();
+  if (model.name() != kCustom && EncoderOfModel(model.name()) == nullptr) {
+    std::vector<std::string> known;
+    for (const NamedEncoder& encoder : config_internal::NamedEncoders()) {
+      known.push_back(absl::StrCat(kModelPrefix, encoder.name));
+    }
+    problems->Add(UnknownName("model.name (--model)", model.name(), std::move(known)));
+    return;  // That its sizes are unset follows from it.
+  }
+  const config::Vit& encoder = model.encoder();
+  config_internal::CheckEncoder("model.encoder", encoder, /*sincos_positions=*/true, problems);
+
+  const config::Decoder& decoder = model.decoder();
+  for (const auto& [has, field] :
+       {std::make_pair(decoder.has_width(), "width"), std::make_pair(decoder.has_depth(), "depth"),
+        std::make_pair(decoder.has_heads(), "heads")}) {
+    problems->AddIf(!has, absl::StrCat("model.decoder.", field, " is not set; a custom model needs it"));
+  }
+  if (decoder.has_width()) problems->Range("model.decoder.width", decoder.width(), 1, 1 << 16);
+  if (decoder.has_depth()) problems->Range("model.decoder.depth", decoder.depth(), 1, 1 << 10);
+  if (decoder.has_heads()) problems->Range("model.decoder.heads", decoder.heads(), 1, 1 << 16);
+  if (decoder.has_width() && decoder.has_heads() && decoder.heads() > 0 && decoder.width() % decoder.heads() != 0) {
+    problems->Add(
+        absl::StrCat("model.decoder.width ", decoder.width(), " is not a multiple of heads ", decoder.heads()));
+  }
+  problems->AddIf(decoder.width() % 4 != 0, absl::StrCat("model.decoder.width ", decoder.width(),
+                                                         " is not a multiple of 4, as its sin-cos positions need"));
+  if (encoder.depth() > 0) {
+    problems->AddIf(model.adaptor_groups() < 1 || encoder.depth() % model.adaptor_groups() != 0,
+                    absl::StrCat("model.adaptor_groups ", model.adaptor_groups(),
+                                 " does not divide model.encoder.depth ", encoder.depth()));
+  }
+}
+
+// Patches a side, or 0 where the shape is not sound; that is told elsewhere.
+int64_t Grid(const config::Vit& vit) {
+  return vit.image_size() > 0 && vit.patch_size() > 0 && vit.image_size() % vit.patch_size() == 0
+             ? vit.image_size() / vit.patch_size()
+             : 0;
+}
+
+void CheckBaseModel(const config::Experiment& experiment, Paths paths, Problems* problems) {
+  const config::BaseModel& base = experiment.base_model();
+  if (paths == Paths::kRequired && base.path().empty()) {
+    problems->Add("base_model.path is empty; method TEC needs the base model's checkpoint: give --base_model=FILE");
+  }
+  if (base.name() != kCustom && EncoderOfBaseModel(base.name()) == nullptr) {
+    std::vector<std::string> known;
+    for (const NamedBaseModel& named : kBaseModels) known.push_back(named.name);
+    problems->Add(UnknownName("base_model.name (--basemodel)", base.name(), std::move(known)));
+    return;
+  }
+  const config::Vit& encoder = base.encoder();
+  // Its positions come with its weights.
+  config_internal::CheckEncoder("base_model.encoder", encoder, /*sincos_positions=*/false, problems);
+  if (encoder.depth() > 0) {
+    problems->AddIf(base.last_layers() < 1 || base.last_layers() > encoder.depth(),
+                    absl::StrCat("base_model.last_layers (--last_layers) is ", base.last_layers(),
+                                 "; it must be from 1 to the base model's depth ", encoder.depth()));
+  }
+  const int64_t grid = Grid(encoder), model_grid = Grid(experiment.model().encoder());
+  if (grid > 0 && model_grid > 0 &&
+      (grid != model_grid || encoder.image_size() != experiment.model().encoder().image_size())) {
+    problems->Add(absl::StrCat("the base model sees ", grid, " x ", grid, " patches of ", encoder.patch_size(),
+                               " pixels, the new model ", model_grid, " x ", model_grid, " of ",
+                               experiment.model().encoder().patch_size(),
+                               "; both see the same crop and must have the same patches"));
+  }
+  if (experiment.model().pred_att() && grid > 0) {
+    problems->AddIf(base.topkatt() < 1 || base.topkatt() > grid * grid,
+                    absl::StrCat("base_model.topkatt (--topkatt) is ", base.topkatt(),
+                                 "; it must be from 1 to the number of patches ", grid * grid));
+  }
+}
+
+config::Experiment OverReference(const config::Experiment& over) {
+  config::Experiment experiment = ReferenceExperiment();
+  MergeOver(over, &experiment);
+  return experiment;
+}
+
+Problems ProblemsOf(const config::Experiment& experiment, Paths paths) {
+  Problems problems;
+  problems.NotFinite(experiment);
+  problems.Range("seed (--seed)", experiment.seed(), 0, int64_t{1} << 62);
+  const bool tec = experiment.method() == config::TEC;
+  problems.AddIf(!tec && experiment.method() != config::MAE, "method (--method) must be TEC or MAE");
+  CheckModel(experiment, &problems);
+  if (tec) CheckBaseModel(experiment, paths, &problems);
+
+  const int64_t grid = Grid(experiment.model().encoder());
+  const double ratio = experiment.masking().mask_ratio();
+  if (!std::isnan(ratio)) {
+    // V as the reference truncates it (recipe.md section 3.1).
+    const double visible = static_cast<double>(grid * grid) * (1 - ratio);
+    if (ratio < 0 || ratio > 1) {
+      problems.Range("masking.mask_ratio (--mask_ratio)", ratio, 0.0, 1.0);
+    } else if (grid > 0 && (visible < 1 || visible >= static_cast<double>(grid * grid))) {
+      problems.Add(absl::StrCat("masking.mask_ratio (--mask_ratio) ", ratio, " leaves ", std::floor(visible), " of ",
+                                grid * grid, " patches visible; at least one must be, and not all"));
+    }
+  }
+  const config::Losses& losses = experiment.losses();
+  problems.AddIf(losses.att_tau() <= 0,
+                 absl::StrCat("losses.att_tau (--att_tau) is ", losses.att_tau(), "; it must be larger than 0"));
+  problems.Range("losses.feature_weight", losses.feature_weight(), 0.0, INFINITY);
+  problems.Range("losses.relation_weight", losses.relation_weight(), 0.0, INFINITY);
+  config_internal::CheckData(experiment.data(), paths, &problems);
+  config_internal::CheckOptimizer(experiment.optimizer(), &problems);
+  config_internal::CheckSchedule(experiment.schedule(), &problems);
+  config_internal::CheckCheckpointing(experiment.checkpointing(), &problems);
+  config_internal::CheckLogging(experiment.logging(), &problems);
+  config_internal::CheckRuntime(experiment.runtime(), &problems);
+  return problems;
+}
+
+}  // namespace
+
+Machine ThisMachine() {
+  Machine machine;
+  __builtin_cpu_init();
+  machine.cpu_bfloat16 = __builtin_cpu_supports("avx512bf16") != 0;
+  return machine;
+}
+
+config::Experiment ReferenceExperiment() {
+  static const auto* const reference = [] {
+    auto* experiment = new config::Experiment;
+    TEC_CHECK_OK(ParseText(kReference, "the reference's defaults", experiment));
+    return experiment;
+  }();
+  return *reference;
+}
+
+absl::StatusOr<config::Experiment> ParseExperiment(const std::string& text, const std::string& file) {
+  if (!config_internal::Declares(text, config::Experiment::descriptor()->full_name(), /*otherwise=*/true)) {
+    return absl::InvalidArgumentError(absl::StrCat(file, " says by its \"# proto-message:\" line that it is no ",
+                                                   config::Experiment::descriptor()->full_name(),
+                                                   "; a pretraining experiment is needed"));
+  }
+  config::Experiment over;
+  TEC_RETURN_IF_ERROR(ParseText(text, file, &over));
+  return OverReference(over);
+}
+
+absl::StatusOr<config::Experiment> LoadExperiment(const std::string& name_or_file) {
+  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file, ""));
+  TEC_ASSIGN_OR_RETURN(config::Experiment experiment, ParseExperiment(source.text, source.file));
+  if (experiment.name().empty()) experiment.set_name(source.name);
+  return experiment;
+}
+
+std::vector<std::string> ExperimentNames() {
+  std::vector<std::string> names = EmbeddedNames("");
+  names.erase(std::remove(names.begin(), names.end(), kQuickstart), names.end());
+  return names;
+}
+
+config::Experiment Resolve(config::Experiment experiment, const Machine& machine) {
+  config::Model* model = experiment.mutable_model();
+  if (const NamedEncoder* named = EncoderOfModel(model->name())) {
+    config_internal::FillEncoder(*named, model->mutable_encoder());
+    FillDecoder(*named, experiment.method(), model->mutable_decoder());
+  }
+  if (model->adaptor_groups() == 0 && model->encoder().depth() > 0) {
+    model->set_adaptor_groups(DefaultGroups(model->encoder().depth()));
+  }
+  config::BaseModel* base = experiment.mutable_base_model();
+  if (const NamedEncoder* named = EncoderOfBaseModel(base->name())) {
+    config_internal::FillEncoder(*named, base->mutable_encoder());
+  }
+  if (!base->encoder().has_image_size() && model->encoder().has_image_size()) {
+    base->mutable_encoder()->set_image_size(model->encoder().image_size());
+  }
+  config_internal::FillRun(machine, experiment.mutable_logging(), experiment.mutable_runtime());
+  return experiment;
+}
+
+absl::Status Validate(const config::Experiment& resolved, Paths paths) {
+  return ProblemsOf(resolved, paths).ToStatus("experiment");
+}
+
+double LearningRate(const config::Optimizer& optimizer, int64_t world_size) {
+  if (optimizer.lr() != 0) return optimizer.lr();
+  return optimizer.blr() * static_cast<double>(optimizer.batch_size() * optimizer.accum_iter() * world_size) / 256;
+}
+
+absl::StatusOr<bool> IsQuickstart(const std::string& name_or_file) {
+  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file, ""));
+  return config_internal::Declares(source.text, config::Quickstart::descriptor()->full_name(), /*otherwise=*/false);
+}
+
+absl::StatusOr<config::Quickstart> LoadQuickstart(const std::string& name_or_file) {
+  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file, ""));
+  config::Quickstart quickstart;
+  TEC_RETURN_IF_ERROR(ParseText(source.text, source.file, &quickstart));
+  *quickstart.mutable_mae() = OverReference(quickstart.mae());
+  *quickstart.mutable_tec() = OverReference(quickstart.tec());
+  return quickstart;
+}
+
+config::Quickstart Resolve(config::Quickstart quickstart, const Machine& machine) {
+  const std::string& output_dir = quickstart.output_dir();
+  config::Experiment* mae = quickstart.mutable_mae();
+  config::Experiment* tec = quickstart.mutable_tec();
+  mae->mutable_logging()->set_output_dir(output_dir + "/mae");
+  tec->mutable_logging()->set_output_dir(output_dir + "/tec");
+  for (config::Experiment* experiment : {mae, tec}) {
+    experiment->mutable_data()->set_path(output_dir + "/pictures");
+    experiment->mutable_logging()->set_log_dir(experiment->logging().output_dir());
+  }
+  *mae = Resolve(*mae, machine);
+  config::BaseModel* base = tec->mutable_base_model();
+  base->set_name(kCustom);
+  *base->mutable_encoder() = mae->model().encoder();
+  // The last epoch always has a numbered checkpoint (recipe.md section 10).
+  base->set_path(absl::StrCat(mae->logging().output_dir(), "/checkpoint-", mae->schedule().epochs() - 1, ".pth"));
+  *tec = Resolve(*tec, machine);
+  return quickstart;
+}
+
+absl::Status Validate(const config::Quickstart& resolved) {
+  Problems problems;
+  problems.AddIf(resolved.output_dir().empty(), "output_dir is empty; give --output_dir=FOLDER");
+  problems.Range("pictures.train_images", resolved.pictures().train_images(), 1, 1 << 24);
+  problems.Range("pictures.test_images", resolved.pictures().test_images(), 1, 1 << 24);
+  problems.Range("pictures.size", resolved.pictures().size(), 8, 1 << 12);
+  problems.Range("pictures.seed", resolved.pictures().seed(), 0, int64_t{1} << 62);
+  problems.Range("knn_k", resolved.knn_k(), 1, std::max<int64_t>(resolved.pictures().train_images(), 1));
+  problems.AddIf(resolved.mae().method() != config::MAE, "mae.method must be MAE");
+  problems.AddIf(resolved.tec().method() != config::TEC, "tec.method must be TEC");
+  problems.Append("mae.", ProblemsOf(resolved.mae(), Paths::kRequired));
+  problems.Append("tec.", ProblemsOf(resolved.tec(), Paths::kRequired));
+  return problems.ToStatus("quickstart");
+}
+
+std::string ToText(const config::Experiment& experiment) { return MessageToText(experiment); }
+std::string ToText(const config::Quickstart& quickstart) { return MessageToText(quickstart); }
+
+}  // namespace tec

@@ -1,0 +1,211 @@
+#include "tec/config/finetune.h"
+
+#include <cmath>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "tec/config/checks.h"
+#include "tec/config/embedded.h"
+#include "tec/config/text.h"
+
+namespace tec {
+namespace {
+
+using config_internal::NamedEncoder;
+using config_internal::Problems;
+
+// recipe.md sections 9 and 13. AdamW's betas are PyTorch's own here, not pretraining's; numbered checkpoints come every
+// 40 epochs.
+constexpr char kReference[] = R"(
+  name: ""
+  seed: 5
+  model: "vit_large_patch16"
+  encoder { image_size: 224 }
+  mlp_token: false
+  global_pool: true
+  drop_path: 0.1
+  nb_classes: 1000
+  finetune: ""
+  eval: false
+  dist_eval: false
+  data {
+    path: "/datasets01/imagenet_full_size/061417/"
+    crop_scale_min: 0.08
+    crop_scale_max: 1
+    crop_ratio_min: 0.75
+    crop_ratio_max: 1.3333333333333333
+    flip_probability: 0.5
+    mean: [0.485, 0.456, 0.406]
+    std: [0.229, 0.224, 0.225]
+    max_bad_fraction: 0.001
+    num_workers: 10
+    pin_mem: true
+  }
+  augmentation {
+    color_jitter: 0
+    aa: "rand-m9-mstd0.5-inc1"
+    smoothing: 0.1
+    reprob: 0.25
+    remode: "pixel"
+    recount: 1
+    resplit: false
+    mixup: 0
+    cutmix: 0
+    mixup_prob: 1
+    mixup_switch_prob: 0.5
+    mixup_mode: "batch"
+  }
+  optimizer {
+    batch_size: 64
+    accum_iter: 1
+    lr: 0
+    blr: 1e-3
+    weight_decay: 0.05
+    beta1: 0.9
+    beta2: 0.999
+    epsilon: 1e-8
+    clip_grad: 0
+  }
+  layer_decay: 0.75
+  schedule { epochs: 50 warmup_epochs: 5 min_lr: 1e-6 start_epoch: 0 }
+  checkpointing { resume: "" save_period: 40 save_every_minutes: 0 }
+  logging { output_dir: "./output_dir" print_freq: 20 }
+  runtime { device: "cuda" threads: 0 }
+)";
+
+constexpr char kModelPrefix[] = "vit_";
+constexpr char kCustom[] = "custom";
+constexpr char kEmbeddedFolder[] = "finetune/";
+
+const NamedEncoder* EncoderOfModel(absl::string_view name) {
+  return absl::ConsumePrefix(&name, kModelPrefix) ? config_internal::FindEncoder(name) : nullptr;
+}
+
+void CheckAugmentation(const config::Augmentation& augmentation, Problems* problems) {
+  const config::Augmentation reference = ReferenceFinetune().augmentation();
+  problems->AddIf(augmentation.smoothing() < 0 || augmentation.smoothing() >= 1,
+                  absl::StrCat("augmentation.smoothing (--smoothing) is ", augmentation.smoothing(),
+                               "; it must be at least 0 and less than 1"));
+  problems->Range("augmentation.reprob (--reprob)", augmentation.reprob(), 0.0, 1.0);
+  problems->Range("augmentation.recount (--recount)", augmentation.recount(), 1, 1000);
+  problems->Range("augmentation.color_jitter (--color_jitter)", augmentation.color_jitter(), 0.0, INFINITY);
+  problems->Range("augmentation.mixup (--mixup)", augmentation.mixup(), 0.0, INFINITY);
+  problems->Range("augmentation.cutmix (--cutmix)", augmentation.cutmix(), 0.0, INFINITY);
+  problems->Range("augmentation.mixup_prob (--mixup_prob)", augmentation.mixup_prob(), 0.0, 1.0);
+  problems->Range("augmentation.mixup_switch_prob (--mixup_switch_prob)", augmentation.mixup_switch_prob(), 0.0, 1.0);
+  problems->AddIf(augmentation.remode() != "pixel",
+                  absl::StrCat("augmentation.remode (--remode) is \"", augmentation.remode(), "\"; it must be pixel"));
+  problems->AddIf(
+      augmentation.mixup_mode() != "batch",
+      absl::StrCat("augmentation.mixup_mode (--mixup_mode) is \"", augmentation.mixup_mode(), "\"; it must be batch"));
+  problems->AddIf(augmentation.cutmix_minmax_size() != 0 && augmentation.cutmix_minmax_size() != 2,
+                  absl::StrCat("augmentation.cutmix_minmax (--cutmix_minmax) has ", augmentation.cutmix_minmax_size(),
+                               " values; it must have 2 or none"));
+  // What was asked for and would not happen is an error. The reference's defaults alone pass, with a warning.
+  problems->AddIf(augmentation.mixup() > 0, "augmentation.mixup is not available yet; give --mixup=0");
+  problems->AddIf(augmentation.cutmix() > 0, "augmentation.cutmix is not available yet; give --cutmix=0");
+  problems->AddIf(augmentation.cutmix_minmax_size() > 0,
+                  "augmentation.cutmix_minmax is not available yet; leave --cutmix_minmax out");
+  problems->AddIf(augmentation.color_jitter() > 0,
+                  "augmentation.color_jitter is not available yet; give --color_jitter=0");
+  problems->AddIf(!augmentation.aa().empty() && augmentation.aa() != reference.aa(),
+                  absl::StrCat("augmentation.aa \"", augmentation.aa(), "\" is not available yet; give --aa="));
+  problems->AddIf(
+      augmentation.reprob() > 0 && augmentation.reprob() != reference.reprob(),
+      absl::StrCat("augmentation.reprob ", augmentation.reprob(), " is not available yet; give --reprob=0"));
+}
+
+}  // namespace
+
+config::Finetune ReferenceFinetune() {
+  static const auto* const reference = [] {
+    auto* finetune = new config::Finetune;
+    TEC_CHECK_OK(ParseText(kReference, "the reference's defaults", finetune));
+    return finetune;
+  }();
+  return *reference;
+}
+
+absl::StatusOr<config::Finetune> ParseFinetune(const std::string& text, const std::string& file) {
+  const std::string schema = config::Finetune::descriptor()->full_name();
+  if (!config_internal::Declares(text, schema, /*otherwise=*/true)) {
+    return absl::InvalidArgumentError(absl::StrCat(file, " says by its \"# proto-message:\" line that it is no ",
+                                                   schema, "; a finetuning experiment is needed"));
+  }
+  config::Finetune over, finetune = ReferenceFinetune();
+  TEC_RETURN_IF_ERROR(ParseText(text, file, &over));
+  MergeOver(over, &finetune);
+  return finetune;
+}
+
+absl::StatusOr<config::Finetune> LoadFinetune(const std::string& name_or_file) {
+  TEC_ASSIGN_OR_RETURN(const config_internal::Source source,
+                       config_internal::FindSource(name_or_file, kEmbeddedFolder));
+  TEC_ASSIGN_OR_RETURN(config::Finetune finetune, ParseFinetune(source.text, source.file));
+  if (finetune.name().empty()) finetune.set_name(source.name);
+  return finetune;
+}
+
+std::vector<std::string> FinetuneNames() { return EmbeddedNames(kEmbeddedFolder); }
+
+config::Finetune Resolve(config::Finetune finetune, const Machine& machine) {
+  if (const NamedEncoder* named = EncoderOfModel(finetune.model())) {
+    config_internal::FillEncoder(*named, finetune.mutable_encoder());
+  }
+  config_internal::FillRun(machine, finetune.mutable_logging(), finetune.mutable_runtime());
+  return finetune;
+}
+
+absl::Status Validate(const config::Finetune& resolved, Paths paths) {
+  Problems problems;
+  problems.NotFinite(resolved);
+  problems.Range("seed (--seed)", resolved.seed(), 0, int64_t{1} << 62);
+  if (resolved.model() != kCustom && EncoderOfModel(resolved.model()) == nullptr) {
+    std::vector<std::string> known;
+    for (const NamedEncoder& encoder : config_internal::NamedEncoders()) {
+      known.push_back(absl::StrCat(kModelPrefix, encoder.name));
+    }
+    known.push_back(kCustom);
+    problems.Add(absl::StrCat("model (--model) is \"", resolved.model(), "\", which is not known",
+                              DidYouMean(resolved.model(), known), " (known: ", absl::StrJoin(known, ", "), ")"));
+  } else {
+    config_internal::CheckEncoder("encoder", resolved.encoder(), /*sincos_positions=*/true, &problems);
+  }
+  problems.AddIf(
+      resolved.drop_path() < 0 || resolved.drop_path() >= 1,
+      absl::StrCat("drop_path (--drop_path) is ", resolved.drop_path(), "; it must be at least 0 and less than 1"));
+  problems.Range("nb_classes (--nb_classes)", resolved.nb_classes(), 2, 1 << 24);
+  problems.AddIf(resolved.layer_decay() <= 0 || resolved.layer_decay() > 1,
+                 absl::StrCat("layer_decay (--layer_decay) is ", resolved.layer_decay(),
+                              "; it must be larger than 0 and at most 1"));
+  problems.AddIf(absl::StartsWith(resolved.finetune(), "https://") || absl::StartsWith(resolved.finetune(), "http://"),
+                 absl::StrCat("finetune (--finetune) is an address, ", resolved.finetune(),
+                              "; download the file and give its path"));
+  CheckAugmentation(resolved.augmentation(), &problems);
+  config_internal::CheckData(resolved.data(), paths, &problems);
+  config_internal::CheckOptimizer(resolved.optimizer(), &problems);
+  config_internal::CheckSchedule(resolved.schedule(), &problems);
+  config_internal::CheckCheckpointing(resolved.checkpointing(), &problems);
+  config_internal::CheckLogging(resolved.logging(), &problems);
+  config_internal::CheckRuntime(resolved.runtime(), &problems);
+  return problems.ToStatus("finetuning experiment");
+}
+
+std::string UnavailableAugmentation(const config::Finetune& finetune) {
+  std::vector<std::string> missing;
+  if (!finetune.augmentation().aa().empty()) missing.push_back(absl::StrCat("--aa=", finetune.augmentation().aa()));
+  if (finetune.augmentation().reprob() > 0) {
+    missing.push_back(absl::StrCat("--reprob=", finetune.augmentation().reprob()));
+  }
+  if (missing.empty()) return "";
+  return absl::StrCat("this build applies only crop and flip: ", absl::StrJoin(missing, " and "),
+                      ", the reference's default, is not applied; --aa= --reprob=0 says so without this warning");
+}
+
+std::string ToText(const config::Finetune& finetune) { return MessageToText(finetune); }
+
+}  // namespace tec

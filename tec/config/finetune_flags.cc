@@ -1,0 +1,140 @@
+#include "tec/config/finetune_flags.h"
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tec/base/path.h"
+#include "tec/base/status.h"
+#include "tec/config/flag_parser.h"
+
+// Defaults: recipe.md section 9, main_finetune.
+ABSL_FLAG(std::string, model, "vit_large_patch16",
+          "vit_{tiny,small,base,large}_patch16, vit_huge_patch14, or custom (sizes by --config)");
+ABSL_FLAG(bool, mlp_token, false, "the encoder has the input adaptor; must match the checkpoint");
+ABSL_FLAG(std::string, finetune, "", "checkpoint of the pretrained encoder; empty: from scratch");
+ABSL_FLAG(double, drop_path, 0.1, "stochastic depth, rate of the last block");
+ABSL_FLAG(bool, global_pool, true, "classify by the mean of the patch tokens");
+ABSL_FLAG(bool, cls_token, false, "classify by the CLS token instead");
+ABSL_FLAG(int64_t, nb_classes, 1000, "number of classes");
+ABSL_FLAG(int64_t, epochs, 50, "passes over the data");
+ABSL_FLAG(double, min_lr, 1e-6, "learning rate at the end of the schedule");
+ABSL_FLAG(double, warmup_epochs, 5, "epochs of linear warm-up");
+ABSL_FLAG(double, layer_decay, 0.75, "learning rate of a block over that of the block above it");
+ABSL_FLAG(int64_t, save_period, 40, "epochs between two numbered checkpoints; the last epoch always has one");
+ABSL_FLAG(bool, eval, false, "evaluate only");
+ABSL_FLAG(bool, dist_eval, false, "spread the evaluation over the ranks");
+
+ABSL_FLAG(double, color_jitter, 0, "only where --aa is empty; 0: none (anything else: not available yet)");
+ABSL_FLAG(std::string, aa, "rand-m9-mstd0.5-inc1",
+          "RandAugment; the default is accepted with a warning and not applied, empty is none (anything else: not "
+          "available yet)");
+ABSL_FLAG(double, smoothing, 0.1, "label smoothing");
+ABSL_FLAG(double, reprob, 0.25,
+          "probability of random erasing; the default is accepted with a warning and not applied, 0 is none (anything "
+          "else: not available yet)");
+ABSL_FLAG(std::string, remode, "pixel", "what is put in the place of erased pixels");
+ABSL_FLAG(int64_t, recount, 1, "boxes erased in one picture");
+ABSL_FLAG(bool, resplit, false, "accepted and never used");
+ABSL_FLAG(double, mixup, 0, "alpha of mixup; 0: none (anything else: not available yet)");
+ABSL_FLAG(double, cutmix, 0, "alpha of cutmix; 0: none (anything else: not available yet)");
+ABSL_FLAG(std::string, cutmix_minmax, "", "two numbers: least and most side of cutmix's box (not available yet)");
+ABSL_FLAG(double, mixup_prob, 1.0, "probability that a batch is mixed at all");
+ABSL_FLAG(double, mixup_switch_prob, 0.5, "probability of cutmix where both are on");
+ABSL_FLAG(std::string, mixup_mode, "batch", "one mixing factor a batch");
+
+namespace tec {
+namespace {
+
+std::vector<FlagGroup> Groups() {
+  return {
+      {"What to run", {{"config", ""}, {"print_config", ""}, {"eval", "eval"}, {"dist_eval", "dist_eval"}}},
+      {"Model",
+       {{"model", "model"},
+        {"finetune", "finetune"},
+        {"mlp_token", "mlp_token"},
+        {"input_size", "encoder.image_size"},
+        {"nb_classes", "nb_classes"},
+        {"drop_path", "drop_path"},
+        {"global_pool", "global_pool"},
+        {"cls_token", "global_pool", /*negated=*/true}}},
+      DataFlags(),
+      {"Augmentation",
+       {{"smoothing", "augmentation.smoothing"},
+        {"color_jitter", "augmentation.color_jitter"},
+        {"aa", "augmentation.aa"},
+        {"reprob", "augmentation.reprob"},
+        {"remode", "augmentation.remode"},
+        {"recount", "augmentation.recount"},
+        {"resplit", "augmentation.resplit"},
+        {"mixup", "augmentation.mixup"},
+        {"cutmix", "augmentation.cutmix"},
+        {"cutmix_minmax", "augmentation.cutmix_minmax", /*negated=*/false, /*values=*/2},
+        {"mixup_prob", "augmentation.mixup_prob"},
+        {"mixup_switch_prob", "augmentation.mixup_switch_prob"},
+        {"mixup_mode", "augmentation.mixup_mode"}}},
+      OptimizerFlags(),
+      {"Layer-wise rates", {{"layer_decay", "layer_decay"}}},
+      OutputFlags(),
+      RuntimeFlags(),
+      DistributedFlagGroup(),
+  };
+}
+
+}  // namespace
+
+absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const char* const* argv,
+                                                             const Machine& machine) {
+  const std::vector<FlagGroup> groups = Groups();
+  TEC_ASSIGN_OR_RETURN(const ParsedFlags parsed, ParseFlags(argc, argv, groups));
+  FinetuneCommandLine command_line;
+  command_line.help = parsed.help;
+  if (parsed.help) return command_line;
+  command_line.print_config = PrintConfigFlag();
+  command_line.distributed = DistributedFlags();
+
+  config::Finetune& finetune = command_line.finetune;
+  finetune = ReferenceFinetune();
+  if (!ConfigFlag().empty()) {
+    TEC_ASSIGN_OR_RETURN(finetune, LoadFinetune(ConfigFlag()));
+  } else if (!parsed.Given("data_path") && !command_line.print_config) {
+    return absl::InvalidArgumentError(
+        "give --data_path=FOLDER (with train/ and val/) or --config=NAME_OR_FILE; "
+        "--help lists all flags");
+  }
+  const config::Logging before = finetune.logging();
+  TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &finetune));
+  // A named model of the command line takes the place of the file's shape.
+  if (parsed.Given("model") && finetune.model() != "custom") {
+    config::Vit encoder;
+    encoder.set_image_size(finetune.encoder().image_size());
+    *finetune.mutable_encoder() = encoder;
+  }
+  FollowOutputDir(parsed, before, finetune.mutable_logging());
+  finetune = Resolve(finetune, machine);
+  ResolvePaths(finetune.mutable_data(), finetune.mutable_checkpointing(), finetune.mutable_logging());
+  if (finetune.finetune().find("://") == std::string::npos) finetune.set_finetune(UserPath(finetune.finetune()));
+  TEC_RETURN_IF_ERROR(Validate(finetune, command_line.print_config ? Paths::kOptional : Paths::kRequired));
+  return command_line;
+}
+
+std::optional<int> FinishEarly(const absl::StatusOr<FinetuneCommandLine>& command_line) {
+  return PrintAndFinish(command_line.status(), command_line.ok() && command_line->help, FinetuneHelpText,
+                        command_line.ok() && command_line->print_config,
+                        [&] { return ToText(command_line->finetune); });
+}
+
+std::string FinetuneHelpText() {
+  return absl::StrCat(
+      "Finetunes a pretrained encoder with labels, and reports top-1 and top-5.\n"
+      "\n"
+      "  ./bazelw run //eval:finetune -- --data_path=/imagenet --finetune=/runs/tec/checkpoint-299.pth \\\n"
+      "      --model=vit_base_patch16 --mlp_token --epochs=100 --blr=5e-4 --layer_decay=0.65\n"
+      "  ./bazelw run //eval:finetune -- --data_path=/imagenet --resume=/runs/ft/this_checkpoint.pth \\\n"
+      "      --model=vit_base_patch16 --mlp_token --eval\n"
+      "\n"
+      "What --config names, or else the defaults below; a flag that is given overrides it.\n"
+      "Experiments: ",
+      absl::StrJoin(FinetuneNames(), ", "), "\n", DescribeFlags(Groups()));
+}
+
+}  // namespace tec

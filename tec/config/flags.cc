@@ -1,0 +1,171 @@
+#include "tec/config/flags.h"
+
+#include <algorithm>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tec/base/path.h"
+#include "tec/base/status.h"
+#include "tec/config/flag_parser.h"
+
+// Defaults: recipe.md section 9, main_pretrain.
+ABSL_FLAG(std::string, method, "tec", "tec: predict the base model's features and relations; mae: predict pixels");
+ABSL_FLAG(std::string, model, "mae_vit_large_patch16",
+          "new model: mae_vit_{tiny,small,base,large}_patch16, mae_vit_huge_patch14, or custom (sizes by --config)");
+ABSL_FLAG(bool, mlp_token, false, "the input adaptor: pass the CLS token through an MLP");
+ABSL_FLAG(bool, pred_att, false, "predict the base model's patch relations too");
+ABSL_FLAG(double, mask_ratio, 0.75, "part of the patches that the new model does not see");
+ABSL_FLAG(bool, norm_pix_loss, false, "with --method=mae: standardise the pixels of each patch");
+ABSL_FLAG(std::string, basemodel, "mae1kbase",
+          "shape of the base model: mae1kbase, mae1klarge, mae1k300ep, ibot1kbase, or custom (sizes by --config)");
+ABSL_FLAG(std::string, base_model, "", "checkpoint file of the base model; needed with --method=tec");
+ABSL_FLAG(int64_t, last_layers, 2, "blocks of the base model whose mean is the feature target");
+ABSL_FLAG(int64_t, topkatt, 15, "patches whose relations are predicted, with --pred_att");
+ABSL_FLAG(double, att_tau, 1.8, "temperature of the relation target");
+ABSL_FLAG(int64_t, epochs, 400, "passes over the data");
+ABSL_FLAG(double, min_lr, 0, "learning rate at the end of the schedule");
+ABSL_FLAG(double, warmup_epochs, 40, "epochs of linear warm-up");
+ABSL_FLAG(int64_t, save_period, 50, "epochs between two numbered checkpoints; the last epoch always has one");
+
+namespace tec {
+namespace {
+
+constexpr char kCustom[] = "custom";
+
+std::vector<FlagGroup> Groups() {
+  return {
+      {"What to run",
+       {{"config", ""}, {"print_config", ""}, {"method", "method"}, {"input_size", "model.encoder.image_size"}}},
+      {"New model",
+       {{"model", "model.name"},
+        {"mlp_token", "model.mlp_token"},
+        {"pred_att", "model.pred_att"},
+        {"mask_ratio", "masking.mask_ratio"},
+        {"norm_pix_loss", "losses.norm_pix_loss"}}},
+      {"Base model and targets",
+       {{"base_model", "base_model.path"},
+        {"basemodel", "base_model.name"},
+        {"last_layers", "base_model.last_layers"},
+        {"topkatt", "base_model.topkatt"},
+        {"att_tau", "losses.att_tau"}}},
+      DataFlags(),
+      OptimizerFlags(),
+      OutputFlags(),
+      RuntimeFlags(),
+      DistributedFlagGroup(),
+  };
+}
+
+// What follows from a name in the file gives way when a flag says another name.
+void ForgetWhatFollowsFromNames(const ParsedFlags& parsed, const config::Experiment& before,
+                                config::Experiment* experiment) {
+  config::Model* model = experiment->mutable_model();
+  if (parsed.Given("model") && model->name() != kCustom) {
+    config::Vit encoder;
+    encoder.set_image_size(model->encoder().image_size());
+    *model->mutable_encoder() = encoder;
+    model->clear_decoder();
+    model->set_adaptor_groups(0);
+  }
+  // The decoder of a named size is another with another method.
+  if (experiment->method() != before.method() && model->name() != kCustom) model->clear_decoder();
+  config::BaseModel* base = experiment->mutable_base_model();
+  if (parsed.Given("basemodel") && base->name() != kCustom) base->clear_encoder();
+  // Both models see the same crop.
+  if (parsed.Given("input_size")) base->mutable_encoder()->clear_image_size();
+}
+
+absl::StatusOr<config::Quickstart> QuickstartOf(const ParsedFlags& parsed, const std::vector<FlagGroup>& groups,
+                                                const std::string& name_or_file, const Machine& machine) {
+  static const auto* const understood =
+      new std::vector<std::string>{"config", "print_config", "seed",        "output_dir", "threads",
+                                   "device", "precision",    "num_workers", "print_freq", "epochs"};
+  for (const std::string& name : parsed.given) {
+    if (std::find(understood->begin(), understood->end(), name) != understood->end()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--", name,
+        " does not apply to the quickstart, which runs without --config and --data_path; give one of these, "
+        "or of the flags it understands: --",
+        absl::StrJoin(*understood, ", --")));
+  }
+  TEC_ASSIGN_OR_RETURN(config::Quickstart quickstart, LoadQuickstart(name_or_file));
+  for (config::Experiment* experiment : {quickstart.mutable_mae(), quickstart.mutable_tec()}) {
+    TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, experiment));
+  }
+  if (parsed.Given("output_dir")) quickstart.set_output_dir(quickstart.mae().logging().output_dir());
+  quickstart.set_output_dir(UserPath(quickstart.output_dir()));
+  quickstart = Resolve(quickstart, machine);
+  TEC_RETURN_IF_ERROR(Validate(quickstart));
+  return quickstart;
+}
+
+absl::StatusOr<config::Experiment> ExperimentOf(const ParsedFlags& parsed, const std::vector<FlagGroup>& groups,
+                                                const std::string& name_or_file, const Machine& machine) {
+  config::Experiment experiment = ReferenceExperiment();
+  if (!name_or_file.empty()) {
+    TEC_ASSIGN_OR_RETURN(experiment, LoadExperiment(name_or_file));
+  }
+  const config::Experiment before = experiment;
+  TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &experiment));
+  ForgetWhatFollowsFromNames(parsed, before, &experiment);
+  FollowOutputDir(parsed, before.logging(), experiment.mutable_logging());
+  experiment = Resolve(experiment, machine);
+  ResolvePaths(experiment.mutable_data(), experiment.mutable_checkpointing(), experiment.mutable_logging());
+  config::BaseModel* base = experiment.mutable_base_model();
+  base->set_path(UserPath(base->path()));
+  TEC_RETURN_IF_ERROR(Validate(experiment, PrintConfigFlag() ? Paths::kOptional : Paths::kRequired));
+  return experiment;
+}
+
+}  // namespace
+
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, const Machine& machine) {
+  const std::vector<FlagGroup> groups = Groups();
+  TEC_ASSIGN_OR_RETURN(const ParsedFlags parsed, ParseFlags(argc, argv, groups));
+  CommandLine command_line;
+  command_line.help = parsed.help;
+  if (parsed.help) return command_line;
+  command_line.print_config = PrintConfigFlag();
+  command_line.distributed = DistributedFlags();
+
+  std::string name_or_file = ConfigFlag();
+  if (name_or_file.empty() && !parsed.Given("data_path")) name_or_file = "quickstart";
+  if (!name_or_file.empty()) {
+    TEC_ASSIGN_OR_RETURN(command_line.is_quickstart, IsQuickstart(name_or_file));
+  }
+  if (command_line.is_quickstart) {
+    TEC_ASSIGN_OR_RETURN(command_line.quickstart, QuickstartOf(parsed, groups, name_or_file, machine));
+  } else {
+    TEC_ASSIGN_OR_RETURN(command_line.experiment, ExperimentOf(parsed, groups, name_or_file, machine));
+  }
+  return command_line;
+}
+
+std::optional<int> FinishEarly(const absl::StatusOr<CommandLine>& command_line) {
+  return PrintAndFinish(command_line.status(), command_line.ok() && command_line->help, HelpText,
+                        command_line.ok() && command_line->print_config, [&] {
+                          return command_line->is_quickstart ? ToText(command_line->quickstart)
+                                                             : ToText(command_line->experiment);
+                        });
+}
+
+std::string HelpText() {
+  std::vector<std::string> names = ExperimentNames();
+  return absl::StrCat(
+      "Pretrains a vision transformer against a base model (TEC), or makes a base model (MAE).\n"
+      "\n"
+      "  ./bazelw run //tec:pretrain\n"
+      "      The quickstart: makes pictures and a base model, pretrains against it, compares.\n"
+      "  ./bazelw run //tec:pretrain -- --config=vit_b_mae_300ep --data_path=/imagenet \\\n"
+      "      --base_model=/checkpoints/mae_pretrain_vit_base.pth --output_dir=/runs/vit_b_mae_300ep\n"
+      "  ./bazelw run //tec:pretrain -- --data_path=/pictures --base_model=/checkpoints/base.pth \\\n"
+      "      --basemodel=mae1kbase --model=mae_vit_base_patch16 --mlp_token --pred_att\n"
+      "  ./bazelw run //tec:pretrain -- --method=mae --data_path=/pictures --model=mae_vit_base_patch16\n"
+      "\n"
+      "What --config names, or else the defaults below; a flag that is given overrides it.\n"
+      "Experiments: ",
+      absl::StrJoin(names, ", "), "\n", DescribeFlags(Groups()));
+}
+
+}  // namespace tec
