@@ -18,17 +18,16 @@ namespace {
 using config_internal::NamedEncoder;
 using config_internal::Problems;
 
-// recipe.md sections 9 and 13. AdamW's betas are PyTorch's own here, not pretraining's; numbered checkpoints come every
-// 40 epochs.
+// recipe.md sections 9 and 13. nb_classes is not the reference's 1000 but what the data have, on ImageNet the same.
+// AdamW's betas are PyTorch's own here, not pretraining's; numbered checkpoints come every 40 epochs.
 constexpr char kReference[] = R"(
   name: ""
   seed: 5
   model: "vit_large_patch16"
-  encoder { image_size: 224 }
   mlp_token: false
   global_pool: true
   drop_path: 0.1
-  nb_classes: 1000
+  nb_classes: 0
   finetune: ""
   eval: false
   dist_eval: false
@@ -79,6 +78,8 @@ constexpr char kReference[] = R"(
 
 constexpr char kModelPrefix[] = "vit_";
 constexpr char kCustom[] = "custom";
+constexpr char kFromCheckpoint[] = "from_checkpoint";
+constexpr int64_t kImageSize = 224;
 constexpr char kEmbeddedFolder[] = "finetune/";
 
 const NamedEncoder* EncoderOfModel(absl::string_view name) {
@@ -156,6 +157,9 @@ config::Finetune Resolve(config::Finetune finetune, const Machine& machine) {
   if (const NamedEncoder* named = EncoderOfModel(finetune.model())) {
     config_internal::FillEncoder(*named, finetune.mutable_encoder());
   }
+  if (finetune.model() != kFromCheckpoint && !finetune.encoder().has_image_size()) {
+    finetune.mutable_encoder()->set_image_size(kImageSize);
+  }
   config_internal::FillRun(machine, finetune.mutable_logging(), finetune.mutable_runtime());
   return finetune;
 }
@@ -164,12 +168,20 @@ absl::Status Validate(const config::Finetune& resolved, Paths paths) {
   Problems problems;
   problems.NotFinite(resolved);
   problems.Range("seed (--seed)", resolved.seed(), 0, int64_t{1} << 62);
-  if (resolved.model() != kCustom && EncoderOfModel(resolved.model()) == nullptr) {
+  if (resolved.model() == kFromCheckpoint) {
+    // The file says; whoever reads it checks the sizes. An image size, if there is one, changes the grid.
+    problems.AddIf(resolved.finetune().empty() && resolved.checkpointing().resume().empty() && !resolved.eval(),
+                   "model (--model) is from_checkpoint; give --finetune=CHECKPOINT");
+    if (resolved.encoder().has_image_size()) {
+      problems.Range("encoder.image_size (--input_size)", resolved.encoder().image_size(), 1, 1 << 16);
+    }
+  } else if (resolved.model() != kCustom && EncoderOfModel(resolved.model()) == nullptr) {
     std::vector<std::string> known;
     for (const NamedEncoder& encoder : config_internal::NamedEncoders()) {
       known.push_back(absl::StrCat(kModelPrefix, encoder.name));
     }
     known.push_back(kCustom);
+    known.push_back(kFromCheckpoint);
     problems.Add(absl::StrCat("model (--model) is \"", resolved.model(), "\", which is not known",
                               DidYouMean(resolved.model(), known), " (known: ", absl::StrJoin(known, ", "), ")"));
   } else {
@@ -178,7 +190,9 @@ absl::Status Validate(const config::Finetune& resolved, Paths paths) {
   problems.AddIf(
       resolved.drop_path() < 0 || resolved.drop_path() >= 1,
       absl::StrCat("drop_path (--drop_path) is ", resolved.drop_path(), "; it must be at least 0 and less than 1"));
-  problems.Range("nb_classes (--nb_classes)", resolved.nb_classes(), 2, 1 << 24);
+  problems.AddIf(resolved.nb_classes() == 1,
+                 "nb_classes (--nb_classes) is 1; it must be at least 2, or 0 for the data's");
+  problems.Range("nb_classes (--nb_classes)", resolved.nb_classes(), 0, 1 << 24);
   problems.AddIf(resolved.layer_decay() <= 0 || resolved.layer_decay() > 1,
                  absl::StrCat("layer_decay (--layer_decay) is ", resolved.layer_decay(),
                               "; it must be larger than 0 and at most 1"));

@@ -9,13 +9,14 @@
 
 // Defaults: recipe.md section 9, main_finetune.
 ABSL_FLAG(std::string, model, "vit_large_patch16",
-          "vit_{tiny,small,base,large}_patch16, vit_huge_patch14, or custom (sizes by --config)");
+          "vit_{tiny,small,base,large}_patch16, vit_huge_patch14, custom (sizes by --config), or from_checkpoint "
+          "(sizes of the run that wrote --finetune)");
 ABSL_FLAG(bool, mlp_token, false, "the encoder has the input adaptor; must match the checkpoint");
 ABSL_FLAG(std::string, finetune, "", "checkpoint of the pretrained encoder; empty: from scratch");
 ABSL_FLAG(double, drop_path, 0.1, "stochastic depth, rate of the last block");
 ABSL_FLAG(bool, global_pool, true, "classify by the mean of the patch tokens");
 ABSL_FLAG(bool, cls_token, false, "classify by the CLS token instead");
-ABSL_FLAG(int64_t, nb_classes, 1000, "number of classes");
+ABSL_FLAG(int64_t, nb_classes, 0, "number of classes; 0: as many as the training images have (the reference: 1000)");
 ABSL_FLAG(int64_t, epochs, 50, "passes over the data");
 ABSL_FLAG(double, min_lr, 1e-6, "learning rate at the end of the schedule");
 ABSL_FLAG(double, warmup_epochs, 5, "epochs of linear warm-up");
@@ -106,7 +107,7 @@ absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const cha
   // A named model of the command line takes the place of the file's shape.
   if (parsed.Given("model") && finetune.model() != "custom") {
     config::Vit encoder;
-    encoder.set_image_size(finetune.encoder().image_size());
+    if (finetune.encoder().has_image_size()) encoder.set_image_size(finetune.encoder().image_size());
     *finetune.mutable_encoder() = encoder;
   }
   FollowOutputDir(parsed, before, finetune.mutable_logging());
