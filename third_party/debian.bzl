@@ -30,8 +30,9 @@ def _archives_impl(ctx):
         version, expected = ctx.attr.packages[name].split(" ")
         found = ctx.execute(["sha256sum", str(file)]).stdout.split(" ")[0]
         if found != expected:
-            fail("\nDebian package %s %s does not have the pinned content:\n  expected sha256 %s\n  found sha256    %s\n" %
-                 (name, version, expected, found) + "The pin is in third_party/*/packages.bzl.")
+            fail("\nDebian package %s %s does not have the pinned content:\n" % (name, version) +
+                 "  expected sha256 %s\n  found sha256    %s\n" % (expected, found) +
+                 "The pin is in third_party/*/packages.bzl.")
         ctx.execute(["mv", str(file), archive_name(name)])
     ctx.delete("apt")
     ctx.file("BUILD.bazel", "exports_files(glob([\"*.deb\"]))\n")

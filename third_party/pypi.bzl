@@ -14,8 +14,11 @@ _PLATFORMS = [
 
 def _impl(ctx):
     wheels = ctx.attr.wheels
-    command = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "-d", "wheels"]
-    command += ["--python-version", "311", "--implementation", "cp"]
+
+    # No cache: a download that broke off is never taken up again. Which Python the wheels are for is fixed, since it is
+    # part of which file the sha256 belongs to.
+    command = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
+    command += ["-d", "wheels", "--python-version", "311", "--implementation", "cp"]
     for platform in _PLATFORMS:
         command += ["--platform", platform]
     result = ctx.execute(command + wheels.keys(), timeout = 3600)

@@ -5,6 +5,7 @@ load("//third_party:pypi.bzl", "pypi_wheels")
 load("//third_party/absl:packages.bzl", absl = "PACKAGES")
 load("//third_party/bazel_rules:packages.bzl", "RULES")
 load("//third_party/benchmark:packages.bzl", benchmark = "PACKAGES")
+load("//third_party/clang_format:packages.bzl", clang_format = "WHEELS")
 load("//third_party/cuda:packages.bzl", "CUDA_COMPILER_WHEELS", "CUDA_LIBRARY_WHEELS")
 load("//third_party/glog:packages.bzl", glog = "PACKAGES")
 load("//third_party/gloo:packages.bzl", gloo = "PACKAGES")
@@ -52,6 +53,13 @@ def tec_repositories():
         name = "libtorch",
         build_file = "//third_party/torch:torch.BUILD",
         wheels = LIBTORCH_WHEELS,
+    )
+
+    pypi_wheels(
+        name = "clang_format",
+        build_file = "//third_party/clang_format:clang_format.BUILD",
+        executables = ["clang_format/data/bin"],
+        wheels = clang_format,
     )
 
     # Nothing depends on these two but under --config=cuda, so nothing else fetches them.
