@@ -136,6 +136,7 @@ absl::StatusOr<std::unique_ptr<ProcessGroup>> ProcessGroup::Create(const LaunchE
   });
   TEC_RETURN_IF_ERROR(Annotate(
       status, absl::StrCat("ranks could not meet at ", environment.master_address, ":", environment.master_port)));
+  implementation->sequence = 0;
   return std::unique_ptr<ProcessGroup>(
       new ProcessGroup(environment.rank, environment.world_size, std::move(implementation)));
 }
@@ -226,7 +227,11 @@ absl::Status ProcessGroup::Agree(const absl::Status& status) {
     --implementation_->sequence;
   }
   const absl::StatusOr<bool> any = Any(!status.ok());
-  if (!status.ok()) return status;
+  if (!status.ok()) {
+    // Not before the others have read it: this rank may be the one that serves the store, and is about to end.
+    if (any.ok()) (void)Any(false);
+    return status;
+  }
   TEC_RETURN_IF_ERROR(any.status());
   if (!*any) return absl::OkStatus();
   std::string problem = "unknown";
@@ -243,6 +248,7 @@ absl::Status ProcessGroup::Agree(const absl::Status& status) {
     }
   }));
   --implementation_->sequence;
+  (void)Any(false);
   return absl::Status(static_cast<absl::StatusCode>(code), absl::StrCat("rank ", other, ": ", problem));
 }
 

@@ -24,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tec/base/exit_code.h"
 #include "tec/config/experiment.pb.h"
 #include "tec/dist/environment.h"
 
@@ -57,8 +58,8 @@ struct TrainResult {
 // untouched), a full disk (ResourceExhausted), too many unreadable images (DataLoss).
 absl::StatusOr<TrainResult> Train(const config::Experiment& resolved, const TrainOptions& options);
 
-// 0 done, 1 bad use or input, 2 failed while running, 3 stopped on request after saving.
-int ExitCode(const absl::StatusOr<TrainResult>& result);
+// That of the status, and kExitStopped for a run that was stopped.
+ExitCode ExitCodeOf(const absl::StatusOr<TrainResult>& result);
 
 }  // namespace tec
 

@@ -1,0 +1,137 @@
+// Real processes on the loopback device. Each test forks its ranks before anything in this process has used LibTorch's
+// threads; a rank reports by its exit code.
+
+#include "tec/dist/process_group.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <functional>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "absl/strings/match.h"
+#include "gtest/gtest.h"
+
+namespace tec {
+namespace {
+
+int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  EXPECT_EQ(bind(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), 0);
+  getsockname(fd, reinterpret_cast<struct sockaddr*>(&address), &length);
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
+// What a rank finds wrong: "" or a text, which the parent prints.
+using RankBody = std::function<std::string(ProcessGroup&)>;
+
+void RunRanks(int world_size, const RankBody& body, int64_t timeout_seconds = 60) {
+  LaunchEnvironment environment;
+  environment.launcher = Launcher::kTorchrun;
+  environment.world_size = environment.local_world_size = world_size;
+  environment.master_address = "127.0.0.1";
+  environment.master_port = FreePort();
+  std::vector<pid_t> children;
+  for (int rank = 0; rank < world_size; ++rank) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      environment.rank = environment.local_rank = rank;
+      ProcessGroupOptions options;
+      options.timeout_seconds = timeout_seconds;
+      auto group = ProcessGroup::Create(environment, options);
+      const std::string problem = group.ok() ? body(**group) : group.status().ToString();
+      if (!problem.empty()) std::fprintf(stderr, "rank %d: %s\n", rank, problem.c_str());
+      // No destructors: a rank that was meant to die must not wait for others.
+      _exit(problem.empty() ? 0 : 1);
+    }
+    children.push_back(child);
+  }
+  for (int rank = 0; rank < world_size; ++rank) {
+    int status;
+    ASSERT_EQ(waitpid(children[rank], &status, 0), children[rank]);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "rank " << rank << " status " << status;
+  }
+}
+
+std::string Expect(bool condition, const std::string& what) { return condition ? "" : what; }
+
+TEST(ProcessGroupTest, SumsMeansAndTexts) {
+  RunRanks(3, [](ProcessGroup& group) -> std::string {
+    at::Tensor tensor = at::full({5}, group.rank() + 1.0);
+    if (!group.AllReduceSum(tensor).ok() || !tensor.equal(at::full({5}, 6.0))) return "sum";
+    const auto mean = group.Mean({1.0 * group.rank(), 7.5});
+    if (!mean.ok() || *mean != std::vector<double>({1.0, 7.5})) return "mean";
+    if (*group.Any(false) || !*group.Any(group.rank() == 1)) return "any";
+    const auto text = group.BroadcastText("from rank " + std::to_string(group.rank()));
+    if (!text.ok() || *text != "from rank 0") return "text";
+    // Rank 0 serves the text: it must not end before the others have it.
+    return Expect(group.Agree(absl::OkStatus()).ok(), "end");
+  });
+}
+
+TEST(ProcessGroupTest, AveragesGradientsOverBuckets) {
+  RunRanks(2, [](ProcessGroup& group) -> std::string {
+    // Two that together exceed a bucket, one of another dtype, one without a gradient.
+    const int64_t large = ProcessGroup::kBucketBytes / 4 - 3;
+    std::vector<at::Tensor> parameters = {at::zeros({2, 3}), at::zeros({large}), at::zeros({4}),
+                                          at::zeros({3}, at::kDouble), at::zeros({7})};
+    for (int i = 0; i < 4; ++i) {
+      const at::Tensor rising = at::arange(parameters[i].numel(), parameters[i].options()) * (i + 1);
+      parameters[i].mutable_grad() = (rising + (group.rank() == 0 ? 1.0 : 3.0)).view_as(parameters[i]);
+    }
+    const absl::Status status = group.AverageGradients(parameters);
+    if (!status.ok()) return status.ToString();
+    for (int i = 0; i < 4; ++i) {
+      // Whole numbers below 2^24: exact in float32.
+      const at::Tensor rising = at::arange(parameters[i].numel(), parameters[i].options()) * (i + 1);
+      if (!parameters[i].grad().equal((rising + 2.0).view_as(parameters[i]))) return "gradient " + std::to_string(i);
+    }
+    return Expect(!parameters[4].grad().defined(), "a gradient out of nothing");
+  });
+}
+
+TEST(ProcessGroupTest, AllLearnOfOneRanksError) {
+  RunRanks(2, [](ProcessGroup& group) -> std::string {
+    absl::Status status = group.Agree(absl::OkStatus());
+    if (!status.ok()) return status.ToString();
+    status = group.Agree(group.rank() == 1 ? absl::NotFoundError("no file x") : absl::OkStatus());
+    const std::string expected = group.rank() == 1 ? "no file x" : "rank 1: no file x";
+    if (!absl::IsNotFound(status) || status.message() != expected) return status.ToString();
+    return Expect(group.Any(group.rank() == 0).value_or(false), "out of step after an error");
+  });
+}
+
+TEST(ProcessGroupTest, DeathOfARankEndsTheOthersWait) {
+  RunRanks(2, [](ProcessGroup& group) -> std::string {
+    if (group.rank() == 1) _exit(0);
+    at::Tensor tensor = at::zeros({1});
+    const absl::Status status = group.AllReduceSum(tensor);
+    return Expect(!status.ok() && absl::StrContains(status.message(), "rank 0: sum, operation 1"), status.ToString());
+  });
+}
+
+TEST(ProcessGroupTest, OneRankNeedsNone) {
+  auto group = ProcessGroup::Create(LaunchEnvironment());
+  ASSERT_TRUE(group.ok());
+  at::Tensor tensor = at::full({2}, 3.0);
+  EXPECT_TRUE((*group)->AllReduceSum(tensor).ok());
+  EXPECT_TRUE(tensor.equal(at::full({2}, 3.0)));
+  EXPECT_EQ(*(*group)->Mean({4.0}), std::vector<double>({4.0}));
+  EXPECT_TRUE((*group)->Agree(absl::OkStatus()).ok());
+  EXPECT_EQ((*group)->Agree(absl::InternalError("x")).message(), "x");
+}
+
+}  // namespace
+}  // namespace tec

@@ -1,0 +1,132 @@
+#include "tec/train/objective.h"
+
+#include <utility>
+
+#include "ATen/ops/stack.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "tec/base/status.h"
+#include "tec/checkpoint/state_dict_file.h"
+#include "tec/checkpoint/torch_tensors.h"
+#include "tec/losses/losses.h"
+#include "tec/models/factory.h"
+#include "tec/nn/autocast.h"
+#include "tec/nn/module_state.h"
+#include "tec/train/event_writer.h"
+
+namespace tec {
+namespace {
+
+at::ScalarType ComputeType(config::Precision precision) {
+  switch (precision) {
+    case config::BFLOAT16:
+      return at::kBFloat16;
+    case config::FLOAT16:
+      return at::kHalf;
+    default:
+      return at::kFloat;
+  }
+}
+
+uint32_t Checksum(const torch::nn::Module& model) {
+  uint32_t sum = 0;
+  for (const auto& [name, tensor] : NamedState(model)) {
+    sum = sum * 31 + Crc32c(ViewOf(tensor).bytes);
+  }
+  return sum;
+}
+
+class TecObjective : public Objective {
+ public:
+  TecObjective(const config::Experiment& experiment, c10::Device device, std::shared_ptr<BaseModel> base_model,
+               std::shared_ptr<TecModel> model)
+      : experiment_(experiment),
+        device_(device),
+        base_model_(std::move(base_model)),
+        model_(std::move(model)),
+        checksum_(Checksum(*base_model_)) {
+    loss_names_ = {"loss", "loss_fea"};
+    if (model_->options().pred_att) loss_names_.push_back("loss_att");
+    base_model_->to(device);
+    model_->to(device);
+  }
+
+  torch::nn::Module& model() override { return *model_; }
+  int64_t patches() const override { return model_->options().encoder.patches(); }
+  const std::vector<std::string>& loss_names() const override { return loss_names_; }
+  uint32_t base_model_checksum() const override { return checksum_; }
+
+  Loss Compute(const at::Tensor& images, const at::Tensor& noise) override {
+    AutocastGuard autocast(device_.type(), ComputeType(experiment_.runtime().precision()));
+    const Targets targets = base_model_->forward(images);
+    const TecOutput output = model_->forward(images, noise, experiment_.masking().mask_ratio(), targets.idx);
+    const config::Losses& losses = experiment_.losses();
+    const at::Tensor feature = FeatureLoss(output.feature_prediction, targets.features, output.mask);
+    Loss loss;
+    loss.total = feature * losses.feature_weight();
+    std::vector<at::Tensor> parts = {loss.total, feature};
+    if (model_->options().pred_att) {
+      const at::Tensor relation = RelationLoss(output.relation_logits, targets.relations, losses.att_tau());
+      loss.total = loss.total + relation * losses.relation_weight();
+      parts = {loss.total, feature, relation};
+    }
+    for (at::Tensor& part : parts) part = part.detach();
+    loss.parts = at::stack(parts);
+    return loss;
+  }
+
+ private:
+  config::Experiment experiment_;
+  c10::Device device_;
+  std::shared_ptr<BaseModel> base_model_;
+  std::shared_ptr<TecModel> model_;
+  uint32_t checksum_;
+  std::vector<std::string> loss_names_;
+};
+
+class MaeObjective : public Objective {
+ public:
+  MaeObjective(const config::Experiment& experiment, c10::Device device, std::shared_ptr<MaeModel> model)
+      : experiment_(experiment), device_(device), model_(std::move(model)) {
+    model_->to(device);
+  }
+
+  torch::nn::Module& model() override { return *model_; }
+  int64_t patches() const override { return model_->options().encoder.patches(); }
+  const std::vector<std::string>& loss_names() const override { return loss_names_; }
+  uint32_t base_model_checksum() const override { return 0; }
+
+  Loss Compute(const at::Tensor& images, const at::Tensor& noise) override {
+    AutocastGuard autocast(device_.type(), ComputeType(experiment_.runtime().precision()));
+    const MaeOutput output = model_->forward(images, noise, experiment_.masking().mask_ratio());
+    Loss loss;
+    loss.total = PixelLoss(output.prediction, images, output.mask, model_->options().encoder.patch_size,
+                           experiment_.losses().norm_pix_loss());
+    loss.parts = loss.total.detach().reshape({1});
+    return loss;
+  }
+
+ private:
+  config::Experiment experiment_;
+  c10::Device device_;
+  std::shared_ptr<MaeModel> model_;
+  std::vector<std::string> loss_names_ = {"loss"};
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Objective>> Objective::Create(const config::Experiment& experiment, c10::Device device) {
+  if (experiment.method() == config::MAE) {
+    TEC_ASSIGN_OR_RETURN(std::shared_ptr<MaeModel> model, MakeMaeModel(experiment));
+    return std::unique_ptr<Objective>(new MaeObjective(experiment, device, std::move(model)));
+  }
+  TEC_ASSIGN_OR_RETURN(std::shared_ptr<BaseModel> base_model, MakeBaseModel(experiment));
+  const std::string& path = experiment.base_model().path();
+  const absl::StatusOr<StateDictFile> file = ReadStateDict(path);
+  TEC_RETURN_IF_ERROR(Annotate(file.status(), "base model"));
+  TEC_RETURN_IF_ERROR(Annotate(LoadBaseModel(*base_model, TensorsOf(file->tensors)), absl::StrCat("base model ", path)));
+  TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
+  return std::unique_ptr<Objective>(new TecObjective(experiment, device, std::move(base_model), std::move(model)));
+}
+
+}  // namespace tec
