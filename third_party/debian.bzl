@@ -21,8 +21,8 @@ def _archives_impl(ctx):
         wanted.append("%s=%s" % (name, pin.split(" ")[0]))
     result = ctx.execute(["sh", "-c", _DOWNLOAD, "sh"] + wanted, timeout = 1800)
     if result.return_code:
-        fail("apt-get could not download the pinned Debian 12 packages %s:\n%s%s" %
-             (" ".join(wanted), result.stdout, result.stderr))
+        fail("apt-get could not download the Debian 12 packages pinned in third_party/*/packages.bzl:\n" +
+             result.stdout + result.stderr)
     for file in ctx.path(".").readdir():
         if not file.basename.endswith(".deb"):
             continue
