@@ -1,4 +1,5 @@
-// Pillow's antialiased bicubic resize, bit for bit, and the crops that go with it.
+// Pillow's antialiased bicubic resize, bit for bit (version 13; before it, tall images can differ in the last bit), and
+// the crops that go with it.
 
 #ifndef TEC_DATA_AUGMENT_RESIZE_H_
 #define TEC_DATA_AUGMENT_RESIZE_H_
@@ -15,15 +16,15 @@ namespace tec {
 struct ResizeAxis {
   int taps = 0;
   std::vector<int> first;
-  std::vector<int> count;        // Taps that lie inside the input; the weights beyond are zero.
+  std::vector<int> count;        // Taps that lie inside the input; weights beyond are undefined.
   std::vector<int32_t> weights;  // Times 2^22.
 };
 
 // Memory kept from one resize to the next.
 struct ResizeScratch {
   ResizeAxis horizontal, vertical;
-  std::vector<uint8_t> rows;  // Result of the horizontal pass.
-  Image resized;
+  std::vector<double> line;     // Weights of one output before rounding.
+  std::vector<uint8_t> pixels;  // Result of the first pass.
 };
 
 // Cuts `box` out of `source` and resizes it to `height` x `width`, as PIL's crop() and resize(BICUBIC): pixels outside
@@ -32,7 +33,16 @@ struct ResizeScratch {
 void ResizeBicubic(const Image& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
                    uint8_t* out);
 
-// The evaluation crop (recipe.md section 13.5) of `source`: uint8 [size, size, 3] to `out`.
+// The evaluation crop (recipe.md section 13.5): the image resized to height x width, its short side int(size / 0.875)
+// up to size 224 and size above, of which the central size x size from (top, left) is shown.
+struct EvalGeometry {
+  int64_t height = 0, width = 0;
+  int64_t top = 0, left = 0;
+};
+EvalGeometry EvalCropGeometry(int height, int width, int size);
+
+// That crop of `source`: uint8 [size, size, 3] to `out`. Only what is shown is computed, so a strip of an image, whose
+// resized long side would not fit into memory, is as good as any.
 void EvalCrop(const Image& source, int size, ResizeScratch* scratch, uint8_t* out);
 
 }  // namespace tec

@@ -1,0 +1,131 @@
+#include "data/augment/resize.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "data/augment/resize_reference.h"
+#include "data/testing/golden_images.h"
+#include "tec/base/random.h"
+
+namespace tec {
+namespace {
+
+using ::tec::testing::ReadGolden;
+using ::tec::testing::ReadGoldenImages;
+using ::tec::testing::Sha256;
+
+Image Noise(int height, int width, uint64_t seed) {
+  RandomStream stream(RandomKey{seed, RandomPurpose::kPictures, 0, 0});
+  Image image(height, width);
+  for (size_t i = 0; i < image.size_bytes(); ++i) image.data()[i] = stream.NextUint32() >> 24;
+  return image;
+}
+
+bool SamePixels(const Image& a, const Image& b) {
+  return a.height() == b.height() && a.width() == b.width() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+TEST(ResizeTest, EveryGoldenCaseIsBitExact) {
+  const auto golden = nlohmann::json::parse(ReadGolden("resize.json"));
+  const auto inputs = ReadGoldenImages("images/decoded.safetensors");
+  const auto tensors = ReadGoldenImages("resize.safetensors");
+  ResizeScratch scratch;  // One for all, as in the loader.
+  int crops = 0, evals = 0;
+  for (const auto& c : golden["cases"]) {
+    const int size = c["size"];
+    const Image& input = inputs.at(c["file"]);
+    Image result(size, size);
+    if (c["op"] == "resized_crop") {
+      const auto& b = c["box_ijhw"];
+      const Box box{b[0], b[1], b[2], b[3]};
+      ResizeBicubic(input, box, size, size, /*flip=*/false, &scratch, result.data());
+      EXPECT_TRUE(SamePixels(ResizeBicubicReference(input, box, size, size, false), result)) << c;
+      ++crops;
+    } else {
+      ASSERT_EQ(c["op"], "eval");
+      EvalCrop(input, size, &scratch, result.data());
+      const EvalGeometry geometry = EvalCropGeometry(input.height(), input.width(), size);
+      EXPECT_EQ(geometry.height, c["resized_hw"][0]) << c;
+      EXPECT_EQ(geometry.width, c["resized_hw"][1]) << c;
+      ++evals;
+    }
+    EXPECT_EQ(Sha256(result), c["sha256"]) << c;
+    if (c.contains("tensor")) {
+      EXPECT_TRUE(SamePixels(result, tensors.at(c["tensor"]))) << c;
+    }
+  }
+  EXPECT_GT(crops, 0);
+  EXPECT_GT(evals, 0);
+}
+
+// Sizes around the block of the column pass, one-pixel sides, shrinking and stretching, boxes at the image's end.
+TEST(ResizeTest, EqualsTheReference) {
+  RandomStream stream(RandomKey{1, RandomPurpose::kCrop, 0, 0});
+  ResizeScratch scratch;
+  for (int round = 0; round < 60; ++round) {
+    const Image image = Noise(1 + stream.UniformInt(90), 1 + stream.UniformInt(90), round);
+    Box box;
+    box.height = 1 + stream.UniformInt(image.height());
+    box.width = 1 + stream.UniformInt(image.width());
+    box.top = round % 3 == 0 ? image.height() - box.height : stream.UniformInt(image.height() - box.height + 1);
+    box.left = round % 3 == 0 ? image.width() - box.width : stream.UniformInt(image.width() - box.width + 1);
+    const int height = round % 5 == 0 ? box.height : 1 + stream.UniformInt(50);
+    const int width = round % 7 == 0 ? box.width : 1 + stream.UniformInt(50);
+    const bool flip = round % 2 == 1;
+    Image result(height, width);
+    ResizeBicubic(image, box, height, width, flip, &scratch, result.data());
+    EXPECT_TRUE(SamePixels(result, ResizeBicubicReference(image, box, height, width, flip)))
+        << "box " << box.top << " " << box.left << " " << box.height << " " << box.width << " of " << image.height()
+        << " x " << image.width() << " to " << height << " x " << width;
+  }
+}
+
+TEST(ResizeTest, EvalCropOfAStripShowsItsMiddle) {
+  Image strip(1, 60001);
+  std::memset(strip.data(), 10, strip.size_bytes());
+  for (int x = 29990; x < 30011; ++x) std::memset(strip.row(0) + 3 * x, 200, 3);
+  ResizeScratch scratch;
+  Image result(224, 224);
+  EvalCrop(strip, 224, &scratch, result.data());
+  for (size_t i = 0; i < result.size_bytes(); ++i) ASSERT_EQ(result.data()[i], 200);
+}
+
+TEST(ResizeTest, PixelsOutsideTheBoxPlayNoPart) {
+  Image image = Noise(40, 50, 3);
+  const Box box{10, 12, 17, 19};
+  ResizeScratch scratch;
+  Image before(24, 24), after(24, 24);
+  ResizeBicubic(image, box, 24, 24, false, &scratch, before.data());
+  for (int y = 0; y < 40; ++y) {
+    for (int x = 0; x < 50; ++x) {
+      if (y >= 10 && y < 27 && x >= 12 && x < 31) continue;
+      for (int c = 0; c < 3; ++c) image.row(y)[3 * x + c] ^= 0xFF;
+    }
+  }
+  ResizeBicubic(image, box, 24, 24, false, &scratch, after.data());
+  EXPECT_TRUE(SamePixels(before, after));
+}
+
+TEST(ResizeTest, FlippingTwiceIsNothing) {
+  const Image image = Noise(9, 8, 4);
+  ResizeScratch scratch;
+  Image once(9, 8), twice(9, 8);
+  ResizeBicubic(image, Box{0, 0, 9, 8}, 9, 8, /*flip=*/true, &scratch, once.data());
+  EXPECT_EQ(once.at(2, 0, 1), image.at(2, 7, 1));
+  ResizeBicubic(once, Box{0, 0, 9, 8}, 9, 8, /*flip=*/true, &scratch, twice.data());
+  EXPECT_TRUE(SamePixels(twice, image));
+}
+
+TEST(ResizeDeathTest, BoxOutsideTheImage) {
+  const Image image = Noise(9, 8, 5);
+  ResizeScratch scratch;
+  Image result(4, 4);
+  EXPECT_DEATH(ResizeBicubic(image, Box{0, 1, 9, 8}, 4, 4, false, &scratch, result.data()), "box \\[0, 1, 9, 8\\]");
+}
+
+}  // namespace
+}  // namespace tec
