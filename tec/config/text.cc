@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <fstream>
 #include <memory>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/io/tokenizer.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/text_format.h"
 #include "tec/base/file.h"
 
@@ -105,22 +108,49 @@ std::string WithSuggestion(const std::string& message, const Descriptor* root) {
   return message;
 }
 
+// Where the token before the one at (line, column) begins. The parser notices an unknown name when it stands at the
+// next token.
+std::pair<int, int> TokenBefore(const std::string& text, int line, int column) {
+  class : public google::protobuf::io::ErrorCollector {
+    void AddError(int, int, const std::string&) override {}
+  } ignore;
+  google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
+  google::protobuf::io::Tokenizer tokenizer(&stream, &ignore);
+  // As the text format's parser sets it.
+  tokenizer.set_comment_style(google::protobuf::io::Tokenizer::SH_COMMENT_STYLE);
+  tokenizer.set_allow_f_after_float(true);
+  tokenizer.set_require_space_after_number(false);
+  tokenizer.set_allow_multiline_strings(true);
+  bool more = tokenizer.Next();
+  while (more && (tokenizer.current().line < line ||
+                  (tokenizer.current().line == line && tokenizer.current().column < column))) {
+    more = tokenizer.Next();
+  }
+  return {tokenizer.previous().line, tokenizer.previous().column};
+}
+
 class Collector : public google::protobuf::io::ErrorCollector {
  public:
-  Collector(const std::string& file, const Descriptor* root) : file_(file), root_(root) {}
+  Collector(const std::string& file, const std::string& text, const Descriptor* root)
+      : file_(file), text_(text), root_(root) {}
 
   // Line and column count from 0; line -1 is an error of the file as a whole.
   void AddError(int line, int column, const std::string& message) override {
-    problems_.push_back(
-        line < 0 ? absl::StrCat(file_, ": ", WithSuggestion(message, root_))
-                 : absl::StrCat(file_, ":", line + 1, ":", column + 1, ": ", WithSuggestion(message, root_)));
+    const std::string problem = WithSuggestion(message, root_);
+    if (line < 0) {
+      problems_.push_back(absl::StrCat(file_, ": ", problem));
+      return;
+    }
+    if (problem != message) std::tie(line, column) = TokenBefore(text_, line, column);
+    problems_.push_back(absl::StrCat(file_, ":", line + 1, ":", column + 1, ": ", problem));
   }
   void AddWarning(int line, int column, const std::string& message) override { AddError(line, column, message); }
 
   std::string problems() const { return absl::StrJoin(problems_, "\n"); }
 
  private:
-  const std::string file_;
+  const std::string& file_;
+  const std::string& text_;
   const Descriptor* root_;
   std::vector<std::string> problems_;
 };
@@ -151,7 +181,7 @@ absl::Status ParseText(const std::string& text, const std::string& file, Message
   if (text.size() > kLargestFile) {
     return absl::InvalidArgumentError(absl::StrCat(file, ": larger than ", kLargestFile, " bytes: not a config file"));
   }
-  Collector collector(file, message->GetDescriptor());
+  Collector collector(file, text, message->GetDescriptor());
   TextFormat::Parser parser;
   parser.SetRecursionLimit(kRecursionLimit);
   parser.RecordErrorsTo(&collector);

@@ -1,0 +1,446 @@
+#include "tec/config/config.h"
+
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/util/message_differencer.h"
+#include "gtest/gtest.h"
+#include "tec/base/file.h"
+#include "tec/config/text.h"
+
+namespace tec {
+namespace {
+
+using google::protobuf::util::MessageDifferencer;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr Machine kOldMachine{/*cpu_bfloat16=*/false, /*gpu_bfloat16=*/false};
+constexpr Machine kNewMachine{/*cpu_bfloat16=*/true, /*gpu_bfloat16=*/true};
+
+config::Experiment Parsed(const std::string& text) {
+  absl::StatusOr<config::Experiment> experiment = ParseExperiment(text, "test");
+  EXPECT_TRUE(experiment.ok()) << experiment.status();
+  return experiment.ok() ? *experiment : config::Experiment();
+}
+
+// An experiment without problems.
+config::Experiment Sound() {
+  return Parsed("model { name: 'mae_vit_base_patch16' } base_model { path: '/base.pth' } data { path: '/pictures' }");
+}
+
+std::string ProblemsIn(const config::Experiment& experiment) {
+  const absl::Status status = Validate(Resolve(experiment, kOldMachine));
+  EXPECT_NE(status.code(), absl::StatusCode::kOk);
+  return std::string(status.message());
+}
+
+// Paths of unset fields, anywhere.
+void Unset(const google::protobuf::Message& message, const std::string& prefix, std::vector<std::string>* unset) {
+  const google::protobuf::Descriptor* descriptor = message.GetDescriptor();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const google::protobuf::FieldDescriptor* field = descriptor->field(i);
+    const bool set = field->is_repeated() ? message.GetReflection()->FieldSize(message, field) > 0
+                                          : message.GetReflection()->HasField(message, field);
+    if (!set) unset->push_back(prefix + field->name());
+    if (set && field->message_type() != nullptr) {
+      Unset(message.GetReflection()->GetMessage(message, field), prefix + field->name() + ".", unset);
+    }
+  }
+}
+
+// recipe.md sections 6, 7 and 9, as numbers.
+TEST(ReferenceExperiment, IsMainPretrain) {
+  const config::Experiment e = ReferenceExperiment();
+  EXPECT_EQ(e.method(), config::TEC);
+  EXPECT_EQ(e.seed(), 5);
+  EXPECT_EQ(e.model().name(), "mae_vit_large_patch16");
+  EXPECT_EQ(e.model().encoder().image_size(), 224);
+  EXPECT_FALSE(e.model().mlp_token());
+  EXPECT_FALSE(e.model().pred_att());
+  EXPECT_EQ(e.base_model().name(), "mae1kbase");
+  EXPECT_EQ(e.base_model().last_layers(), 2);
+  EXPECT_EQ(e.base_model().topkatt(), 15);
+  EXPECT_EQ(e.masking().mask_ratio(), 0.75);
+  EXPECT_EQ(e.losses().att_tau(), 1.8);
+  EXPECT_EQ(e.losses().feature_weight(), 1);
+  EXPECT_EQ(e.losses().relation_weight(), 1);
+  EXPECT_FALSE(e.losses().norm_pix_loss());
+  EXPECT_EQ(e.data().path(), "/datasets01/imagenet_full_size/061417/");
+  EXPECT_EQ(e.data().crop_scale_min(), 0.2);
+  EXPECT_EQ(e.data().crop_scale_max(), 1);
+  EXPECT_EQ(e.data().crop_ratio_min(), 3.0 / 4);
+  EXPECT_EQ(e.data().crop_ratio_max(), 4.0 / 3);
+  EXPECT_EQ(e.data().flip_probability(), 0.5);
+  EXPECT_THAT(e.data().mean(), ElementsAre(0.485, 0.456, 0.406));
+  EXPECT_THAT(e.data().std(), ElementsAre(0.229, 0.224, 0.225));
+  EXPECT_EQ(e.data().max_bad_fraction(), 0.001);
+  EXPECT_EQ(e.data().num_workers(), 10);
+  EXPECT_TRUE(e.data().pin_mem());
+  EXPECT_EQ(e.optimizer().batch_size(), 64);
+  EXPECT_EQ(e.optimizer().accum_iter(), 1);
+  EXPECT_EQ(e.optimizer().lr(), 0);
+  EXPECT_EQ(e.optimizer().blr(), 1e-3);
+  EXPECT_EQ(e.optimizer().weight_decay(), 0.05);
+  EXPECT_EQ(e.optimizer().beta1(), 0.9);
+  EXPECT_EQ(e.optimizer().beta2(), 0.95);
+  EXPECT_EQ(e.optimizer().epsilon(), 1e-8);
+  EXPECT_EQ(e.optimizer().clip_grad(), 0);
+  EXPECT_EQ(e.schedule().epochs(), 400);
+  EXPECT_EQ(e.schedule().warmup_epochs(), 40);
+  EXPECT_EQ(e.schedule().min_lr(), 0);
+  EXPECT_EQ(e.schedule().start_epoch(), 0);
+  EXPECT_EQ(e.checkpointing().resume(), "");
+  EXPECT_EQ(e.checkpointing().save_period(), 50);
+  EXPECT_EQ(e.checkpointing().save_every_minutes(), 0);
+  EXPECT_EQ(e.logging().output_dir(), "./output_dir");
+  EXPECT_EQ(e.logging().print_freq(), 20);
+  EXPECT_EQ(e.runtime().device(), "cuda");
+}
+
+// recipe.md section 8.
+TEST(Experiments, AreTheTableRows) {
+  struct Row {
+    const char *name, *basemodel, *model;
+    int64_t epochs, topkatt;
+    double att_tau;
+  };
+  const Row rows[] = {
+      {"vit_b_mae300ep_100ep", "mae1k300ep", "mae_vit_base_patch16", 100, 15, 1.8},
+      {"vit_b_mae_300ep", "mae1kbase", "mae_vit_base_patch16", 300, 15, 1.8},
+      {"vit_b_mae_800ep", "mae1kbase", "mae_vit_base_patch16", 800, 15, 1.8},
+      {"vit_b_ibot_300ep", "ibot1kbase", "mae_vit_base_patch16", 300, 9, 1.0},
+      {"vit_b_ibot_800ep", "ibot1kbase", "mae_vit_base_patch16", 800, 9, 1.0},
+      {"vit_l_mae_300ep", "mae1klarge", "mae_vit_large_patch16", 300, 15, 1.4},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    absl::StatusOr<config::Experiment> loaded = LoadExperiment(row.name);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    // All else is the reference's default.
+    config::Experiment expected = ReferenceExperiment();
+    expected.set_name(row.name);
+    expected.mutable_model()->set_name(row.model);
+    expected.mutable_model()->set_mlp_token(true);
+    expected.mutable_model()->set_pred_att(true);
+    expected.mutable_base_model()->set_name(row.basemodel);
+    expected.mutable_base_model()->set_topkatt(row.topkatt);
+    expected.mutable_losses()->set_att_tau(row.att_tau);
+    expected.mutable_optimizer()->set_batch_size(256);
+    expected.mutable_optimizer()->set_accum_iter(2);
+    expected.mutable_optimizer()->set_blr(1.5e-4);
+    expected.mutable_schedule()->set_epochs(row.epochs);
+    EXPECT_TRUE(MessageDifferencer::Equals(*loaded, expected)) << loaded->DebugString();
+    EXPECT_DOUBLE_EQ(LearningRate(loaded->optimizer(), /*world_size=*/8), 2.4e-3);
+    loaded->mutable_base_model()->set_path("/base.pth");
+    EXPECT_TRUE(Validate(Resolve(*loaded)).ok()) << Validate(Resolve(*loaded));
+  }
+}
+
+TEST(Experiments, AllAreSound) {
+  EXPECT_THAT(ExperimentNames(),
+              ElementsAre("mae_vit_b_1600ep", "vit_b_ibot_300ep", "vit_b_ibot_800ep", "vit_b_mae300ep_100ep",
+                          "vit_b_mae_300ep", "vit_b_mae_800ep", "vit_l_mae_300ep"));
+  for (const std::string& name : ExperimentNames()) {
+    absl::StatusOr<config::Experiment> loaded = LoadExperiment(name);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_EQ(loaded->name(), name);
+    EXPECT_TRUE(Validate(Resolve(*loaded), Paths::kOptional).ok()) << name;
+  }
+  const config::Experiment mae = *LoadExperiment("mae_vit_b_1600ep");
+  EXPECT_EQ(mae.method(), config::MAE);
+  EXPECT_EQ(mae.schedule().epochs(), 1600);
+  EXPECT_TRUE(mae.losses().norm_pix_loss());
+  EXPECT_DOUBLE_EQ(LearningRate(mae.optimizer(), 8), 2.4e-3);
+}
+
+TEST(LoadExperiment, MistypedNameGetsTheNearestAndTheList) {
+  const absl::Status status = LoadExperiment("vit_b_mae_300").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(
+      std::string(status.message()),
+      AllOf(StartsWith("no experiment and no file is named \"vit_b_mae_300\"; did you mean \"vit_b_mae_300ep\"?"),
+            HasSubstr("vit_l_mae_300ep")));
+  EXPECT_THAT(std::string(LoadExperiment("/nowhere/a.textproto").status().message()),
+              HasSubstr("/nowhere/a.textproto"));
+}
+
+TEST(LoadExperiment, ReadsAFileAndTellsWhereItIsWrong) {
+  const std::string path = ::testing::TempDir() + "/mine.textproto";
+  ASSERT_TRUE(WriteFile(path, "seed: 11\ndata { mean: [0.5, 0.5, 0.5] }").ok());
+  absl::StatusOr<config::Experiment> loaded = LoadExperiment(path);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->name(), "mine");
+  EXPECT_EQ(loaded->seed(), 11);
+  EXPECT_THAT(loaded->data().mean(), ElementsAre(0.5, 0.5, 0.5));
+  EXPECT_EQ(loaded->schedule().epochs(), 400);
+
+  ASSERT_TRUE(WriteFile(path, "seed: 11\nscheduel { }").ok());
+  EXPECT_EQ(std::string(LoadExperiment(path).status().message()),
+            path + ":2:1: Experiment has no field named \"scheduel\"; did you mean \"schedule\"?");
+  EXPECT_EQ(LoadExperiment("quickstart").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// recipe.md sections 3.2 and 15; tiny, small and huge as config.cc gives them.
+TEST(Resolve, KnowsTheNamedSizes) {
+  struct Size {
+    const char* name;
+    config::Method method;
+    int64_t patch, width, depth, heads, decoder_width, decoder_depth, decoder_heads, groups;
+  };
+  const Size sizes[] = {
+      {"mae_vit_tiny_patch16", config::TEC, 16, 192, 12, 3, 128, 2, 4, 4},
+      {"mae_vit_small_patch16", config::TEC, 16, 384, 12, 6, 256, 2, 8, 4},
+      {"mae_vit_base_patch16", config::TEC, 16, 768, 12, 12, 512, 2, 16, 4},
+      {"mae_vit_large_patch16", config::TEC, 16, 1024, 24, 16, 768, 2, 16, 8},
+      {"mae_vit_huge_patch14", config::TEC, 14, 1280, 32, 16, 1024, 2, 16, 8},
+      {"mae_vit_tiny_patch16", config::MAE, 16, 192, 12, 3, 128, 8, 4, 4},
+      {"mae_vit_small_patch16", config::MAE, 16, 384, 12, 6, 256, 8, 8, 4},
+      {"mae_vit_base_patch16", config::MAE, 16, 768, 12, 12, 512, 8, 16, 4},
+      {"mae_vit_large_patch16", config::MAE, 16, 1024, 24, 16, 512, 8, 16, 8},
+      {"mae_vit_huge_patch14", config::MAE, 14, 1280, 32, 16, 512, 8, 16, 8},
+  };
+  for (const Size& size : sizes) {
+    SCOPED_TRACE(size.name);
+    config::Experiment e = Sound();
+    e.set_method(size.method);
+    e.mutable_model()->set_name(size.name);
+    e = Resolve(e);
+    EXPECT_EQ(e.model().encoder().image_size(), 224);
+    EXPECT_EQ(e.model().encoder().patch_size(), size.patch);
+    EXPECT_EQ(e.model().encoder().width(), size.width);
+    EXPECT_EQ(e.model().encoder().depth(), size.depth);
+    EXPECT_EQ(e.model().encoder().heads(), size.heads);
+    EXPECT_EQ(e.model().decoder().width(), size.decoder_width);
+    EXPECT_EQ(e.model().decoder().depth(), size.decoder_depth);
+    EXPECT_EQ(e.model().decoder().heads(), size.decoder_heads);
+    EXPECT_EQ(e.model().adaptor_groups(), size.groups);
+    // Huge has 16 x 16 patches; no named base model has those.
+    if (size.patch == 16 || size.method == config::MAE) {
+      EXPECT_TRUE(Validate(e).ok()) << Validate(e);
+    }
+  }
+}
+
+TEST(Resolve, KnowsTheBaseModels) {
+  for (const char* name : {"mae1kbase", "mae1k300ep", "ibot1kbase", "mae1klarge"}) {
+    config::Experiment e = Sound();
+    e.mutable_base_model()->set_name(name);
+    e.mutable_model()->mutable_encoder()->set_image_size(160);
+    e = Resolve(e);
+    const bool large = std::string(name) == "mae1klarge";
+    EXPECT_EQ(e.base_model().encoder().image_size(), 160) << name;
+    EXPECT_EQ(e.base_model().encoder().patch_size(), 16) << name;
+    EXPECT_EQ(e.base_model().encoder().width(), large ? 1024 : 768) << name;
+    EXPECT_EQ(e.base_model().encoder().depth(), large ? 24 : 12) << name;
+    EXPECT_EQ(e.base_model().encoder().heads(), large ? 16 : 12) << name;
+    EXPECT_TRUE(Validate(e).ok()) << Validate(e);  // Width and heads may differ from the new model's.
+  }
+}
+
+TEST(Resolve, WhatIsGivenOverridesTheName) {
+  config::Experiment e = Sound();
+  MergeOver(Parsed("model { encoder { depth: 8 } decoder { width: 96 } }"), &e);
+  e.mutable_model()->set_name("mae_vit_base_patch16");
+  e = Resolve(e);
+  EXPECT_EQ(e.model().encoder().depth(), 8);
+  EXPECT_EQ(e.model().encoder().width(), 768);
+  EXPECT_EQ(e.model().decoder().width(), 96);
+  EXPECT_EQ(e.model().adaptor_groups(), 2);  // 8 // 3
+}
+
+TEST(Resolve, GroupsDivideTheDepth) {
+  for (const auto& [depth, groups] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 1}, {2, 1}, {3, 1}, {4, 1}, {6, 2}, {7, 1}, {8, 2}, {10, 2}, {12, 4}, {24, 8}, {32, 8}}) {
+    config::Experiment e = Sound();
+    e.mutable_model()->mutable_encoder()->set_depth(depth);
+    EXPECT_EQ(Resolve(e).model().adaptor_groups(), groups) << depth;
+  }
+}
+
+TEST(Resolve, SetsEveryFieldAndStays) {
+  for (const char* text :
+       {"", "method: MAE model { name: 'mae_vit_tiny_patch16' }",
+        "model { name: 'custom' encoder { patch_size: 8 width: 32 depth: 4 heads: 2 } decoder { width: "
+        "16 depth: 1 heads: 2 } } base_model { name: 'custom' encoder { patch_size: 8 width: 64 depth: "
+        "3 heads: 4 } } runtime { device: 'cpu' }"}) {
+    const config::Experiment resolved = Resolve(Parsed(text), kOldMachine);
+    std::vector<std::string> unset;
+    Unset(resolved, "", &unset);
+    EXPECT_THAT(unset, ElementsAre()) << text;
+    // Also on a machine that would choose otherwise, and through a file.
+    EXPECT_TRUE(MessageDifferencer::Equals(Resolve(resolved, kNewMachine), resolved));
+    const std::string path = ::testing::TempDir() + "/experiment.textproto";
+    ASSERT_TRUE(WriteFile(path, ToText(resolved)).ok());
+    absl::StatusOr<config::Experiment> loaded = LoadExperiment(path);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    if (resolved.name().empty()) loaded->set_name("");
+    EXPECT_EQ(Resolve(*loaded, kNewMachine).SerializeAsString(), resolved.SerializeAsString());
+  }
+}
+
+TEST(Resolve, PrecisionIsWhatTheDeviceHas) {
+  config::Experiment e = Sound();
+  EXPECT_EQ(Resolve(e, kNewMachine).runtime().precision(), config::BFLOAT16);
+  EXPECT_EQ(Resolve(e, kOldMachine).runtime().precision(), config::FLOAT32);
+  e.mutable_runtime()->set_device("cpu");
+  EXPECT_EQ(Resolve(e, {/*cpu_bfloat16=*/true, /*gpu_bfloat16=*/false}).runtime().precision(), config::BFLOAT16);
+  EXPECT_EQ(Resolve(e, {/*cpu_bfloat16=*/false, /*gpu_bfloat16=*/true}).runtime().precision(), config::FLOAT32);
+  e.mutable_runtime()->set_precision(config::FLOAT32);
+  EXPECT_EQ(Resolve(e, kNewMachine).runtime().precision(), config::FLOAT32);
+}
+
+TEST(Validate, SoundIsSound) { EXPECT_TRUE(Validate(Resolve(Sound())).ok()) << Validate(Resolve(Sound())); }
+
+// One change to a sound experiment and what the only problem must say.
+TEST(Validate, FindsEachProblem) {
+  struct Case {
+    const char* change;
+    const char* problem;
+  };
+  const Case cases[] = {
+      {"model { encoder { width: 100 } }", "model.encoder.width 100 is not a multiple of heads 12"},
+      {"model { encoder { width: 90 heads: 9 } }", "model.encoder.width 90 is not a multiple of 4"},
+      {"model { decoder { width: 102 heads: 2 } }", "model.decoder.width 102 is not a multiple of 4"},
+      {"model { decoder { heads: 7 } }", "model.decoder.width 512 is not a multiple of heads 7"},
+      {"model { encoder { depth: 0 } }", "model.encoder.depth is 0; it must be from 1"},
+      {"model { adaptor_groups: 5 }", "model.adaptor_groups 5 does not divide model.encoder.depth 12"},
+      {"model { adaptor_groups: -1 }", "model.adaptor_groups -1 does not divide"},
+      {"model { name: 'mae_vit_bse_patch16' }", "did you mean \"mae_vit_base_patch16\"?"},
+      {"base_model { name: 'mae1kbas' }", "did you mean \"mae1kbase\"?"},
+      {"model { encoder { patch_size: 32 } }",
+       "the base model sees 14 x 14 patches of 16 pixels, the new model 7 x 7 of 32"},
+      {"base_model { encoder { image_size: 448 patch_size: 32 } }", "the base model sees 14 x 14 patches of 32 pixels"},
+      {"base_model { last_layers: 13 }",
+       "base_model.last_layers (--last_layers) is 13; it must be from 1 to the base model's depth 12"},
+      {"base_model { last_layers: 0 }", "--last_layers) is 0"},
+      {"model { pred_att: true } base_model { topkatt: 197 }",
+       "--topkatt) is 197; it must be from 1 to the number of patches 196"},
+      {"model { pred_att: true } base_model { topkatt: 0 }", "--topkatt) is 0"},
+      {"base_model { path: '' }", "base_model.path is empty"},
+      {"data { path: '' }", "data.path is empty"},
+      {"masking { mask_ratio: 1.5 }", "masking.mask_ratio (--mask_ratio) is 1.5"},
+      {"masking { mask_ratio: 1 }", "leaves 0 of 196 patches visible"},
+      {"masking { mask_ratio: 0 }", "leaves 196 of 196 patches visible"},
+      {"losses { att_tau: 0 }", "losses.att_tau (--att_tau) is 0"},
+      {"optimizer { lr: nan }", "optimizer.lr is nan"},
+      {"optimizer { weight_decay: inf }", "optimizer.weight_decay is inf"},
+      {"data { mean: [0.5, nan, 0.5] }", "data.mean is nan"},
+      {"data { mean: [0.5] }", "data.mean has 1 values"},
+      {"data { std: [0.5, 0, 0.5] }", "data.std has the value 0"},
+      {"data { crop_scale_min: 0.9 crop_scale_max: 0.5 }", "data.crop_scale_min 0.9 is larger than crop_scale_max 0.5"},
+      {"optimizer { batch_size: 0 }", "optimizer.batch_size (--batch_size) is 0"},
+      {"optimizer { batch_size: -64 }", "optimizer.batch_size (--batch_size) is -64"},
+      {"optimizer { accum_iter: 0 }", "--accum_iter) is 0"},
+      {"optimizer { beta2: 1 }", "optimizer.beta2 is 1"},
+      {"optimizer { blr: 0 }", "both 0"},
+      {"schedule { epochs: 0 }", "--epochs) is 0"},
+      {"schedule { start_epoch: 401 }", "schedule.start_epoch 401 is beyond epochs 400"},
+      {"checkpointing { resume: 'https://a/b.pth' }", "download the file and give its path"},
+      {"checkpointing { save_period: 0 }", "--save_period) is 0"},
+      {"runtime { device: 'cpu' precision: FLOAT16 }", "needs --device=cuda"},
+      {"runtime { device: 'gpu' }", "runtime.device (--device) is \"gpu\"; it must be cuda or cpu"},
+      {"runtime { device: 'cuda:1' }", "CUDA_VISIBLE_DEVICES"},
+      {"runtime { precision: 9 }", "runtime.precision (--precision) must be"},
+      {"method: 9", "method (--method) must be TEC or MAE"},
+      {"seed: -1", "seed (--seed) is -1"},
+  };
+  for (const Case& one : cases) {
+    config::Experiment e = Sound(), change;
+    ASSERT_TRUE(ParseText(one.change, "change", &change).ok()) << one.change;
+    MergeOver(change, &e);
+    const std::string problems = ProblemsIn(e);
+    EXPECT_THAT(problems, HasSubstr(one.problem)) << one.change;
+    EXPECT_FALSE(absl::StrContains(problems, "\n")) << one.change << " gave more than one problem: " << problems;
+  }
+}
+
+TEST(Validate, ListsAllProblemsAtOnce) {
+  config::Experiment e = Sound(), change;
+  ASSERT_TRUE(ParseText("model { encoder { image_size: 225 heads: 7 } } base_model { path: '' last_layers: 20 } "
+                        "optimizer { batch_size: 0 lr: nan } losses { att_tau: -1 }",
+                        "change", &change)
+                  .ok());
+  MergeOver(change, &e);
+  const std::string problems = ProblemsIn(e);
+  EXPECT_THAT(problems, StartsWith("8 problems in the experiment:\n  "));
+  for (const char* field : {"model.encoder.image_size", "base_model.encoder.image_size", "heads 7", "base_model.path",
+                            "--last_layers", "--batch_size", "optimizer.lr", "--att_tau"}) {
+    EXPECT_THAT(problems, HasSubstr(field));
+  }
+}
+
+TEST(Validate, CustomNeedsEverySize) {
+  config::Experiment e = Sound();
+  e.mutable_model()->set_name("custom");
+  const std::string problems = ProblemsIn(e);
+  for (const char* field : {"encoder.patch_size", "encoder.width", "encoder.depth", "encoder.heads", "decoder.width",
+                            "decoder.depth", "decoder.heads"}) {
+    EXPECT_THAT(problems, HasSubstr(std::string("model.") + field + " is not set"));
+  }
+}
+
+TEST(Validate, AShortTrialOfALongRecipeIsSound) {
+  config::Experiment e = Sound();
+  e.mutable_schedule()->set_epochs(1);
+  EXPECT_EQ(e.schedule().warmup_epochs(), 40);
+  EXPECT_TRUE(Validate(Resolve(e)).ok());
+}
+
+TEST(Validate, MaeNeedsNoBaseModel) {
+  config::Experiment e = Sound();
+  e.set_method(config::MAE);
+  e.mutable_base_model()->set_path("");
+  e.mutable_base_model()->set_name("nothing");
+  EXPECT_TRUE(Validate(Resolve(e)).ok()) << Validate(Resolve(e));
+}
+
+TEST(LearningRate, IsAbsoluteOrPer256Pictures) {
+  config::Optimizer optimizer = ReferenceExperiment().optimizer();
+  EXPECT_DOUBLE_EQ(LearningRate(optimizer, 1), 1e-3 * 64 / 256);
+  optimizer.set_lr(0.25);
+  EXPECT_EQ(LearningRate(optimizer, 8), 0.25);
+}
+
+TEST(Quickstart, IsSoundAndComplete) {
+  ASSERT_TRUE(IsQuickstart("quickstart").ok());
+  EXPECT_TRUE(*IsQuickstart("quickstart"));
+  EXPECT_FALSE(*IsQuickstart("vit_b_mae_300ep"));
+  absl::StatusOr<config::Quickstart> loaded = LoadQuickstart("quickstart");
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  loaded->set_output_dir("/out");
+  const config::Quickstart resolved = Resolve(*loaded, kOldMachine);
+  EXPECT_TRUE(Validate(resolved).ok()) << Validate(resolved);
+  std::vector<std::string> unset;
+  Unset(resolved, "", &unset);
+  EXPECT_THAT(unset, ElementsAre());
+  EXPECT_EQ(resolved.mae().logging().output_dir(), "/out/mae");
+  EXPECT_EQ(resolved.tec().data().path(), "/out/pictures");
+  EXPECT_THAT(resolved.tec().base_model().path(), AllOf(StartsWith("/out/mae/checkpoint-"), EndsWith(".pth")));
+  EXPECT_TRUE(MessageDifferencer::Equals(resolved.tec().base_model().encoder(), resolved.mae().model().encoder()));
+  // Saved and given back it is the same.
+  const std::string path = ::testing::TempDir() + "/quickstart_copy.textproto";
+  ASSERT_TRUE(WriteFile(path, ToText(resolved)).ok());
+  EXPECT_TRUE(*IsQuickstart(path));
+  absl::StatusOr<config::Quickstart> back = LoadQuickstart(path);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE(MessageDifferencer::Equals(Resolve(*back, kNewMachine), resolved));
+}
+
+TEST(Quickstart, ProblemsNameTheirRun) {
+  config::Quickstart quickstart = *LoadQuickstart("quickstart");
+  quickstart.mutable_mae()->mutable_optimizer()->set_batch_size(0);
+  quickstart.set_knn_k(0);
+  const std::string problems(Validate(Resolve(quickstart)).message());
+  EXPECT_THAT(problems, AllOf(HasSubstr("2 problems in the quickstart"), HasSubstr("mae.optimizer.batch_size"),
+                              HasSubstr("knn_k is 0")));
+}
+
+}  // namespace
+}  // namespace tec
