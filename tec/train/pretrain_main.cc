@@ -1,0 +1,50 @@
+// //tec:pretrain: trains a new model against a base model, or a base model from pixels, or, without flags, both on made
+// pictures to show what comes of it. Exit codes: tec/base/exit_code.h.
+
+#include <cstdio>
+#include <optional>
+
+#include "tec/base/exit_code.h"
+#include "tec/base/logging.h"
+#include "tec/config/flags.h"
+#include "tec/dist/environment.h"
+#include "tec/train/trainer.h"
+
+namespace tec {
+namespace {
+
+absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
+  const Distributed& distributed = command_line.distributed;
+  TrainOptions options;
+  const absl::StatusOr<LaunchEnvironment> environment =
+      DetectLaunchEnvironment({distributed.dist_on_itp, distributed.dist_url});
+  if (!environment.ok()) return environment.status();
+  options.environment = *environment;
+  if (environment->launcher == Launcher::kNone && (distributed.world_size > 1 || distributed.multinode)) {
+    return absl::InvalidArgumentError(
+        "--world_size and --multinode tell of several processes, but no launcher's environment is there: start with "
+        "torchrun or srun, with mpirun and --dist_on_itp, or set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and "
+        "MASTER_PORT");
+  }
+  return Train(command_line.experiment, options);
+}
+
+int Main(int argc, char** argv) {
+  InitLogging(argv[0]);
+  const absl::StatusOr<CommandLine> command_line = ParseCommandLine(argc, argv);
+  if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;
+  if (command_line->is_quickstart) {
+    std::fprintf(stderr, "pretrain: the quickstart is not part of this build; give --data_path or --config\n");
+    return kExitBadInput;
+  }
+  const absl::StatusOr<TrainResult> result = Pretrain(*command_line);
+  if (!result.ok()) {
+    std::fprintf(stderr, "pretrain: %s\n", std::string(result.status().message()).c_str());
+  }
+  return ExitCodeOf(result);
+}
+
+}  // namespace
+}  // namespace tec
+
+int main(int argc, char** argv) { return tec::Main(argc, argv); }

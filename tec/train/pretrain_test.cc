@@ -1,0 +1,312 @@
+// The program as its users meet it: exit codes, messages, signals, several processes.
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "tec/base/logging.h"
+#include "tec/train/small_run.h"
+
+namespace tec {
+namespace {
+
+using testing::EmptyFolder;
+using testing::Exists;
+using testing::FileBytes;
+using testing::Lines;
+using testing::WriteText;
+
+// //tec/train:pretrain, started with these arguments and, beside this process's, these environment variables.
+class Program {
+ public:
+  Program(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment = {},
+          const std::function<void()>& in_child = [] {}) {
+    static int count = 0;
+    output_ = absl::StrCat(EmptyFolder(absl::StrCat("program", count++)), "/output");
+    pid_ = fork();
+    TEC_CHECK_GE(pid_, 0);
+    if (pid_ != 0) return;
+    const int fd = open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    dup2(fd, STDOUT_FILENO);
+    dup2(fd, STDERR_FILENO);
+    for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
+    std::vector<char*> argv = {const_cast<char*>("pretrain")};
+    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    in_child();
+    execv("tec/train/pretrain", argv.data());
+    _exit(127);
+  }
+  ~Program() {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      Wait();
+    }
+  }
+
+  // The exit code, or minus the signal.
+  int Wait() {
+    int status = 0;
+    TEC_CHECK_EQ(waitpid(pid_, &status, 0), pid_);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+  bool Running() const { return kill(pid_, 0) == 0 && waitid(P_PID, pid_, &info_, WEXITED | WNOHANG | WNOWAIT) == 0 && info_.si_pid == 0; }
+  void Signal(int signal) { kill(pid_, signal); }
+  std::string Output() const { return FileBytes(output_); }
+
+ private:
+  std::string output_;
+  pid_t pid_;
+  mutable siginfo_t info_ = {};
+};
+
+int64_t CountLines(const std::string& path) {
+  return Exists(path) ? static_cast<int64_t>(Lines(FileBytes(path)).size()) : 0;
+}
+
+// Waits until the run has logged `updates` updates; false if it ended before.
+bool WaitForUpdates(const Program& program, const std::string& out, int64_t updates) {
+  while (CountLines(out + "/metrics.jsonl") < updates) {
+    if (!program.Running()) return false;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  return true;
+}
+
+double Number(const std::string& line, const std::string& key) {
+  const size_t at = line.find(absl::StrCat("\"", key, "\": "));
+  EXPECT_NE(at, std::string::npos) << key << " in " << line;
+  return std::atof(line.c_str() + at + key.size() + 4);
+}
+
+class PretrainTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    pictures_ = new std::string(EmptyFolder("pictures"));
+    testing::MakePictures(*pictures_);
+    const std::string base = EmptyFolder("base");
+    WriteText(base + "/mae.textproto", testing::MaeText(*pictures_, base));
+    Program program({"--config", base + "/mae.textproto", "--epochs=1"});
+    ASSERT_EQ(program.Wait(), 0) << program.Output();
+    base_model_ = new std::string(base + "/checkpoint-0.pth");
+    config_ = new std::string(base + "/tec.textproto");
+    WriteText(*config_, testing::TecText(*pictures_, *base_model_, base + "/unused"));
+  }
+
+  static std::vector<std::string> Arguments(const std::string& out, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments = {"--config=" + *config_, "--output_dir=" + out, "--log_dir=" + out};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+  static std::string* pictures_;
+  static std::string* base_model_;
+  static std::string* config_;
+};
+std::string* PretrainTest::pictures_ = nullptr;
+std::string* PretrainTest::base_model_ = nullptr;
+std::string* PretrainTest::config_ = nullptr;
+
+// Long enough to be interrupted, about two seconds.
+const std::vector<std::string> kLong = {"--epochs=60", "--save_period=1000", "--save_every_minutes=0.0005"};
+
+TEST_F(PretrainTest, KilledBetweenTwoSavesItGoesOn) {
+  const std::string whole = EmptyFolder("whole"), out = EmptyFolder("killed");
+  Program uninterrupted(Arguments(whole, kLong));
+  ASSERT_EQ(uninterrupted.Wait(), 0) << uninterrupted.Output();
+
+  // Three times, not always at the same place of an epoch.
+  int64_t before = 0;
+  for (const int64_t updates : {5, 40, 70}) {
+    Program program(Arguments(out, kLong));
+    ASSERT_TRUE(WaitForUpdates(program, out, updates)) << program.Output();
+    program.Signal(SIGKILL);
+    EXPECT_EQ(program.Wait(), -SIGKILL);
+    EXPECT_GE(CountLines(out + "/metrics.jsonl"), before);
+    before = updates;
+  }
+  Program resumed(Arguments(out, kLong));
+  ASSERT_EQ(resumed.Wait(), 0) << resumed.Output();
+  EXPECT_TRUE(absl::StrContains(resumed.Output(), "resumed from")) << resumed.Output();
+  EXPECT_TRUE(FileBytes(whole + "/checkpoint-59.pth") == FileBytes(out + "/checkpoint-59.pth"));
+  EXPECT_EQ(CountLines(out + "/log.txt"), 60);
+  EXPECT_EQ(CountLines(out + "/metrics.jsonl"), 60 * testing::kUpdatesPerEpoch);
+}
+
+TEST_F(PretrainTest, TerminatedItSavesAndGoesOn) {
+  const std::string whole = EmptyFolder("whole"), out = EmptyFolder("terminated");
+  const std::vector<std::string> flags = {"--epochs=40", "--save_period=1000"};
+  Program uninterrupted(Arguments(whole, flags));
+  ASSERT_EQ(uninterrupted.Wait(), 0) << uninterrupted.Output();
+  for (const int signal : {SIGTERM, SIGINT}) {
+    const int64_t done = CountLines(out + "/metrics.jsonl");
+    Program program(Arguments(out, flags));
+    ASSERT_TRUE(WaitForUpdates(program, out, done + 7)) << program.Output();
+    program.Signal(signal);
+    EXPECT_EQ(program.Wait(), 3) << program.Output();
+    EXPECT_TRUE(absl::StrContains(program.Output(), "saved " + out + "/this_checkpoint.pth")) << program.Output();
+  }
+  Program resumed(Arguments(out, flags));
+  ASSERT_EQ(resumed.Wait(), 0) << resumed.Output();
+  EXPECT_TRUE(FileBytes(whole + "/checkpoint-39.pth") == FileBytes(out + "/checkpoint-39.pth"));
+}
+
+TEST_F(PretrainTest, NonFiniteLossStopsWithoutSaving) {
+  const std::string out = EmptyFolder("nan");
+  Program good(Arguments(out, {"--epochs=1"}));
+  ASSERT_EQ(good.Wait(), 0) << good.Output();
+  const std::string before = FileBytes(out + "/this_checkpoint.pth");
+  Program bad(Arguments(out, {"--epochs=3", "--lr=1e30", "--save_every_minutes=0.000001"}));
+  EXPECT_EQ(bad.Wait(), 2) << bad.Output();
+  for (const char* part : {"pretrain: update ", "not finite", "epoch 1, micro-step", "loss_fea", "loss_att",
+                           "/this_checkpoint.pth", "lr 1e+30"}) {
+    EXPECT_TRUE(absl::StrContains(bad.Output(), part)) << part << " in " << bad.Output();
+  }
+  // The update that spoilt the weights was finite; what was saved before it is still there.
+  const std::string saved = FileBytes(out + "/this_checkpoint.pth"), previous = FileBytes(out + "/this_checkpoint.prev.pth");
+  EXPECT_TRUE(saved == before || previous == before);
+}
+
+TEST_F(PretrainTest, FailedSaveLosesNothing) {
+  const std::string out = EmptyFolder("full");
+  Program first(Arguments(out, {"--epochs=1"}));
+  ASSERT_EQ(first.Wait(), 0) << first.Output();
+  const std::string before = FileBytes(out + "/this_checkpoint.pth");
+  // No file may grow beyond half a checkpoint: as on a full disk, the write itself fails.
+  const rlim_t limit = before.size() / 2;
+  Program second(Arguments(out, {"--epochs=2"}), {}, [limit] {
+    const struct rlimit size = {limit, limit};
+    setrlimit(RLIMIT_FSIZE, &size);
+    signal(SIGXFSZ, SIG_IGN);
+  });
+  EXPECT_EQ(second.Wait(), 2) << second.Output();
+  EXPECT_TRUE(absl::StrContains(second.Output(), out + "/checkpoint-1.pth")) << second.Output();
+  EXPECT_TRUE(absl::StrContains(second.Output(), "File too large")) << second.Output();
+  EXPECT_TRUE(FileBytes(out + "/this_checkpoint.pth") == before);
+  EXPECT_FALSE(Exists(out + "/checkpoint-1.pth"));
+}
+
+TEST_F(PretrainTest, BadInputIsOneClearLine) {
+  const std::string out = EmptyFolder("bad"), scratch = EmptyFolder("scratch");
+  WriteText(scratch + "/garbage.pth", "<html>404</html>");
+  const std::string empty = EmptyFolder("empty");
+  std::string grid = testing::TecText(*pictures_, *base_model_, scratch + "/grid");
+  grid.replace(grid.rfind("patch_size: 8"), 13, "patch_size: 4");
+  WriteText(scratch + "/grid.textproto", grid);
+  std::string wide = testing::TecText(*pictures_, *base_model_, scratch + "/wide");
+  wide.replace(wide.rfind("width: 32"), 9, "width: 64");
+  WriteText(scratch + "/wide.textproto", wide);
+
+  struct Case {
+    std::string what;
+    std::vector<std::string> arguments;
+    std::vector<std::string> expected;
+  };
+  const std::vector<Case> cases = {
+      {"missing folder", Arguments(out, {"--data_path=/no/such/folder"}), {"/no/such/folder"}},
+      {"empty folder", Arguments(out, {"--data_path=" + empty}), {empty}},
+      {"missing base model", Arguments(out, {"--base_model=/no/such/model.pth"}), {"base model", "/no/such/model.pth"}},
+      {"base model is a web page", Arguments(out, {"--base_model=" + scratch + "/garbage.pth"}), {"garbage.pth"}},
+      {"base model with another grid", {"--config=" + scratch + "/grid.textproto"}, {"grid"}},
+      {"base model of another width", {"--config=" + scratch + "/wide.textproto"}, {*base_model_, "64"}},
+      {"batch too large", Arguments(out, {"--batch_size=64"}), {"64", "30"}},
+      {"accumulation too long", Arguments(out, {"--accum_iter=8"}), {"--accum_iter=8", "not one update"}},
+      {"resume from nothing", Arguments(out, {"--resume=/no/such.pth"}), {"/no/such.pth"}},
+      {"resume from another method", Arguments(out, {"--resume=" + *base_model_}), {*base_model_, "method mae"}},
+      {"resume from an address", Arguments(out, {"--resume=https://x/y.pth"}), {"https://x/y.pth", "download"}},
+      {"no CUDA device", Arguments(out, {"--device=cuda"}), {"no such CUDA device", "--device=cpu"}},
+      {"unknown flag", Arguments(out, {"--epoch=3"}), {"--epoch"}},
+      {"ranks without a launcher", Arguments(out, {"--world_size=2"}), {"torchrun"}},
+  };
+  for (const Case& c : cases) {
+    Program program(c.arguments);
+    EXPECT_EQ(program.Wait(), 1) << c.what << ": " << program.Output();
+    for (const std::string& part : c.expected) {
+      EXPECT_TRUE(absl::StrContains(program.Output(), part)) << c.what << ": " << part << " in " << program.Output();
+    }
+    EXPECT_FALSE(absl::StrContains(program.Output(), "Check failed")) << c.what << ": " << program.Output();
+    EXPECT_FALSE(Exists(out + "/this_checkpoint.pth")) << c.what;
+  }
+}
+
+int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  TEC_CHECK_EQ(bind(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), 0);
+  getsockname(fd, reinterpret_cast<struct sockaddr*>(&address), &length);
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
+std::map<std::string, std::string> RankEnvironment(int rank, int port) {
+  return {{"RANK", absl::StrCat(rank)},  {"LOCAL_RANK", absl::StrCat(rank)}, {"WORLD_SIZE", "2"},
+          {"LOCAL_WORLD_SIZE", "2"},     {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", absl::StrCat(port)}};
+}
+
+// Two ranks with half the batch see the same images, crops and masks as one rank: losses equal but for the order of
+// float32 sums. The learning rate is the same, since the images of an update are.
+TEST_F(PretrainTest, TwoRanksTrainAsOne) {
+  const std::string one = EmptyFolder("one_rank"), two = EmptyFolder("two_ranks");
+  Program alone(Arguments(one));
+  const int port = FreePort();
+  const std::vector<std::string> half = Arguments(two, {"--batch_size=2"});
+  Program first(half, RankEnvironment(0, port)), second(half, RankEnvironment(1, port));
+  ASSERT_EQ(alone.Wait(), 0) << alone.Output();
+  ASSERT_EQ(first.Wait(), 0) << first.Output() << second.Output();
+  ASSERT_EQ(second.Wait(), 0) << second.Output();
+  const auto expected = Lines(FileBytes(one + "/metrics.jsonl")), got = Lines(FileBytes(two + "/metrics.jsonl"));
+  ASSERT_EQ(expected.size(), got.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    for (const char* key : {"loss_fea", "loss_att", "lr"}) {
+      // 1e-4: float32 rounding, 6e-8, grown by AdamW's division over a few updates; another image would change the loss
+      // by some percent.
+      EXPECT_NEAR(Number(got[i], key), Number(expected[i], key), 1e-4) << key << " of update " << i;
+    }
+  }
+}
+
+TEST_F(PretrainTest, AllRanksLearnOfAnError) {
+  const int port = FreePort();
+  // Only the second rank has a bad flag.
+  Program first(Arguments(EmptyFolder("rank0")), RankEnvironment(0, port));
+  Program second(Arguments(EmptyFolder("rank1"), {"--data_path=/no/such/folder"}), RankEnvironment(1, port));
+  EXPECT_EQ(second.Wait(), 1) << second.Output();
+  EXPECT_EQ(first.Wait(), 1) << first.Output();
+  EXPECT_TRUE(absl::StrContains(first.Output(), "rank 1: ")) << first.Output();
+  EXPECT_TRUE(absl::StrContains(first.Output(), "/no/such/folder")) << first.Output();
+}
+
+TEST_F(PretrainTest, DeadRankEndsTheRun) {
+  const int port = FreePort();
+  const std::string out = EmptyFolder("dead_rank");
+  Program first(Arguments(out, {"--epochs=1000", "--save_period=1000"}), RankEnvironment(0, port));
+  Program second(Arguments(out, {"--epochs=1000", "--save_period=1000"}), RankEnvironment(1, port));
+  ASSERT_TRUE(WaitForUpdates(first, out, 5)) << first.Output();
+  second.Signal(SIGKILL);
+  EXPECT_EQ(first.Wait(), 2) << first.Output();
+  EXPECT_TRUE(absl::StrContains(first.Output(), "rank 0: ")) << first.Output();
+}
+
+}  // namespace
+}  // namespace tec
