@@ -39,6 +39,8 @@ def _impl(ctx):
             fail("cannot unpack %s: %s" % (wheel.basename, result.stderr))
         ctx.delete(wheel)
     ctx.delete("wheels")
+    for path in ctx.attr.unwanted:
+        ctx.delete(path)
     for folder in ctx.attr.executables:
         # Python's zipfile drops the run bits.
         ctx.execute(["sh", "-c", "chmod +x \"$1\"/*", "sh", folder])
@@ -49,6 +51,7 @@ pypi_wheels = repository_rule(
     attrs = {
         "wheels": attr.string_dict(doc = "name==version -> sha256", mandatory = True),
         "build_file": attr.label(mandatory = True),
+        "unwanted": attr.string_list(doc = "Paths to delete after unpacking."),
         "executables": attr.string_list(doc = "Folders whose files are programs."),
     },
 )

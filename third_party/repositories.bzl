@@ -52,6 +52,8 @@ def tec_repositories():
     pypi_wheels(
         name = "libtorch",
         build_file = "//third_party/torch:torch.BUILD",
+        # An old protobuf: a compiler that finds it first cannot compile a generated header.
+        unwanted = ["torch/include/google"],
         wheels = LIBTORCH_WHEELS,
     )
 
