@@ -5,9 +5,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
+#include "tec/models/encoder_state.h"
 #include "tec/models/options.h"
 #include "tec/nn/module_state.h"
 #include "tec/nn/modules.h"
@@ -37,13 +38,7 @@ class Encoder : public torch::nn::Module {
   std::shared_ptr<LayerNorm> norm_;
 };
 
-// The tensors of a plain ViT (cls_token, pos_embed, patch_embed.*, blocks.*, norm.* if present) out of the state dict
-// of a TEC or MAE model or of a ViT. `cls_token_mlp` is folded: cls_token <- cls_token_mlp(cls_token), which is exact
-// because the position row of [CLS] is zero. What belongs to pretraining or to a classifier (adaptors, decoders, mask
-// tokens, head, fc_norm) is left out by name; other names stay in and make LoadState fail.
-absl::StatusOr<TensorMap> EncoderState(const TensorMap& state);
-
-// LoadState of EncoderState.
+// LoadState of EncoderState(state).
 absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state);
 
 // A classifier. (recipe.md section 13.1) State: cls_token, pos_embed (frozen), patch_embed.*, blocks.*, [norm.* without

@@ -1,0 +1,126 @@
+#include "tec/models/encoder.h"
+
+#include <cmath>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "tec/nn/drop_path.h"
+#include "tec/nn/initialise.h"
+#include "tec/nn/positions.h"
+
+namespace tec {
+namespace {
+
+// [N, T, C]: token and patches with their positions.
+at::Tensor Tokens(const at::Tensor& cls_token, const at::Tensor& patches, const at::Tensor& positions) {
+  return at::cat({cls_token.expand({patches.size(0), -1, -1}), patches}, 1) + positions;
+}
+
+}  // namespace
+
+Encoder::Encoder(const VitOptions& options) : options_(options) {
+  cls_token_ = register_parameter("cls_token", at::empty({1, 1, options.width}));
+  pos_embed_ = register_parameter("pos_embed", SinCosPositions(options.width, options.grid()), /*requires_grad=*/false);
+  patch_embed_ = register_module("patch_embed",
+                                 std::make_shared<PatchEmbed>(options.image_size, options.patch_size, options.width));
+  blocks_ = register_module("blocks", std::make_shared<BlockList>(options.depth, options.width, options.heads));
+  norm_ = register_module("norm", std::make_shared<LayerNorm>(options.width));
+}
+
+EncoderFeatures Encoder::forward(const at::Tensor& images) {
+  const at::Tensor x = norm_->forward(blocks_->forward(Tokens(cls_token_, patch_embed_->forward(images), pos_embed_)));
+  return {x.select(1, 0), x.slice(1, 1).mean(1)};
+}
+
+absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state) {
+  TEC_ASSIGN_OR_RETURN(const TensorMap own, EncoderState(state));
+  return Annotate(LoadState(encoder, own), "encoder");
+}
+
+FinetuneModel::FinetuneModel(const FinetuneOptions& options)
+    : options_(options), drop_path_rates_(DropPathRates(options.drop_path, options.encoder.depth)) {
+  TEC_CHECK_OK(Validate(options));
+  const VitOptions& vit = options.encoder;
+  cls_token_ = register_parameter("cls_token", at::empty({1, 1, vit.width}));
+  pos_embed_ = register_parameter("pos_embed", SinCosPositions(vit.width, vit.grid()), /*requires_grad=*/false);
+  patch_embed_ =
+      register_module("patch_embed", std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width));
+  blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads));
+  norm_ = std::make_shared<LayerNorm>(vit.width);
+  if (!options.global_pool) register_module("norm", norm_);
+  head_ = register_module("head", std::make_shared<Linear>(vit.width, options.classes));
+  if (options.global_pool) register_module("fc_norm", norm_);
+  if (options.mlp_token) {
+    cls_token_mlp_ = register_module("cls_token_mlp", std::make_shared<Mlp>(vit.width, 4 * vit.width));
+  }
+}
+
+at::Tensor FinetuneModel::Pool(const at::Tensor& images, const at::Tensor& drop_path_uniforms) {
+  const int64_t depth = options_.encoder.depth;
+  const at::Tensor token = cls_token_mlp_ ? cls_token_mlp_->forward(cls_token_) : cls_token_;
+  at::Tensor x = Tokens(token, patch_embed_->forward(images), pos_embed_);
+  if (drop_path_uniforms.defined()) {
+    TEC_CHECK(drop_path_uniforms.sizes() == at::IntArrayRef({2 * depth, images.size(0)}))
+        << "drop path needs uniforms of shape [" << 2 * depth << ", " << images.size(0) << "], not "
+        << drop_path_uniforms.sizes();
+  }
+  for (int64_t i = 0; i < depth; ++i) {
+    const double rate = drop_path_rates_[i];
+    if (drop_path_uniforms.defined() && rate > 0) {
+      x = blocks_->blocks[i]->forward(x, DropPathScale(drop_path_uniforms[2 * i], rate),
+                                      DropPathScale(drop_path_uniforms[2 * i + 1], rate));
+    } else {
+      x = blocks_->blocks[i]->forward(x);
+    }
+  }
+  return options_.global_pool ? norm_->forward(x.slice(1, 1).mean(1)) : norm_->forward(x.select(1, 0));
+}
+
+at::Tensor FinetuneModel::forward(const at::Tensor& images, const at::Tensor& drop_path_uniforms) {
+  return head_->forward(Pool(images, drop_path_uniforms));
+}
+
+absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64_t seed) {
+  const FinetuneOptions& options = model.options();
+  bool token_mlp_in_file = false;
+  TensorMap start;
+  for (const auto& [name, tensor] : state) {
+    const bool token_mlp = absl::StartsWith(name, "cls_token_mlp.");
+    const bool other_norm = options.global_pool ? absl::StartsWith(name, "norm.") : absl::StartsWith(name, "fc_norm.");
+    token_mlp_in_file |= token_mlp;
+    // The head is set anew below, whatever its size in the file.
+    if (!IsPretrainingOnly(name) && !other_norm && !absl::StartsWith(name, "head.")) start.emplace(name, tensor);
+  }
+  if (token_mlp_in_file != options.mlp_token) {
+    return absl::InvalidArgumentError(
+        token_mlp_in_file ? "the checkpoint has cls_token_mlp.*, the model none: finetune it with --mlp_token"
+                          : "--mlp_token was given, but the checkpoint has no cls_token_mlp.*: a model pretrained "
+                            "without it, or a converted one, is finetuned without --mlp_token");
+  }
+  const auto positions = start.find("pos_embed");
+  if (positions != start.end()) {
+    const at::Tensor& table = positions->second;
+    const int64_t grid = table.dim() == 3 ? std::lround(std::sqrt(static_cast<double>(table.size(1) - 1))) : 0;
+    // Another shape than a square grid with [CLS] is left to LoadState to refuse.
+    if (grid > 0 && table.size(0) == 1 && 1 + grid * grid == table.size(1)) {
+      positions->second = InterpolatePositions(table.to(at::kFloat), options.encoder.grid());
+    }
+  }
+  // What the file need not have keeps its value; the head's is new.
+  const NamedTensors own = NamedState(model);
+  for (size_t i = 0; i < own.size(); ++i) {
+    const auto& [name, tensor] = own[i];
+    if (absl::StartsWith(name, "fc_norm.")) start.emplace(name, tensor);
+    if (name == "head.weight") {
+      at::Tensor weight = at::empty(tensor.sizes());
+      FillTruncatedNormal(weight, 2e-5, seed, i);
+      start.emplace(name, weight);
+    }
+    if (name == "head.bias") start.emplace(name, at::zeros_like(tensor));
+  }
+  return Annotate(LoadState(model, start), "finetuning");
+}
+
+}  // namespace tec

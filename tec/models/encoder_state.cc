@@ -1,0 +1,68 @@
+#include "tec/models/encoder_state.h"
+
+#include <string>
+
+#include "ATen/ops/gelu.h"
+#include "ATen/ops/linear.h"
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace tec {
+namespace {
+
+constexpr char kTokenMlp[] = "cls_token_mlp.";
+
+// cls_token_mlp(cls_token), [1, 1, C].
+absl::StatusOr<at::Tensor> FoldedToken(const TensorMap& state) {
+  TensorMap parts;
+  for (const char* name : {"cls_token", "cls_token_mlp.fc1.weight", "cls_token_mlp.fc1.bias",
+                           "cls_token_mlp.fc2.weight", "cls_token_mlp.fc2.bias"}) {
+    const auto found = state.find(name);
+    if (found == state.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cls_token_mlp cannot be folded into cls_token: ", name, " is missing"));
+    }
+    parts[name] = found->second.to(at::kFloat);
+  }
+  const at::Tensor &token = parts["cls_token"], &w1 = parts["cls_token_mlp.fc1.weight"],
+                   &b1 = parts["cls_token_mlp.fc1.bias"], &w2 = parts["cls_token_mlp.fc2.weight"],
+                   &b2 = parts["cls_token_mlp.fc2.bias"];
+  const bool fits = token.dim() == 3 && w1.dim() == 2 && w2.dim() == 2 && w1.size(1) == token.size(2) &&
+                    b1.sizes() == at::IntArrayRef({w1.size(0)}) && w2.size(1) == w1.size(0) &&
+                    w2.size(0) == token.size(2) && b2.sizes() == at::IntArrayRef({w2.size(0)});
+  if (!fits) {
+    return absl::InvalidArgumentError("the shapes of cls_token_mlp.* do not fit cls_token: no folding");
+  }
+  return at::linear(at::gelu(at::linear(token, w1, b1)), w2, b2);
+}
+
+}  // namespace
+
+bool IsPretrainingOnly(const std::string& name) {
+  for (const char* prefix :
+       {"mask_token", "decoder_", "encoder_adaptor.", "forward_fea_decoder.", "forward_att_decoder."}) {
+    if (absl::StartsWith(name, prefix)) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<TensorMap> EncoderState(const TensorMap& state) {
+  TensorMap encoder;
+  bool fold = false;
+  for (const auto& [name, tensor] : state) {
+    if (absl::StartsWith(name, kTokenMlp)) {
+      fold = true;
+    } else if (!IsPretrainingOnly(name) && !absl::StartsWith(name, "head.") && !absl::StartsWith(name, "fc_norm.")) {
+      encoder.emplace(name, tensor);
+    }
+  }
+  if (fold) {
+    absl::StatusOr<at::Tensor> token = FoldedToken(state);
+    if (!token.ok()) return token.status();
+    encoder["cls_token"] = *std::move(token);
+  }
+  return encoder;
+}
+
+}  // namespace tec

@@ -1,0 +1,224 @@
+#include "tec/models/encoder.h"
+
+#include <cmath>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tec/losses/losses.h"
+#include "tec/models/tec_model.h"
+#include "tec/nn/initialise.h"
+#include "tec/nn/positions.h"
+#include "tec/testing/golden.h"
+#include "tec/testing/tensor_matchers.h"
+
+namespace tec {
+namespace {
+
+using testing::BitEqual;
+using testing::TensorNear;
+
+// Tolerances of tec/testing/goldens/README.md.
+constexpr double kOutputTolerance = 1e-5;
+constexpr double kGradientTolerance = 3e-6;
+
+class FinetuneModelTest : public ::testing::Test {
+ protected:
+  FinetuneOptions Options() const {
+    const nlohmann::json config = golden_.metadata("config");
+    FinetuneOptions options;
+    options.encoder = {config["img_size"], config["patch_size"], config["embed_dim"], config["depth"],
+                       config["num_heads"]};
+    options.classes = config["num_classes"];
+    options.global_pool = config["global_pool"];
+    options.mlp_token = config["mlp_token"];
+    options.drop_path = config["drop_path"];
+    return options;
+  }
+
+  // Logits, soft-target loss and the gradient of cls_token of a variant.
+  void ExpectVariant(FinetuneModel& model, const std::string& prefix) {
+    const at::Tensor logits = model.forward(golden_["in.images"]);
+    EXPECT_TRUE(TensorNear(logits, golden_[prefix + "logits"], kOutputTolerance));
+    const at::Tensor loss = SoftTargetCrossEntropy(logits, golden_["in.soft_targets"]);
+    EXPECT_TRUE(TensorNear(loss, golden_[prefix + "loss_soft"], kOutputTolerance));
+    loss.backward();
+    EXPECT_TRUE(TensorNear(model.named_parameters()["cls_token"].grad(), golden_[prefix + "grad.cls_token"],
+                           kGradientTolerance));
+  }
+
+  const testing::Golden golden_{"finetune_tiny.safetensors"};
+};
+
+TEST_F(FinetuneModelTest, MatchesTheReference) {
+  FinetuneModel model(Options());
+  ASSERT_TRUE(LoadState(model, golden_.WithPrefix("param.")).ok());
+  EXPECT_TRUE(TensorNear(model.Pool(golden_["in.images"]), golden_["out.pooled"], kOutputTolerance));
+  const at::Tensor logits = model.forward(golden_["in.images"]);
+  EXPECT_TRUE(TensorNear(logits, golden_["out.logits"], kOutputTolerance));
+  const at::Tensor& labels = golden_["in.labels"];
+  const double smoothing = golden_.metadata("config")["smoothing"];
+  EXPECT_TRUE(TensorNear(LabelSmoothingCrossEntropy(logits, labels, 0), golden_["out.loss_ce"], kOutputTolerance));
+  EXPECT_TRUE(TensorNear(LabelSmoothingCrossEntropy(logits, labels, smoothing), golden_["out.loss_label_smoothing"],
+                         kOutputTolerance));
+  const at::Tensor loss = SoftTargetCrossEntropy(logits, golden_["in.soft_targets"]);
+  EXPECT_TRUE(TensorNear(loss, golden_["out.loss_soft"], kOutputTolerance));
+  loss.backward();
+  const std::map<std::string, at::Tensor> gradients = golden_.WithPrefix("grad.");
+  EXPECT_EQ(gradients.size(), NamedTrainable(model).size());
+  for (const auto& [name, tensor] : NamedTrainable(model)) {
+    ASSERT_TRUE(gradients.count(name) == 1 && tensor.grad().defined()) << name;
+    EXPECT_TRUE(TensorNear(tensor.grad(), gradients.at(name), kGradientTolerance)) << name;
+  }
+}
+
+TEST_F(FinetuneModelTest, WithTheClassTokenMatchesTheReference) {
+  FinetuneOptions options = Options();
+  options.global_pool = false;
+  FinetuneModel model(options);
+  TensorMap state = golden_.WithPrefix("param.");
+  for (const std::string end : {"weight", "bias"}) {
+    state["norm." + end] = state.at("fc_norm." + end);
+    state.erase("fc_norm." + end);
+  }
+  ASSERT_TRUE(LoadState(model, state).ok());
+  ExpectVariant(model, "out.cls.");
+}
+
+TEST_F(FinetuneModelTest, WithoutTheTokenMlpMatchesTheReference) {
+  FinetuneOptions options = Options();
+  options.mlp_token = false;
+  FinetuneModel model(options);
+  TensorMap state = golden_.WithPrefix("param.");
+  for (const char* name : {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}) {
+    state.erase(std::string("cls_token_mlp.") + name);
+  }
+  ASSERT_TRUE(LoadState(model, state).ok());
+  ExpectVariant(model, "out.notoken.");
+}
+
+TEST_F(FinetuneModelTest, DropPathLeavesBranchesOutByImage) {
+  FinetuneOptions options = Options();
+  options.drop_path = 0.5;
+  FinetuneModel model(options);
+  ASSERT_TRUE(LoadState(model, golden_.WithPrefix("param.")).ok());
+  const int64_t depth = options.encoder.depth;
+  const at::Tensor& images = golden_["in.images"];
+  // Draws near one keep every branch, and scale it by 1 / keep: block 0 has rate 0 and stays.
+  const at::Tensor draws = at::zeros({2 * depth, images.size(0)});
+  draws.select(1, 1).fill_(0.999);
+  const at::Tensor pooled = model.Pool(images, draws), plain = model.Pool(images);
+  // Image 0: only block 0 is left, the others' rates are above the draws.
+  TensorMap first_block;
+  for (const auto& [name, tensor] : golden_.WithPrefix("param.")) {
+    if (name.rfind("blocks.", 0) != 0 || name.rfind("blocks.0.", 0) == 0) first_block.emplace(name, tensor);
+  }
+  FinetuneOptions shallow_options = options;
+  shallow_options.encoder.depth = 1;
+  FinetuneModel shallow(shallow_options);
+  ASSERT_TRUE(LoadState(shallow, first_block).ok());
+  EXPECT_TRUE(TensorNear(pooled[0], shallow.Pool(images)[0], kOutputTolerance));
+  EXPECT_FALSE(TensorNear(pooled[1], plain[1], 1e-3));   // Scaled up.
+  EXPECT_FALSE(TensorNear(pooled[1], pooled[0], 1e-3));  // By image.
+}
+
+TecOptions NewModel(bool mlp_token) {
+  TecOptions options;
+  options.encoder = {12, 4, 24, 3, 2};
+  options.decoder = {16, 1, 2};
+  options.mlp_token = mlp_token;
+  options.pred_att = true;
+  return options;
+}
+
+TensorMap StateOf(const torch::nn::Module& model) {
+  TensorMap state;
+  for (const auto& [name, tensor] : NamedState(model)) state.emplace(name, tensor.detach().clone());
+  return state;
+}
+
+at::Tensor Images(int64_t size) {
+  return (at::arange(2 * 3 * size * size, at::kDouble) * 0.37).cos().to(at::kFloat).view({2, 3, size, size});
+}
+
+TEST(EncoderTest, GivesTheFeaturesOfTheTrainedModel) {
+  for (const bool mlp_token : {false, true}) {
+    TecModel model(NewModel(mlp_token));
+    InitialisePretraining(model, 2);
+    Encoder encoder(NewModel(mlp_token).encoder);
+    ASSERT_TRUE(LoadEncoder(encoder, StateOf(model)).ok());
+    const EncoderFeatures features = encoder.forward(Images(12));
+    // With nothing masked, and noise in order, the new model encodes the same tokens.
+    const at::Tensor noise = at::arange(9, at::kFloat).expand({2, 9});
+    const at::Tensor tokens = model.Encode(Images(12), noise, 0).latents.back();
+    EXPECT_TRUE(TensorNear(features.cls, tokens.select(1, 0), kOutputTolerance));
+    EXPECT_TRUE(TensorNear(features.patch_mean, tokens.slice(1, 1).mean(1), kOutputTolerance));
+  }
+}
+
+TEST(EncoderTest, RefusesAHalfTokenMlpAndAMissingNorm) {
+  TecModel model(NewModel(true));
+  InitialisePretraining(model, 2);
+  TensorMap state = StateOf(model);
+  state.erase("cls_token_mlp.fc2.bias");
+  EXPECT_EQ(EncoderState(state).status().code(), absl::StatusCode::kInvalidArgument);
+  state = StateOf(model);
+  state.erase("norm.weight");
+  Encoder encoder(NewModel(true).encoder);
+  EXPECT_NE(std::string(LoadEncoder(encoder, state).message()).find("norm.weight is missing"), std::string::npos);
+}
+
+FinetuneOptions Classifier(bool mlp_token) {
+  FinetuneOptions options;
+  options.encoder = NewModel(mlp_token).encoder;
+  options.classes = 1000;
+  options.mlp_token = mlp_token;
+  return options;
+}
+
+TEST(LoadPretrainedTest, TakesTheEncoderAndSetsTheHeadAnew) {
+  TecModel model(NewModel(true));
+  InitialisePretraining(model, 2);
+  FinetuneModel classifier(Classifier(true));
+  InitialiseFinetuning(classifier, 7);
+  ASSERT_TRUE(LoadPretrained(classifier, StateOf(model), 7).ok());
+  const TensorMap own = StateOf(classifier), pretrained = StateOf(model);
+  EXPECT_TRUE(BitEqual(own.at("blocks.2.mlp.fc2.weight"), pretrained.at("blocks.2.mlp.fc2.weight")));
+  EXPECT_TRUE(BitEqual(own.at("cls_token_mlp.fc1.weight"), pretrained.at("cls_token_mlp.fc1.weight")));
+  EXPECT_TRUE(BitEqual(own.at("head.bias"), at::zeros({1000})));
+  EXPECT_NEAR(own.at("head.weight").std().item<double>() / 2e-5, 1, 5 / std::sqrt(24000.0));
+  EXPECT_TRUE(BitEqual(own.at("fc_norm.weight"), at::ones({24})));
+}
+
+TEST(LoadPretrainedTest, ChangesTheGridOfThePositions) {
+  TecModel model(NewModel(false));
+  InitialisePretraining(model, 2);
+  FinetuneOptions options = Classifier(false);
+  options.encoder.image_size = 20;
+  FinetuneModel classifier(options);
+  InitialiseFinetuning(classifier, 7);
+  TensorMap state = StateOf(model);
+  state["pos_embed"] = state["pos_embed"] + 0.1;  // As if learned.
+  ASSERT_TRUE(LoadPretrained(classifier, state, 7).ok());
+  EXPECT_TRUE(BitEqual(StateOf(classifier).at("pos_embed"), InterpolatePositions(state["pos_embed"], 5)));
+  EXPECT_EQ(classifier.forward(Images(20)).sizes(), at::IntArrayRef({2, 1000}));
+}
+
+TEST(LoadPretrainedTest, RefusesWhatDoesNotFitAndChangesNothing) {
+  TecModel model(NewModel(true));
+  InitialisePretraining(model, 2);
+  FinetuneModel without(Classifier(false)), with(Classifier(true));
+  InitialiseFinetuning(without, 7);
+  InitialiseFinetuning(with, 7);
+  const TensorMap before = StateOf(with);
+  EXPECT_NE(std::string(LoadPretrained(without, StateOf(model), 7).message()).find("--mlp_token"), std::string::npos);
+  TensorMap state = StateOf(model);
+  state["blocks.3.norm1.weight"] = at::ones({24});
+  state.erase("patch_embed.proj.bias");
+  const absl::Status status = LoadPretrained(with, state, 7);
+  EXPECT_NE(std::string(status.message()).find("blocks.3.norm1.weight is unexpected"), std::string::npos) << status;
+  EXPECT_NE(std::string(status.message()).find("patch_embed.proj.bias is missing"), std::string::npos) << status;
+  for (const auto& [name, tensor] : NamedState(with)) EXPECT_TRUE(BitEqual(tensor, before.at(name))) << name;
+}
+
+}  // namespace
+}  // namespace tec

@@ -1,0 +1,64 @@
+#include "tec/models/factory.h"
+
+#include "tec/base/status.h"
+#include "tec/nn/initialise.h"
+
+namespace tec {
+namespace {
+
+DecoderOptions DecoderOptionsFrom(const config::Decoder& decoder) {
+  return {decoder.width(), decoder.depth(), decoder.heads()};
+}
+
+}  // namespace
+
+VitOptions VitOptionsFrom(const config::Vit& vit) {
+  return {vit.image_size(), vit.patch_size(), vit.width(), vit.depth(), vit.heads()};
+}
+
+BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment) {
+  const config::BaseModel& base = experiment.base_model();
+  return {VitOptionsFrom(base.encoder()), base.last_layers(), experiment.model().pred_att() ? base.topkatt() : 0};
+}
+
+TecOptions TecOptionsFrom(const config::Experiment& experiment) {
+  const config::Model& model = experiment.model();
+  TecOptions options;
+  options.encoder = VitOptionsFrom(model.encoder());
+  options.decoder = DecoderOptionsFrom(model.decoder());
+  options.mlp_token = model.mlp_token();
+  options.pred_att = model.pred_att();
+  options.adaptor_groups = model.adaptor_groups();
+  options.target_width = experiment.base_model().encoder().width();
+  options.target_heads = experiment.base_model().encoder().heads();
+  return options;
+}
+
+MaeOptions MaeOptionsFrom(const config::Experiment& experiment) {
+  return {VitOptionsFrom(experiment.model().encoder()), DecoderOptionsFrom(experiment.model().decoder())};
+}
+
+absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment) {
+  const BaseModelOptions options = BaseModelOptionsFrom(experiment);
+  TEC_RETURN_IF_ERROR(Validate(options));
+  TEC_RETURN_IF_ERROR(ValidatePair(options, TecOptionsFrom(experiment)));
+  return std::make_shared<BaseModel>(options);
+}
+
+absl::StatusOr<std::shared_ptr<TecModel>> MakeTecModel(const config::Experiment& experiment) {
+  const TecOptions options = TecOptionsFrom(experiment);
+  TEC_RETURN_IF_ERROR(Validate(options));
+  auto model = std::make_shared<TecModel>(options);
+  InitialisePretraining(*model, static_cast<uint64_t>(experiment.seed()));
+  return model;
+}
+
+absl::StatusOr<std::shared_ptr<MaeModel>> MakeMaeModel(const config::Experiment& experiment) {
+  const MaeOptions options = MaeOptionsFrom(experiment);
+  TEC_RETURN_IF_ERROR(Validate(options));
+  auto model = std::make_shared<MaeModel>(options);
+  InitialisePretraining(*model, static_cast<uint64_t>(experiment.seed()));
+  return model;
+}
+
+}  // namespace tec

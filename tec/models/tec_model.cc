@@ -1,0 +1,137 @@
+#include "tec/models/tec_model.h"
+
+#include <cmath>
+
+#include "tec/base/logging.h"
+#include "tec/nn/masked_tokens.h"
+#include "tec/nn/positions.h"
+
+namespace tec {
+
+// Embedding, mask token, norm and head of the feature prediction; blocks and positions belong to the model.
+struct TecModel::FeatureDecoder : torch::nn::Module {
+  FeatureDecoder(int64_t width, int64_t decoder_width, int64_t prediction_width) {
+    mask_token = register_parameter("mask_token", at::empty({1, 1, decoder_width}));
+    decoder_embed = register_module("decoder_embed", std::make_shared<Linear>(width, decoder_width));
+    decoder_norm = register_module("decoder_norm", std::make_shared<LayerNorm>(decoder_width));
+    decoder_pred = register_module("decoder_pred", std::make_shared<Linear>(decoder_width, prediction_width));
+  }
+
+  at::Tensor Predict(const at::Tensor& x) {  // [N, T, W] -> [N, L, C]
+    return decoder_pred->forward(decoder_norm->forward(x).slice(1, 1));
+  }
+
+  at::Tensor mask_token;
+  std::shared_ptr<Linear> decoder_embed;
+  std::shared_ptr<LayerNorm> decoder_norm;
+  std::shared_ptr<Linear> decoder_pred;
+};
+
+// The same for the relations.
+struct TecModel::RelationDecoder : torch::nn::Module {
+  RelationDecoder(int64_t width, int64_t decoder_width, int64_t prediction_width, int64_t prediction_heads)
+      : heads(prediction_heads) {
+    mask_token = register_parameter("mask_token", at::empty({1, 1, decoder_width}));
+    decoder_embed = register_module("decoder_embed", std::make_shared<Linear>(width, decoder_width));
+    decoder_norm = register_module("decoder_norm", std::make_shared<LayerNorm>(decoder_width));
+    decoder_qk = register_module("decoder_qk", std::make_shared<Linear>(decoder_width, 2 * prediction_width));
+  }
+
+  // x [N, T, W], idx [N, 1, K] -> [N, 1, 1+K, H, L]. Queries are computed for [CLS] and the selected patches only, keys
+  // for the patches only: decoder_qk's first C rows give q, the others k.
+  at::Tensor Predict(const at::Tensor& x, const at::Tensor& idx) {
+    const int64_t images = x.size(0), selected = idx.size(2), width = decoder_qk->weight.size(0) / 2;
+    const at::Tensor y = decoder_norm->forward(x);
+    const at::Tensor rows = (idx + 1).view({images, selected, 1}).expand({-1, -1, y.size(2)});
+    const at::Tensor queried = at::cat({y.slice(1, 0, 1), y.gather(1, rows)}, 1);
+    const auto project = [&](const at::Tensor& tokens, int64_t part) {  // [N, n, W] -> [N, H, n, C/H]
+      return at::linear(tokens, decoder_qk->weight.narrow(0, part * width, width),
+                        decoder_qk->bias.narrow(0, part * width, width))
+          .view({images, tokens.size(1), heads, width / heads})
+          .transpose(1, 2);
+    };
+    const at::Tensor q = project(queried, 0), k = project(y.slice(1, 1), 1);
+    // The full width and not the head's: the reference's scale.
+    const double scale = 1 / std::sqrt(static_cast<double>(width));
+    return (at::matmul(q, k.transpose(2, 3)) * scale).transpose(1, 2).unsqueeze(1);
+  }
+
+  int64_t heads;
+  at::Tensor mask_token;
+  std::shared_ptr<Linear> decoder_embed;
+  std::shared_ptr<LayerNorm> decoder_norm;
+  std::shared_ptr<Linear> decoder_qk;
+};
+
+TecModel::TecModel(const TecOptions& options) : options_(options) {
+  TEC_CHECK_OK(Validate(options));
+  const VitOptions& vit = options.encoder;
+  const DecoderOptions& decoder = options.decoder;
+  cls_token_ = register_parameter("cls_token", at::empty({1, 1, vit.width}));
+  pos_embed_ = register_parameter("pos_embed", SinCosPositions(vit.width, vit.grid()), /*requires_grad=*/false);
+  decoder_pos_embed_ =
+      register_parameter("decoder_pos_embed", SinCosPositions(decoder.width, vit.grid()), /*requires_grad=*/false);
+  patch_embed_ =
+      register_module("patch_embed", std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width));
+  blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads));
+  norm_ = register_module("norm", std::make_shared<LayerNorm>(vit.width));
+  if (options.mlp_token) {
+    cls_token_mlp_ = register_module("cls_token_mlp", std::make_shared<Mlp>(vit.width, 4 * vit.width));
+  }
+  encoder_adaptor_ = register_module(
+      "encoder_adaptor", std::make_shared<EncoderAdaptor>(vit.depth, vit.width, options.groups(), 4 * decoder.width));
+  forward_fea_decoder_ = register_module(
+      "forward_fea_decoder", std::make_shared<FeatureDecoder>(vit.width, decoder.width, options.prediction_width()));
+  if (options.pred_att) {
+    forward_att_decoder_ = register_module(
+        "forward_att_decoder", std::make_shared<RelationDecoder>(vit.width, decoder.width, options.prediction_width(),
+                                                                 options.prediction_heads()));
+  }
+  decoder_blocks_ =
+      register_module("decoder_blocks", std::make_shared<BlockList>(decoder.depth, decoder.width, decoder.heads));
+}
+
+at::Tensor TecModel::ClassToken() { return cls_token_mlp_ ? cls_token_mlp_->forward(cls_token_) : cls_token_; }
+
+TecModel::Encoded TecModel::Encode(const at::Tensor& images, const at::Tensor& noise, double mask_ratio) {
+  const VisibleTokens visible = EmbedVisible(*patch_embed_, images, noise, mask_ratio, ClassToken(), pos_embed_);
+  Encoded encoded;
+  encoded.mask = visible.mask;
+  encoded.ids_restore = visible.ids_restore;
+  at::Tensor x = visible.tokens;
+  for (const auto& block : blocks_->blocks) encoded.latents.push_back(x = block->forward(x));
+  encoded.latents.back() = norm_->forward(x);
+  return encoded;
+}
+
+at::Tensor TecModel::Adapt(const std::vector<at::Tensor>& latents) { return encoder_adaptor_->forward(latents); }
+
+TecOutput TecModel::Decode(const at::Tensor& adapted, const at::Tensor& ids_restore, const at::Tensor& idx) {
+  const auto start = [&](auto& decoder) {
+    return Unshuffle(decoder.decoder_embed->forward(adapted), decoder.mask_token, ids_restore) + decoder_pos_embed_;
+  };
+  TecOutput output;
+  if (!options_.pred_att) {
+    output.feature_prediction = forward_fea_decoder_->Predict(decoder_blocks_->forward(start(*forward_fea_decoder_)));
+    return output;
+  }
+  TEC_CHECK(idx.defined() && idx.dim() == 3 && idx.size(0) == adapted.size(0) && idx.size(1) == 1)
+      << "with pred_att the base model's selected patches are needed, [" << adapted.size(0) << ", 1, K]";
+  // The blocks are shared: both passes go through them as one batch of 2N.
+  const std::vector<at::Tensor> decoded =
+      decoder_blocks_->forward(at::cat({start(*forward_fea_decoder_), start(*forward_att_decoder_)}, 0)).chunk(2, 0);
+  output.feature_prediction = forward_fea_decoder_->Predict(decoded[0]);
+  output.relation_logits = forward_att_decoder_->Predict(decoded[1], idx);
+  return output;
+}
+
+TecOutput TecModel::forward(const at::Tensor& images, const at::Tensor& noise, double mask_ratio,
+                            const at::Tensor& idx) {
+  const Encoded encoded = Encode(images, noise, mask_ratio);
+  TecOutput output = Decode(Adapt(encoded.latents), encoded.ids_restore, idx);
+  output.mask = encoded.mask;
+  output.ids_restore = encoded.ids_restore;
+  return output;
+}
+
+}  // namespace tec

@@ -1,0 +1,37 @@
+#include "tec/nn/drop_path.h"
+
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "gtest/gtest.h"
+#include "tec/testing/golden.h"
+#include "tec/testing/tensor_matchers.h"
+
+namespace tec {
+namespace {
+
+using testing::BitEqual;
+
+TEST(DropPathRatesTest, MatchTheReference) {
+  const nlohmann::json json = testing::GoldenJson("schedules.json");
+  ASSERT_FALSE(json["drop_path_rates_0p1"].empty());
+  for (const auto& [depth, rates] : json["drop_path_rates_0p1"].items()) {
+    EXPECT_EQ(DropPathRates(0.1, std::stoll(depth)), rates.get<std::vector<double>>());
+  }
+}
+
+TEST(DropPathScaleTest, DropsASmallDrawAndScalesTheRestUp) {
+  const at::Tensor scale = DropPathScale(at::tensor({0.0f, 0.24f, 0.26f, 0.99f}), 0.25);
+  EXPECT_TRUE(testing::TensorNear(scale, at::tensor({0.0f, 0.0f, 1 / 0.75f, 1 / 0.75f}), 1e-6));
+}
+
+TEST(DropPathUniformsTest, AreAFunctionOfTheSample) {
+  const at::Tensor both = DropPathUniforms(1, 2, std::vector<int64_t>{9, 4}, 3);
+  ASSERT_EQ(both.sizes(), at::IntArrayRef({6, 2}));
+  EXPECT_TRUE(BitEqual(both.slice(1, 1), DropPathUniforms(1, 2, std::vector<int64_t>{4}, 3)));
+  EXPECT_FALSE(BitEqual(both.select(1, 0), both.select(1, 1)));
+  EXPECT_FALSE(BitEqual(both.select(0, 0), both.select(0, 1)));  // The two branches draw apart.
+}
+
+}  // namespace
+}  // namespace tec

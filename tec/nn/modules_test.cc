@@ -1,0 +1,161 @@
+// Layers against their readable float64 counterparts, and under autocast.
+
+#include "tec/nn/modules.h"
+
+#include "gtest/gtest.h"
+#include "tec/nn/autocast.h"
+#include "tec/nn/encoder_adaptor.h"
+#include "tec/nn/module_state.h"
+#include "tec/nn/reference_transformer.h"
+#include "tec/testing/tensor_matchers.h"
+
+namespace tec {
+namespace {
+
+using testing::BitEqual;
+using testing::TensorNear;
+
+// Values here are of order one and sums have some hundred terms: float32 errors are about 1e-6.
+constexpr double kFloatTolerance = 1e-5;
+// bfloat16 has 8 bits of mantissa, half an ulp is 2^-9 of a value of up to about 4, and a handful of roundings add up.
+constexpr double kBFloat16Tolerance = 0.06;
+
+// A function of its index, about as large as a normal draw.
+at::Tensor Wave(at::IntArrayRef sizes, double frequency) {
+  int64_t n = 1;
+  for (int64_t size : sizes) n *= size;
+  return (at::arange(n, at::kDouble) * frequency).cos().mul(1.4).to(at::kFloat).view(sizes);
+}
+
+// Distinct values in every parameter, biases and norms too: a missing bias must show.
+void FillWithWaves(torch::nn::Module& module) {
+  at::NoGradGuard no_grad;
+  double frequency = 0.7;
+  for (auto& [name, tensor] : NamedState(module)) {
+    tensor.copy_(Wave(tensor.sizes(), frequency += 0.31) * (tensor.dim() == 1 ? 0.5 : 0.15));
+  }
+}
+
+testing::State StateOf(const torch::nn::Module& module, const std::string& prefix) {
+  testing::State state;
+  for (const auto& [name, tensor] : NamedState(module)) state.emplace(prefix + "." + name, tensor);
+  return testing::ToDouble(state);
+}
+
+TEST(BlockTest, MatchesTheReadableReference) {
+  Block block(12, 3);
+  FillWithWaves(block);
+  const at::Tensor x = Wave({2, 7, 12}, 0.37);
+  const at::Tensor expected = testing::ReferenceBlock(StateOf(block, "b"), "b", x.to(at::kDouble), 3);
+  EXPECT_TRUE(TensorNear(block.forward(x), expected.to(at::kFloat), kFloatTolerance));
+  // Scales of one change nothing; of zero leave the branch out.
+  const at::Tensor one = at::ones({2}), zero = at::zeros({2});
+  EXPECT_TRUE(TensorNear(block.forward(x, one, one), block.forward(x), 0));
+  EXPECT_TRUE(TensorNear(block.forward(x, zero, zero), x, 0));
+}
+
+TEST(AttentionTest, MatchesTheReadableReferenceAtTheLengthsInUse) {
+  for (const int64_t tokens : {50, 197}) {
+    Attention attention(32, 2);
+    FillWithWaves(attention);
+    const at::Tensor x = Wave({2, tokens, 32}, 0.83);
+    const at::Tensor expected = testing::ReferenceAttention(StateOf(attention, "a"), "a", x.to(at::kDouble), 2);
+    EXPECT_TRUE(TensorNear(attention.forward(x), expected.to(at::kFloat), kFloatTolerance)) << tokens;
+  }
+}
+
+TEST(AttentionTest, IsBitEqualBetweenEqualRuns) {
+  Attention attention(32, 2);
+  FillWithWaves(attention);
+  const at::Tensor x = Wave({3, 50, 32}, 0.83);
+  at::Tensor gradients[2];
+  for (at::Tensor& gradient : gradients) {
+    attention.zero_grad();
+    attention.forward(x).square().sum().backward();
+    gradient = attention.qkv->weight.grad().clone();
+  }
+  EXPECT_TRUE(BitEqual(gradients[1], gradients[0]));
+}
+
+TEST(PatchEmbedTest, IsAConvolution) {
+  PatchEmbed embed(12, 4, 10);
+  FillWithWaves(embed);
+  const at::Tensor images = Wave({2, 3, 12, 12}, 0.57);
+  const at::Tensor expected = testing::ReferencePatchEmbed(StateOf(embed, "patch_embed"), images);
+  EXPECT_TRUE(TensorNear(embed.forward(images), expected.to(at::kFloat), kFloatTolerance));
+  // Patches are independent: some of them give the same values.
+  const at::Tensor some = embed.Cut(images).slice(1, 2, 5);
+  EXPECT_TRUE(TensorNear(embed.Embed(some), embed.forward(images).slice(1, 2, 5), kFloatTolerance));
+}
+
+TEST(PatchEmbedDeathTest, SaysWhichShapeItTakes) {
+  PatchEmbed embed(12, 4, 8);
+  EXPECT_DEATH(embed.forward(at::zeros({2, 3, 12, 16})), "\\[N, 3, 12, 12\\], not \\[2, 3, 12, 16\\]");
+  EXPECT_DEATH(embed.forward(at::zeros({2, 1, 12, 12})), "\\[N, 3, 12, 12\\]");
+}
+
+TEST(EncoderAdaptorTest, MatchesItsFormula) {
+  EncoderAdaptor adaptor(/*depth=*/4, /*width=*/8, /*groups=*/2, /*hidden=*/20);
+  FillWithWaves(adaptor);
+  std::vector<at::Tensor> latents;
+  for (int i = 0; i < 4; ++i) latents.push_back(Wave({2, 5, 8}, 0.3 + 0.2 * i) * 0.01);  // Small: epsilon shows.
+  const testing::State state = StateOf(adaptor, "e");
+  const at::Tensor x = testing::ReferenceLayerNorm(state, "e.adap_before", at::cat(latents, 2).to(at::kDouble), 1e-5);
+  at::Tensor sum = at::zeros({2, 5, 8}, at::kDouble);
+  for (int g = 0; g < 2; ++g) {
+    const std::string number = std::to_string(g);
+    const at::Tensor f = testing::ReferenceLinear(state, "e.fuse_fcs." + number, x.narrow(2, 16 * g, 16));
+    sum += f + testing::ReferenceMlp(state, "e.adap_mlps." + number, f);
+  }
+  const at::Tensor expected = testing::ReferenceLayerNorm(state, "e.adap_after", sum, 1e-5);
+  EXPECT_TRUE(TensorNear(adaptor.forward(latents), expected.to(at::kFloat), kFloatTolerance));
+}
+
+TEST(AutocastGuardTest, RunsMatrixProductsInBFloat16AndLeavesNothingBehind) {
+  Block block(16, 2);
+  FillWithWaves(block);
+  const at::Tensor x = Wave({2, 9, 16}, 0.29);
+  const at::Tensor exact = block.forward(x);
+  {
+    AutocastGuard autocast(at::kCPU, at::kBFloat16);
+    EXPECT_EQ(block.attn->forward(x).scalar_type(), at::kBFloat16);
+    const at::Tensor rounded = block.forward(x);
+    EXPECT_EQ(rounded.scalar_type(), at::kFloat);  // The residual stream.
+    EXPECT_TRUE(TensorNear(rounded, exact, kBFloat16Tolerance));
+    EXPECT_FALSE(TensorNear(rounded, exact, kFloatTolerance));
+    {
+      AutocastGuard off(at::kCPU, at::kFloat);
+      EXPECT_TRUE(BitEqual(block.forward(x), exact));
+    }
+    EXPECT_EQ(block.attn->forward(x).scalar_type(), at::kBFloat16);
+  }
+  EXPECT_TRUE(BitEqual(block.forward(x), exact));
+}
+
+TEST(AutocastGuardTest, ForgetsCastWeightsAtItsEnd) {
+  Linear linear(8, 8);
+  FillWithWaves(linear);
+  const at::Tensor x = Wave({4, 8}, 0.4);
+  at::Tensor before, after;
+  {
+    AutocastGuard autocast(at::kCPU, at::kBFloat16);
+    before = linear.forward(x);
+  }
+  {
+    at::NoGradGuard no_grad;
+    linear.weight.mul_(2);
+    linear.bias.mul_(2);
+  }
+  {
+    AutocastGuard autocast(at::kCPU, at::kBFloat16);
+    after = linear.forward(x);
+  }
+  EXPECT_TRUE(TensorNear(after, before * 2, 0));
+}
+
+TEST(AutocastGuardDeathTest, RefusesFloat16OnTheCpu) {
+  EXPECT_DEATH(AutocastGuard(at::kCPU, at::kHalf), "no autocast to Half on CPU");
+}
+
+}  // namespace
+}  // namespace tec

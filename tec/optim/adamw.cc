@@ -1,0 +1,96 @@
+#include "tec/optim/adamw.h"
+
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "ATen/ops/_foreach_add.h"
+#include "ATen/ops/_fused_adamw.h"
+#include "ATen/ops/zeros.h"
+#include "ATen/ops/zeros_like.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "c10/core/GradMode.h"
+
+namespace tec {
+
+AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options)
+    : groups_(std::move(groups)), options_(options) {
+  c10::NoGradGuard no_grad;
+  for (const ParameterGroup& group : groups_) {
+    for (const at::Tensor& parameter : group.parameters) {
+      parameters_.push_back(parameter);
+      state_.push_back({at::zeros({}, parameter.options().requires_grad(false)), at::zeros_like(parameter),
+                        at::zeros_like(parameter)});
+    }
+  }
+}
+
+void AdamW::Step(double lr) {
+  c10::NoGradGuard no_grad;
+  size_t index = 0;
+  for (const ParameterGroup& group : groups_) {
+    std::vector<at::Tensor> parameters, gradients, exp_avgs, exp_avg_sqs, steps;
+    for (const at::Tensor& parameter : group.parameters) {
+      const AdamWState& state = state_[index++];
+      if (!parameter.grad().defined()) continue;
+      parameters.push_back(parameter);
+      gradients.push_back(parameter.grad());
+      exp_avgs.push_back(state.exp_avg);
+      exp_avg_sqs.push_back(state.exp_avg_sq);
+      steps.push_back(state.step);
+    }
+    if (parameters.empty()) continue;
+    // The kernel reads the number of the update that it is doing.
+    at::_foreach_add_(steps, 1);
+    at::_fused_adamw_(parameters, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, lr * group.lr_scale,
+                      options_.beta1, options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
+                      /*maximize=*/false);
+  }
+}
+
+void AdamW::ZeroGrad() {
+  for (at::Tensor& parameter : parameters_) parameter.mutable_grad().reset();
+}
+
+absl::Status AdamW::LoadState(const std::vector<AdamWState>& state) {
+  if (state.size() != state_.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the optimiser state is of ", state.size(), " parameters, the model trains ", state_.size()));
+  }
+  std::vector<std::string> problems;
+  size_t index = 0;
+  for (const ParameterGroup& group : groups_) {
+    for (const std::string& name : group.names) {
+      const AdamWState &own = state_[index], &other = state[index];
+      ++index;
+      const auto compare = [&](const char* what, const at::Tensor& have, const at::Tensor& got) {
+        if (got.defined() && got.sizes() == have.sizes()) return;
+        std::ostringstream text;
+        text << what << " of " << name << " ";
+        if (got.defined()) {
+          text << "has shape " << got.sizes() << ", not " << have.sizes();
+        } else {
+          text << "is missing";
+        }
+        problems.push_back(text.str());
+      };
+      // A step count may have been written as a number or as a tensor of one element.
+      if (!other.step.defined() || other.step.numel() != 1) problems.push_back(absl::StrCat("no step of ", name));
+      compare("exp_avg", own.exp_avg, other.exp_avg);
+      compare("exp_avg_sq", own.exp_avg_sq, other.exp_avg_sq);
+    }
+  }
+  if (!problems.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("optimiser state: ", absl::StrJoin(problems, "; ")));
+  }
+  c10::NoGradGuard no_grad;
+  for (size_t i = 0; i < state.size(); ++i) {
+    state_[i].step.copy_(state[i].step.reshape({}));
+    state_[i].exp_avg.copy_(state[i].exp_avg);
+    state_[i].exp_avg_sq.copy_(state[i].exp_avg_sq);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tec
