@@ -1,0 +1,297 @@
+// Threads take one image at a time, in the order of the epoch, so that all of them work on the batch that is needed
+// next. A ring of batches bounds the memory: prefetch_batches and the one in the caller's hands.
+
+#include "data/loader/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+
+namespace tec {
+
+class Loader::Implementation {
+ public:
+  Implementation(std::shared_ptr<const Dataset> dataset, std::shared_ptr<const Transform> transform,
+                 const LoaderOptions& options, Sampler sampler)
+      : dataset_(std::move(dataset)),
+        transform_(std::move(transform)),
+        options_(options),
+        sampler_(std::move(sampler)),
+        image_bytes_(int64_t{3} * transform_->size() * transform_->size()),
+        ring_(options.prefetch_batches + 1) {
+    // The factor keeps 0.29 * 100 at 29.
+    const double allowed = options.max_bad_fraction * static_cast<double>(dataset_->size()) * (1 + 1e-12);
+    bad_allowed_ = std::min(dataset_->size(), static_cast<int64_t>(std::floor(allowed)));
+    for (Slot& slot : ring_) {
+      slot.batch.size = transform_->size();
+      slot.batch.pixels.reserve(options.batch_size * image_bytes_);
+    }
+    threads_.reserve(options.threads);
+    try {
+      for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { Work(); });
+    } catch (...) {
+      Stop();
+      throw;
+    }
+  }
+
+  ~Implementation() { Stop(); }
+
+  void StartEpoch(int64_t epoch, int64_t first_batch) {
+    TEC_CHECK(first_batch >= 0 && first_batch <= sampler_.batches_per_epoch())
+        << first_batch << " of " << sampler_.batches_per_epoch();
+    std::unique_lock<std::mutex> lock(mutex_);
+    end_ = next_batch_;  // No new batch is opened ...
+    next_image_ = open_images_;
+    idle_.wait(lock, [this] { return busy_ == 0; });  // ... and nobody writes into an old one any more.
+    sampler_.SetEpoch(epoch);
+    started_ = true;
+    next_batch_ = delivered_ = released_ = first_batch;
+    next_image_ = open_images_ = 0;
+    end_ = sampler_.batches_per_epoch();
+    work_.notify_all();
+  }
+
+  absl::StatusOr<const Batch*> Next() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    TEC_CHECK(started_) << "StartEpoch comes first";
+    if (!failure_.ok()) return failure_;
+    released_ = delivered_;
+    work_.notify_all();
+    if (delivered_ == sampler_.batches_per_epoch()) return static_cast<const Batch*>(nullptr);
+    Slot& slot = ring_[delivered_ % ring_.size()];
+    const auto start = std::chrono::steady_clock::now();
+    done_.wait(lock, [&] { return next_batch_ > delivered_ && slot.missing == 0; });
+    wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    CountBad(&slot);
+    if (static_cast<int64_t>(bad_.size()) > bad_allowed_ || slot.hopeless) {
+      failure_ = TooManyBad();
+      return failure_;
+    }
+    ++delivered_;
+    return &slot.batch;
+  }
+
+  const Dataset& dataset() const { return *dataset_; }
+  const LoaderOptions& options() const { return options_; }
+  int64_t batches_per_epoch() const { return sampler_.batches_per_epoch(); }
+
+  std::vector<BadImage> bad_images() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<BadImage> images;
+    for (const auto& [index, reason] : bad_) images.push_back({index, dataset_->name(index), reason});
+    return images;
+  }
+
+  double wait_seconds() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return wait_seconds_;
+  }
+
+ private:
+  struct Slot {
+    Batch batch;
+    int64_t missing = 0;                                // Images that are not finished yet.
+    std::vector<std::pair<int64_t, absl::Status>> bad;  // Met while making this batch; may repeat.
+    bool hopeless = false;                              // For some image no replacement was found.
+  };
+
+  void Stop() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stopping_ = true;
+      work_.notify_all();
+    }
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+  // A thread's life.
+  void Work() {
+    TransformScratch scratch;
+    std::string encoded;
+    std::vector<std::pair<int64_t, absl::Status>> bad;
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      work_.wait(lock, [this] { return stopping_ || next_image_ < open_images_ || CanOpen(); });
+      if (stopping_) return;
+      if (next_image_ == open_images_) {
+        Open();
+        continue;
+      }
+      Slot& slot = ring_[(next_batch_ - 1) % ring_.size()];
+      const int64_t image = next_image_++;
+      const SampleKey key{options_.seed, static_cast<uint64_t>(sampler_.epoch()),
+                          static_cast<uint64_t>(slot.batch.indices[image])};
+      ++busy_;
+      lock.unlock();
+
+      bad.clear();
+      const int64_t source = MakeImage(key, &scratch, &encoded, &slot.batch.pixels[image * image_bytes_], &bad);
+
+      lock.lock();
+      --busy_;
+      if (busy_ == 0) idle_.notify_all();
+      slot.bad.insert(slot.bad.end(), bad.begin(), bad.end());
+      slot.hopeless |= source < 0;
+      slot.batch.sources[image] = source;
+      slot.batch.labels[image] = source < 0 ? -1 : dataset_->label(source);
+      if (--slot.missing == 0) done_.notify_all();
+    }
+  }
+
+  // Whether there is a batch to make and a place in the ring that the caller is done with.
+  bool CanOpen() const {
+    return started_ && next_batch_ < end_ && next_batch_ < released_ + static_cast<int64_t>(ring_.size());
+  }
+
+  void Open() {
+    Slot& slot = ring_[next_batch_ % ring_.size()];
+    Batch& batch = slot.batch;
+    sampler_.Batch(next_batch_, &batch.indices);
+    batch.number = next_batch_;
+    batch.count = batch.indices.size();
+    batch.pixels.resize(batch.count * image_bytes_);
+    batch.sources.resize(batch.count);
+    batch.labels.resize(batch.count);
+    slot.missing = batch.count;
+    slot.bad.clear();
+    slot.hopeless = false;
+    ++next_batch_;
+    next_image_ = 0;
+    open_images_ = batch.count;
+    work_.notify_all();
+  }
+
+  // Makes image key.sample or, in its place, the next one that can be read. Returns which it is, or -1 after more
+  // failures than are allowed altogether.
+  int64_t MakeImage(const SampleKey& key, TransformScratch* scratch, std::string* encoded, uint8_t* out,
+                    std::vector<std::pair<int64_t, absl::Status>>* bad) const {
+    const int64_t size = dataset_->size();
+    const int64_t tries = std::min(size, bad_allowed_ + 1);
+    for (int64_t i = 0; i < tries; ++i) {
+      const int64_t source = (static_cast<int64_t>(key.sample) + i) % size;
+      const absl::Status status = TryImage(source, key, scratch, encoded, out);
+      if (status.ok()) return source;
+      bad->emplace_back(source, status);
+    }
+    std::memset(out, 0, image_bytes_);
+    return -1;
+  }
+
+  absl::Status TryImage(int64_t source, const SampleKey& key, TransformScratch* scratch, std::string* encoded,
+                        uint8_t* out) const {
+    try {
+      TEC_RETURN_IF_ERROR(dataset_->Read(source, encoded));
+      return transform_->Apply(*encoded, key, scratch, out);
+    } catch (const std::exception& exception) {  // No memory.
+      return absl::ResourceExhaustedError(exception.what());
+    }
+  }
+
+  void CountBad(Slot* slot) {
+    // Threads meet them in any order.
+    std::sort(slot->bad.begin(), slot->bad.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& [index, reason] : slot->bad) {
+      if (!bad_.emplace(index, reason).second) continue;
+      TEC_LOG(WARNING) << "unreadable image " << dataset_->name(index) << ", replaced: " << reason.message();
+    }
+    slot->bad.clear();
+  }
+
+  absl::Status TooManyBad() const {
+    constexpr size_t kNamed = 100;
+    std::vector<std::string> lines;
+    for (const auto& [index, reason] : bad_) {
+      if (lines.size() == kNamed) {
+        lines.push_back(absl::StrCat("... and ", bad_.size() - kNamed, " more"));
+        break;
+      }
+      lines.push_back(absl::StrCat(dataset_->name(index), ": ", reason.message()));
+    }
+    return absl::DataLossError(absl::StrCat(bad_.size(), " of ", dataset_->size(), " images cannot be read; at most ",
+                                            bad_allowed_, " may be replaced by others (max_bad_fraction ",
+                                            options_.max_bad_fraction, "):\n  ", absl::StrJoin(lines, "\n  ")));
+  }
+
+  const std::shared_ptr<const Dataset> dataset_;
+  const std::shared_ptr<const Transform> transform_;
+  const LoaderOptions options_;
+  Sampler sampler_;  // Its epoch changes only while no thread is busy.
+  const int64_t image_bytes_;
+  int64_t bad_allowed_ = 0;
+
+  mutable std::mutex mutex_;  // Guards all below; a slot's pixels of one image belong to the thread that makes it.
+  std::condition_variable work_, done_, idle_;
+  std::vector<Slot> ring_;  // Batch b is made in ring_[b % its size].
+  bool started_ = false, stopping_ = false;
+  int64_t end_ = 0;          // Batches of this epoch.
+  int64_t next_batch_ = 0;   // To be opened.
+  int64_t next_image_ = 0;   // Of the batch opened last, to be made.
+  int64_t open_images_ = 0;  // Of that batch, altogether.
+  int64_t delivered_ = 0;    // Batches before this one have been delivered ...
+  int64_t released_ = 0;     // ... and before this one, given back.
+  int busy_ = 0;             // Threads that are making an image.
+  std::map<int64_t, absl::Status> bad_;
+  absl::Status failure_;
+  double wait_seconds_ = 0;
+  std::vector<std::thread> threads_;
+};
+
+absl::StatusOr<std::unique_ptr<Loader>> Loader::Create(std::shared_ptr<const Dataset> dataset,
+                                                       std::shared_ptr<const Transform> transform,
+                                                       const LoaderOptions& options) {
+  TEC_CHECK(dataset != nullptr && transform != nullptr);
+  constexpr int kMostThreads = 1024, kMostBatches = 1024;
+  if (options.threads < 1 || options.threads > kMostThreads) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("number of loader threads ", options.threads, " is not in 1 to ", kMostThreads));
+  }
+  if (options.prefetch_batches < 1 || options.prefetch_batches > kMostBatches) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("number of prefetched batches ", options.prefetch_batches, " is not in 1 to ", kMostBatches));
+  }
+  if (!(options.max_bad_fraction >= 0 && options.max_bad_fraction <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("max_bad_fraction ", options.max_bad_fraction, " is not in 0 to 1"));
+  }
+  SamplerOptions sampler_options;
+  sampler_options.dataset_size = dataset->size();
+  sampler_options.batch_size = options.batch_size;
+  sampler_options.world_size = options.world_size;
+  sampler_options.rank = options.rank;
+  sampler_options.training = options.training;
+  sampler_options.seed = options.seed;
+  TEC_ASSIGN_OR_RETURN(Sampler sampler, Sampler::Create(sampler_options));
+  try {
+    return std::unique_ptr<Loader>(new Loader(
+        std::make_unique<Implementation>(std::move(dataset), std::move(transform), options, std::move(sampler))));
+  } catch (const std::exception& exception) {
+    return absl::ResourceExhaustedError(absl::StrCat("no memory or threads for a loader of ",
+                                                     options.prefetch_batches + 1, " batches of ", options.batch_size,
+                                                     " images and ", options.threads, " threads: ", exception.what()));
+  }
+}
+
+Loader::Loader(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
+Loader::~Loader() = default;
+const Dataset& Loader::dataset() const { return implementation_->dataset(); }
+const LoaderOptions& Loader::options() const { return implementation_->options(); }
+int64_t Loader::batches_per_epoch() const { return implementation_->batches_per_epoch(); }
+void Loader::StartEpoch(int64_t epoch, int64_t first_batch) { implementation_->StartEpoch(epoch, first_batch); }
+absl::StatusOr<const Batch*> Loader::Next() { return implementation_->Next(); }
+std::vector<BadImage> Loader::bad_images() const { return implementation_->bad_images(); }
+double Loader::wait_seconds() const { return implementation_->wait_seconds(); }
+
+}  // namespace tec

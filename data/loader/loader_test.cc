@@ -1,0 +1,304 @@
+#include "data/loader/loader.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <thread>
+#include <vector>
+
+#include "data/image/encode.h"
+#include "tec/base/random.h"
+
+namespace tec {
+namespace {
+
+// Encoded pictures in memory, some of them broken, as if read from files of different speed.
+class MemoryDataset : public Dataset {
+ public:
+  explicit MemoryDataset(int64_t size, std::vector<int64_t> bad = {}) : classes_{"even", "odd"} {
+    for (int64_t i = 0; i < size; ++i) {
+      RandomStream stream(RandomKey{1, RandomPurpose::kPictures, 0, static_cast<uint64_t>(i)});
+      Image image(20 + stream.UniformInt(20), 20 + stream.UniformInt(20));
+      for (size_t b = 0; b < image.size_bytes(); ++b) image.data()[b] = stream.NextUint32() >> 24;
+      images_.push_back(*EncodePng(image));
+    }
+    for (const int64_t index : bad) images_[index] = "<html>";
+  }
+
+  int64_t size() const override { return images_.size(); }
+  int32_t label(int64_t index) const override { return index % 2; }
+  std::string name(int64_t index) const override { return "picture" + std::to_string(index); }
+  const std::vector<std::string>& classes() const override { return classes_; }
+  using Dataset::Read;
+  absl::Status Read(int64_t index, std::string* bytes) const override {
+    if (slow_) std::this_thread::sleep_for(std::chrono::microseconds(index * 7919 % 13 * 100));
+    *bytes = images_[index];
+    return absl::OkStatus();
+  }
+  void set_slow() { slow_ = true; }
+
+ private:
+  std::vector<std::string> classes_;
+  std::vector<std::string> images_;
+  bool slow_ = false;
+};
+
+LoaderOptions Options(int64_t batch_size, int threads = 2) {
+  LoaderOptions options;
+  options.batch_size = batch_size;
+  options.threads = threads;
+  options.seed = 5;
+  options.max_bad_fraction = 0.5;
+  return options;
+}
+
+std::shared_ptr<const Transform> SmallTransform() {
+  TrainTransform::Options options;
+  options.size = 16;
+  return std::make_shared<TrainTransform>(options);
+}
+
+std::unique_ptr<Loader> Make(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options) {
+  auto loader = Loader::Create(std::move(dataset), SmallTransform(), options);
+  EXPECT_TRUE(loader.ok()) << loader.status();
+  return *std::move(loader);
+}
+
+struct Copy {
+  int64_t number, count;
+  std::vector<uint8_t> pixels;
+  std::vector<int64_t> indices, sources;
+  std::vector<int32_t> labels;
+  bool operator==(const Copy& o) const {
+    return number == o.number && count == o.count && pixels == o.pixels && indices == o.indices &&
+           sources == o.sources && labels == o.labels;
+  }
+};
+
+std::vector<Copy> Rest(Loader* loader) {
+  std::vector<Copy> all;
+  while (true) {
+    const absl::StatusOr<const Batch*> batch = loader->Next();
+    EXPECT_TRUE(batch.ok()) << batch.status();
+    if (!batch.ok() || *batch == nullptr) return all;
+    const Batch& b = **batch;
+    EXPECT_EQ(b.pixels.size(), static_cast<size_t>(b.count * b.size * b.size * 3));
+    all.push_back({b.number, b.count, b.pixels, b.indices, b.sources, b.labels});
+  }
+}
+
+std::vector<Copy> Epoch(Loader* loader, int64_t epoch, int64_t first_batch = 0) {
+  loader->StartEpoch(epoch, first_batch);
+  return Rest(loader);
+}
+
+TEST(LoaderTest, OneAndFourThreadsGiveTheSameBatches) {
+  auto dataset = std::make_shared<MemoryDataset>(37, std::vector<int64_t>{3, 4, 36});
+  dataset->set_slow();
+  const auto one = Make(dataset, Options(5, 1)), four = Make(dataset, Options(5, 4));
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    const std::vector<Copy> batches = Epoch(one.get(), epoch);
+    EXPECT_EQ(batches.size(), 7u);
+    EXPECT_TRUE(batches == Epoch(four.get(), epoch));
+  }
+  EXPECT_EQ(one->bad_images().size(), four->bad_images().size());
+}
+
+TEST(LoaderTest, BatchesAreWhatTheTransformMakes) {
+  const auto dataset = std::make_shared<MemoryDataset>(12);
+  const auto loader = Make(dataset, Options(4));
+  const auto transform = SmallTransform();
+  TransformScratch scratch;
+  std::vector<uint8_t> expected(16 * 16 * 3);
+  for (const Copy& batch : Epoch(loader.get(), 3)) {
+    for (int64_t i = 0; i < batch.count; ++i) {
+      const auto index = static_cast<uint64_t>(batch.indices[i]);
+      ASSERT_TRUE(transform->Apply(*dataset->Read(index), SampleKey{5, 3, index}, &scratch, expected.data()).ok());
+      EXPECT_EQ(std::memcmp(expected.data(), &batch.pixels[i * expected.size()], expected.size()), 0);
+      EXPECT_EQ(batch.sources[i], batch.indices[i]);
+      EXPECT_EQ(batch.labels[i], batch.indices[i] % 2);
+    }
+  }
+}
+
+TEST(LoaderTest, EpochsDifferAndRepeat) {
+  const auto loader = Make(std::make_shared<MemoryDataset>(12), Options(4));
+  const std::vector<Copy> first = Epoch(loader.get(), 0), second = Epoch(loader.get(), 1);
+  EXPECT_FALSE(first == second);
+  EXPECT_TRUE(first == Epoch(loader.get(), 0));
+}
+
+TEST(LoaderTest, StartsAnywhereInAnEpoch) {
+  const auto dataset = std::make_shared<MemoryDataset>(30);
+  const auto loader = Make(dataset, Options(4));
+  const std::vector<Copy> whole = Epoch(loader.get(), 2);
+  ASSERT_EQ(whole.size(), 7u);
+  for (int64_t first = 0; first <= 7; ++first) {
+    const std::vector<Copy> rest = Epoch(Make(dataset, Options(4)).get(), 2, first);
+    EXPECT_TRUE(rest == std::vector<Copy>(whole.begin() + first, whole.end())) << first;
+  }
+  // Also after leaving another epoch in the middle.
+  loader->StartEpoch(5);
+  ASSERT_TRUE(loader->Next().ok());
+  EXPECT_TRUE(Epoch(loader.get(), 2, 3) == std::vector<Copy>(whole.begin() + 3, whole.end()));
+}
+
+// Sample ids and crops of 1, 2 and 4 ranks are the same, in the same order.
+TEST(LoaderTest, RanksShareOneEpoch) {
+  const auto dataset = std::make_shared<MemoryDataset>(24, std::vector<int64_t>{7});
+  const auto flatten = [](const std::vector<Copy>& batches) {
+    std::vector<std::pair<int64_t, std::vector<uint8_t>>> images;
+    for (const Copy& batch : batches) {
+      const size_t bytes = batch.pixels.size() / batch.count;
+      for (int64_t i = 0; i < batch.count; ++i) {
+        images.emplace_back(batch.indices[i], std::vector<uint8_t>(batch.pixels.begin() + i * bytes,
+                                                                   batch.pixels.begin() + (i + 1) * bytes));
+      }
+    }
+    return images;
+  };
+  const auto one = flatten(Epoch(Make(dataset, Options(4)).get(), 1));
+  ASSERT_EQ(one.size(), 24u);
+  for (const int64_t world : {2, 4}) {
+    std::vector<std::pair<int64_t, std::vector<uint8_t>>> merged(24);
+    for (int64_t rank = 0; rank < world; ++rank) {
+      LoaderOptions options = Options(3);
+      options.world_size = world;
+      options.rank = rank;
+      const auto mine = flatten(Epoch(Make(dataset, options).get(), 1));
+      ASSERT_EQ(mine.size(), 24 / world);
+      for (size_t i = 0; i < mine.size(); ++i) merged[rank + i * world] = mine[i];
+    }
+    EXPECT_TRUE(merged == one) << world;
+  }
+}
+
+TEST(LoaderTest, EvaluationShowsEveryImageOnceInOrder) {
+  LoaderOptions options = Options(4);
+  options.training = false;
+  const auto loader =
+      *Loader::Create(std::make_shared<MemoryDataset>(10), std::make_shared<EvalTransform>(16), options);
+  EXPECT_EQ(loader->batches_per_epoch(), 3);
+  std::vector<int64_t> indices;
+  for (const Copy& batch : Epoch(loader.get(), 0)) {
+    indices.insert(indices.end(), batch.indices.begin(), batch.indices.end());
+  }
+  EXPECT_EQ(indices, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+}
+
+TEST(LoaderTest, UnreadableImagesAreReplacedByTheNext) {
+  // 4 and 5 in a row, and the last one, whose next is the first.
+  const auto dataset = std::make_shared<MemoryDataset>(10, std::vector<int64_t>{4, 5, 9});
+  LoaderOptions options = Options(10);
+  options.training = false;
+  const auto loader = Make(dataset, options);
+  const std::vector<Copy> batches = Epoch(loader.get(), 2);
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].indices, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  EXPECT_EQ(batches[0].sources, (std::vector<int64_t>{0, 1, 2, 3, 6, 6, 6, 7, 8, 0}));
+  EXPECT_EQ(batches[0].labels, (std::vector<int32_t>{0, 1, 0, 1, 0, 0, 0, 1, 0, 0}));
+  const std::vector<BadImage> bad = loader->bad_images();
+  ASSERT_EQ(bad.size(), 3u);
+  EXPECT_EQ(bad[0].index, 4);
+  EXPECT_EQ(bad[0].name, "picture4");
+  EXPECT_EQ(bad[0].reason.message(), "not an image: neither JPEG nor PNG by its first bytes");
+  EXPECT_EQ(bad[2].index, 9);
+
+  // The crop is that of the replaced image's key.
+  TransformScratch scratch;
+  std::vector<uint8_t> expected(16 * 16 * 3);
+  ASSERT_TRUE(SmallTransform()->Apply(*dataset->Read(6), SampleKey{5, 2, 4}, &scratch, expected.data()).ok());
+  EXPECT_EQ(std::memcmp(expected.data(), &batches[0].pixels[4 * expected.size()], expected.size()), 0);
+  // A second epoch meets the same images: they count once.
+  Epoch(loader.get(), 3);
+  EXPECT_EQ(loader->bad_images().size(), 3u);
+}
+
+TEST(LoaderTest, StopsAboveTheCeilingAtTheSameBatchWithAnyThreads) {
+  const auto dataset = std::make_shared<MemoryDataset>(20, std::vector<int64_t>{9, 13, 14});
+  for (const int threads : {1, 4}) {
+    LoaderOptions options = Options(4, threads);
+    options.training = false;
+    options.max_bad_fraction = 0.1;  // Two of 20.
+    const auto loader = Make(dataset, options);
+    loader->StartEpoch(0);
+    for (int batch = 0; batch < 3; ++batch) ASSERT_TRUE(loader->Next().ok());
+    for (int call = 0; call < 2; ++call) {
+      const absl::Status status = loader->Next().status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+      EXPECT_EQ(status.message(),
+                "3 of 20 images cannot be read; at most 2 may be replaced by others (max_bad_fraction 0.1):\n"
+                "  picture9: not an image: neither JPEG nor PNG by its first bytes\n"
+                "  picture13: not an image: neither JPEG nor PNG by its first bytes\n"
+                "  picture14: not an image: neither JPEG nor PNG by its first bytes");
+    }
+    options.max_bad_fraction = 0.15;  // Exactly three.
+    EXPECT_EQ(Epoch(Make(dataset, options).get(), 0).size(), 5u);
+  }
+}
+
+TEST(LoaderTest, NothingReadableIsAnError) {
+  for (const double fraction : {0.0, 0.001, 1.0}) {
+    LoaderOptions options = Options(2);
+    options.max_bad_fraction = fraction;
+    const auto loader = Make(std::make_shared<MemoryDataset>(4, std::vector<int64_t>{0, 1, 2, 3}), options);
+    loader->StartEpoch(0);
+    EXPECT_EQ(loader->Next().status().code(), absl::StatusCode::kDataLoss) << fraction;
+  }
+}
+
+TEST(LoaderTest, EndsAtAnyTime) {
+  auto dataset = std::make_shared<MemoryDataset>(40);
+  dataset->set_slow();
+  Make(dataset, Options(4, 4));  // Before an epoch.
+  for (int taken = 0; taken < 4; ++taken) {
+    const auto loader = Make(dataset, Options(4, 4));
+    loader->StartEpoch(0);
+    for (int i = 0; i < taken; ++i) ASSERT_TRUE(loader->Next().ok());
+    if (taken == 3) loader->StartEpoch(1);
+  }
+}
+
+TEST(LoaderTest, TheBatchInUseIsNotOverwritten) {
+  const auto loader = Make(std::make_shared<MemoryDataset>(40), Options(4, 4));
+  loader->StartEpoch(0);
+  const Batch* batch = *loader->Next();
+  const std::vector<uint8_t> before = batch->pixels;
+  const std::vector<int64_t> indices = batch->indices;
+  usleep(50000);  // Time for the threads to fill the ring, if they wrongly would.
+  EXPECT_EQ(batch->pixels, before);
+  EXPECT_EQ(batch->indices, indices);
+}
+
+TEST(LoaderTest, WaitingIsMeasured) {
+  auto dataset = std::make_shared<MemoryDataset>(8);
+  dataset->set_slow();
+  const auto loader = Make(dataset, Options(8, 1));
+  EXPECT_EQ(loader->wait_seconds(), 0);
+  Epoch(loader.get(), 0);
+  EXPECT_GT(loader->wait_seconds(), 0);
+}
+
+TEST(LoaderTest, BadOptions) {
+  const auto dataset = std::make_shared<MemoryDataset>(4);
+  const auto message = [&](const LoaderOptions& options) {
+    const absl::Status status = Loader::Create(dataset, SmallTransform(), options).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    return std::string(status.message());
+  };
+  EXPECT_EQ(message(Options(5)), "the batch is larger than the data set: 5 of 4 images");
+  EXPECT_EQ(message(Options(1, 0)), "number of loader threads 0 is not in 1 to 1024");
+  LoaderOptions options = Options(1);
+  options.max_bad_fraction = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(message(options), "max_bad_fraction nan is not in 0 to 1");
+  options = Options(1);
+  options.prefetch_batches = 0;
+  EXPECT_EQ(message(options), "number of prefetched batches 0 is not in 1 to 1024");
+}
+
+}  // namespace
+}  // namespace tec
