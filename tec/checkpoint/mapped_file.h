@@ -27,7 +27,8 @@ class MappedFile {
   absl::string_view bytes() const { return bytes_; }
   // Whether bytes() are pages of a file (TensorView::mapped).
   bool mapped() const { return mapped_; }
-  // CRC-32 of a part of bytes(), read in pieces and released again, so that a check of a large file stays small in memory.
+  // CRC-32 of a part of bytes(), read in pieces and released again, so that a check of a large file stays small in
+  // memory.
   uint32_t Crc32(absl::string_view part) const;
 
  private:

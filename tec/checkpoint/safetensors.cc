@@ -26,8 +26,8 @@ struct Info {
   std::vector<int64_t> offsets;
 };
 
-// Takes the header's JSON events and accepts exactly the format's grammar, so that no tree is ever built: depth, size and
-// duplicate names are judged as they come.
+// Takes the header's JSON events and accepts exactly the format's grammar, so that no tree is ever built: depth, size
+// and duplicate names are judged as they come.
 class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
  public:
   std::vector<Info> infos;

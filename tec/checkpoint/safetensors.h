@@ -1,9 +1,9 @@
 // The safetensors format: an 8-byte little-endian header length, a JSON header, the tensors' bytes.
 //
 // The reader takes nothing on trust: header length, UTF-8, duplicate names (also spelled with escapes), types, shapes,
-// offsets without holes, overlaps or a tail are all checked before it returns, and nothing is allocated by a length that
-// the file claims. The format is that of huggingface/safetensors; where that library is lenient (duplicate names) this
-// one is not.
+// offsets without holes, overlaps or a tail are all checked before it returns, and nothing is allocated by a length
+// that the file claims. The format is that of huggingface/safetensors; where that library is lenient (duplicate names)
+// this one is not.
 
 #ifndef TEC_CHECKPOINT_SAFETENSORS_H_
 #define TEC_CHECKPOINT_SAFETENSORS_H_
@@ -31,8 +31,9 @@ absl::StatusOr<Safetensors> ReadSafetensors(const std::string& path);
 // The same over an open file; messages do not name it.
 absl::StatusOr<Safetensors> ParseSafetensors(std::shared_ptr<const MappedFile> file);
 
-// Writes the file whole or not at all (AtomicFileWriter). The header lists the tensors in the order given; the bytes lie
-// by falling element size, so that each is aligned. Equal input gives equal bytes. InvalidArgument for a tensor named
+// Writes the file whole or not at all (AtomicFileWriter). The header lists the tensors in the order given; the bytes
+// lie by falling element size, so that each is aligned. Equal input gives equal bytes. InvalidArgument for a tensor
+// named
 // "__metadata__".
 absl::Status WriteSafetensors(const std::string& path, const StateDict& tensors,
                               const std::map<std::string, std::string>& metadata = {});

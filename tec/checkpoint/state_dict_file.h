@@ -1,5 +1,5 @@
-// The named tensors of a weight file, whatever its container: .pth (zip or legacy) or .safetensors. The container is told
-// by the file's first bytes, not by its name.
+// The named tensors of a weight file, whatever its container: .pth (zip or legacy) or .safetensors. The container is
+// told by the file's first bytes, not by its name.
 
 #ifndef TEC_CHECKPOINT_STATE_DICT_FILE_H_
 #define TEC_CHECKPOINT_STATE_DICT_FILE_H_
@@ -20,9 +20,10 @@ struct StateDictFile {
   std::string container;
 };
 
-// Reads and checks the whole file. `top_level` names the entry to take; empty means "model", else "state_dict", else the
-// file itself if it is nothing but named tensors. A file with several candidates and none of these (student and teacher)
-// is an error that lists them. So is an entry that is no tensor in the chosen dict, and a dict without tensors.
+// Reads and checks the whole file. `top_level` names the entry to take; empty means "model", else "state_dict", else
+// the file itself if it is nothing but named tensors. A file with several candidates and none of these (student and
+// teacher) is an error that lists them. So is an entry that is no tensor in the chosen dict, and a dict without
+// tensors.
 absl::StatusOr<StateDictFile> ReadStateDict(const std::string& path, const std::string& top_level = "");
 
 // The selection alone, on a value that ReadPth returned.

@@ -20,9 +20,10 @@ struct DTypeRow {
 };
 
 constexpr DTypeRow kDTypes[] = {
-    {DType::kBool, 1, "BOOL"},   {DType::kUint8, 1, "U8"},    {DType::kInt8, 1, "I8"},      {DType::kInt16, 2, "I16"},
-    {DType::kInt32, 4, "I32"},   {DType::kInt64, 8, "I64"},   {DType::kFloat16, 2, "F16"},  {DType::kBFloat16, 2, "BF16"},
-    {DType::kFloat32, 4, "F32"}, {DType::kFloat64, 8, "F64"},
+    {DType::kBool, 1, "BOOL"},   {DType::kUint8, 1, "U8"},      {DType::kInt8, 1, "I8"},
+    {DType::kInt16, 2, "I16"},   {DType::kInt32, 4, "I32"},     {DType::kInt64, 8, "I64"},
+    {DType::kFloat16, 2, "F16"}, {DType::kBFloat16, 2, "BF16"}, {DType::kFloat32, 4, "F32"},
+    {DType::kFloat64, 8, "F64"},
 };
 
 const DTypeRow& RowOf(DType dtype) {
@@ -91,7 +92,8 @@ std::string Describe(const TensorView& tensor) {
 
 void ReleasePages(const TensorView& tensor) {
   if (!tensor.mapped) return;
-  // Only pages that lie wholly inside: a neighbour may be in use. Dropping clean pages of a private mapping loses nothing.
+  // Only pages that lie wholly inside: a neighbour may be in use. Dropping clean pages of a private mapping loses
+  // nothing.
   static const uintptr_t page = sysconf(_SC_PAGESIZE);
   const uintptr_t begin = reinterpret_cast<uintptr_t>(tensor.bytes.data());
   const uintptr_t first = (begin + page - 1) / page * page;

@@ -1,5 +1,5 @@
-// Tensors as checkpoint files hold them: a type, a shape and dense little-endian bytes, without LibTorch. Everything that
-// reads or writes a weight file speaks in these; torch_tensors.h turns them into at::Tensor and back.
+// Tensors as checkpoint files hold them: a type, a shape and dense little-endian bytes, without LibTorch. Everything
+// that reads or writes a weight file speaks in these; torch_tensors.h turns them into at::Tensor and back.
 //
 //   StateDict weights;
 //   TEC_RETURN_IF_ERROR(weights.Add("norm.weight", TensorView::Copy(DType::kFloat32, {4}, bytes)));
@@ -30,9 +30,9 @@ absl::string_view DTypeName(DType dtype);
 // InvalidArgument for a name that is none of ours.
 absl::StatusOr<DType> DTypeFromName(absl::string_view name);
 
-// A dense, row-major tensor whose bytes belong to somebody: a mapped file, a buffer, an at::Tensor. Copying a view copies
-// no elements; `owner` keeps the bytes alive for as long as any copy lives. `bytes` is not necessarily aligned for its
-// type: read elements with memcpy (or Values()).
+// A dense, row-major tensor whose bytes belong to somebody: a mapped file, a buffer, an at::Tensor. Copying a view
+// copies no elements; `owner` keeps the bytes alive for as long as any copy lives. `bytes` is not necessarily aligned
+// for its type: read elements with memcpy (or Values()).
 struct TensorView {
   DType dtype = DType::kFloat32;
   // Every size is >= 0; the empty shape is one element.
@@ -63,8 +63,8 @@ std::string Describe(const TensorView& tensor);
 // after a tensor has been copied, it keeps a load's peak at one copy of the weights. No effect on other tensors.
 void ReleasePages(const TensorView& tensor);
 
-// Number of elements of `shape`; InvalidArgument for a negative size, or where the product of the sizes that are not zero
-// does not fit into int64.
+// Number of elements of `shape`; InvalidArgument for a negative size, or where the product of the sizes that are not
+// zero does not fit into int64.
 absl::StatusOr<int64_t> CheckedNumElements(const std::vector<int64_t>& shape);
 
 // Named tensors in order, as a state dict holds them. Names are unique.

@@ -22,7 +22,8 @@ TensorView ViewOf(const at::Tensor& tensor);
 // A new CPU tensor with a copy of the elements; the pages of a mapped file are released after copying.
 at::Tensor TensorOf(const TensorView& view);
 
-// Copies the elements into `tensor` in place, under no-grad, whatever its device. InvalidArgument if shape or type differ.
+// Copies the elements into `tensor` in place, under no-grad, whatever its device. InvalidArgument if shape or type
+// differ.
 absl::Status CopyInto(const TensorView& view, at::Tensor tensor);
 
 // ViewOf() each, in order (NamedState of a model). Names must be unique (our own mistake).

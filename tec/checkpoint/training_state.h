@@ -1,8 +1,9 @@
 // Everything a training run needs to go on as if it had never stopped, and the folder it is kept in.
 //
-// A file is laid out as the reference's, {model, optimizer, epoch, scaler, args}, under the reference's names, and opens
-// with torch.load(weights_only=True), so that official scripts can go on with it; what the reference does not save (the
-// position inside an epoch, counters, the resolved experiment) is in one more entry, "tec". Equal states give equal bytes.
+// A file is laid out as the reference's, {model, optimizer, epoch, scaler, args}, under the reference's names, and
+// opens with torch.load(weights_only=True), so that official scripts can go on with it; what the reference does not
+// save (the position inside an epoch, counters, the resolved experiment) is in one more entry, "tec". Equal states give
+// equal bytes.
 //
 //   TEC_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(output_dir));
 //   absl::StatusOr<LoadedState> newest = folder.LoadNewest();      // NotFound: nothing to resume from
@@ -65,8 +66,8 @@ struct TrainingState {
   // In state-dict order, under the reference's names, with frozen tables.
   StateDict model;
   OptimizerState optimizer;
-  // The last epoch that is finished; -1 while the first one runs. `next_micro_step` micro-steps of the epoch after it are
-  // done (0: at a boundary).
+  // The last epoch that is finished; -1 while the first one runs. `next_micro_step` micro-steps of the epoch after it
+  // are done (0: at a boundary).
   int64_t epoch = -1;
   int64_t next_micro_step = 0;
   std::optional<ScalerState> scaler;
@@ -83,14 +84,14 @@ struct TrainingState {
   StateDict extra;
 };
 
-// To and from the value tree of the file. FromValue checks everything: kinds, that groups and moments fit together, that
-// moments are there for no parameter beyond the groups. It reads files of the reference's own scripts too (no "tec"
-// entry; args a Namespace); what they lack stays at its default.
+// To and from the value tree of the file. FromValue checks everything: kinds, that groups and moments fit together,
+// that moments are there for no parameter beyond the groups. It reads files of the reference's own scripts too (no
+// "tec" entry; args a Namespace); what they lack stays at its default.
 Value ToValue(const TrainingState& state);
 absl::StatusOr<TrainingState> TrainingStateFromValue(const Value& root);
 
-// Writes one file whole or not at all. Before the first byte the free space is looked at: ResourceExhausted names what is
-// needed and what is there. A disk that fills up meanwhile gives the same code and leaves the old file as it was.
+// Writes one file whole or not at all. Before the first byte the free space is looked at: ResourceExhausted names what
+// is needed and what is there. A disk that fills up meanwhile gives the same code and leaves the old file as it was.
 absl::Status SaveTrainingState(const std::string& path, const TrainingState& state);
 
 // Reads and checks the whole file. InvalidArgument or DataLoss: it is damaged or no training state.

@@ -30,9 +30,9 @@ class Value {
     kNone,
     kBool,
     kInt,
-    kBigInt,       // An integer beyond 64 bits: text() is its little-endian two's complement bytes.
+    kBigInt,  // An integer beyond 64 bits: text() is its little-endian two's complement bytes.
     kDouble,
-    kString,       // UTF-8.
+    kString,  // UTF-8.
     kBytes,
     kList,
     kTuple,
@@ -40,8 +40,8 @@ class Value {
     kDict,
     kOrderedDict,  // collections.OrderedDict: what state dicts are.
     kTensor,
-    kGlobal,       // A bare name such as torch.float32: text() is "torch.float32".
-    kObject,       // A record: text() is its class, entries() its attributes.
+    kGlobal,  // A bare name such as torch.float32: text() is "torch.float32".
+    kObject,  // A record: text() is its class, entries() its attributes.
   };
 
   Value() = default;
@@ -76,8 +76,8 @@ class Value {
   const std::vector<std::pair<Value, Value>>& entries() const;
   const TensorView& tensor() const;
 
-  // Of a dict or object: the value under a text or number key, nullptr if there is none. Takes time linear in the number
-  // of entries.
+  // Of a dict or object: the value under a text or number key, nullptr if there is none. Takes time linear in the
+  // number of entries.
   const Value* Find(absl::string_view key) const;
   const Value* Find(int64_t key) const;
 
