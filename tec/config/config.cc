@@ -219,6 +219,15 @@ Problems ProblemsOf(const config::Experiment& experiment, Paths paths) {
   problems.AddIf(!tec && experiment.method() != config::MAE, "method (--method) must be TEC or MAE");
   CheckModel(experiment, &problems);
   if (tec) CheckBaseModel(experiment, paths, &problems);
+  // A setting that would do nothing is told rather than ignored.
+  if (experiment.method() == config::MAE) {
+    problems.AddIf(experiment.model().mlp_token(),
+                   "model.mlp_token (--mlp_token) belongs to method TEC; with MAE give --nomlp_token");
+    problems.AddIf(experiment.model().pred_att(),
+                   "model.pred_att (--pred_att) belongs to method TEC; with MAE give --nopred_att");
+  }
+  problems.AddIf(tec && experiment.losses().norm_pix_loss(),
+                 "losses.norm_pix_loss (--norm_pix_loss) belongs to method MAE; with TEC give --nonorm_pix_loss");
 
   const int64_t grid = Grid(experiment.model().encoder());
   const double ratio = experiment.masking().mask_ratio();

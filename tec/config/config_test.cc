@@ -349,6 +349,9 @@ TEST(Validate, FindsEachProblem) {
       {"runtime { device: 'cuda:1' }", "CUDA_VISIBLE_DEVICES"},
       {"runtime { precision: 9 }", "runtime.precision (--precision) must be"},
       {"method: 9", "method (--method) must be TEC or MAE"},
+      {"method: MAE model { mlp_token: true }", "give --nomlp_token"},
+      {"method: MAE model { pred_att: true }", "give --nopred_att"},
+      {"losses { norm_pix_loss: true }", "give --nonorm_pix_loss"},
       {"seed: -1", "seed (--seed) is -1"},
   };
   for (const Case& one : cases) {

@@ -134,8 +134,8 @@ std::string FinetuneHelpText() {
       "      --model=vit_base_patch16 --mlp_token --eval\n"
       "\n"
       "What --config names, or else the defaults below; a flag that is given overrides it.\n"
-      "Experiments: ",
-      absl::StrJoin(FinetuneNames(), ", "), "\n", DescribeFlags(Groups()));
+      "Experiments:\n  ",
+      absl::StrJoin(FinetuneNames(), "\n  "), "\n", DescribeFlags(Groups()));
 }
 
 }  // namespace tec

@@ -90,6 +90,10 @@ absl::Status SetField(const std::string& flag, const std::string& path, const st
         reflection->SetString(message, field, value);
         break;
       case FieldDescriptor::CPPTYPE_ENUM: {
+        if (value.empty()) {  // The default of --precision: to be chosen.
+          reflection->ClearField(message, field);
+          break;
+        }
         const EnumValueDescriptor* chosen = field->enum_type()->FindValueByName(absl::AsciiStrToUpper(value));
         if (chosen == nullptr || chosen->number() == 0) {
           std::vector<std::string> known;

@@ -164,8 +164,8 @@ std::string HelpText() {
       "  ./bazelw run //tec:pretrain -- --method=mae --data_path=/pictures --model=mae_vit_base_patch16\n"
       "\n"
       "What --config names, or else the defaults below; a flag that is given overrides it.\n"
-      "Experiments: ",
-      absl::StrJoin(names, ", "), "\n", DescribeFlags(Groups()));
+      "Experiments:\n  ",
+      absl::StrJoin(names, "\n  "), "\n", DescribeFlags(Groups()));
 }
 
 }  // namespace tec

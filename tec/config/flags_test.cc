@@ -96,8 +96,7 @@ TEST(Flags, DefaultsAreThoseOfTheReferenceExperiment) {
   int compared = 0;
   for (const auto& [name, flag] : absl::GetAllFlags()) {
     const std::string flag_name(name);
-    if (flag_name == "config" || flag_name == "data_path" || flag_name == "base_model" || flag_name == "precision" ||
-        flag_name == "no_pin_mem") {
+    if (flag_name == "config" || flag_name == "data_path" || flag_name == "base_model" || flag_name == "no_pin_mem") {
       continue;
     }
     const std::string argument = "--" + flag_name + "=" + flag->DefaultValue();
@@ -163,7 +162,6 @@ TEST(Flags, SetTheirFields) {
   EXPECT_EQ(e.base_model().path(), "/base.pth");
   EXPECT_EQ(e.runtime().precision(), config::BFLOAT16);
   EXPECT_EQ(e.runtime().threads(), 1);
-  EXPECT_TRUE(e.losses().norm_pix_loss());
   EXPECT_EQ(e.optimizer().clip_grad(), 2.5);
   EXPECT_EQ(e.data().max_bad_fraction(), 0.25);
   EXPECT_EQ(e.checkpointing().save_period(), 5);
@@ -235,7 +233,8 @@ TEST(Flags, AResolvedExperimentIsAcceptedBack) {
   EXPECT_EQ(changed.base_model().encoder().width(), 768);
   EXPECT_EQ(changed.base_model().encoder().image_size(), 192);
   EXPECT_EQ(changed.logging().log_dir(), "/other");
-  const config::Experiment mae = Parsed({config.c_str(), "--method=mae"}).experiment;
+  EXPECT_TRUE(Parsed({"--data_path=/p", "--method=mae", "--norm_pix_loss"}).experiment.losses().norm_pix_loss());
+  const config::Experiment mae = Parsed({config.c_str(), "--method=mae", "--nopred_att", "--nomlp_token"}).experiment;
   EXPECT_EQ(mae.method(), config::MAE);
   EXPECT_EQ(mae.model().decoder().width(), 512);
   EXPECT_EQ(mae.model().decoder().depth(), 8);
