@@ -71,7 +71,7 @@ TEST(FinetuneFlags, AreTheReferences) {
       {"finetune", ""},
       {"global_pool", "true"},
       {"cls_token", "false"},
-      {"nb_classes", "1000"},
+      {"nb_classes", "0"},  // 1000 in the reference; here the number of classes that the data have.
       {"eval", "false"},
       {"dist_eval", "false"},
       {"mlp_token", "false"},

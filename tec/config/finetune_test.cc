@@ -51,6 +51,7 @@ TEST(FinetuneExperiments, AreTheTableRows) {
     expected.set_model(row.model);
     expected.set_mlp_token(true);
     expected.set_dist_eval(true);
+    expected.set_nb_classes(1000);
     expected.mutable_augmentation()->set_mixup(0.8);
     expected.mutable_augmentation()->set_cutmix(1.0);
     expected.mutable_optimizer()->set_batch_size(row.batch_size);
@@ -103,12 +104,21 @@ TEST(Finetune, ListsAllProblemsAtOnce) {
   f.set_model("vit_bas_patch16");
   f.set_drop_path(1);
   f.set_layer_decay(0);
-  f.set_nb_classes(0);
+  f.set_nb_classes(1);
   f.mutable_augmentation()->set_smoothing(1);
   f.set_finetune("https://a/b.pth");
   EXPECT_THAT(std::string(Validate(Resolve(f)).message()),
               AllOf(HasSubstr("6 problems"), HasSubstr("did you mean \"vit_base_patch16\"?"), HasSubstr("drop_path"),
                     HasSubstr("layer_decay"), HasSubstr("nb_classes"), HasSubstr("smoothing"), HasSubstr("download")));
+}
+
+TEST(Finetune, TheShapeMayComeFromTheCheckpoint) {
+  config::Finetune f = ReferenceFinetune();
+  f.set_model("from_checkpoint");
+  EXPECT_THAT(std::string(Validate(Resolve(f)).message()), HasSubstr("give --finetune=CHECKPOINT"));
+  f.set_finetune("/a.pth");
+  EXPECT_TRUE(Validate(Resolve(f)).ok()) << Validate(Resolve(f));
+  EXPECT_FALSE(Resolve(f).encoder().has_image_size());
 }
 
 TEST(Finetune, APretrainingFileIsRefused) {

@@ -119,9 +119,9 @@ TEST(Flags, SetTheirFields) {
               "--dist_on_itp", "--dist_url", "tcp://a:1", "--pred_att", "--topkatt", "9", "--mlp_token", "--basemodel",
               "ibot1kbase", "--last_layers", "3", "--att_tau", "1", "--multinode",
               // Ours.
-              "--method=tec", "--base_model", "/base.pth", "--precision", "bfloat16", "--threads", "1",
-              "--norm_pix_loss", "--clip_grad", "2.5", "--max_bad_fraction", "0.25", "--save_period", "5",
-              "--save_every_minutes", "1.5", "--print_freq", "6", "--no_pin_mem"});
+              "--method=tec", "--base_model", "/base.pth", "--precision", "bfloat16", "--threads", "1", "--clip_grad",
+              "2.5", "--max_bad_fraction", "0.25", "--save_period", "5", "--save_every_minutes", "1.5", "--print_freq",
+              "6", "--no_pin_mem"});
   const config::Experiment& e = line.experiment;
   EXPECT_FALSE(line.is_quickstart);
   EXPECT_EQ(e.optimizer().batch_size(), 32);
