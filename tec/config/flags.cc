@@ -93,6 +93,8 @@ absl::StatusOr<config::Quickstart> QuickstartOf(const ParsedFlags& parsed, const
   for (config::Experiment* experiment : {quickstart.mutable_mae(), quickstart.mutable_tec()}) {
     TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, experiment));
   }
+  // A seed stands for the whole demonstration, its pictures included.
+  if (parsed.Given("seed")) quickstart.mutable_pictures()->set_seed(quickstart.tec().seed());
   if (parsed.Given("output_dir")) quickstart.set_output_dir(quickstart.mae().logging().output_dir());
   quickstart.set_output_dir(UserPath(quickstart.output_dir()));
   quickstart = Resolve(quickstart, machine);

@@ -251,6 +251,7 @@ TEST(Flags, WithoutConfigAndDataPathItIsTheQuickstart) {
       Parsed({"--seed=3", "--output_dir=/out", "--threads=2", "--device=cpu", "--num_workers=4", "--epochs=1"});
   EXPECT_TRUE(line.is_quickstart);
   EXPECT_EQ(line.quickstart.output_dir(), "/out");
+  EXPECT_EQ(line.quickstart.pictures().seed(), 3);
   for (const config::Experiment* e : {&line.quickstart.mae(), &line.quickstart.tec()}) {
     EXPECT_EQ(e->seed(), 3);
     EXPECT_EQ(e->runtime().threads(), 2);
