@@ -3,6 +3,10 @@
 
 #include "data/augment/resize.h"
 
+#ifdef __SSE4_1__
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -58,10 +62,27 @@ void FillAxis(int input, int64_t output, int64_t begin, int count_out, std::vect
   }
 }
 
-// One row of the horizontal pass. `in` has the input's pixels [origin, end).
-//
-// A pixel and the byte after it are taken as four lanes, which fill a vector register; the fourth is thrown away. The
-// last pixel of a row has no such byte that is surely ours, so outputs that need it go the plain way.
+// sums[c] += the sum over k of weights[k] * pixel[3 * k + c], of which c < 3 matter. Reads one byte beyond the last
+// pixel: four bytes fill a vector register.
+inline void AddTaps(const uint8_t* pixel, const int32_t* weights, int count, int32_t sums[4]) {
+#ifdef __SSE4_1__
+  __m128i sum = _mm_loadu_si128(reinterpret_cast<const __m128i*>(sums));
+  for (int k = 0; k < count; ++k, pixel += 3) {
+    int32_t bytes;
+    std::memcpy(&bytes, pixel, sizeof(bytes));
+    const __m128i lanes = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(bytes));
+    sum = _mm_add_epi32(sum, _mm_mullo_epi32(lanes, _mm_set1_epi32(weights[k])));
+  }
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(sums), sum);
+#else
+  for (int k = 0; k < count; ++k, pixel += 3) {
+    for (int c = 0; c < 4; ++c) sums[c] += weights[k] * pixel[c];
+  }
+#endif
+}
+
+// One row of the horizontal pass. `in` has the input's pixels [origin, end); the byte after the last may not be ours,
+// so outputs that reach it go the plain way.
 void ResizeRow(const uint8_t* in, int origin, int end, const ResizeAxis& axis, int out_width, uint8_t* out) {
   for (int x = 0; x < out_width; ++x, out += 3) {
     const int32_t* weights = &axis.weights[static_cast<size_t>(x) * axis.taps];
@@ -69,9 +90,7 @@ void ResizeRow(const uint8_t* in, int origin, int end, const ResizeAxis& axis, i
     const uint8_t* pixel = in + 3 * (axis.first[x] - origin);
     int32_t sums[4] = {kHalf, kHalf, kHalf, kHalf};
     if (axis.first[x] + count < end) {
-      for (int k = 0; k < count; ++k, pixel += 3) {
-        for (int c = 0; c < 4; ++c) sums[c] += weights[k] * pixel[c];
-      }
+      AddTaps(pixel, weights, count, sums);
     } else {
       for (int k = 0; k < count; ++k, pixel += 3) {
         for (int c = 0; c < 3; ++c) sums[c] += weights[k] * pixel[c];
