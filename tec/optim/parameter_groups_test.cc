@@ -38,7 +38,8 @@ void ExpectLayerDecay(const std::string& key, const VitOptions& encoder) {
   }
   EXPECT_EQ(seen, golden["parameters"].size());
   for (const auto& [name, tensor] : NamedState(model)) {
-    if (!tensor.requires_grad()) EXPECT_EQ(golden["frozen"], nlohmann::json::array({name}));
+    if (tensor.requires_grad()) continue;
+    EXPECT_EQ(golden["frozen"], nlohmann::json::array({name}));
   }
   // In order of first appearance: cls_token, then the patch embedding's weight and bias.
   EXPECT_EQ(groups[0].names, std::vector<std::string>{"cls_token"});
