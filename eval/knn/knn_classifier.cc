@@ -43,12 +43,7 @@ absl::Status CheckFeatures(const at::Tensor& features, const at::Tensor& labels,
 
 }  // namespace
 
-KnnClassifier::KnnClassifier(at::Tensor bank, at::Tensor labels, int64_t classes, KnnOptions options)
-    : bank_(std::move(bank)), labels_(std::move(labels)), classes_(classes), options_(std::move(options)) {}
-
-absl::StatusOr<KnnClassifier> KnnClassifier::Create(const at::Tensor& bank, const at::Tensor& labels, int64_t classes,
-                                                    const KnnOptions& options) {
-  TEC_RETURN_IF_ERROR(CheckFeatures(bank, labels, classes, "bank"));
+absl::Status Validate(const KnnOptions& options) {
   if (options.k.empty()) return absl::InvalidArgumentError("kNN: no k is given");
   for (int64_t k : options.k) {
     if (k <= 0) return absl::InvalidArgumentError(absl::StrCat("kNN: k is ", k, "; it must be at least 1"));
@@ -57,6 +52,16 @@ absl::StatusOr<KnnClassifier> KnnClassifier::Create(const at::Tensor& bank, cons
     return absl::InvalidArgumentError(
         absl::StrCat("kNN: temperature is ", options.temperature, "; it must be between 0.0015 and infinity"));
   }
+  return absl::OkStatus();
+}
+
+KnnClassifier::KnnClassifier(at::Tensor bank, at::Tensor labels, int64_t classes, KnnOptions options)
+    : bank_(std::move(bank)), labels_(std::move(labels)), classes_(classes), options_(std::move(options)) {}
+
+absl::StatusOr<KnnClassifier> KnnClassifier::Create(const at::Tensor& bank, const at::Tensor& labels, int64_t classes,
+                                                    const KnnOptions& options) {
+  TEC_RETURN_IF_ERROR(CheckFeatures(bank, labels, classes, "bank"));
+  TEC_RETURN_IF_ERROR(Validate(options));
   TEC_CHECK(options.query_block > 0 && options.bank_block > 0);
   return KnnClassifier(Normalise(bank), labels, classes, options);
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ATen/core/Tensor.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace tec {
@@ -22,6 +23,9 @@ struct KnnOptions {
   int64_t query_block = 256;                    // Queries compared at once.
   int64_t bank_block = 65536;                   // Bank rows they are compared with at once.
 };
+
+// OK, or InvalidArgument naming the option that is out of range.
+absl::Status Validate(const KnnOptions& options);
 
 // For m queries; k_max the largest of the options' k, at most the bank's size.
 struct KnnVotes {

@@ -32,6 +32,11 @@ inline ExitCode ExitCodeOf(const absl::Status& status) {
   }
 }
 
+// `status` for an error after the input was found good: what would be bad input becomes Internal, with the same message.
+inline absl::Status AsFailure(const absl::Status& status) {
+  return ExitCodeOf(status) == kExitBadInput ? absl::InternalError(status.message()) : status;
+}
+
 }  // namespace tec
 
 #endif  // TEC_BASE_EXIT_CODE_H_

@@ -4,6 +4,8 @@
 #include <google/protobuf/message.h>
 #include <google/protobuf/text_format.h>
 
+#include <iterator>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -16,7 +18,7 @@ using google::protobuf::Message;
 using google::protobuf::TextFormat;
 
 // What decides the shapes and the meaning of the tensors in a checkpoint.
-constexpr const char* kShapeFields[] = {"method",          "model.encoder.",  "model.decoder.",
+constexpr const char* kShapeFields[] = {"method",          "model.encoder.", "model.decoder.",
                                         "model.mlp_token", "model.pred_att", "model.adaptor_groups"};
 
 std::string FieldText(const Message& message, const FieldDescriptor* field) {
@@ -35,20 +37,21 @@ std::string FieldText(const Message& message, const FieldDescriptor* field) {
   return text;
 }
 
-void CompareMessages(const Message& before, const Message& now, const std::string& prefix, ExperimentChanges* changes) {
+void CompareMessages(const Message& before, const Message& now, const std::string& prefix,
+                     const std::vector<std::string>& refused, ExperimentChanges* changes) {
   const auto* descriptor = before.GetDescriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const FieldDescriptor* field = descriptor->field(i);
     const std::string name = absl::StrCat(prefix, std::string(field->name()));
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       CompareMessages(before.GetReflection()->GetMessage(before, field), now.GetReflection()->GetMessage(now, field),
-                      name + ".", changes);
+                      name + ".", refused, changes);
       continue;
     }
     const std::string was = FieldText(before, field), is = FieldText(now, field);
     if (was == is) continue;
     bool shape = false;
-    for (const char* start : kShapeFields) shape |= absl::StartsWith(name, start);
+    for (const std::string& start : refused) shape |= absl::StartsWith(name, start);
     (shape ? changes->refused : changes->applied).push_back(absl::StrCat(name, ": ", is, ", was ", was));
   }
 }
@@ -70,10 +73,15 @@ config::Experiment WeightDeciding(const config::Experiment& experiment) {
   return result;
 }
 
-ExperimentChanges CompareExperiments(const config::Experiment& before, const config::Experiment& now) {
+ExperimentChanges CompareSettings(const Message& before, const Message& now, const std::vector<std::string>& refused) {
   ExperimentChanges changes;
-  CompareMessages(WeightDeciding(before), WeightDeciding(now), "", &changes);
+  CompareMessages(before, now, "", refused, &changes);
   return changes;
+}
+
+ExperimentChanges CompareExperiments(const config::Experiment& before, const config::Experiment& now) {
+  return CompareSettings(WeightDeciding(before), WeightDeciding(now),
+                         {std::begin(kShapeFields), std::end(kShapeFields)});
 }
 
 absl::StatusOr<int64_t> ContinueEpoch(const EpochPosition& before, const EpochPosition& now) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "google/protobuf/message.h"
 #include "tec/config/experiment.pb.h"
 
 namespace tec {
@@ -21,6 +22,10 @@ struct ExperimentChanges {
   std::vector<std::string> refused;  // "model.encoder.width: 64, was 32": the checkpoint's tensors do not fit.
   std::vector<std::string> applied;  // Everything else: the new value counts from here on.
 };
+// Of two messages of one type. A field whose full name ("model.encoder.width") starts with one of `refused` cannot
+// change.
+ExperimentChanges CompareSettings(const google::protobuf::Message& before, const google::protobuf::Message& now,
+                                  const std::vector<std::string>& refused);
 // Compares WeightDeciding() forms.
 ExperimentChanges CompareExperiments(const config::Experiment& before, const config::Experiment& now);
 

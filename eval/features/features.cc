@@ -1,0 +1,80 @@
+#include "eval/features/features.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "ATen/core/grad_mode.h"
+#include "data/augment/resize.h"
+#include "data/image/decode.h"
+#include "data/loader/loader.h"
+#include "tec/base/status.h"
+#include "tec/nn/autocast.h"
+
+namespace tec {
+
+absl::Status FeatureTransform::Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
+                                     uint8_t* out) const {
+  TEC_RETURN_IF_ERROR(DecodeImage(encoded, &scratch->decoded));
+  if (scratch->decoded.height() == size_ && scratch->decoded.width() == size_) {
+    std::memcpy(out, scratch->decoded.data(), scratch->decoded.size_bytes());
+  } else {
+    EvalCrop(scratch->decoded, size_, &scratch->resize, out);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const Dataset> dataset,
+                                         const FeatureOptions& options) {
+  at::NoGradGuard no_gradient;
+  const at::Device device = encoder.parameters().front().device();
+  LoaderOptions loader_options;
+  loader_options.batch_size = std::min(options.batch_size, dataset->size());
+  loader_options.training = false;
+  loader_options.threads = options.threads;
+  loader_options.max_bad_fraction = options.max_bad_fraction;
+  TEC_ASSIGN_OR_RETURN(
+      std::unique_ptr<Loader> loader,
+      Loader::Create(dataset, std::make_shared<FeatureTransform>(encoder.options().image_size), loader_options));
+
+  Features features;
+  features.values = at::empty({dataset->size(), encoder.options().width}, at::kFloat);
+  features.labels = at::empty({dataset->size()}, at::kLong);
+  int64_t* labels = features.labels.mutable_data_ptr<int64_t>();
+  float* rows = features.values.mutable_data_ptr<float>();
+  const int64_t width = encoder.options().width;
+  int64_t done = 0, seen = 0;
+  loader->StartEpoch(0);
+  while (true) {
+    if (options.stop && options.stop()) return absl::CancelledError("stopped on request");
+    TEC_ASSIGN_OR_RETURN(const Batch* batch, loader->Next());
+    if (batch == nullptr) break;
+    const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
+                                            {batch->count, batch->size, batch->size, 3}, at::kByte);
+    const at::Tensor images = NormalizePixels(pixels.to(device), options.mean, options.std);
+    at::Tensor values;
+    {
+      AutocastGuard autocast(device.type(), options.precision);
+      EncoderFeatures both = encoder.forward(images);
+      values = (options.kind == FeatureKind::kCls ? both.cls : both.patch_mean).to(at::kCPU, at::kFloat).contiguous();
+    }
+    for (int64_t i = 0; i < batch->count; ++i) {
+      // The loader put a neighbour in the place of an unreadable image; it has a turn of its own.
+      if (batch->sources[i] != batch->indices[i]) {
+        ++features.unreadable;
+        continue;
+      }
+      std::memcpy(rows + done * width, values.const_data_ptr<float>() + i * width, width * sizeof(float));
+      labels[done++] = batch->labels[i];
+    }
+    seen += batch->count;
+    if (options.progress) options.progress(seen, dataset->size());
+  }
+  features.values = features.values.narrow(0, 0, done);
+  features.labels = features.labels.narrow(0, 0, done);
+  return features;
+}
+
+}  // namespace tec

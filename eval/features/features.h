@@ -1,0 +1,68 @@
+// Frozen features of a data set: what kNN, linear probes and the quickstart's table are computed from.
+//
+//   auto features = ExtractFeatures(*encoder, dataset, FeatureOptions());
+//   FitLogistic(features->values, features->labels, ...);
+
+#ifndef EVAL_FEATURES_FEATURES_H_
+#define EVAL_FEATURES_FEATURES_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "ATen/core/Tensor.h"
+#include "absl/status/statusor.h"
+#include "data/dataset/dataset.h"
+#include "data/loader/transform.h"
+#include "tec/models/encoder.h"
+#include "tec/nn/normalize.h"
+
+namespace tec {
+
+enum class FeatureKind {
+  kCls,   // The [CLS] token after the final norm.
+  kPool,  // The mean of the patch tokens after the final norm.
+};
+
+struct FeatureOptions {
+  FeatureKind kind = FeatureKind::kCls;
+  int64_t batch_size = 64;
+  int threads = 1;  // That decode.
+  std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
+  at::ScalarType precision = at::kFloat;  // Of the encoder's matrix products; kBFloat16, or kHalf on CUDA.
+  // Asked before each batch; true ends the extraction with Cancelled.
+  std::function<bool()> stop;
+  // Told after each batch: images done, images in all.
+  std::function<void(int64_t, int64_t)> progress;
+  double max_bad_fraction = 0.001;  // As LoaderOptions.
+};
+
+struct Features {
+  at::Tensor values;       // float32 [n, C], on the CPU, in the data set's order.
+  at::Tensor labels;       // int64 [n], on the CPU; -1 without labels.
+  int64_t unreadable = 0;  // Images left out because they could not be read; n = dataset.size() - unreadable.
+};
+
+// Runs every image of `dataset` once through `encoder`, which stays where it is, without gradient. An unreadable image
+// is left out, counted and logged. Errors are the loader's.
+absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const Dataset> dataset,
+                                         const FeatureOptions& options);
+
+// The evaluation transform (EvalTransform) for features: an image that is exactly size x size is taken as it is,
+// because small pictures would only be blurred and cut by the way over a larger size; any other as EvalTransform does.
+class FeatureTransform : public Transform {
+ public:
+  explicit FeatureTransform(int size) : size_(size) {}
+
+  int size() const override { return size_; }
+  absl::Status Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
+                     uint8_t* out) const override;
+
+ private:
+  int size_;
+};
+
+}  // namespace tec
+
+#endif  // EVAL_FEATURES_FEATURES_H_

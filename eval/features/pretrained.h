@@ -1,0 +1,40 @@
+// A checkpoint as an evaluation needs it: tensors, the encoder's shape, and how its images were normalised.
+
+#ifndef EVAL_FEATURES_PRETRAINED_H_
+#define EVAL_FEATURES_PRETRAINED_H_
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "tec/models/encoder.h"
+#include "tec/models/options.h"
+#include "tec/nn/module_state.h"
+#include "tec/nn/normalize.h"
+
+namespace tec {
+
+struct Pretrained {
+  TensorMap state;
+  VitOptions encoder;
+  bool mlp_token = false;  // The file has cls_token_mlp.*.
+  std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
+  // Whether the shape and the normalisation are the file's own record, that of a run of this project. If not, the shape
+  // is read off the tensors; the number of heads, which leaves no trace in them, is the usual one for the width.
+  bool recorded = false;
+  // "TEC checkpoint after epoch 19, ViT 64 px, patch 8, width 128, depth 6, heads 4".
+  std::string description;
+};
+
+// Any weight file (tec/checkpoint/state_dict_file.h) that holds a ViT's encoder: TEC, MAE, finetuned, converted.
+// `heads` > 0 overrides the number of heads where the file has no record. InvalidArgument for a file without an
+// encoder, or one whose number of heads cannot be told.
+absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads = 0);
+
+// The encoder with those weights, on the CPU, in evaluation mode.
+absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained);
+
+}  // namespace tec
+
+#endif  // EVAL_FEATURES_PRETRAINED_H_

@@ -1,0 +1,74 @@
+#include "eval/finetune/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "ATen/ATen.h"
+#include "ATen/core/grad_mode.h"
+#include "absl/strings/str_format.h"
+#include "absl/types/span.h"
+#include "data/loader/loader.h"
+#include "eval/metrics/accuracy.h"
+#include "tec/base/status.h"
+#include "tec/nn/autocast.h"
+
+namespace tec {
+
+absl::StatusOr<ClassifierAccuracy> EvaluateClassifier(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
+                                                      const std::vector<int64_t>& labels_of_dataset,
+                                                      const EvaluateOptions& options) {
+  at::NoGradGuard no_gradient;
+  const at::Device device = model.parameters().front().device();
+  const int64_t classes = model.options().classes;
+  LoaderOptions loader_options;
+  loader_options.batch_size = std::min(options.batch_size, dataset->size());
+  loader_options.training = false;
+  loader_options.threads = options.threads;
+  loader_options.max_bad_fraction = options.max_bad_fraction;
+  TEC_ASSIGN_OR_RETURN(
+      std::unique_ptr<Loader> loader,
+      Loader::Create(dataset, std::make_shared<EvalTransform>(model.options().encoder.image_size), loader_options));
+  AccuracyCounter counter(classes);
+  ClassifierAccuracy result;
+  double loss = 0;
+  int64_t seen = 0;
+  loader->StartEpoch(0);
+  while (true) {
+    if (options.stop && options.stop()) return absl::CancelledError("stopped on request");
+    TEC_ASSIGN_OR_RETURN(const Batch* batch, loader->Next());
+    if (batch == nullptr) break;
+    const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
+                                            {batch->count, batch->size, batch->size, 3}, at::kByte);
+    at::Tensor logits;
+    {
+      AutocastGuard autocast(device.type(), options.precision);
+      logits = model.forward(NormalizePixels(pixels.to(device), options.mean, options.std));
+    }
+    logits = logits.to(at::kCPU, at::kFloat).contiguous();
+    const at::Tensor log_p = at::log_softmax(logits.to(at::kDouble), 1);
+    for (int64_t i = 0; i < batch->count; ++i) {
+      // The loader put a neighbour in the place of an unreadable image; it has a turn of its own.
+      if (batch->sources[i] != batch->indices[i]) {
+        ++result.unreadable;
+        continue;
+      }
+      const int64_t label = labels_of_dataset[batch->labels[i]];
+      counter.Add(absl::Span<const float>(logits.const_data_ptr<float>() + i * classes, classes), label);
+      loss -= log_p.const_data_ptr<double>()[i * classes + label];
+    }
+    seen += batch->count;
+    if (options.progress) options.progress(seen, dataset->size());
+  }
+  result.images = counter.images();
+  result.loss = result.images == 0 ? std::nan("") : loss / static_cast<double>(result.images);
+  result.top1 = counter.top1();
+  result.top5 = counter.top5();
+  return result;
+}
+
+std::string FormatAccuracy(const ClassifierAccuracy& accuracy) {
+  return absl::StrFormat("* Acc@1 %.3f Acc@5 %.3f loss %.3f", accuracy.top1, accuracy.top5, accuracy.loss);
+}
+
+}  // namespace tec

@@ -1,0 +1,46 @@
+#include "eval/finetune/finetune_record.h"
+
+namespace tec {
+
+config::Finetune WeightDeciding(const config::Finetune& finetune) {
+  config::Finetune result = finetune;
+  result.clear_name();
+  result.clear_finetune();
+  result.clear_eval();
+  result.clear_dist_eval();
+  result.clear_checkpointing();
+  result.clear_logging();
+  result.mutable_schedule()->clear_start_epoch();
+  result.mutable_data()->clear_path();
+  result.mutable_data()->clear_max_bad_fraction();
+  result.mutable_data()->clear_num_workers();
+  result.mutable_data()->clear_pin_mem();
+  result.mutable_runtime()->clear_device();
+  result.mutable_runtime()->clear_threads();
+  return result;
+}
+
+Value ReferenceArguments(const config::Finetune& f) {
+  Value args = Value::Dict();
+  args.Set("batch_size", Value::Int(f.optimizer().batch_size()));
+  args.Set("epochs", Value::Int(f.schedule().epochs()));
+  args.Set("accum_iter", Value::Int(f.optimizer().accum_iter()));
+  args.Set("model", Value::String(f.model()));
+  args.Set("input_size", Value::Int(f.encoder().image_size()));
+  args.Set("drop_path", Value::Double(f.drop_path()));
+  args.Set("clip_grad", f.optimizer().clip_grad() == 0 ? Value::None() : Value::Double(f.optimizer().clip_grad()));
+  args.Set("weight_decay", Value::Double(f.optimizer().weight_decay()));
+  args.Set("lr", f.optimizer().lr() == 0 ? Value::None() : Value::Double(f.optimizer().lr()));
+  args.Set("blr", Value::Double(f.optimizer().blr()));
+  args.Set("layer_decay", Value::Double(f.layer_decay()));
+  args.Set("min_lr", Value::Double(f.schedule().min_lr()));
+  args.Set("warmup_epochs", Value::Double(f.schedule().warmup_epochs()));
+  args.Set("smoothing", Value::Double(f.augmentation().smoothing()));
+  args.Set("global_pool", Value::Bool(f.global_pool()));
+  args.Set("mlp_token", Value::Bool(f.mlp_token()));
+  args.Set("nb_classes", Value::Int(f.nb_classes()));
+  args.Set("seed", Value::Int(f.seed()));
+  return args;
+}
+
+}  // namespace tec

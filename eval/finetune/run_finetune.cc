@@ -1,0 +1,724 @@
+#include "eval/finetune/run_finetune.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "ATen/Parallel.h"
+#include "ATen/core/grad_mode.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "c10/core/DeviceGuard.h"
+#include "data/dataset/dataset.h"
+#include "data/loader/loader.h"
+#include "eval/features/pretrained.h"
+#include "eval/finetune/evaluate.h"
+#include "eval/finetune/finetune_record.h"
+#include "eval/finetune/finetune_step.h"
+#include "eval/metrics/class_map.h"
+#include "eval/progress/count_progress.h"
+#include "tec/base/exit_code.h"
+#include "tec/base/file.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "tec/checkpoint/state_dict_file.h"
+#include "tec/checkpoint/torch_tensors.h"
+#include "tec/checkpoint/training_state.h"
+#include "tec/config/config.h"
+#include "tec/config/finetune.h"
+#include "tec/models/factory.h"
+#include "tec/nn/drop_path.h"
+#include "tec/nn/initialise.h"
+#include "tec/nn/module_state.h"
+#include "tec/nn/normalize.h"
+#include "tec/optim/parameter_groups.h"
+#include "tec/optim/schedule.h"
+#include "tec/train/event_writer.h"
+#include "tec/train/meter.h"
+#include "tec/train/optimizer_state.h"
+#include "tec/train/progress.h"
+#include "tec/train/resume.h"
+#include "tec/train/run_log.h"
+#include "tec/train/stop_signal.h"
+#include "tec/train/torch_runtime.h"
+
+namespace tec {
+namespace {
+
+constexpr char kMethod[] = "finetune";
+constexpr char kFromCheckpoint[] = "from_checkpoint";
+constexpr char kBest[] = "best_checkpoint.pth";
+
+// Names of what a checkpoint holds beside the reference's entries. Written into files: never rename.
+constexpr char kUpdates[] = "updates";
+constexpr char kDatasetSize[] = "dataset_size";
+constexpr char kImagesPerMicroStep[] = "images_per_micro_step";
+constexpr char kMeterCount[] = "epoch_micro_steps_logged";
+constexpr char kLossTotal[] = "epoch_sum_loss";
+constexpr char kLrTotal[] = "epoch_sum_lr";
+constexpr char kMaxAccuracy[] = "max_accuracy";
+
+double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
+
+std::array<float, 3> Channels(const google::protobuf::RepeatedField<double>& values) {
+  TEC_CHECK_EQ(values.size(), 3);
+  return {static_cast<float>(values[0]), static_cast<float>(values[1]), static_cast<float>(values[2])};
+}
+
+at::ScalarType ScalarTypeOf(config::Precision precision) {
+  switch (precision) {
+    case config::BFLOAT16:
+      return at::kBFloat16;
+    case config::FLOAT16:
+      return at::kHalf;
+    default:
+      return at::kFloat;
+  }
+}
+
+class FinetuneRun {
+ public:
+  FinetuneRun(const config::Finetune& settings, const RunFinetuneOptions& options)
+      : settings_(settings), options_(options) {}
+
+  absl::StatusOr<RunFinetuneResult> Run();
+
+ private:
+  // Before the first step.
+  absl::Status OpenData();
+  // The checkpoint to go on from, if there is one; nothing is loaded into a model yet.
+  absl::Status FindCheckpoint();
+  absl::Status TakeShape();
+  absl::Status MakeModel();
+  absl::Status MakeLoader();
+  absl::Status ResumeFrom(const TrainingState& state);
+  absl::Status OpenLogs();
+  void Announce();
+
+  absl::StatusOr<RunFinetuneResult> EvaluateOnly();
+  absl::Status Train();
+  // One epoch from next_micro_step_ on. Sets stop_ and returns early if the run is to stop within the epoch.
+  absl::Status TrainEpoch();
+  absl::Status FinishUpdate();
+  absl::Status LogUpdate(const FinetuneStep::Update& update, double loss);
+  // After the last micro-step: evaluation, log, checkpoints.
+  absl::Status FinishEpoch();
+  absl::StatusOr<ClassifierAccuracy> Evaluate();
+  absl::Status NonFinite(const std::string& what);
+  void ShowProgress();
+
+  TrainingState State() const;
+  absl::Status SaveThis();
+
+  bool StopAsked() {
+    stop_ = stop_ || stop_signal_.received() != 0;
+    return stop_;
+  }
+  std::string OutputPath(const char* name) const { return absl::StrCat(settings_.logging().output_dir(), "/", name); }
+
+  config::Finetune settings_;  // As given; the model's shape and the classes filled in before the first step.
+  const RunFinetuneOptions& options_;
+  c10::Device device_ = c10::Device(c10::kCPU);
+  std::optional<c10::OptionalDeviceGuard> device_guard_;
+  std::shared_ptr<const Dataset> train_, held_out_;
+  std::vector<int64_t> class_of_held_out_;
+  std::unique_ptr<Loader> loader_;
+  std::shared_ptr<FinetuneModel> model_;
+  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<FinetuneStep> step_;
+  std::optional<CheckpointFolder> folder_;
+  std::optional<LoadedState> resume_;
+  std::unique_ptr<EventWriter> events_;
+  std::unique_ptr<Progress> progress_;
+  StopSignal stop_signal_;
+
+  ScheduleOptions schedule_;
+  int64_t accum_iter_ = 1, steps_per_epoch_ = 0, updates_per_epoch_ = 0;
+
+  // Where the run stands.
+  int64_t epoch_ = 0, next_micro_step_ = 0, updates_ = 0;
+  double lr_ = 0;             // Of the newest update, before the groups' scales.
+  double max_accuracy_ = -1;  // No evaluation yet.
+  bool stop_ = false;
+  std::string newest_checkpoint_;
+  std::vector<double> update_losses_;  // Of the micro-steps since the last update.
+  Meter loss_meter_, lr_meter_;
+
+  // Clocks; nothing of this is saved.
+  double start_time_ = 0, last_save_time_ = 0, update_time_ = 0, update_wait_ = 0, epoch_time_ = 0, epoch_wait_ = 0;
+  int64_t steps_done_ = 0, epoch_steps_done_ = 0, update_steps_ = 0;
+  Meter step_seconds_, step_wait_;
+  RunFinetuneResult result_;
+};
+
+absl::Status FinetuneRun::OpenData() {
+  const std::string& path = settings_.data().path();
+  const auto open = [&path](Split split, const char* what) -> absl::StatusOr<std::shared_ptr<const Dataset>> {
+    TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset(path, split));
+    if (!dataset->labelled()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": the ", what,
+                       " images have no labels; finetuning needs one folder a class, or a "
+                       "list with labels"));
+    }
+    return std::shared_ptr<const Dataset>(std::move(dataset));
+  };
+  TEC_ASSIGN_OR_RETURN(held_out_, open(Split::kHeldOut, "held-out"));
+  absl::StatusOr<std::shared_ptr<const Dataset>> train = open(Split::kTrain, "training");
+  // An evaluation needs the training folder for the numbers of its classes only; without one, those of the held-out
+  // classes count, as in the reference.
+  if (train.ok()) {
+    train_ = *std::move(train);
+  } else if (settings_.eval()) {
+    train_ = held_out_;
+  } else {
+    return train.status();
+  }
+  absl::StatusOr<std::vector<int64_t>> map = MapClasses(train_->classes(), held_out_->classes());
+  TEC_RETURN_IF_ERROR(Annotate(map.status(), path));
+  class_of_held_out_ = *std::move(map);
+
+  const int64_t classes = static_cast<int64_t>(train_->classes().size());
+  if (settings_.nb_classes() == 0) {
+    settings_.set_nb_classes(std::max<int64_t>(classes, 2));
+    progress_->Print(absl::StrCat("--nb_classes is not given: ", classes, ", as ", path, " has"));
+  }
+  if (settings_.nb_classes() < classes) {
+    return absl::InvalidArgumentError(absl::StrCat("--nb_classes=", settings_.nb_classes(), ", but ", path, " has ",
+                                                   classes, " classes; it must be at least that"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FinetuneRun::FindCheckpoint() {
+  const std::string& wanted = settings_.checkpointing().resume();
+  if (!wanted.empty()) {
+    absl::StatusOr<TrainingState> state = LoadTrainingState(wanted);
+    TEC_RETURN_IF_ERROR(Annotate(state.status(), "cannot resume"));
+    resume_ = LoadedState{*std::move(state), wanted, {}};
+  } else {
+    absl::StatusOr<LoadedState> newest = folder_->LoadNewest();
+    if (absl::IsNotFound(newest.status())) return absl::OkStatus();
+    if (!newest.ok()) return newest.status();
+    resume_ = *std::move(newest);
+  }
+  if (!resume_->state.method.empty() && resume_->state.method != kMethod) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        resume_->path, " is a checkpoint of method ", resume_->state.method, ", not of finetuning; ",
+        wanted.empty() ? "choose another --output_dir" : "to start from its encoder, give it as --finetune"));
+  }
+  return absl::OkStatus();
+}
+
+// Fills in the shape of --model=from_checkpoint.
+absl::Status FinetuneRun::TakeShape() {
+  if (settings_.model() != kFromCheckpoint) return absl::OkStatus();
+  const std::string path = resume_ ? resume_->path : settings_.finetune();
+  if (path.empty()) {
+    return absl::InvalidArgumentError("--model=from_checkpoint needs a checkpoint: give --finetune or --resume");
+  }
+  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path));
+  config::Vit* vit = settings_.mutable_encoder();
+  vit->set_patch_size(pretrained.encoder.patch_size);
+  vit->set_width(pretrained.encoder.width);
+  vit->set_depth(pretrained.encoder.depth);
+  vit->set_heads(pretrained.encoder.heads);
+  if (!vit->has_image_size()) vit->set_image_size(pretrained.encoder.image_size);
+  settings_.set_model("custom");
+  progress_->Print(absl::StrCat("model as in ", path, ": ", pretrained.description));
+  if (pretrained.mean != Channels(settings_.data().mean()) || pretrained.std != Channels(settings_.data().std())) {
+    TEC_LOG(WARNING) << path << " was made with images normalised by another mean or deviation than data.mean and "
+                     << "data.std of this run";
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FinetuneRun::MakeModel() {
+  FinetuneOptions options;
+  options.encoder = VitOptionsFrom(settings_.encoder());
+  options.classes = settings_.nb_classes();
+  options.global_pool = settings_.global_pool();
+  options.mlp_token = settings_.mlp_token();
+  options.drop_path = settings_.drop_path();
+  TEC_RETURN_IF_ERROR(Validate(options));
+  model_ = std::make_shared<FinetuneModel>(options);
+  const uint64_t seed = static_cast<uint64_t>(settings_.seed());
+  InitialiseFinetuning(*model_, seed);
+  if (!resume_ && !settings_.eval() && !settings_.finetune().empty()) {
+    const std::string& path = settings_.finetune();
+    TEC_ASSIGN_OR_RETURN(const StateDictFile file, ReadStateDict(path));
+    TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*model_, TensorsOf(file.tensors), seed),
+                                 absl::StrCat("cannot start from --finetune=", path)));
+  }
+  model_->to(device_);
+
+  const config::Optimizer& optimizer = settings_.optimizer();
+  optimizer_ = std::make_unique<AdamW>(FinetuningGroups(NamedTrainable(*model_), options.encoder.depth,
+                                                        optimizer.weight_decay(), settings_.layer_decay()),
+                                       AdamWOptions{optimizer.beta1(), optimizer.beta2(), optimizer.epsilon()});
+  accum_iter_ = optimizer.accum_iter();
+  FinetuneStepOptions step;
+  step.accum_iter = accum_iter_;
+  step.smoothing = settings_.augmentation().smoothing();
+  step.clip_grad = optimizer.clip_grad();
+  step.precision = ScalarTypeOf(settings_.runtime().precision());
+  step_ = std::make_unique<FinetuneStep>(*model_, *optimizer_, step);
+  schedule_.lr = LearningRate(optimizer, /*world_size=*/1);
+  schedule_.min_lr = settings_.schedule().min_lr();
+  schedule_.warmup_epochs = settings_.schedule().warmup_epochs();
+  schedule_.epochs = static_cast<double>(settings_.schedule().epochs());
+  return absl::OkStatus();
+}
+
+absl::Status FinetuneRun::MakeLoader() {
+  const config::Data& data = settings_.data();
+  TrainTransform::Options transform;
+  transform.size = static_cast<int>(settings_.encoder().image_size());
+  transform.crop.scale_min = data.crop_scale_min();
+  transform.crop.scale_max = data.crop_scale_max();
+  transform.crop.ratio_min = data.crop_ratio_min();
+  transform.crop.ratio_max = data.crop_ratio_max();
+  transform.flip_probability = data.flip_probability();
+  LoaderOptions options;
+  options.batch_size = settings_.optimizer().batch_size();
+  options.seed = static_cast<uint64_t>(settings_.seed());
+  options.threads = static_cast<int>(std::max<int64_t>(1, data.num_workers()));
+  options.max_bad_fraction = data.max_bad_fraction();
+  absl::StatusOr<std::unique_ptr<Loader>> loader =
+      Loader::Create(train_, std::make_shared<TrainTransform>(transform), options);
+  TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
+  loader_ = *std::move(loader);
+  steps_per_epoch_ = loader_->batches_per_epoch();
+  // The reference drops the micro-batches that do not make up an update: their gradient is thrown away.
+  updates_per_epoch_ = steps_per_epoch_ / accum_iter_;
+  if (updates_per_epoch_ == 0) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: %d images make %d micro-steps of %d images an epoch, fewer than --accum_iter=%d: not one update. Use a "
+        "smaller --batch_size or --accum_iter",
+        data.path(), train_->size(), steps_per_epoch_, options.batch_size, accum_iter_));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
+  const std::string& path = resume_->path;
+  const auto counter = [&state](const char* name, int64_t otherwise) {
+    const auto found = state.counters.find(name);
+    return found == state.counters.end() ? otherwise : found->second;
+  };
+  const auto number = [&state](const char* name, double otherwise) {
+    const auto found = state.numbers.find(name);
+    return found == state.numbers.end() ? otherwise : found->second;
+  };
+  std::vector<std::string> changes;
+  if (!state.experiment.empty()) {
+    TEC_ASSIGN_OR_RETURN(const config::Finetune recorded,
+                         ParseFinetune(state.experiment, absl::StrCat(path, " (its experiment)")));
+    // What ParseFinetune fills in is what WeightDeciding takes out again.
+    const ExperimentChanges difference = CompareSettings(WeightDeciding(recorded), WeightDeciding(settings_),
+                                                         {"encoder.", "mlp_token", "global_pool", "nb_classes"});
+    if (!difference.refused.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, " is a checkpoint of another model: ", absl::StrJoin(difference.refused, "; "),
+                       ". Choose another --output_dir or --resume, or the same model"));
+    }
+    changes = difference.applied;
+  }
+  EpochPosition before, now;
+  now.images_per_micro_step = settings_.optimizer().batch_size();
+  now.dataset_size = train_->size();
+  now.accum_iter = accum_iter_;
+  now.seed = settings_.seed();
+  before = now;
+  before.next_micro_step = state.next_micro_step;
+  before.images_per_micro_step = counter(kImagesPerMicroStep, now.images_per_micro_step);
+  before.dataset_size = counter(kDatasetSize, now.dataset_size);
+  if (const auto seed = state.args.is_dict() ? state.args.GetInt("seed") : settings_.seed(); seed.ok()) {
+    before.seed = *seed;
+  }
+  // All micro-steps are done, only the evaluation is not: nothing of the epoch is left to be chosen again.
+  const bool trained = state.next_micro_step > 0 && before.images_per_micro_step == now.images_per_micro_step &&
+                       before.dataset_size == now.dataset_size && state.next_micro_step == steps_per_epoch_;
+  if (trained) {
+    next_micro_step_ = steps_per_epoch_;
+  } else {
+    absl::StatusOr<int64_t> position = ContinueEpoch(before, now);
+    TEC_RETURN_IF_ERROR(Annotate(position.status(), path));
+    next_micro_step_ = *position;
+  }
+  TEC_RETURN_IF_ERROR(Annotate(LoadState(*model_, TensorsOf(state.model)),
+                               absl::StrCat(path,
+                                            " is a checkpoint of another model; choose another --output_dir or "
+                                            "--resume, or the same model")));
+  TEC_RETURN_IF_ERROR(
+      Annotate(LoadOptimizerState(*optimizer_, state.optimizer), absl::StrCat(path, " has another optimizer")));
+  if (step_->scaler() != nullptr && state.scaler) *step_->scaler() = LossScaler(LossScalerStateOf(*state.scaler));
+  epoch_ = state.epoch + 1;
+  updates_ = counter(kUpdates, epoch_ * updates_per_epoch_);
+  max_accuracy_ = number(kMaxAccuracy, -1);
+  if (next_micro_step_ > 0) {
+    loss_meter_.Restore(number(kLossTotal, 0), counter(kMeterCount, 0));
+    lr_meter_.Restore(number(kLrTotal, 0), counter(kMeterCount, 0));
+  }
+  // What the next save writes as the optimiser's rate if nothing is trained before it.
+  for (const OptimizerGroup& group : state.optimizer.groups) {
+    if (group.lr_scale.value_or(1) == 1) lr_ = group.lr;
+  }
+  newest_checkpoint_ = path;
+  progress_->Print(absl::StrFormat("resumed from %s: epoch %d, micro-step %d of %d, %d updates done", path, epoch_,
+                                   next_micro_step_, steps_per_epoch_, updates_));
+  if (before.dataset_size != now.dataset_size) {
+    changes.push_back(absl::StrCat("training images: ", now.dataset_size, ", was ", before.dataset_size));
+  }
+  for (const std::string& change : changes) {
+    TEC_LOG(WARNING) << "changed since the checkpoint, and applied from here on: " << change;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FinetuneRun::OpenLogs() {
+  TEC_RETURN_IF_ERROR(WriteFile(OutputPath("experiment.textproto"), ToText(settings_)));
+  if (resume_) {
+    TEC_RETURN_IF_ERROR(TrimLog(OutputPath("log.txt"), "epoch", epoch_));
+    TEC_RETURN_IF_ERROR(TrimLog(OutputPath("metrics.jsonl"), "update", updates_ + 1));
+  }
+  const std::string& log_dir = settings_.logging().log_dir();
+  const double start = static_cast<double>(next_micro_step_) / static_cast<double>(steps_per_epoch_) + epoch_;
+  TEC_ASSIGN_OR_RETURN(events_, EventWriter::Create(log_dir.empty() ? settings_.logging().output_dir() : log_dir,
+                                                    static_cast<int64_t>(start * 1000)));
+  return absl::OkStatus();
+}
+
+void FinetuneRun::Announce() {
+  progress_->Print(
+      absl::StrFormat("finetuning: %s, %d classes%s", settings_.model(), settings_.nb_classes(),
+                      settings_.finetune().empty() ? ", from scratch" : absl::StrCat(", from ", settings_.finetune())));
+  progress_->Print(
+      absl::StrFormat("%s: %d training and %d held-out images; %d images x %d micro-steps an update, %d "
+                      "updates an epoch",
+                      settings_.data().path(), train_->size(), held_out_->size(), settings_.optimizer().batch_size(),
+                      accum_iter_, updates_per_epoch_));
+  progress_->Print(absl::StrFormat("lr %.3g, %s on %s, results in %s", schedule_.lr,
+                                   config::Precision_Name(settings_.runtime().precision()), device_.str(),
+                                   settings_.logging().output_dir()));
+}
+
+absl::StatusOr<RunFinetuneResult> FinetuneRun::Run() {
+  result_.top1 = result_.top5 = result_.loss = std::numeric_limits<double>::quiet_NaN();
+  Progress::Options progress;
+  progress.print_freq = settings_.logging().print_freq();
+  progress.quiet = options_.quiet;
+  progress_ = std::make_unique<Progress>(progress);
+  TEC_ASSIGN_OR_RETURN(device_, SelectDevice(settings_.runtime().device()));
+  if (device_.is_cuda()) device_guard_.emplace(device_);
+  const int64_t threads = settings_.runtime().threads();
+  at::set_num_threads(
+      static_cast<int>(threads > 0 ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency())));
+
+  TEC_RETURN_IF_ERROR(OpenData());
+  // An evaluation of a named file leaves nothing behind.
+  if (!settings_.eval() || settings_.checkpointing().resume().empty()) {
+    TEC_ASSIGN_OR_RETURN(folder_, CheckpointFolder::Open(settings_.logging().output_dir()));
+  }
+  if (settings_.eval()) return EvaluateOnly();
+  TEC_RETURN_IF_ERROR(FindCheckpoint());
+  TEC_RETURN_IF_ERROR(TakeShape());
+  TEC_RETURN_IF_ERROR(MakeModel());
+  TEC_RETURN_IF_ERROR(MakeLoader());
+  epoch_ = settings_.schedule().start_epoch();
+  updates_ = epoch_ * updates_per_epoch_;
+  if (resume_) {
+    TEC_RETURN_IF_ERROR(ResumeFrom(resume_->state));
+    resume_->state = TrainingState();  // Its memory.
+  }
+  TEC_RETURN_IF_ERROR(OpenLogs());
+  Announce();
+  TEC_RETURN_IF_ERROR(AsFailure(Train()));
+  return result_;
+}
+
+absl::StatusOr<RunFinetuneResult> FinetuneRun::EvaluateOnly() {
+  TEC_RETURN_IF_ERROR(FindCheckpoint());
+  if (!resume_) {
+    return absl::InvalidArgumentError(absl::StrCat("--eval needs a finetuned model: give --resume=CHECKPOINT (",
+                                                   settings_.logging().output_dir(), " holds none)"));
+  }
+  TEC_RETURN_IF_ERROR(TakeShape());
+  TEC_RETURN_IF_ERROR(MakeModel());
+  TEC_RETURN_IF_ERROR(Annotate(LoadState(*model_, TensorsOf(resume_->state.model)),
+                               absl::StrCat(resume_->path, " is a checkpoint of another model")));
+  progress_->Print(absl::StrCat("evaluating ", resume_->path, " on ", held_out_->size(), " images"));
+  resume_->state = TrainingState();
+  TEC_RETURN_IF_ERROR(AsFailure(Evaluate().status()));
+  return result_;
+}
+
+absl::Status FinetuneRun::Train() {
+  start_time_ = last_save_time_ = Now();
+  const int64_t epochs = settings_.schedule().epochs();
+  if (epoch_ >= epochs) progress_->Print("nothing is left to train: all epochs are done");
+  while (epoch_ < epochs && !stop_) {
+    TEC_RETURN_IF_ERROR(TrainEpoch());
+    // Also before the evaluation, which may take long: a run that ends in it goes on with it.
+    if (epoch_steps_done_ > 0) TEC_RETURN_IF_ERROR(SaveThis());
+    if (next_micro_step_ < steps_per_epoch_ || StopAsked()) break;
+    const absl::Status finished = FinishEpoch();
+    if (absl::IsCancelled(finished)) break;
+    TEC_RETURN_IF_ERROR(finished);
+    StopAsked();
+  }
+  result_.stopped = epoch_ < epochs;
+  result_.epochs = epoch_;
+  result_.updates = updates_;
+  result_.max_accuracy = max_accuracy_;
+  result_.checkpoint = newest_checkpoint_;
+  if (result_.stopped) {
+    progress_->Print(absl::StrCat("stopped; saved ", newest_checkpoint_, "; the same command goes on from there"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FinetuneRun::TrainEpoch() {
+  const std::array<float, 3> mean = Channels(settings_.data().mean()), std = Channels(settings_.data().std());
+  loader_->StartEpoch(epoch_, next_micro_step_);
+  epoch_time_ = update_time_ = Now();
+  epoch_wait_ = update_wait_ = loader_->wait_seconds();
+  epoch_steps_done_ = update_steps_ = 0;
+  while (next_micro_step_ < steps_per_epoch_) {
+    const double step_start = Now(), wait_before = loader_->wait_seconds();
+    const int64_t micro_step = next_micro_step_;
+    const bool in_update = micro_step / accum_iter_ < updates_per_epoch_;
+    TEC_ASSIGN_OR_RETURN(const Batch* batch, loader_->Next());
+    TEC_CHECK(batch != nullptr) << "the epoch ended after " << micro_step << " of " << steps_per_epoch_;
+    if (micro_step % accum_iter_ == 0) {
+      lr_ = LearningRate(schedule_, static_cast<double>(micro_step) / static_cast<double>(steps_per_epoch_) +
+                                        static_cast<double>(epoch_));
+    }
+    const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
+                                            {batch->count, batch->size, batch->size, 3}, at::kByte);
+    const at::Tensor images = NormalizePixels(pixels.to(device_), mean, std);
+    const at::Tensor labels = at::tensor(batch->labels, at::kLong).to(device_);
+    at::Tensor uniforms;
+    if (settings_.drop_path() > 0) {
+      uniforms = DropPathUniforms(static_cast<uint64_t>(settings_.seed()), static_cast<uint64_t>(epoch_),
+                                  batch->indices, settings_.encoder().depth())
+                     .to(device_);
+    }
+    at::Tensor loss;
+    if (in_update) {
+      loss = step_->Accumulate(images, labels, uniforms);
+    } else {
+      // The reference computes a gradient here and throws it away; its loss does count in the epoch's mean.
+      at::NoGradGuard no_gradient;
+      loss = step_->Loss(images, labels, uniforms);
+    }
+    const double value = loss.item<double>();
+    ++next_micro_step_;
+    if (!std::isfinite(value)) return NonFinite(absl::StrFormat("the loss is %g", value));
+    loss_meter_.Add(value);
+    lr_meter_.Add(lr_);
+    update_losses_.push_back(value);
+    ++steps_done_;
+    ++epoch_steps_done_;
+    ++update_steps_;
+    if (in_update && next_micro_step_ % accum_iter_ == 0) TEC_RETURN_IF_ERROR(FinishUpdate());
+    step_seconds_.Add(Now() - step_start);
+    step_wait_.Add(loader_->wait_seconds() - wait_before);
+    ShowProgress();
+    const bool between_updates = !in_update || next_micro_step_ % accum_iter_ == 0;
+    if (between_updates && StopAsked()) break;
+  }
+  update_losses_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status FinetuneRun::NonFinite(const std::string& what) {
+  return absl::AbortedError(absl::StrFormat(
+      "update %d: %s at epoch %d, micro-step %d of %d; lr %g. Stopped without saving; the newest checkpoint, from "
+      "before, is %s. A lower --blr, --precision=float32 or --clip_grad may help",
+      updates_ + 1, what, epoch_, next_micro_step_ - 1, steps_per_epoch_, lr_,
+      newest_checkpoint_.empty() ? "none" : newest_checkpoint_));
+}
+
+absl::Status FinetuneRun::FinishUpdate() {
+  const FinetuneStep::Update update = step_->Finish(lr_);
+  if (update.skipped && step_->scaler() == nullptr) {
+    return NonFinite(absl::StrFormat("the gradient's norm is %g", update.grad_norm));
+  }
+  ++updates_;
+  if (options_.stop_after_update && options_.stop_after_update(updates_)) stop_ = true;
+  double mean = 0;
+  for (double loss : update_losses_) mean += loss / static_cast<double>(update_losses_.size());
+  update_losses_.clear();
+  TEC_RETURN_IF_ERROR(LogUpdate(update, mean));
+  const double minutes = settings_.checkpointing().save_every_minutes();
+  if (minutes > 0 && Now() - last_save_time_ >= 60 * minutes && next_micro_step_ < steps_per_epoch_) return SaveThis();
+  return absl::OkStatus();
+}
+
+absl::Status FinetuneRun::LogUpdate(const FinetuneStep::Update& update, double loss) {
+  const double now = Now(), wait = loader_->wait_seconds();
+  const double seconds = now - update_time_, waited = wait - update_wait_;
+  const int64_t images = update_steps_ * settings_.optimizer().batch_size();
+  update_time_ = now;
+  update_wait_ = wait;
+  update_steps_ = 0;
+  JsonFields fields = {{"update", updates_}, {"epoch", epoch_}, {"micro_step", next_micro_step_ - 1},
+                       {"lr", lr_},          {"loss", loss},    {"grad_norm", update.grad_norm}};
+  if (const LossScaler* scaler = step_->scaler()) {
+    fields.emplace_back("loss_scale", scaler->state().scale);
+    fields.emplace_back("skipped", int64_t{update.skipped});
+  }
+  fields.emplace_back("images_per_second", static_cast<double>(images) / std::max(seconds, 1e-9));
+  fields.emplace_back("data_wait_seconds", waited);
+  TEC_RETURN_IF_ERROR(AppendLine(OutputPath("metrics.jsonl"), ToJson(fields)));
+  // The reference's x axis, thousandths of an epoch, and its names.
+  const double where =
+      static_cast<double>(next_micro_step_ - 1) / static_cast<double>(steps_per_epoch_) + static_cast<double>(epoch_);
+  std::vector<std::pair<std::string, double>> scalars = {{"loss", loss}, {"lr", lr_}};
+  if (!update.skipped) scalars.emplace_back("grad_norm", update.grad_norm);
+  return events_->AddScalars(static_cast<int64_t>(where * 1000), scalars);
+}
+
+absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate() {
+  EvaluateOptions options;
+  options.batch_size = settings_.optimizer().batch_size();
+  options.threads = static_cast<int>(std::max<int64_t>(1, settings_.data().num_workers()));
+  options.mean = Channels(settings_.data().mean());
+  options.std = Channels(settings_.data().std());
+  options.precision = step_->options().precision;
+  options.max_bad_fraction = settings_.data().max_bad_fraction();
+  options.stop = [this] { return StopAsked(); };
+  absl::StatusOr<ClassifierAccuracy> accuracy = absl::UnknownError("not run");
+  {
+    CountProgress count("evaluation", stdout);
+    if (!options_.quiet) options.progress = [&](int64_t done, int64_t total) { count.Update(done, total); };
+    accuracy = EvaluateClassifier(*model_, held_out_, class_of_held_out_, options);
+  }
+  if (!accuracy.ok()) return accuracy;
+  progress_->Print(FormatAccuracy(*accuracy));
+  if (accuracy->unreadable > 0) {
+    progress_->Print(absl::StrCat(accuracy->unreadable, " held-out images could not be read and were not counted"));
+  }
+  result_.top1 = accuracy->top1;
+  result_.top5 = accuracy->top5;
+  result_.loss = accuracy->loss;
+  return accuracy;
+}
+
+absl::Status FinetuneRun::FinishEpoch() {
+  const double seconds = Now() - epoch_time_, waited = loader_->wait_seconds() - epoch_wait_;
+  TEC_ASSIGN_OR_RETURN(const ClassifierAccuracy accuracy, Evaluate());
+  const bool best = accuracy.top1 > max_accuracy_;
+  max_accuracy_ = std::max(max_accuracy_, accuracy.top1);
+  progress_->Print(absl::StrFormat("Max accuracy: %.2f%%", max_accuracy_));
+
+  int64_t parameters = 0;
+  for (const at::Tensor& parameter : optimizer_->parameters()) parameters += parameter.numel();
+  const double images = static_cast<double>(epoch_steps_done_ * settings_.optimizer().batch_size());
+  // Before the checkpoint: a run that dies in between does the epoch again and TrimLog takes this line away.
+  TEC_RETURN_IF_ERROR(AppendLine(OutputPath("log.txt"), ToJson({{"train_lr", lr_meter_.Mean()},
+                                                                {"train_loss", loss_meter_.Mean()},
+                                                                {"test_loss", accuracy.loss},
+                                                                {"test_acc1", accuracy.top1},
+                                                                {"test_acc5", accuracy.top5},
+                                                                {"epoch", epoch_},
+                                                                {"n_parameters", parameters},
+                                                                {"max_accuracy", max_accuracy_},
+                                                                {"updates", updates_},
+                                                                {"images_per_second", images / std::max(seconds, 1e-9)},
+                                                                {"seconds", seconds},
+                                                                {"data_wait_seconds", waited}})));
+  TEC_RETURN_IF_ERROR(events_->AddScalars(
+      epoch_,
+      {{"perf/test_acc1", accuracy.top1}, {"perf/test_acc5", accuracy.top5}, {"perf/test_loss", accuracy.loss}}));
+  TEC_RETURN_IF_ERROR(events_->Flush());
+
+  const int64_t finished = epoch_, epochs = settings_.schedule().epochs();
+  const int64_t period = settings_.checkpointing().save_period();
+  ++epoch_;
+  next_micro_step_ = 0;
+  loss_meter_ = Meter();
+  lr_meter_ = Meter();
+  // this_checkpoint last: a run that dies in between does the epoch's end again, and writes the others again.
+  if (best) TEC_RETURN_IF_ERROR(SaveTrainingState(folder_->PathOf(kBest), State()));
+  const bool numbered = epoch_ == epochs || (period > 0 && finished % period == 0);
+  if (numbered) TEC_RETURN_IF_ERROR(folder_->SaveNumbered(State(), finished));
+  TEC_RETURN_IF_ERROR(SaveThis());
+  if (epoch_ == epochs) newest_checkpoint_ = folder_->NumberedPath(finished);
+  return absl::OkStatus();
+}
+
+void FinetuneRun::ShowProgress() {
+  if (!progress_->WouldShow(next_micro_step_, steps_per_epoch_)) return;
+  ProgressState state;
+  state.epoch = epoch_;
+  state.epochs = settings_.schedule().epochs();
+  state.step = next_micro_step_;
+  state.steps_per_epoch = steps_per_epoch_;
+  state.lr = lr_;
+  state.losses.push_back({"loss", loss_meter_.Median(), loss_meter_.Mean()});
+  state.step_seconds = step_seconds_.Median();
+  state.data_wait_seconds = step_wait_.Median();
+  const double elapsed = Now() - start_time_;
+  state.images_per_second =
+      static_cast<double>(steps_done_ * settings_.optimizer().batch_size()) / std::max(elapsed, 1e-9);
+  const int64_t left = (state.epochs - epoch_) * steps_per_epoch_ - next_micro_step_;
+  state.eta_seconds = static_cast<double>(left) * elapsed / static_cast<double>(steps_done_);
+  progress_->Update(state);
+}
+
+TrainingState FinetuneRun::State() const {
+  TrainingState state;
+  state.model = ViewsOf(NamedState(*model_));
+  state.optimizer = OptimizerStateOf(*optimizer_, lr_, /*with_lr_scale=*/true);
+  state.epoch = epoch_ - 1;
+  state.next_micro_step = next_micro_step_;
+  if (const LossScaler* scaler = step_->scaler()) state.scaler = ScalerStateOf(*scaler);
+  state.args = ReferenceArguments(settings_);
+  state.method = kMethod;
+  state.experiment = ToText(WeightDeciding(settings_));
+  state.counters[kUpdates] = updates_;
+  state.counters[kDatasetSize] = train_->size();
+  state.counters[kImagesPerMicroStep] = settings_.optimizer().batch_size();
+  state.numbers[kMaxAccuracy] = max_accuracy_;
+  if (next_micro_step_ > 0) {
+    state.counters[kMeterCount] = loss_meter_.count();
+    state.numbers[kLossTotal] = loss_meter_.total();
+    state.numbers[kLrTotal] = lr_meter_.total();
+  }
+  return state;
+}
+
+absl::Status FinetuneRun::SaveThis() {
+  TEC_RETURN_IF_ERROR(
+      Annotate(folder_->SaveThis(State()), absl::StrCat("saving failed; the newest whole checkpoint is ",
+                                                        newest_checkpoint_.empty() ? "none" : newest_checkpoint_)));
+  newest_checkpoint_ = folder_->PathOf(CheckpointFolder::kThis);
+  last_save_time_ = Now();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<RunFinetuneResult> RunFinetune(const config::Finetune& resolved, const RunFinetuneOptions& options) {
+  absl::StatusOr<RunFinetuneResult> result = absl::UnknownError("not run");
+  const absl::Status status = CatchTorch([&]() -> absl::Status {
+    FinetuneRun run(resolved, options);
+    result = run.Run();
+    return result.status();
+  });
+  if (!status.ok()) return status;
+  return result;
+}
+
+}  // namespace tec
