@@ -214,7 +214,8 @@ absl::Status FinetuneRun::FindCheckpoint() {
   if (!resume_->state.method.empty() && resume_->state.method != kMethod) {
     return absl::InvalidArgumentError(absl::StrCat(
         resume_->path, " is a checkpoint of method ", resume_->state.method, ", not of finetuning; ",
-        wanted.empty() ? "choose another --output_dir" : "to start from its encoder, give it as --finetune"));
+        wanted.empty() ? "choose another --output_dir, and to start from its encoder " : "to start from its encoder ",
+        "give it as --finetune"));
   }
   return absl::OkStatus();
 }

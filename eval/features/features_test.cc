@@ -1,0 +1,117 @@
+// Features of a small folder against the encoder run by hand; and what is read off a checkpoint.
+
+#include "eval/features/features.h"
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "ATen/ATen.h"
+#include "data/image/decode.h"
+#include "eval/features/pretrained.h"
+#include "eval/testing/tiny.h"
+#include "gtest/gtest.h"
+#include "tec/base/file.h"
+#include "tec/checkpoint/safetensors.h"
+#include "tec/checkpoint/state_dict_file.h"
+#include "tec/testing/tensor_matchers.h"
+
+namespace tec {
+namespace {
+
+using testing::TensorNear;
+
+// Batches of another size are other matrix products: float32 rounding of values of order 1.
+constexpr double kRounding = 1e-5;
+
+std::shared_ptr<Encoder> TinyEncoder(const std::string& folder) {
+  testing::WriteTecCheckpoint(folder + "/tec.pth", /*mlp_token=*/true);
+  absl::StatusOr<Pretrained> pretrained = ReadPretrained(folder + "/tec.pth");
+  EXPECT_TRUE(pretrained.ok()) << pretrained.status();
+  absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(*pretrained);
+  EXPECT_TRUE(encoder.ok()) << encoder.status();
+  return *encoder;
+}
+
+TEST(FeaturesTest, EveryReadableImageOnceInOrder) {
+  const std::string folder = testing::FreshFolder("features");
+  const std::shared_ptr<Encoder> encoder = TinyEncoder(folder);
+  testing::WritePictures(folder + "/data", {"ant", "bee"}, 3, 1);
+  ASSERT_TRUE(WriteFile(folder + "/data/ant/1.png", "no picture").ok());
+  absl::StatusOr<std::unique_ptr<Dataset>> dataset = OpenDataset(folder + "/data", Split::kWhole);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  const std::shared_ptr<const Dataset> shared = std::move(*dataset);
+
+  FeatureOptions options;
+  options.batch_size = 4;
+  options.max_bad_fraction = 1;
+  int64_t seen = 0;
+  options.progress = [&seen](int64_t done, int64_t total) {
+    seen = done;
+    EXPECT_EQ(total, 6);
+  };
+  for (FeatureKind kind : {FeatureKind::kCls, FeatureKind::kPool}) {
+    options.kind = kind;
+    absl::StatusOr<Features> features = ExtractFeatures(*encoder, shared, options);
+    ASSERT_TRUE(features.ok()) << features.status();
+    EXPECT_EQ(seen, 6);
+    EXPECT_EQ(features->unreadable, 1);
+    EXPECT_TRUE(at::equal(features->labels, at::tensor(std::vector<int64_t>{0, 0, 1, 1, 1}, at::kLong)));
+    ASSERT_EQ(features->values.size(0), 5);
+    // Row 1 is ant/2.png, of the model's own size: its pixels as they are.
+    absl::StatusOr<std::string> bytes = ReadFile(folder + "/data/ant/2.png");
+    ASSERT_TRUE(bytes.ok());
+    absl::StatusOr<Image> image = DecodeImage(*bytes);
+    ASSERT_TRUE(image.ok());
+    at::NoGradGuard no_gradient;
+    const at::Tensor pixels = at::from_blob(image->data(), {1, image->height(), image->width(), 3}, at::kByte);
+    const EncoderFeatures direct = encoder->forward(NormalizePixels(pixels, kImageNetMean, kImageNetStd));
+    EXPECT_TRUE(
+        TensorNear(features->values[1], (kind == FeatureKind::kCls ? direct.cls : direct.patch_mean)[0], kRounding));
+  }
+
+  options.stop = [] { return true; };
+  EXPECT_EQ(ExtractFeatures(*encoder, shared, options).status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST(PretrainedTest, ReadsTheRecordedRun) {
+  const std::string folder = testing::FreshFolder("recorded");
+  testing::WriteTecCheckpoint(folder + "/tec.pth", /*mlp_token=*/true);
+  testing::WriteMaeCheckpoint(folder + "/mae.pth");
+  for (const std::string name : {"tec", "mae"}) {
+    absl::StatusOr<Pretrained> pretrained = ReadPretrained(folder + "/" + name + ".pth");
+    ASSERT_TRUE(pretrained.ok()) << pretrained.status();
+    EXPECT_TRUE(pretrained->recorded);
+    EXPECT_EQ(pretrained->mlp_token, name == "tec");
+    EXPECT_EQ(pretrained->description,
+              name + " checkpoint after epoch 0, ViT 16 px, patch 4, width 16, depth 3, heads 2");
+    EXPECT_TRUE(MakeEncoder(*pretrained).ok());
+  }
+}
+
+TEST(PretrainedTest, ReadsTheShapeOffTheTensors) {
+  const std::string folder = testing::FreshFolder("unrecorded");
+  testing::WriteMaeCheckpoint(folder + "/mae.pth");
+  absl::StatusOr<StateDictFile> file = ReadStateDict(folder + "/mae.pth");
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_TRUE(WriteSafetensors(folder + "/mae.safetensors", file->tensors).ok());
+  // Width 16 is none of the named sizes': the heads must be told.
+  const absl::Status untold = ReadPretrained(folder + "/mae.safetensors").status();
+  EXPECT_EQ(untold.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(untold.message().find("--heads"), absl::string_view::npos) << untold;
+  absl::StatusOr<Pretrained> told = ReadPretrained(folder + "/mae.safetensors", 2);
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_FALSE(told->recorded);
+  EXPECT_EQ(told->description, "safetensors, ViT 16 px, patch 4, width 16, depth 3, heads 2");
+  EXPECT_TRUE(MakeEncoder(*told).ok());
+
+  StateDict other;
+  ASSERT_TRUE(other.Add("weight", TensorView::FromFloats({1}, {1})).ok());
+  ASSERT_TRUE(WriteSafetensors(folder + "/other.safetensors", other).ok());
+  const absl::Status none = ReadPretrained(folder + "/other.safetensors").status();
+  EXPECT_NE(none.message().find("no ViT encoder"), absl::string_view::npos) << none;
+}
+
+}  // namespace
+}  // namespace tec

@@ -1,0 +1,61 @@
+// An evaluation whose result is known beforehand: a classifier that answers the same whatever it sees.
+
+#include "eval/finetune/evaluate.h"
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "eval/testing/tiny.h"
+#include "gtest/gtest.h"
+#include "tec/base/file.h"
+#include "tec/nn/initialise.h"
+#include "tec/nn/module_state.h"
+
+namespace tec {
+namespace {
+
+TEST(EvaluateTest, CountsEveryReadableImageOnceUnderItsOwnClass) {
+  const std::string folder = testing::FreshFolder("evaluate");
+  testing::WritePictures(folder + "/val", {"bee", "cat"}, 4, 1);
+  ASSERT_TRUE(WriteFile(folder + "/val/cat/3.png", "no picture").ok());
+  absl::StatusOr<std::unique_ptr<Dataset>> dataset = OpenDataset(folder + "/val", Split::kWhole);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+
+  FinetuneOptions model_options;
+  model_options.encoder = {16, 4, 8, 2, 2};
+  model_options.classes = 7;
+  FinetuneModel model(model_options);
+  InitialiseFinetuning(model, 1);
+  {
+    at::NoGradGuard no_gradient;
+    for (auto& [name, tensor] : NamedState(model)) {
+      at::Tensor value = tensor;
+      if (name == "head.weight") value.zero_();
+      if (name == "head.bias") value.copy_(at::tensor(std::vector<float>{6, 5, 4, 3, 2, 1, 0}));
+    }
+  }
+  EvaluateOptions options;
+  options.batch_size = 3;  // 8 images: the last batch is a part.
+  options.max_bad_fraction = 1;
+  int64_t seen = 0;
+  options.progress = [&seen](int64_t done, int64_t) { seen = done; };
+  // "bee" is the model's class 0, ranked first, "cat" its class 5, ranked sixth. Four bees and three cats can be read.
+  absl::StatusOr<ClassifierAccuracy> accuracy = EvaluateClassifier(model, std::move(*dataset), {0, 5}, options);
+  ASSERT_TRUE(accuracy.ok()) << accuracy.status();
+  EXPECT_EQ(seen, 8);
+  EXPECT_EQ(accuracy->images, 7);
+  EXPECT_EQ(accuracy->unreadable, 1);
+  EXPECT_NEAR(accuracy->top1, 400.0 / 7, 1e-9);
+  EXPECT_NEAR(accuracy->top5, 400.0 / 7, 1e-9);
+  double sum = 0;
+  for (int logit = 0; logit < 7; ++logit) sum += std::exp(logit);
+  EXPECT_NEAR(accuracy->loss, std::log(sum) - (4 * 6 + 3 * 1) / 7.0, 1e-6);  // Logits are float32.
+  EXPECT_EQ(FormatAccuracy(*accuracy), "* Acc@1 57.143 Acc@5 57.143 loss 2.601");
+}
+
+}  // namespace
+}  // namespace tec

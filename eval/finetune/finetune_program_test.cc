@@ -1,0 +1,198 @@
+// The program from command line to accuracy, what it says to bad input, and that being stopped changes nothing.
+
+#include <signal.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "eval/finetune/run_finetune.h"
+#include "eval/testing/tiny.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tec/base/exit_code.h"
+#include "tec/base/file.h"
+#include "tec/checkpoint/training_state.h"
+#include "tec/config/finetune.h"
+
+namespace tec {
+namespace {
+
+using testing::ProgramResult;
+
+class FinetuneProgramTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = testing::FreshFolder("finetune");
+    testing::WritePictures(folder_ + "/data/train", {"ant", "bee", "cat"}, 8, 1);
+    testing::WritePictures(folder_ + "/data/val", {"ant", "bee", "cat"}, 3, 2);
+    testing::WriteTecCheckpoint(folder_ + "/tec.pth", /*mlp_token=*/true);
+    testing::WriteMaeCheckpoint(folder_ + "/mae.pth");
+  }
+
+  // Three updates an epoch of two micro-steps of four images.
+  static std::string Arguments(const std::string& out) {
+    return absl::StrCat("--device=cpu --precision=float32 --threads=1 --num_workers=1 --data_path=", folder_,
+                        "/data --model=from_checkpoint --batch_size=4 --accum_iter=2 --warmup_epochs=0 --lr=3e-3 "
+                        "--layer_decay=0.9 --aa= --reprob=0 --output_dir=",
+                        folder_, "/", out, " ");
+  }
+  static ProgramResult Run(const std::string& arguments) {
+    return testing::RunProgram("eval/finetune/finetune", arguments);
+  }
+
+  static config::Finetune Settings(const std::string& out) {
+    absl::StatusOr<config::Finetune> settings = ParseFinetune(R"(
+      model: "from_checkpoint"
+      mlp_token: true
+      drop_path: 0.2
+      augmentation { aa: "" reprob: 0 }
+      optimizer { batch_size: 4 accum_iter: 2 lr: 3e-3 clip_grad: 5 }
+      schedule { epochs: 2 warmup_epochs: 0 }
+      data { num_workers: 1 }
+      runtime { device: "cpu" precision: FLOAT32 threads: 1 }
+    )",
+                                                              "test");
+    EXPECT_TRUE(settings.ok()) << settings.status();
+    settings->set_finetune(folder_ + "/tec.pth");
+    settings->mutable_data()->set_path(folder_ + "/data");
+    settings->mutable_logging()->set_output_dir(absl::StrCat(folder_, "/", out));
+    config::Finetune resolved = Resolve(*settings);
+    EXPECT_TRUE(Validate(resolved).ok()) << Validate(resolved);
+    return resolved;
+  }
+
+  static std::string Content(const std::string& path) {
+    absl::StatusOr<std::string> content = ReadFile(folder_ + "/" + path);
+    EXPECT_TRUE(content.ok()) << content.status();
+    return content.ok() ? *content : "";
+  }
+
+  static std::string folder_;
+};
+
+std::string FinetuneProgramTest::folder_;
+
+TEST_F(FinetuneProgramTest, TrainsEvaluatesAndLeavesItsFiles) {
+  const ProgramResult result = Run(
+      Arguments("tec") + "--mlp_token --epochs=25 --drop_path=0 --save_period=20 --finetune=" + folder_ + "/tec.pth");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_NE(result.output.find("* Acc@1 "), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("Max accuracy: "), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("--nb_classes is not given: 3"), std::string::npos) << result.output;
+
+  const std::vector<std::string> lines = absl::StrSplit(Content("tec/log.txt"), '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 25);
+  const nlohmann::ordered_json last = nlohmann::ordered_json::parse(lines.back());
+  std::vector<std::string> keys;
+  for (const auto& item : last.items()) keys.push_back(item.key());
+  keys.resize(7);
+  EXPECT_EQ(keys, (std::vector<std::string>{"train_lr", "train_loss", "test_loss", "test_acc1", "test_acc5", "epoch",
+                                            "n_parameters"}));
+  EXPECT_EQ(last["epoch"], 24);
+  EXPECT_EQ(last["test_acc5"], 100);
+  // Width 16, depth 3, patches of 48 values, 3 classes: patch embedding 48*16+16; a block 12*16*16+13*16; cls_token 16;
+  // its MLP 8*16*16+5*16; fc_norm 32; head 3*16+3. The position table is frozen.
+  EXPECT_EQ(last["n_parameters"], 784 + 3 * (12 * 256 + 13 * 16) + 16 + 8 * 256 + 80 + 32 + 51);
+  // Stripes under crops and flips; chance is 33.
+  EXPECT_GE(last["max_accuracy"].get<double>(), 66);
+  for (const char* file : {"this_checkpoint.pth", "checkpoint-0.pth", "checkpoint-20.pth", "checkpoint-24.pth",
+                           "best_checkpoint.pth", "experiment.textproto", "metrics.jsonl"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder_ + "/tec/" + file)) << file;
+  }
+
+  // The best checkpoint, evaluated alone, has the accuracy that was reported for it.
+  const ProgramResult eval =
+      Run(Arguments("eval") + "--mlp_token --eval --resume=" + folder_ + "/tec/best_checkpoint.pth");
+  ASSERT_EQ(eval.exit_code, 0) << eval.output;
+  const std::string best =
+      absl::StrCat("* Acc@1 ", nlohmann::json::parse(lines.back())["max_accuracy"].dump().substr(0, 4));
+  EXPECT_NE(eval.output.find(best), std::string::npos) << best << "\n" << eval.output;
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/eval"));
+}
+
+TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
+  testing::WritePictures(folder_ + "/other/train", {"ant", "bee"}, 4, 1);
+  testing::WritePictures(folder_ + "/other/val", {"ant", "gnu"}, 1, 1);
+  testing::WritePictures(folder_ + "/only_train/train", {"ant", "bee"}, 4, 1);
+  const std::string tec = "--finetune=" + folder_ + "/tec.pth ", mae = "--finetune=" + folder_ + "/mae.pth ";
+  std::filesystem::create_directories(folder_ + "/pretrained");
+  std::filesystem::copy_file(folder_ + "/tec.pth", folder_ + "/pretrained/this_checkpoint.pth");
+  struct Case {
+    std::string arguments, message;
+  };
+  for (const Case& one : {
+           // The file has the input adaptor, the model has not, and the reverse.
+           Case{tec, "cls_token_mlp"},
+           Case{mae + "--mlp_token", "cls_token_mlp"},
+           Case{mae + "--model=vit_tiny_patch16", "cannot start from --finetune="},
+           Case{mae + "--data_path=" + folder_ + "/other", "not among the 2 training classes: gnu"},
+           Case{mae + "--data_path=" + folder_ + "/only_train", "val"},
+           Case{mae + "--nb_classes=2", "--nb_classes=2"},
+           Case{mae + "--batch_size=32", "32"},
+           Case{mae + "--accum_iter=9", "--accum_iter=9"},
+           Case{mae + "--output_dir=" + folder_ + "/pretrained", "give it as --finetune"},
+           Case{"--finetune=/nowhere.pth", "/nowhere.pth"},
+           Case{"--finetune=" + folder_ + "/data/val/ant/0.png", "0.png"},
+           Case{mae + "--eval", "--resume"},
+       }) {
+    const ProgramResult result = Run(Arguments("bad") + one.arguments);
+    EXPECT_EQ(result.exit_code, 1) << one.arguments << "\n" << result.output;
+    EXPECT_NE(result.output.find(one.message), std::string::npos) << one.arguments << "\n" << result.output;
+  }
+  const ProgramResult ranks =
+      testing::RunProgram("RANK=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=1 LOCAL_RANK=0 eval/finetune/finetune",
+                          Arguments("bad") + mae);
+  EXPECT_EQ(ranks.exit_code, 1) << ranks.output;
+}
+
+TEST_F(FinetuneProgramTest, ResumingEqualsGoingThrough) {
+  RunFinetuneOptions quiet;
+  quiet.quiet = true;
+  const absl::StatusOr<RunFinetuneResult> through = RunFinetune(Settings("through"), quiet);
+  ASSERT_TRUE(through.ok()) << through.status();
+  EXPECT_FALSE(through->stopped);
+  EXPECT_EQ(through->updates, 6);
+  EXPECT_EQ(through->epochs, 2);
+  // Within the first epoch, at its end (all micro-steps done, not evaluated), within the second.
+  for (int64_t stop : {1, 3, 5}) {
+    const std::string out = absl::StrCat("stopped", stop);
+    RunFinetuneOptions options = quiet;
+    options.stop_after_update = [stop](int64_t updates) { return updates == stop; };
+    const absl::StatusOr<RunFinetuneResult> first = RunFinetune(Settings(out), options);
+    ASSERT_TRUE(first.ok()) << first.status();
+    EXPECT_TRUE(first->stopped);
+    EXPECT_EQ(first->updates, stop);
+    const absl::StatusOr<RunFinetuneResult> second = RunFinetune(Settings(out), quiet);
+    ASSERT_TRUE(second.ok()) << second.status();
+    EXPECT_FALSE(second->stopped);
+    for (const char* file : {"/checkpoint-0.pth", "/checkpoint-1.pth", "/this_checkpoint.pth"}) {
+      EXPECT_TRUE(Content("through" + std::string(file)) == Content(out + file)) << out << file;
+    }
+    EXPECT_EQ(second->max_accuracy, through->max_accuracy);
+    const std::vector<std::string> lines = absl::StrSplit(Content(out + "/log.txt"), '\n', absl::SkipEmpty());
+    EXPECT_EQ(lines.size(), 2);
+  }
+}
+
+TEST_F(FinetuneProgramTest, ASignalStopsAfterSaving) {
+  RunFinetuneOptions options;
+  options.quiet = true;
+  options.stop_after_update = [](int64_t updates) {
+    if (updates == 2) raise(SIGTERM);
+    return false;
+  };
+  const absl::StatusOr<RunFinetuneResult> result = RunFinetune(Settings("signal"), options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->stopped);
+  EXPECT_EQ(result->updates, 2);
+  const absl::StatusOr<TrainingState> state = LoadTrainingState(folder_ + "/signal/this_checkpoint.pth");
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->epoch, -1);
+  EXPECT_EQ(state->next_micro_step, 4);
+}
+
+}  // namespace
+}  // namespace tec

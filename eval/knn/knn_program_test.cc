@@ -1,0 +1,87 @@
+// The program from command line to table, and what it says to bad input.
+
+#include <filesystem>
+#include <string>
+
+#include "eval/testing/tiny.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tec/base/file.h"
+
+namespace tec {
+namespace {
+
+using testing::ProgramResult;
+
+class KnnProgramTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = testing::FreshFolder("knn");
+    testing::WritePictures(folder_ + "/data/train", {"ant", "bee", "cat"}, 8, 1);
+    // No "ant": the held-out folder numbers its classes by itself.
+    testing::WritePictures(folder_ + "/data/val", {"ant", "bee", "cat"}, 4, 2);
+    std::filesystem::remove_all(folder_ + "/data/val/ant");
+    testing::WriteTecCheckpoint(folder_ + "/tec.pth", /*mlp_token=*/true);
+    testing::WriteMaeCheckpoint(folder_ + "/mae.pth");
+  }
+
+  static ProgramResult Run(const std::string& arguments) {
+    return testing::RunProgram("eval/knn/knn", "--device=cpu --num_workers=1 --threads=1 " + arguments);
+  }
+
+  static std::string folder_;
+};
+
+std::string KnnProgramTest::folder_;
+
+TEST_F(KnnProgramTest, PrintsATableAndWritesResults) {
+  const std::string out = folder_ + "/out";
+  for (const std::string checkpoint : {"tec", "mae"}) {
+    const ProgramResult result = Run("--checkpoint=" + folder_ + "/" + checkpoint + ".pth --data_path=" + folder_ +
+                                     "/data --k=1,5,100 --features=pool --batch_size=5 --output_dir=" + out);
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+    EXPECT_NE(result.output.find("24 training images, 8 held-out images, 3 classes"), std::string::npos)
+        << result.output;
+    EXPECT_NE(result.output.find("k is larger than the bank: all 24 voted"), std::string::npos) << result.output;
+    absl::StatusOr<std::string> text = ReadFile(out + "/results.json");
+    ASSERT_TRUE(text.ok()) << text.status();
+    const nlohmann::json json = nlohmann::json::parse(*text);
+    ASSERT_EQ(json.at("results").size(), 3);
+    EXPECT_EQ(json.at("results")[2].at("neighbours"), 24);
+    EXPECT_EQ(json.at("test_images"), 8);
+    // Stripes of different directions: even an untrained encoder keeps them apart. By the folder's own numbers, "bee"
+    // would be compared with "ant" and nothing would be right.
+    EXPECT_GE(json.at("results")[0].at("top1").get<double>(), 75) << checkpoint;
+    EXPECT_TRUE(json.at("results")[0].at("per_class_top1")[0].is_null());
+  }
+}
+
+TEST_F(KnnProgramTest, BadInputEndsWithOneLine) {
+  const std::string checkpoint = "--checkpoint=" + folder_ + "/tec.pth ", data = "--data_path=" + folder_ + "/data ";
+  testing::WritePictures(folder_ + "/other/train", {"ant"}, 1, 1);
+  testing::WritePictures(folder_ + "/other/val", {"gnu"}, 1, 1);
+  struct Case {
+    std::string arguments, message;
+  };
+  for (const Case& one : {
+           Case{data, "--checkpoint is needed"},
+           Case{checkpoint, "--data_path is needed"},
+           Case{checkpoint + data + "--k=10,x", "\"x\" is not a whole number from 1"},
+           Case{checkpoint + data + "--features=mean", "it must be cls or pool"},
+           Case{checkpoint + data + "--temperature=0", "temperature is 0"},
+           Case{checkpoint + data + "--kk=3", "kk"},
+           Case{data + "--checkpoint=/nowhere.pth", "/nowhere.pth"},
+           Case{checkpoint + "--data_path=/nowhere", "/nowhere"},
+           Case{checkpoint + "--data_path=" + folder_ + "/other",
+                "1 of the 1 held-out classes is not among the 1 training classes: gnu"},
+           Case{data + "--checkpoint=" + folder_ + "/data/train/ant/0.png", "0.png"},
+           Case{checkpoint + data + "--device=tpu", "--device=tpu"},
+       }) {
+    const ProgramResult result = Run(one.arguments);
+    EXPECT_EQ(result.exit_code, 1) << one.arguments << "\n" << result.output;
+    EXPECT_NE(result.output.find(one.message), std::string::npos) << one.arguments << "\n" << result.output;
+  }
+}
+
+}  // namespace
+}  // namespace tec

@@ -1,0 +1,35 @@
+// What the evaluators' end-to-end tests run on: a few pictures whose classes a tiny model can tell, and checkpoints of
+// tiny models as pretraining writes them.
+
+#ifndef EVAL_TESTING_TINY_H_
+#define EVAL_TESTING_TINY_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tec::testing {
+
+// 16 x 16 PNG pictures <directory>/<class>/<number>.png: each class is a stripe direction or a colour of its own under
+// noise. The same arguments give the same files. Ends the test if they cannot be written.
+void WritePictures(const std::string& directory, const std::vector<std::string>& classes, int images_a_class,
+                   uint64_t seed);
+
+// A checkpoint of an untrained TEC model (width 16, 3 blocks, 2 heads, 16 pixels, patch 4), with its experiment.
+void WriteTecCheckpoint(const std::string& path, bool mlp_token);
+// The same of an MAE model.
+void WriteMaeCheckpoint(const std::string& path);
+
+struct ProgramResult {
+  int exit_code = -1;
+  std::string output;  // Standard output and standard error together.
+};
+// Runs a program of this workspace ("eval/knn/knn") with `arguments`, which the shell sees as they are.
+ProgramResult RunProgram(const std::string& program, const std::string& arguments);
+
+// A fresh empty folder for this test.
+std::string FreshFolder(const std::string& name);
+
+}  // namespace tec::testing
+
+#endif  // EVAL_TESTING_TINY_H_
