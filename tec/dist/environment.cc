@@ -56,7 +56,8 @@ class Reader {
     std::vector<std::string> problems = wrong_;
     if (!missing_.empty()) problems.push_back("not set: " + absl::StrJoin(missing_, ", "));
     if (problems.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("launch environment (", launcher_, "): ", absl::StrJoin(problems, "; ")));
+    return absl::InvalidArgumentError(
+        absl::StrCat("launch environment (", launcher_, "): ", absl::StrJoin(problems, "; ")));
   }
 
  private:
@@ -67,8 +68,8 @@ class Reader {
 
 absl::Status CheckRanks(const LaunchEnvironment& environment, Reader& reader) {
   if (reader.ok() && environment.rank >= environment.world_size) {
-    reader.Problem(absl::StrFormat("rank %d is not below the number of ranks %d", environment.rank,
-                                   environment.world_size));
+    reader.Problem(
+        absl::StrFormat("rank %d is not below the number of ranks %d", environment.rank, environment.world_size));
   }
   if (reader.ok() && environment.local_world_size > environment.world_size) {
     reader.Problem(absl::StrFormat("%d ranks on this machine, but only %d in all", environment.local_world_size,
@@ -108,8 +109,7 @@ absl::StatusOr<LaunchEnvironment> FromOpenMpi(const LaunchOptions& options, cons
   environment.rank = reader.Integer("OMPI_COMM_WORLD_RANK", 0, kMaxRanks);
   environment.world_size = reader.Integer("OMPI_COMM_WORLD_SIZE", 1, kMaxRanks);
   environment.local_rank = reader.Integer("OMPI_COMM_WORLD_LOCAL_RANK", 0, kMaxRanks);
-  environment.local_world_size =
-      reader.IntegerOr("OMPI_COMM_WORLD_LOCAL_SIZE", 1, kMaxRanks, environment.world_size);
+  environment.local_world_size = reader.IntegerOr("OMPI_COMM_WORLD_LOCAL_SIZE", 1, kMaxRanks, environment.world_size);
   TEC_RETURN_IF_ERROR(ReadMaster(options, reader, &environment));
   TEC_RETURN_IF_ERROR(CheckRanks(environment, reader));
   return environment;
@@ -212,8 +212,8 @@ absl::StatusOr<std::vector<std::string>> ExpandSlurmNodeList(absl::string_view l
       if (close == absl::string_view::npos || (close + 1 < list.size() && list[close + 1] != ',')) {
         return absl::InvalidArgumentError(absl::StrCat("'", list, "' is not of the form host[1-2,4],other"));
       }
-      TEC_RETURN_IF_ERROR(ExpandRanges(list.substr(stop + 1, close - stop - 1), list.substr(start, stop - start), list,
-                                       &hosts));
+      TEC_RETURN_IF_ERROR(
+          ExpandRanges(list.substr(stop + 1, close - stop - 1), list.substr(start, stop - start), list, &hosts));
       start = close + 2;
       if (close + 1 == list.size()) break;
     } else {

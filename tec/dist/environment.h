@@ -19,21 +19,22 @@ enum class Launcher { kNone, kTorchrun, kOpenMpi, kSlurm };
 
 struct LaunchEnvironment {
   Launcher launcher = Launcher::kNone;
-  int rank = 0;              // In [0, world_size).
+  int rank = 0;  // In [0, world_size).
   int world_size = 1;
-  int local_rank = 0;        // Among the ranks of this machine; chooses the GPU.
+  int local_rank = 0;  // Among the ranks of this machine; chooses the GPU.
   int local_world_size = 1;
   std::string master_address;  // Empty with Launcher::kNone.
   int master_port = 0;
-  // torchrun's agent serves the store at master_address:master_port itself (TORCHELASTIC_USE_AGENT_STORE); otherwise rank
-  // 0 does. Each restart of the ranks uses keys of its own there.
+  // torchrun's agent serves the store at master_address:master_port itself (TORCHELASTIC_USE_AGENT_STORE); otherwise
+  // rank 0 does. Each restart of the ranks uses keys of its own there.
   bool agent_serves_store = false;
   int restart_count = 0;
 };
 
 struct LaunchOptions {
-  bool dist_on_itp = false;           // --dist_on_itp: Open MPI's variables, before all others.
-  std::string dist_url = "env://";    // --dist_url: env:// or tcp://HOST:PORT, which stands for MASTER_ADDR and MASTER_PORT.
+  bool dist_on_itp = false;  // --dist_on_itp: Open MPI's variables, before all others.
+  std::string dist_url =
+      "env://";  // --dist_url: env:// or tcp://HOST:PORT, which stands for MASTER_ADDR and MASTER_PORT.
 };
 
 // The value of an environment variable, nullopt if it is not set.
@@ -43,11 +44,13 @@ std::optional<std::string> ProcessEnvironment(const std::string& name);
 // Looked for in this order:
 //   --dist_on_itp          OMPI_COMM_WORLD_RANK, _SIZE, _LOCAL_RANK
 //   RANK or WORLD_SIZE     torchrun's RANK, WORLD_SIZE, LOCAL_RANK (LOCAL_WORLD_SIZE: WORLD_SIZE without it)
-//   SLURM_PROCID           rank; SLURM_NTASKS, SLURM_LOCALID, SLURM_JOB_NUM_NODES, SLURM_JOB_NODELIST (its first host is the
+//   SLURM_PROCID           rank; SLURM_NTASKS, SLURM_LOCALID, SLURM_JOB_NUM_NODES, SLURM_JOB_NODELIST (its first host
+//   is the
 //                          master), SLURM_JOB_ID (chooses the port) [the mapping of facebookresearch/dinov2]
 //   none                   a single process
 // A single SLURM task (SLURM_NTASKS 1) is a single process: that is what a shell inside an allocation looks like.
-// A mode of which only a part is set, a number that is none or out of range: InvalidArgument naming every such variable.
+// A mode of which only a part is set, a number that is none or out of range: InvalidArgument naming every such
+// variable.
 absl::StatusOr<LaunchEnvironment> DetectLaunchEnvironment(const LaunchOptions& options,
                                                           const GetEnv& get_env = ProcessEnvironment);
 

@@ -19,16 +19,23 @@ std::string Describe(const absl::StatusOr<LaunchEnvironment>& result) {
                          e.world_size, e.local_rank, e.local_world_size, e.master_address, e.master_port);
 }
 
-const Variables kTorchrun = {{"RANK", "3"},           {"WORLD_SIZE", "4"},          {"LOCAL_RANK", "1"},
-                             {"LOCAL_WORLD_SIZE", "2"}, {"MASTER_ADDR", "10.0.0.1"}, {"MASTER_PORT", "29500"}};
+const Variables kTorchrun = {{"RANK", "3"},
+                             {"WORLD_SIZE", "4"},
+                             {"LOCAL_RANK", "1"},
+                             {"LOCAL_WORLD_SIZE", "2"},
+                             {"MASTER_ADDR", "10.0.0.1"},
+                             {"MASTER_PORT", "29500"}};
 const Variables kOpenMpi = {{"OMPI_COMM_WORLD_RANK", "1"},
                             {"OMPI_COMM_WORLD_SIZE", "2"},
                             {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
                             {"MASTER_ADDR", "head"},
                             {"MASTER_PORT", "6000"}};
-const Variables kSlurm = {{"SLURM_PROCID", "5"},          {"SLURM_NTASKS", "8"},
-                          {"SLURM_LOCALID", "1"},         {"SLURM_JOB_NUM_NODES", "2"},
-                          {"SLURM_JOB_NODELIST", "gpu[07-08]"}, {"SLURM_JOB_ID", "123456"}};
+const Variables kSlurm = {{"SLURM_PROCID", "5"},
+                          {"SLURM_NTASKS", "8"},
+                          {"SLURM_LOCALID", "1"},
+                          {"SLURM_JOB_NUM_NODES", "2"},
+                          {"SLURM_JOB_NODELIST", "gpu[07-08]"},
+                          {"SLURM_JOB_ID", "123456"}};
 
 Variables With(Variables variables, const std::string& name, const std::string& value) {
   variables[name] = value;
@@ -66,7 +73,9 @@ TEST(DetectLaunchEnvironmentTest, Table) {
        "launch environment (torchrun): not set: MASTER_ADDR"},
       {"no MASTER_PORT", Without(kTorchrun, "MASTER_PORT"), plain,
        "launch environment (torchrun): not set: MASTER_PORT"},
-      {"only RANK", {{"RANK", "0"}}, plain,
+      {"only RANK",
+       {{"RANK", "0"}},
+       plain,
        "launch environment (torchrun): not set: WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT"},
       {"RANK = WORLD_SIZE", With(kTorchrun, "RANK", "4"), plain,
        "launch environment (torchrun): rank 4 is not below the number of ranks 4"},
@@ -83,10 +92,17 @@ TEST(DetectLaunchEnvironmentTest, Table) {
        "launch environment (torchrun): MASTER_PORT is '0', not a number from 1 to 65535"},
       {"port 65536", With(kTorchrun, "MASTER_PORT", "65536"), plain,
        "launch environment (torchrun): MASTER_PORT is '65536', not a number from 1 to 65535"},
-      {"tcp url", Without(kTorchrun, "MASTER_ADDR"), {false, "tcp://host:77"}, "torchrun rank 3/4 local 1/2 at host:77"},
-      {"bad url", kTorchrun, {false, "file:///tmp/x"},
+      {"tcp url",
+       Without(kTorchrun, "MASTER_ADDR"),
+       {false, "tcp://host:77"},
+       "torchrun rank 3/4 local 1/2 at host:77"},
+      {"bad url",
+       kTorchrun,
+       {false, "file:///tmp/x"},
        "--dist_url is 'file:///tmp/x'; it must be env:// or tcp://HOST:PORT"},
-      {"url without port", kTorchrun, {false, "tcp://host"},
+      {"url without port",
+       kTorchrun,
+       {false, "tcp://host"},
        "--dist_url is 'tcp://host'; it must be env:// or tcp://HOST:PORT"},
       {"slurm, two nodes", kSlurm, plain, slurm_ok},
       {"slurm, one node", With(With(kSlurm, "SLURM_JOB_NUM_NODES", "1"), "SLURM_JOB_NODELIST", "node3"), plain,
@@ -96,12 +112,16 @@ TEST(DetectLaunchEnvironmentTest, Table) {
        "launch environment (SLURM): SLURM_NTASKS is 7, which 2 nodes (SLURM_JOB_NUM_NODES) cannot share evenly"},
       {"slurm, list and count differ", With(kSlurm, "SLURM_JOB_NODELIST", "gpu[1-3]"), plain,
        "launch environment (SLURM): SLURM_JOB_NODELIST 'gpu[1-3]' names 3 hosts, SLURM_JOB_NUM_NODES is 2"},
-      {"slurm, partial", {{"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "2"}}, plain,
+      {"slurm, partial",
+       {{"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "2"}},
+       plain,
        "launch environment (SLURM): not set: SLURM_LOCALID, SLURM_JOB_NUM_NODES, SLURM_JOB_NODELIST, SLURM_JOB_ID"},
       {"torchrun inside slurm", Join(kTorchrun, kSlurm), plain, "torchrun rank 3/4 local 1/2 at 10.0.0.1:29500"},
       {"open mpi", kOpenMpi, itp, "openmpi rank 1/2 local 1/2 at head:6000"},
       {"open mpi, not asked for", kOpenMpi, plain, "none rank 0/1 local 0/1 at :0"},
-      {"open mpi, nothing set", {}, itp,
+      {"open mpi, nothing set",
+       {},
+       itp,
        "launch environment (Open MPI, --dist_on_itp): not set: OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE, "
        "OMPI_COMM_WORLD_LOCAL_RANK, MASTER_ADDR, MASTER_PORT"},
   };

@@ -123,16 +123,16 @@ absl::StatusOr<std::unique_ptr<ProcessGroup>> ProcessGroup::Create(const LaunchE
       implementation->device = c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(environment.local_rank));
       auto nccl = c10d::ProcessGroupNCCL::Options::create();
       nccl->timeout = timeout;
-      implementation->backend = c10::make_intrusive<c10d::ProcessGroupNCCL>(backend_store, environment.rank,
-                                                                            environment.world_size, nccl);
+      implementation->backend =
+          c10::make_intrusive<c10d::ProcessGroupNCCL>(backend_store, environment.rank, environment.world_size, nccl);
       return;
     }
 #endif
     auto gloo = c10d::ProcessGroupGloo::Options::create(timeout);
     gloo->devices.push_back(loopback ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
                                      : c10d::ProcessGroupGloo::createDefaultDevice());
-    implementation->backend = c10::make_intrusive<c10d::ProcessGroupGloo>(backend_store, environment.rank,
-                                                                          environment.world_size, gloo);
+    implementation->backend =
+        c10::make_intrusive<c10d::ProcessGroupGloo>(backend_store, environment.rank, environment.world_size, gloo);
   });
   TEC_RETURN_IF_ERROR(Annotate(
       status, absl::StrCat("ranks could not meet at ", environment.master_address, ":", environment.master_port)));

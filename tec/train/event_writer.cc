@@ -92,8 +92,8 @@ absl::Status EventWriter::Flush() {
 
 absl::Status EventWriter::WriteRecord(const std::string& record) {
   const std::string length = LittleEndian<uint64_t>(record.size());
-  const std::string framed = absl::StrCat(length, LittleEndian(MaskedCrc32c(length)), record,
-                                          LittleEndian(MaskedCrc32c(record)));
+  const std::string framed =
+      absl::StrCat(length, LittleEndian(MaskedCrc32c(length)), record, LittleEndian(MaskedCrc32c(record)));
   if (std::fwrite(framed.data(), 1, framed.size(), file_) != framed.size()) {
     return ErrnoToStatus(errno, "cannot write", path_);
   }

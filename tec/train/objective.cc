@@ -124,7 +124,8 @@ absl::StatusOr<std::unique_ptr<Objective>> Objective::Create(const config::Exper
   const std::string& path = experiment.base_model().path();
   const absl::StatusOr<StateDictFile> file = ReadStateDict(path);
   TEC_RETURN_IF_ERROR(Annotate(file.status(), "base model"));
-  TEC_RETURN_IF_ERROR(Annotate(LoadBaseModel(*base_model, TensorsOf(file->tensors)), absl::StrCat("base model ", path)));
+  TEC_RETURN_IF_ERROR(
+      Annotate(LoadBaseModel(*base_model, TensorsOf(file->tensors)), absl::StrCat("base model ", path)));
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
   return std::unique_ptr<Objective>(new TecObjective(experiment, device, std::move(base_model), std::move(model)));
 }

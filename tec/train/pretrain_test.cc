@@ -36,8 +36,9 @@ using testing::WriteText;
 // //tec/train:pretrain, started with these arguments and, beside this process's, these environment variables.
 class Program {
  public:
-  Program(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment = {},
-          const std::function<void()>& in_child = [] {}) {
+  Program(
+      const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment = {},
+      const std::function<void()>& in_child = [] {}) {
     static int count = 0;
     output_ = absl::StrCat(EmptyFolder(absl::StrCat("program", count++)), "/output");
     pid_ = fork();
@@ -68,7 +69,9 @@ class Program {
     pid_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
-  bool Running() const { return kill(pid_, 0) == 0 && waitid(P_PID, pid_, &info_, WEXITED | WNOHANG | WNOWAIT) == 0 && info_.si_pid == 0; }
+  bool Running() const {
+    return kill(pid_, 0) == 0 && waitid(P_PID, pid_, &info_, WEXITED | WNOHANG | WNOWAIT) == 0 && info_.si_pid == 0;
+  }
   void Signal(int signal) { kill(pid_, signal); }
   std::string Output() const { return FileBytes(output_); }
 
@@ -125,8 +128,8 @@ std::string* PretrainTest::pictures_ = nullptr;
 std::string* PretrainTest::base_model_ = nullptr;
 std::string* PretrainTest::config_ = nullptr;
 
-// Long enough to be interrupted, about two seconds.
-const std::vector<std::string> kLong = {"--epochs=60", "--save_period=1000", "--save_every_minutes=0.0005"};
+// Long enough to be interrupted.
+const std::vector<std::string> kLong = {"--epochs=24", "--save_period=1000", "--save_every_minutes=0.0005"};
 
 TEST_F(PretrainTest, KilledBetweenTwoSavesItGoesOn) {
   const std::string whole = EmptyFolder("whole"), out = EmptyFolder("killed");
@@ -135,7 +138,7 @@ TEST_F(PretrainTest, KilledBetweenTwoSavesItGoesOn) {
 
   // Three times, not always at the same place of an epoch.
   int64_t before = 0;
-  for (const int64_t updates : {5, 40, 70}) {
+  for (const int64_t updates : {5, 20, 40}) {
     Program program(Arguments(out, kLong));
     ASSERT_TRUE(WaitForUpdates(program, out, updates)) << program.Output();
     program.Signal(SIGKILL);
@@ -146,14 +149,14 @@ TEST_F(PretrainTest, KilledBetweenTwoSavesItGoesOn) {
   Program resumed(Arguments(out, kLong));
   ASSERT_EQ(resumed.Wait(), 0) << resumed.Output();
   EXPECT_TRUE(absl::StrContains(resumed.Output(), "resumed from")) << resumed.Output();
-  EXPECT_TRUE(FileBytes(whole + "/checkpoint-59.pth") == FileBytes(out + "/checkpoint-59.pth"));
-  EXPECT_EQ(CountLines(out + "/log.txt"), 60);
-  EXPECT_EQ(CountLines(out + "/metrics.jsonl"), 60 * testing::kUpdatesPerEpoch);
+  EXPECT_TRUE(FileBytes(whole + "/checkpoint-23.pth") == FileBytes(out + "/checkpoint-23.pth"));
+  EXPECT_EQ(CountLines(out + "/log.txt"), 24);
+  EXPECT_EQ(CountLines(out + "/metrics.jsonl"), 24 * testing::kUpdatesPerEpoch);
 }
 
 TEST_F(PretrainTest, TerminatedItSavesAndGoesOn) {
   const std::string whole = EmptyFolder("whole"), out = EmptyFolder("terminated");
-  const std::vector<std::string> flags = {"--epochs=40", "--save_period=1000"};
+  const std::vector<std::string> flags = {"--epochs=16", "--save_period=1000"};
   Program uninterrupted(Arguments(whole, flags));
   ASSERT_EQ(uninterrupted.Wait(), 0) << uninterrupted.Output();
   for (const int signal : {SIGTERM, SIGINT}) {
@@ -166,7 +169,7 @@ TEST_F(PretrainTest, TerminatedItSavesAndGoesOn) {
   }
   Program resumed(Arguments(out, flags));
   ASSERT_EQ(resumed.Wait(), 0) << resumed.Output();
-  EXPECT_TRUE(FileBytes(whole + "/checkpoint-39.pth") == FileBytes(out + "/checkpoint-39.pth"));
+  EXPECT_TRUE(FileBytes(whole + "/checkpoint-15.pth") == FileBytes(out + "/checkpoint-15.pth"));
 }
 
 TEST_F(PretrainTest, NonFiniteLossStopsWithoutSaving) {
@@ -181,7 +184,8 @@ TEST_F(PretrainTest, NonFiniteLossStopsWithoutSaving) {
     EXPECT_TRUE(absl::StrContains(bad.Output(), part)) << part << " in " << bad.Output();
   }
   // The update that spoilt the weights was finite; what was saved before it is still there.
-  const std::string saved = FileBytes(out + "/this_checkpoint.pth"), previous = FileBytes(out + "/this_checkpoint.prev.pth");
+  const std::string saved = FileBytes(out + "/this_checkpoint.pth"),
+                    previous = FileBytes(out + "/this_checkpoint.prev.pth");
   EXPECT_TRUE(saved == before || previous == before);
 }
 
@@ -225,7 +229,9 @@ TEST_F(PretrainTest, BadInputIsOneClearLine) {
       {"empty folder", Arguments(out, {"--data_path=" + empty}), {empty}},
       {"missing base model", Arguments(out, {"--base_model=/no/such/model.pth"}), {"base model", "/no/such/model.pth"}},
       {"base model is a web page", Arguments(out, {"--base_model=" + scratch + "/garbage.pth"}), {"garbage.pth"}},
-      {"base model with another grid", {"--config=" + scratch + "/grid.textproto"}, {"grid"}},
+      {"base model with another grid",
+       {"--config=" + scratch + "/grid.textproto"},
+       {"the base model sees 8 x 8 patches of 4 pixels", "4 x 4 of 8"}},
       {"base model of another width", {"--config=" + scratch + "/wide.textproto"}, {*base_model_, "64"}},
       {"batch too large", Arguments(out, {"--batch_size=64"}), {"64", "30"}},
       {"accumulation too long", Arguments(out, {"--accum_iter=8"}), {"--accum_iter=8", "not one update"}},
@@ -260,8 +266,8 @@ int FreePort() {
 }
 
 std::map<std::string, std::string> RankEnvironment(int rank, int port) {
-  return {{"RANK", absl::StrCat(rank)},  {"LOCAL_RANK", absl::StrCat(rank)}, {"WORLD_SIZE", "2"},
-          {"LOCAL_WORLD_SIZE", "2"},     {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", absl::StrCat(port)}};
+  return {{"RANK", absl::StrCat(rank)}, {"LOCAL_RANK", absl::StrCat(rank)}, {"WORLD_SIZE", "2"},
+          {"LOCAL_WORLD_SIZE", "2"},    {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", absl::StrCat(port)}};
 }
 
 // Two ranks with half the batch see the same images, crops and masks as one rank: losses equal but for the order of

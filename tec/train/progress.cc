@@ -35,9 +35,9 @@ std::string FormatDuration(double seconds) {
 }
 
 std::string FormatLine(const ProgressState& state) {
-  std::string line = absl::StrFormat("Epoch: [%d]  [%*d/%d]  eta: %s  lr: %.6f", state.epoch,
-                                     Digits(state.steps_per_epoch), state.step, state.steps_per_epoch,
-                                     FormatDuration(state.eta_seconds), state.lr);
+  std::string line =
+      absl::StrFormat("Epoch: [%d]  [%*d/%d]  eta: %s  lr: %.6f", state.epoch, Digits(state.steps_per_epoch),
+                      state.step, state.steps_per_epoch, FormatDuration(state.eta_seconds), state.lr);
   for (const ProgressState::Loss& loss : state.losses) {
     absl::StrAppendFormat(&line, "  %s: %.4f (%.4f)", loss.name, loss.median, loss.mean);
   }

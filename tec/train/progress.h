@@ -13,8 +13,8 @@
 namespace tec {
 
 struct ProgressState {
-  int64_t epoch = 0, epochs = 0;           // 0-based; how many in all.
-  int64_t step = 0, steps_per_epoch = 0;   // Micro-steps of this epoch that are done.
+  int64_t epoch = 0, epochs = 0;          // 0-based; how many in all.
+  int64_t step = 0, steps_per_epoch = 0;  // Micro-steps of this epoch that are done.
   double lr = 0;
   // Name, median of the newest 20, mean of the epoch. The first one is the total loss.
   struct Loss {

@@ -18,7 +18,8 @@ namespace tec {
 using JsonFields = std::vector<std::pair<std::string, std::variant<int64_t, double>>>;
 
 // {"a": 1, "b": 0.5} in the given order. A double gets as many digits as it needs to be read back exactly; NaN and the
-// infinities are written as Python's json does (NaN, Infinity, -Infinity), since that is what reads the reference's log.
+// infinities are written as Python's json does (NaN, Infinity, -Infinity), since that is what reads the reference's
+// log.
 std::string ToJson(const JsonFields& fields);
 
 // Appends `line` and an end of line.

@@ -15,7 +15,10 @@ TEST(StopSignalTest, FirstSignalIsKept) {
 }
 
 TEST(StopSignalTest, StartsAfresh) {
-  { StopSignal stop; raise(SIGINT); }
+  {
+    StopSignal stop;
+    raise(SIGINT);
+  }
   StopSignal stop;
   EXPECT_EQ(stop.received(), 0);
 }

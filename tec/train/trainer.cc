@@ -147,9 +147,7 @@ class TrainRun {
 
   bool first_rank() const { return group_->rank() == 0; }
   int64_t images_per_micro_step() const { return experiment_.optimizer().batch_size() * group_->world_size(); }
-  std::string OutputPath(const char* name) const {
-    return absl::StrCat(experiment_.logging().output_dir(), "/", name);
-  }
+  std::string OutputPath(const char* name) const { return absl::StrCat(experiment_.logging().output_dir(), "/", name); }
 
   const config::Experiment& experiment_;
   const TrainOptions& options_;
@@ -203,9 +201,8 @@ absl::Status TrainRun::OpenData() {
   options.seed = static_cast<uint64_t>(experiment_.seed());
   options.threads = static_cast<int>(std::max<int64_t>(1, data.num_workers()));
   options.max_bad_fraction = data.max_bad_fraction();
-  absl::StatusOr<std::unique_ptr<Loader>> loader =
-      Loader::Create(std::shared_ptr<const Dataset>(std::move(dataset)), std::make_shared<TrainTransform>(transform),
-                     options);
+  absl::StatusOr<std::unique_ptr<Loader>> loader = Loader::Create(std::shared_ptr<const Dataset>(std::move(dataset)),
+                                                                  std::make_shared<TrainTransform>(transform), options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
   loader_ = *std::move(loader);
 
@@ -227,8 +224,8 @@ absl::Status TrainRun::Prepare() {
   if (device_.is_cuda()) device_guard_.emplace(device_);
   const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
   const int64_t threads = experiment_.runtime().threads();
-  at::set_num_threads(static_cast<int>(
-      threads > 0 ? threads : std::max<int64_t>(1, cores / options_.environment.local_world_size)));
+  at::set_num_threads(
+      static_cast<int>(threads > 0 ? threads : std::max<int64_t>(1, cores / options_.environment.local_world_size)));
 
   ProcessGroupOptions group_options;
   group_options.cuda = device_.is_cuda();
@@ -239,9 +236,9 @@ absl::Status TrainRun::Prepare() {
     TEC_RETURN_IF_ERROR(OpenData());
     TEC_ASSIGN_OR_RETURN(objective_, Objective::Create(experiment_, device_));
     const config::Optimizer& optimizer = experiment_.optimizer();
-    optimizer_ = std::make_unique<AdamW>(
-        PretrainingGroups(NamedTrainable(objective_->model()), optimizer.weight_decay()),
-        AdamWOptions{optimizer.beta1(), optimizer.beta2(), optimizer.epsilon()});
+    optimizer_ =
+        std::make_unique<AdamW>(PretrainingGroups(NamedTrainable(objective_->model()), optimizer.weight_decay()),
+                                AdamWOptions{optimizer.beta1(), optimizer.beta2(), optimizer.epsilon()});
     if (experiment_.runtime().precision() == config::FLOAT16) scaler_.emplace();
     schedule_.lr = LearningRate(optimizer, group_->world_size());
     schedule_.min_lr = experiment_.schedule().min_lr();
@@ -261,9 +258,9 @@ absl::Status TrainRun::Prepare() {
 absl::Status TrainRun::ResumeFrom(const TrainingState& state, const std::string& path) {
   const std::string method = experiment_.method() == config::MAE ? "mae" : "tec";
   if (!state.method.empty() && state.method != method) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, " is a checkpoint of method ", state.method, ", this run is of method ", method,
-        ". Choose another --output_dir or --resume"));
+    return absl::InvalidArgumentError(absl::StrCat(path, " is a checkpoint of method ", state.method,
+                                                   ", this run is of method ", method,
+                                                   ". Choose another --output_dir or --resume"));
   }
   std::vector<std::string> changes;
   if (!state.experiment.empty()) {
@@ -382,9 +379,8 @@ absl::Status TrainRun::OpenLogs() {
   }
   const std::string& log_dir = experiment_.logging().log_dir();
   const double start = static_cast<double>(next_micro_step_) / steps_per_epoch_ + epoch_;
-  TEC_ASSIGN_OR_RETURN(events_,
-                       EventWriter::Create(log_dir.empty() ? experiment_.logging().output_dir() : log_dir,
-                                           static_cast<int64_t>(start * 1000)));
+  TEC_ASSIGN_OR_RETURN(events_, EventWriter::Create(log_dir.empty() ? experiment_.logging().output_dir() : log_dir,
+                                                    static_cast<int64_t>(start * 1000)));
   return absl::OkStatus();
 }
 
@@ -396,9 +392,9 @@ void TrainRun::Announce() {
       "%s: %s, %.1f million trainable parameters%s", experiment_.method() == config::MAE ? "MAE" : "TEC",
       experiment_.model().name(), trainable * 1e-6,
       experiment_.method() == config::MAE ? "" : absl::StrCat(", base model ", experiment_.base_model().path())));
-  progress_->Print(absl::StrFormat("%s: %d images; %d ranks x %d images x %d micro-steps an update, %d updates an epoch",
-                                   experiment_.data().path(), loader_->dataset().size(), group_->world_size(),
-                                   optimizer.batch_size(), accum_iter_, updates_per_epoch_));
+  progress_->Print(absl::StrFormat(
+      "%s: %d images; %d ranks x %d images x %d micro-steps an update, %d updates an epoch", experiment_.data().path(),
+      loader_->dataset().size(), group_->world_size(), optimizer.batch_size(), accum_iter_, updates_per_epoch_));
   progress_->Print(absl::StrFormat("lr %.3g, %s on %s, results in %s", schedule_.lr,
                                    config::Precision_Name(experiment_.runtime().precision()), device_.str(),
                                    experiment_.logging().output_dir()));
@@ -452,8 +448,8 @@ absl::Status TrainRun::TrainEpoch() {
     if (step % accum_iter_ == 0) {
       lr_ = LearningRate(schedule_, static_cast<double>(step) / steps_per_epoch_ + epoch_);
     }
-    const at::Tensor pixels =
-        at::from_blob(const_cast<uint8_t*>(batch->pixels.data()), {batch->count, batch->size, batch->size, 3}, at::kByte);
+    const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
+                                            {batch->count, batch->size, batch->size, 3}, at::kByte);
     const at::Tensor images = NormalizePixels(pixels.to(device_), mean, std);
     const at::Tensor noise = MaskingNoise(static_cast<uint64_t>(experiment_.seed()), static_cast<uint64_t>(epoch_),
                                           batch->indices, objective_->patches())
@@ -641,8 +637,7 @@ void TrainRun::ShowProgress() {
   state.lr = lr_;
   for (size_t part = 0; part < loss_meters_.size(); ++part) {
     if (loss_meters_[part].count() == 0) continue;
-    state.losses.push_back(
-        {objective_->loss_names()[part], loss_meters_[part].Median(), loss_meters_[part].Mean()});
+    state.losses.push_back({objective_->loss_names()[part], loss_meters_[part].Median(), loss_meters_[part].Mean()});
   }
   state.step_seconds = step_seconds_.Median();
   state.data_wait_seconds = step_wait_.Median();

@@ -39,13 +39,13 @@ struct TrainOptions {
 };
 
 struct TrainResult {
-  bool stopped = false;    // By a signal or by stop_after_update, after saving.
-  int64_t updates = 0;     // Since epoch 0, those before a resume included.
-  int64_t epochs = 0;      // Finished.
-  double loss = 0;         // Means over the last epoch logged; NaN if none was finished in this call.
-  double loss_fea = 0;     // With TEC.
-  double loss_att = 0;     // With TEC and pred_att.
-  double seconds = 0;      // Of training in this call.
+  bool stopped = false;  // By a signal or by stop_after_update, after saving.
+  int64_t updates = 0;   // Since epoch 0, those before a resume included.
+  int64_t epochs = 0;    // Finished.
+  double loss = 0;       // Means over the last epoch logged; NaN if none was finished in this call.
+  double loss_fea = 0;   // With TEC.
+  double loss_att = 0;   // With TEC and pred_att.
+  double seconds = 0;    // Of training in this call.
   double images_per_second = 0;
   std::string checkpoint;  // The newest checkpoint file: the last checkpoint-N.pth, or this_checkpoint.pth if stopped.
 };
