@@ -21,15 +21,14 @@ namespace {
 
 constexpr int kHeight = 36, kWidth = 44;
 
-// $0: method, $1: data, $2: output_dir, $3: more.
+// $0: method, $1: data, $2: output_dir, $3: of the model, $4: of the experiment.
 constexpr char kText[] = R"(
 method: $0
 model {
   name: "custom"
   encoder { image_size: 32 patch_size: 8 width: 32 depth: 3 heads: 2 }
   decoder { width: 16 depth: 1 heads: 2 }
-  mlp_token: true
-  pred_att: true
+  $3
 }
 data { path: "$1" num_workers: 2 }
 optimizer { batch_size: 4 accum_iter: 2 blr: 0.02 }
@@ -37,7 +36,7 @@ schedule { epochs: 2 warmup_epochs: 1 }
 checkpointing { save_period: 1 }
 logging { output_dir: "$2" print_freq: 5 }
 runtime { device: "cpu" precision: FLOAT32 threads: 1 }
-$3
+$4
 )";
 
 }  // namespace
@@ -75,7 +74,7 @@ void MakePictures(const std::string& folder) {
 }
 
 std::string MaeText(const std::string& pictures, const std::string& output_dir) {
-  return absl::Substitute(kText, "MAE", pictures, output_dir, "losses { norm_pix_loss: true }");
+  return absl::Substitute(kText, "MAE", pictures, output_dir, "", "losses { norm_pix_loss: true }");
 }
 
 std::string TecText(const std::string& pictures, const std::string& base_model, const std::string& output_dir) {
@@ -88,7 +87,7 @@ base_model {
   topkatt: 5
 })",
                                             base_model.empty() ? "" : absl::StrCat("path: \"", base_model, "\""));
-  return absl::Substitute(kText, "TEC", pictures, output_dir, more);
+  return absl::Substitute(kText, "TEC", pictures, output_dir, "mlp_token: true pred_att: true", more);
 }
 
 config::Experiment Parsed(const std::string& text) {
