@@ -3,8 +3,8 @@
 //   auto features = ExtractFeatures(*encoder, dataset, FeatureOptions());
 //   FitLogistic(features->values, features->labels, ...);
 
-#ifndef EVAL_FEATURES_FEATURES_H_
-#define EVAL_FEATURES_FEATURES_H_
+#ifndef TEC_EVAL_FEATURES_FEATURES_H_
+#define TEC_EVAL_FEATURES_FEATURES_H_
 
 #include <array>
 #include <cstdint>
@@ -65,4 +65,4 @@ class FeatureTransform : public Transform {
 
 }  // namespace tec
 
-#endif  // EVAL_FEATURES_FEATURES_H_
+#endif  // TEC_EVAL_FEATURES_FEATURES_H_

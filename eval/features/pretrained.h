@@ -1,7 +1,7 @@
 // A checkpoint as an evaluation needs it: tensors, the encoder's shape, and how its images were normalised.
 
-#ifndef EVAL_FEATURES_PRETRAINED_H_
-#define EVAL_FEATURES_PRETRAINED_H_
+#ifndef TEC_EVAL_FEATURES_PRETRAINED_H_
+#define TEC_EVAL_FEATURES_PRETRAINED_H_
 
 #include <array>
 #include <memory>
@@ -37,4 +37,4 @@ absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretraine
 
 }  // namespace tec
 
-#endif  // EVAL_FEATURES_PRETRAINED_H_
+#endif  // TEC_EVAL_FEATURES_PRETRAINED_H_

@@ -1,7 +1,7 @@
 // A classifier on held-out images: loss, top-1, top-5. (recipe.md section 13.5)
 
-#ifndef EVAL_FINETUNE_EVALUATE_H_
-#define EVAL_FINETUNE_EVALUATE_H_
+#ifndef TEC_EVAL_FINETUNE_EVALUATE_H_
+#define TEC_EVAL_FINETUNE_EVALUATE_H_
 
 #include <array>
 #include <cstdint>
@@ -48,4 +48,4 @@ std::string FormatAccuracy(const ClassifierAccuracy& accuracy);
 
 }  // namespace tec
 
-#endif  // EVAL_FINETUNE_EVALUATE_H_
+#endif  // TEC_EVAL_FINETUNE_EVALUATE_H_

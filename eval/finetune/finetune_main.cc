@@ -1,6 +1,6 @@
 // //eval:finetune: see tec/config/finetune_flags.h for the command line and run_finetune.h for what it does.
 //
-//   ./bazelw run //eval:finetune -- --model=from_checkpoint --mlp_token --finetune=tec.pth --data_path=/imagenet
+//   ./bazelw run //eval:finetune -- --mlp_token --finetune=tec.pth --data_path=/imagenet
 //
 // Exit codes: 0 done, 1 bad use or input, 2 failed while running, 3 stopped on request after saving.
 

@@ -35,7 +35,7 @@ class FinetuneProgramTest : public ::testing::Test {
   // Three updates an epoch of two micro-steps of four images.
   static std::string Arguments(const std::string& out) {
     return absl::StrCat("--device=cpu --precision=float32 --threads=1 --num_workers=1 --data_path=", folder_,
-                        "/data --model=from_checkpoint --batch_size=4 --accum_iter=2 --warmup_epochs=0 --lr=3e-3 "
+                        "/data --batch_size=4 --accum_iter=2 --warmup_epochs=0 --lr=3e-3 "
                         "--layer_decay=0.9 --aa= --reprob=0 --output_dir=",
                         folder_, "/", out, " ");
   }

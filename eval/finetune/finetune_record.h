@@ -1,7 +1,7 @@
 // What a finetuning checkpoint says about the run that wrote it, and whether another run may go on from it. No tensors.
 
-#ifndef EVAL_FINETUNE_FINETUNE_RECORD_H_
-#define EVAL_FINETUNE_FINETUNE_RECORD_H_
+#ifndef TEC_EVAL_FINETUNE_FINETUNE_RECORD_H_
+#define TEC_EVAL_FINETUNE_FINETUNE_RECORD_H_
 
 #include <string>
 #include <vector>
@@ -20,4 +20,4 @@ Value ReferenceArguments(const config::Finetune& finetune);
 
 }  // namespace tec
 
-#endif  // EVAL_FINETUNE_FINETUNE_RECORD_H_
+#endif  // TEC_EVAL_FINETUNE_FINETUNE_RECORD_H_

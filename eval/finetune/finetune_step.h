@@ -3,8 +3,8 @@
 //   for (int64_t i = 0; i < accum_iter; ++i) loss = step.Accumulate(images, labels, uniforms);
 //   FinetuneStep::Update update = step.Finish(lr);
 
-#ifndef EVAL_FINETUNE_FINETUNE_STEP_H_
-#define EVAL_FINETUNE_FINETUNE_STEP_H_
+#ifndef TEC_EVAL_FINETUNE_FINETUNE_STEP_H_
+#define TEC_EVAL_FINETUNE_FINETUNE_STEP_H_
 
 #include <cstdint>
 #include <optional>
@@ -56,4 +56,4 @@ class FinetuneStep {
 
 }  // namespace tec
 
-#endif  // EVAL_FINETUNE_FINETUNE_STEP_H_
+#endif  // TEC_EVAL_FINETUNE_FINETUNE_STEP_H_

@@ -9,8 +9,8 @@
 // The checkpoints are a function of the settings, the data and the pretrained weights: being stopped and resumed
 // changes no byte of them, on one machine with one number of compute threads.
 
-#ifndef EVAL_FINETUNE_RUN_FINETUNE_H_
-#define EVAL_FINETUNE_RUN_FINETUNE_H_
+#ifndef TEC_EVAL_FINETUNE_RUN_FINETUNE_H_
+#define TEC_EVAL_FINETUNE_RUN_FINETUNE_H_
 
 #include <cstdint>
 #include <functional>
@@ -44,4 +44,4 @@ absl::StatusOr<RunFinetuneResult> RunFinetune(const config::Finetune& resolved, 
 
 }  // namespace tec
 
-#endif  // EVAL_FINETUNE_RUN_FINETUNE_H_
+#endif  // TEC_EVAL_FINETUNE_RUN_FINETUNE_H_

@@ -5,8 +5,8 @@
 //   TEC_ASSIGN_OR_RETURN(KnnClassifier knn, KnnClassifier::Create(bank, bank_labels, classes, KnnOptions()));
 //   KnnVotes votes = knn.Classify(queries);
 
-#ifndef EVAL_KNN_KNN_CLASSIFIER_H_
-#define EVAL_KNN_KNN_CLASSIFIER_H_
+#ifndef TEC_EVAL_KNN_KNN_CLASSIFIER_H_
+#define TEC_EVAL_KNN_KNN_CLASSIFIER_H_
 
 #include <cstdint>
 #include <vector>
@@ -68,4 +68,4 @@ class KnnClassifier {
 
 }  // namespace tec
 
-#endif  // EVAL_KNN_KNN_CLASSIFIER_H_
+#endif  // TEC_EVAL_KNN_KNN_CLASSIFIER_H_

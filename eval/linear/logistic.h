@@ -7,8 +7,8 @@
 // where x are the features, standardised with the training set's mean and deviation if asked for. scikit-learn's
 // LogisticRegression(C) is l2 = 1 / (n C).
 
-#ifndef EVAL_LINEAR_LOGISTIC_H_
-#define EVAL_LINEAR_LOGISTIC_H_
+#ifndef TEC_EVAL_LINEAR_LOGISTIC_H_
+#define TEC_EVAL_LINEAR_LOGISTIC_H_
 
 #include <cstdint>
 
@@ -45,4 +45,4 @@ absl::StatusOr<LogisticProbe> FitLogistic(const at::Tensor& features, const at::
 
 }  // namespace tec
 
-#endif  // EVAL_LINEAR_LOGISTIC_H_
+#endif  // TEC_EVAL_LINEAR_LOGISTIC_H_

@@ -7,8 +7,8 @@
 // Ties: classes with equal values are ranked by class number, the smaller first, so that a result never depends on the
 // sort. With fewer than five classes top-5 is 100, as every label is then among the first five.
 
-#ifndef EVAL_METRICS_ACCURACY_H_
-#define EVAL_METRICS_ACCURACY_H_
+#ifndef TEC_EVAL_METRICS_ACCURACY_H_
+#define TEC_EVAL_METRICS_ACCURACY_H_
 
 #include <cstdint>
 #include <vector>
@@ -48,4 +48,4 @@ class AccuracyCounter {
 
 }  // namespace tec
 
-#endif  // EVAL_METRICS_ACCURACY_H_
+#endif  // TEC_EVAL_METRICS_ACCURACY_H_

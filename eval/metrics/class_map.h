@@ -3,8 +3,8 @@
 // Two folders number their classes apart. Where the held-out one lacks a class, every later number is off by one, and
 // an evaluation that compares numbers is silently wrong; so classes are matched by name.
 
-#ifndef EVAL_METRICS_CLASS_MAP_H_
-#define EVAL_METRICS_CLASS_MAP_H_
+#ifndef TEC_EVAL_METRICS_CLASS_MAP_H_
+#define TEC_EVAL_METRICS_CLASS_MAP_H_
 
 #include <cstdint>
 #include <string>
@@ -21,4 +21,4 @@ absl::StatusOr<std::vector<int64_t>> MapClasses(const std::vector<std::string>& 
 
 }  // namespace tec
 
-#endif  // EVAL_METRICS_CLASS_MAP_H_
+#endif  // TEC_EVAL_METRICS_CLASS_MAP_H_

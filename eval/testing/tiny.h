@@ -1,8 +1,8 @@
 // What the evaluators' end-to-end tests run on: a few pictures whose classes a tiny model can tell, and checkpoints of
 // tiny models as pretraining writes them.
 
-#ifndef EVAL_TESTING_TINY_H_
-#define EVAL_TESTING_TINY_H_
+#ifndef TEC_EVAL_TESTING_TINY_H_
+#define TEC_EVAL_TESTING_TINY_H_
 
 #include <cstdint>
 #include <string>
@@ -32,4 +32,4 @@ std::string FreshFolder(const std::string& name);
 
 }  // namespace tec::testing
 
-#endif  // EVAL_TESTING_TINY_H_
+#endif  // TEC_EVAL_TESTING_TINY_H_

@@ -8,9 +8,11 @@
 #include "tec/config/flag_parser.h"
 
 // Defaults: recipe.md section 9, main_finetune.
-ABSL_FLAG(std::string, model, "vit_large_patch16",
-          "vit_{tiny,small,base,large}_patch16, vit_huge_patch14, custom (sizes by --config), or from_checkpoint "
-          "(sizes of the run that wrote --finetune)");
+ABSL_FLAG(
+    std::string, model, "vit_large_patch16",
+    "vit_{tiny,small,base,large}_patch16, vit_huge_patch14, custom (sizes by --config), or from_checkpoint "
+    "(sizes of the run that wrote --finetune, or --resume with --eval); not given beside one of these or --config, "
+    "it is from_checkpoint");
 ABSL_FLAG(bool, mlp_token, false, "the encoder has the input adaptor; must match the checkpoint");
 ABSL_FLAG(std::string, finetune, "", "checkpoint of the pretrained encoder; empty: from scratch");
 ABSL_FLAG(double, drop_path, 0.1, "stochastic depth, rate of the last block");
@@ -104,6 +106,12 @@ absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const cha
   }
   const config::Logging before = finetune.logging();
   TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &finetune));
+  // Where there is a checkpoint and nothing names a model, the checkpoint's shape is the only one that can be meant:
+  // the reference's default fits a checkpoint of that very model or none.
+  if (ConfigFlag().empty() && !parsed.Given("model") &&
+      (!finetune.finetune().empty() || (finetune.eval() && !finetune.checkpointing().resume().empty()))) {
+    finetune.set_model("from_checkpoint");
+  }
   // A named model of the command line takes the place of the file's shape.
   if (parsed.Given("model") && finetune.model() != "custom") {
     config::Vit encoder;

@@ -163,6 +163,17 @@ TEST(FinetuneFlags, CutmixMinmaxTakesTwoValues) {
   EXPECT_EQ(std::string(Parse({"--cutmix_minmax", "0.2"}).status().message()), "--cutmix_minmax needs 2 values");
 }
 
+TEST(FinetuneFlags, ACheckpointAloneGivesTheShape) {
+  EXPECT_EQ(Parsed({"--data_path=/p"}).model(), "vit_large_patch16");
+  const config::Finetune f = Parsed({"--data_path=/p", "--finetune=/c.pth"});
+  EXPECT_EQ(f.model(), "from_checkpoint");
+  EXPECT_FALSE(f.encoder().has_width());
+  EXPECT_EQ(Parsed({"--data_path=/p", "--eval", "--resume=/c.pth"}).model(), "from_checkpoint");
+  EXPECT_EQ(Parsed({"--data_path=/p", "--finetune=/c.pth", "--model=vit_large_patch16"}).encoder().width(), 1024);
+  EXPECT_EQ(Parsed({"--config=vit_b_mae_300ep", "--mixup=0", "--cutmix=0", "--finetune=/c.pth"}).model(),
+            "vit_base_patch16");
+}
+
 TEST(FinetuneFlags, NamedExperimentUnderFlags) {
   const config::Finetune f =
       Parsed({"--config=vit_b_mae_300ep", "--mixup=0", "--cutmix", "0", "--model", "vit_tiny_patch16"});
