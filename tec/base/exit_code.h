@@ -32,7 +32,8 @@ inline ExitCode ExitCodeOf(const absl::Status& status) {
   }
 }
 
-// `status` for an error after the input was found good: what would be bad input becomes Internal, with the same message.
+// `status` for an error after the input was found good: what would be bad input becomes Internal, with the same
+// message.
 inline absl::Status AsFailure(const absl::Status& status) {
   return ExitCodeOf(status) == kExitBadInput ? absl::InternalError(status.message()) : status;
 }
