@@ -305,27 +305,30 @@ absl::StatusOr<ZipReader> ZipReader::Open(std::shared_ptr<const MappedFile> file
     entry.name = std::string(bytes.substr(position + kCentralSize, name_size));
     const std::string where = absl::StrCat("entry \"", absl::CHexEscape(entry.name.substr(0, 200)), "\"");
     entry.crc = Load<uint32_t>(bytes, position + 16);
+    entry.compressed = method != 0;
     uint64_t compressed = Load<uint32_t>(bytes, position + 20);
     entry.size = Load<uint32_t>(bytes, position + 24);
     entry.header_offset = Load<uint32_t>(bytes, position + 42);
     if (entry.name.empty()) return Refused("an entry without a name");
     if (flags & kFlagEncrypted) return Refused(absl::StrCat(where, " is encrypted"));
-    if (method != 0) {
-      return Refused(
-          absl::StrCat(where, " is compressed, which torch.save never does: load and save the file with PyTorch"));
-    }
     TEC_ASSIGN_OR_RETURN(const std::vector<uint64_t> wide,
                          Zip64Values(bytes.substr(position + kCentralSize + name_size, extra_size)));
     size_t next = 0;
     TEC_RETURN_IF_ERROR(Annotate(Widen(entry.size, wide, next), where));
     TEC_RETURN_IF_ERROR(Annotate(Widen(compressed, wide, next), where));
     TEC_RETURN_IF_ERROR(Annotate(Widen(entry.header_offset, wide, next), where));
-    if (compressed != entry.size || Load<uint16_t>(bytes, position + 34) != 0) {
-      return Damaged(absl::StrCat(where, " has contradicting sizes"));
+    if (entry.compressed) {
+      // CheckContent() refuses it; until then it is a name, which tells what kind of archive this is.
+      entry.size = 0;
+      ranges.push_back({entry.header_offset, entry.header_offset});
+    } else {
+      if (compressed != entry.size || Load<uint16_t>(bytes, position + 34) != 0) {
+        return Damaged(absl::StrCat(where, " has contradicting sizes"));
+      }
+      absl::StatusOr<uint64_t> end = CheckLocal(bytes, directory.begin, flags, &entry);
+      if (!end.ok()) return Annotate(end.status(), where);
+      ranges.push_back({entry.header_offset, *end});
     }
-    absl::StatusOr<uint64_t> end = CheckLocal(bytes, directory.begin, flags, &entry);
-    if (!end.ok()) return Annotate(end.status(), where);
-    ranges.push_back({entry.header_offset, *end});
     if (!reader.index_.emplace(entry.name, reader.entries_.size()).second) {
       return Refused(absl::StrCat(where, " occurs twice"));
     }
@@ -348,6 +351,11 @@ const ZipEntry* ZipReader::Find(absl::string_view name) const {
 
 absl::Status ZipReader::CheckContent() const {
   for (const ZipEntry& entry : entries_) {
+    if (entry.compressed) {
+      return Refused(
+          absl::StrCat("entry \"", absl::CHexEscape(entry.name.substr(0, 200)),
+                       "\" is compressed, which torch.save never does: load and save the file with PyTorch"));
+    }
     if (file_->Crc32(entry.data) != entry.crc) {
       return Damaged(absl::StrCat("the bytes of entry \"", absl::CHexEscape(entry.name.substr(0, 200)),
                                   "\" do not have its CRC: the file is damaged (or was saved with "

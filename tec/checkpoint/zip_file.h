@@ -24,14 +24,16 @@ struct ZipEntry {
   uint64_t header_offset = 0;  // Of the local header.
   uint64_t size = 0;
   uint32_t crc = 0;
-  absl::string_view data;  // Reader only.
+  // Reader only. Compressed entries have a name and no data: CheckContent() refuses them.
+  bool compressed = false;
+  absl::string_view data;
 };
 
 class ZipReader {
  public:
   // Checks the whole structure: end record, directory, local headers against the directory, data descriptors, unique
   // names, entries inside the file and apart from each other. The contents' CRCs are checked by CheckContent().
-  // DataLoss: cut or damaged. InvalidArgument: compressed or encrypted entries, more than 1,000,000 of them, a
+  // DataLoss: cut or damaged. InvalidArgument: encrypted entries, more than 1,000,000 of them, a
   // directory of more than 256 MiB, bytes before the first entry.
   static absl::StatusOr<ZipReader> Open(std::shared_ptr<const MappedFile> file);
 
@@ -39,7 +41,8 @@ class ZipReader {
   const std::vector<ZipEntry>& entries() const { return entries_; }
   // nullptr if there is none.
   const ZipEntry* Find(absl::string_view name) const;
-  // DataLoss if the CRC-32 of any entry is wrong or, in a file that ZipWriter made, any other byte is.
+  // InvalidArgument for compressed entries. DataLoss if the CRC-32 of any entry is wrong or, in a file that ZipWriter
+  // made, any other byte is.
   absl::Status CheckContent() const;
 
  private:
