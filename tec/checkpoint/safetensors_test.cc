@@ -40,6 +40,10 @@ TEST(SafetensorsTest, WrittenTensorsAreReadBackInOrder) {
   EXPECT_EQ(FirstDifference(read->tensors, tensors), "");
   EXPECT_EQ(read->metadata.at("n"), "\"quoted\"");
   EXPECT_EQ(read->tensors.Find("weight")->Values<float>()[3], 4.5f);
+  // Pages of the file, there again after they were given back.
+  EXPECT_TRUE(read->tensors.Find("weight")->mapped);
+  ReleasePages(*read->tensors.Find("weight"));
+  EXPECT_EQ(read->tensors.Find("weight")->Values<float>()[3], 4.5f);
   // Aligned although a tensor of three bytes comes first.
   EXPECT_EQ(reinterpret_cast<uintptr_t>(read->tensors.Find("weight")->bytes.data()) % 4, 0);
   const std::string bytes = *ReadFile(path);
