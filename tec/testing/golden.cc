@@ -1,46 +1,15 @@
 #include "tec/testing/golden.h"
 
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <utility>
 
-#include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
 #include "tec/base/logging.h"
 #include "tec/checkpoint/safetensors.h"
-#include "tec/checkpoint/tensor_view.h"
+#include "tec/checkpoint/torch_tensors.h"
 
 namespace tec::testing {
-namespace {
-
-// The types that occur in the goldens.
-at::ScalarType ScalarTypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kUint8:
-      return at::kByte;
-    case DType::kInt64:
-      return at::kLong;
-    case DType::kFloat16:
-      return at::kHalf;
-    case DType::kFloat32:
-      return at::kFloat;
-    case DType::kFloat64:
-      return at::kDouble;
-    default:
-      TEC_CHECK(false) << "goldens of type " << std::string(DTypeName(dtype));
-      return at::kFloat;
-  }
-}
-
-at::Tensor Copy(const TensorView& view) {
-  at::Tensor tensor = at::empty(view.shape, ScalarTypeOf(view.dtype));
-  std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
-  return tensor;
-}
-
-}  // namespace
-
 std::string GoldenPath(const std::string& file) {
   const char* runfiles = std::getenv("TEST_SRCDIR");
   const char* workspace = std::getenv("TEST_WORKSPACE");
@@ -57,7 +26,7 @@ nlohmann::json GoldenJson(const std::string& file) {
 Golden::Golden(const std::string& file) : file_(file) {
   absl::StatusOr<Safetensors> read = ReadSafetensors(GoldenPath(file));
   TEC_CHECK_OK(read);
-  for (const auto& [name, view] : read->tensors) tensors_.emplace(name, Copy(view));
+  tensors_ = TensorsOf(read->tensors);
   metadata_ = std::move(read->metadata);
 }
 
