@@ -66,7 +66,7 @@ TEST(FactoryTest, InitialisesFromTheSeed) {
 TEST(FactoryTest, RefusesABaseModelWithAnotherGridAndImpossibleSizes) {
   config::Experiment experiment = Experiment();
   experiment.mutable_base_model()->mutable_encoder()->set_patch_size(6);
-  experiment.mutable_base_model()->set_topkatt(3); 
+  experiment.mutable_base_model()->set_topkatt(3);
   const absl::Status grid = MakeBaseModel(experiment).status();
   EXPECT_EQ(grid.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(std::string(grid.message()).find("2 x 2 patches of 6 pixels"), std::string::npos) << grid;
