@@ -15,7 +15,6 @@
 #include "tec/config/finetune.h"
 #include "tec/config/finetune_flags.h"
 #include "tec/dist/environment.h"
-#include "tec/train/sleeping_threads.h"
 
 namespace tec {
 namespace {
@@ -34,7 +33,6 @@ absl::Status CheckSingleProcess(const Distributed& distributed) {
 }
 
 int Main(int argc, char** argv) {
-  LetWaitingThreadsSleep(argv);
   InitLogging(argv[0]);
   const absl::StatusOr<FinetuneCommandLine> command_line = ParseFinetuneCommandLine(argc, argv);
   if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;

@@ -32,7 +32,6 @@
 #include "tec/base/path.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
-#include "tec/train/sleeping_threads.h"
 #include "tec/train/torch_runtime.h"
 
 ABSL_FLAG(std::string, checkpoint, "",
@@ -185,7 +184,6 @@ absl::Status Run(KnnSettings settings) {
 }
 
 int Main(int argc, char** argv) {
-  LetWaitingThreadsSleep(argv);
   InitLogging(argv[0]);
   const std::vector<FlagGroup> flags = Flags();
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, flags);

@@ -8,7 +8,6 @@
 #include "tec/base/logging.h"
 #include "tec/config/flags.h"
 #include "tec/dist/environment.h"
-#include "tec/train/sleeping_threads.h"
 #include "tec/train/trainer.h"
 
 namespace tec {
@@ -31,7 +30,6 @@ absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
 }
 
 int Main(int argc, char** argv) {
-  LetWaitingThreadsSleep(argv);
   InitLogging(argv[0]);
   const absl::StatusOr<CommandLine> command_line = ParseCommandLine(argc, argv);
   if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;

@@ -74,8 +74,6 @@ class Program {
   }
   void Signal(int signal) { kill(pid_, signal); }
   std::string Output() const { return FileBytes(output_); }
-  // As the running program was started with.
-  std::string Environment() const { return FileBytes(absl::StrCat("/proc/", pid_, "/environ")); }
 
  private:
   std::string output_;
@@ -172,19 +170,6 @@ TEST_F(PretrainTest, TerminatedItSavesAndGoesOn) {
   Program resumed(Arguments(out, flags));
   ASSERT_EQ(resumed.Wait(), 0) << resumed.Output();
   EXPECT_TRUE(FileBytes(whole + "/checkpoint-15.pth") == FileBytes(out + "/checkpoint-15.pth"));
-}
-
-TEST_F(PretrainTest, ComputeThreadsSleepUnlessTheUserSaysOtherwise) {
-  const std::string out = EmptyFolder("threads");
-  const std::vector<std::string> endless = Arguments(out, {"--epochs=100000", "--save_period=100000"});
-  for (const auto& [variable, expected] :
-       std::map<std::string, bool>{{"UNRELATED", true}, {"OMP_WAIT_POLICY", false}}) {
-    Program program(endless, {{variable, "active"}});
-    ASSERT_TRUE(WaitForUpdates(program, out, CountLines(out + "/metrics.jsonl") + 1)) << program.Output();
-    EXPECT_EQ(absl::StrContains(program.Environment(), "GOMP_SPINCOUNT=0"), expected) << variable;
-    program.Signal(SIGTERM);
-    EXPECT_EQ(program.Wait(), 3) << program.Output();
-  }
 }
 
 TEST_F(PretrainTest, NonFiniteLossStopsWithoutSaving) {
