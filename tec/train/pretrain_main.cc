@@ -3,11 +3,13 @@
 
 #include <cstdio>
 #include <optional>
+#include <string>
 
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/config/flags.h"
 #include "tec/dist/environment.h"
+#include "tec/quickstart/quickstart.h"
 #include "tec/train/trainer.h"
 
 namespace tec {
@@ -33,14 +35,16 @@ int Main(int argc, char** argv) {
   InitLogging(argv[0]);
   const absl::StatusOr<CommandLine> command_line = ParseCommandLine(argc, argv);
   if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;
+  const auto report = [](const absl::Status& status) {
+    if (!status.ok()) std::fprintf(stderr, "pretrain: %s\n", std::string(status.message()).c_str());
+  };
   if (command_line->is_quickstart) {
-    std::fprintf(stderr, "pretrain: the quickstart is not part of this build; give --data_path or --config\n");
-    return kExitBadInput;
+    const absl::Status status = RunQuickstart(command_line->quickstart).status();
+    report(status);
+    return ExitCodeOf(status);
   }
   const absl::StatusOr<TrainResult> result = Pretrain(*command_line);
-  if (!result.ok()) {
-    std::fprintf(stderr, "pretrain: %s\n", std::string(result.status().message()).c_str());
-  }
+  report(result.status());
   return ExitCodeOf(result);
 }
 
