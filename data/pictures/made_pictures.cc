@@ -255,8 +255,8 @@ const std::vector<std::string>& PictureClasses() {
 
 Image DrawPicture(const PictureOptions& options, PictureSplit split, int64_t index) {
   TEC_CHECK_GE(options.size, 16);
-  RandomStream random(RandomKey{options.seed, RandomPurpose::kPictures, static_cast<uint64_t>(split),
-                                static_cast<uint64_t>(index)});
+  RandomStream random(
+      RandomKey{options.seed, RandomPurpose::kPictures, static_cast<uint64_t>(split), static_cast<uint64_t>(index)});
   Canvas canvas(options.size);
   const Surface back(random, kBackLow, kBackHigh), front(random, kShapeLow, kShapeHigh);
   for (int row = 0; row < canvas.side(); ++row) {
@@ -281,8 +281,8 @@ Image DrawPicture(const PictureOptions& options, PictureSplit split, int64_t ind
       for (int c = 0; c < 3; ++c) {
         double sum = 0;
         for (int i = 0; i < kSupersampling * kSupersampling; ++i) {
-          sum += std::clamp(
-              canvas(y * kSupersampling + i / kSupersampling, x * kSupersampling + i % kSupersampling)[c], 0.0, 1.0);
+          sum += std::clamp(canvas(y * kSupersampling + i / kSupersampling, x * kSupersampling + i % kSupersampling)[c],
+                            0.0, 1.0);
         }
         const double value = sum / (kSupersampling * kSupersampling) + noise * random.Normal();
         image.row(y)[3 * x + c] = static_cast<uint8_t>(std::clamp(value * 255 + 0.5, 0.0, 255.0));

@@ -58,12 +58,12 @@ struct Voidify {
 }  // namespace logging_internal
 }  // namespace tec
 
-#define TEC_LOG(severity) \
-  ::tec::logging_internal::Message(__FILE__, __LINE__, ::tec::LogSeverity::severity).stream()
+#define TEC_LOG(severity) ::tec::logging_internal::Message(__FILE__, __LINE__, ::tec::LogSeverity::severity).stream()
 
-#define TEC_CHECK(condition)                  \
-  (__builtin_expect(!!(condition), 1)) ? (void)0 \
-                                       : ::tec::logging_internal::Voidify() & TEC_LOG(FATAL) << "Check failed: " #condition " "
+#define TEC_CHECK(condition)           \
+  (__builtin_expect(!!(condition), 1)) \
+      ? (void)0                        \
+      : ::tec::logging_internal::Voidify() & TEC_LOG(FATAL) << "Check failed: " #condition " "
 
 #define TEC_CHECK_OP_(a, op, b) TEC_CHECK((a)op(b)) << "(" << (a) << " vs. " << (b) << ") "
 #define TEC_CHECK_EQ(a, b) TEC_CHECK_OP_(a, ==, b)
@@ -73,7 +73,7 @@ struct Voidify {
 #define TEC_CHECK_GT(a, b) TEC_CHECK_OP_(a, >, b)
 #define TEC_CHECK_GE(a, b) TEC_CHECK_OP_(a, >=, b)
 // For a status that only our own mistake can make bad.
-#define TEC_CHECK_OK(expression)                          \
+#define TEC_CHECK_OK(expression)                                 \
   if (const auto& tec_status_ = (expression); !tec_status_.ok()) \
   TEC_LOG(FATAL) << #expression << " is " << ::tec::logging_internal::StatusOf(tec_status_) << " "
 

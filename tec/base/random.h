@@ -18,16 +18,16 @@ namespace tec {
 
 // What a stream is for. A number is written into results: never renumber, only append.
 enum class RandomPurpose : uint32_t {
-  kCrop = 1,          // RandomResizedCrop and flip of a training image.
-  kMask = 2,          // Noise of the random masking.
-  kInitialise = 3,    // Parameters of a new model; epoch 0, sample = index of the parameter.
-  kShuffle = 4,       // Order of an epoch; sample 0.
-  kDropPath = 5,      // Stochastic depth; sample = index of the image in the epoch.
-  kMix = 6,           // Mixup and CutMix of a batch; sample = index of the batch in the epoch.
-  kRandAugment = 7,   // Operations and magnitudes.
-  kErase = 8,         // Random erasing.
-  kPictures = 9,      // The quickstart's made pictures; epoch 0 train, 1 held-out.
-  kSplit = 10,        // Choice of a subset.
+  kCrop = 1,         // RandomResizedCrop and flip of a training image.
+  kMask = 2,         // Noise of the random masking.
+  kInitialise = 3,   // Parameters of a new model; epoch 0, sample = index of the parameter.
+  kShuffle = 4,      // Order of an epoch; sample 0.
+  kDropPath = 5,     // Stochastic depth; sample = index of the image in the epoch.
+  kMix = 6,          // Mixup and CutMix of a batch; sample = index of the batch in the epoch.
+  kRandAugment = 7,  // Operations and magnitudes.
+  kErase = 8,        // Random erasing.
+  kPictures = 9,     // The quickstart's made pictures; epoch 0 train, 1 held-out.
+  kSplit = 10,       // Choice of a subset.
 };
 
 struct RandomKey {

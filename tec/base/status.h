@@ -26,10 +26,10 @@ inline absl::Status Annotate(const absl::Status& status, absl::string_view conte
 
 }  // namespace tec
 
-#define TEC_RETURN_IF_ERROR(expression)                       \
-  do {                                                        \
-    absl::Status tec_status_ = (expression);                  \
-    if (!tec_status_.ok()) return tec_status_;                \
+#define TEC_RETURN_IF_ERROR(expression)        \
+  do {                                         \
+    absl::Status tec_status_ = (expression);   \
+    if (!tec_status_.ok()) return tec_status_; \
   } while (false)
 
 #define TEC_STATUS_CONCAT_INNER_(a, b) a##b

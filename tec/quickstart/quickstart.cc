@@ -101,8 +101,7 @@ absl::StatusOr<QuickstartRow> Probe(const std::string& name, Encoder& encoder, c
   row.knn_top1 = accuracy.front().top1;
 
   TEC_ASSIGN_OR_RETURN(const LogisticProbe probe, FitLogistic(train.values, train.labels, classes));
-  row.linear_top1 =
-      100.0 * probe.Logits(test.values).argmax(1).eq(test.labels).to(at::kDouble).mean().item<double>();
+  row.linear_top1 = 100.0 * probe.Logits(test.values).argmax(1).eq(test.labels).to(at::kDouble).mean().item<double>();
   return row;
 }
 
@@ -115,7 +114,8 @@ absl::Status WriteResults(const config::Quickstart& config, const QuickstartResu
   json["seed"] = config.pictures().seed();
   json["seconds"] = result.seconds;
   for (const QuickstartRow& row : result.rows) {
-    json["encoders"].push_back({{"encoder", row.encoder}, {"knn_top1", row.knn_top1}, {"linear_top1", row.linear_top1}});
+    json["encoders"].push_back(
+        {{"encoder", row.encoder}, {"knn_top1", row.knn_top1}, {"linear_top1", row.linear_top1}});
   }
   return WriteFile(config.output_dir() + "/results.json", json.dump(2) + "\n");
 }
@@ -162,9 +162,10 @@ absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolve
   result.seconds = absl::ToDoubleSeconds(absl::Now() - start);
   TEC_RETURN_IF_ERROR(WriteResults(resolved, result));
   Announce(absl::StrCat("\n", FormatRows(result.rows)));
-  Announce(absl::StrFormat("%.0f s in all. Pictures: %s/pictures   base model: %s   new model: %s\n"
-                           "This table: %s/results.json",
-                           result.seconds, folder, mae_checkpoint, tec_checkpoint, folder));
+  Announce(
+      absl::StrFormat("%.0f s in all. Pictures: %s/pictures   base model: %s   new model: %s\n"
+                      "This table: %s/results.json",
+                      result.seconds, folder, mae_checkpoint, tec_checkpoint, folder));
   return result;
 }
 

@@ -1,6 +1,6 @@
 // The embedded default of //tec:pretrain, which shows on a machine without anything that TEC works: makes pictures,
-// trains a base model on them (MAE), pretrains a new model against it (TEC), and compares an untrained encoder, the base
-// model and the new model on held-out pictures. Everything goes through the same code as a real run.
+// trains a base model on them (MAE), pretrains a new model against it (TEC), and compares an untrained encoder, the
+// base model and the new model on held-out pictures. Everything goes through the same code as a real run.
 
 #ifndef TEC_QUICKSTART_QUICKSTART_H_
 #define TEC_QUICKSTART_QUICKSTART_H_
@@ -26,9 +26,10 @@ struct QuickstartResult {
   double seconds = 0;
 };
 
-// `resolved`: as Resolve in tec/config/config.h gives it. Leaves in output_dir: pictures/, mae/, tec/ (the two runs) and
-// results.json. Called again it goes on where it was stopped. Prints what it does, and the table, to standard output. Cancelled
-// if it was asked to stop (SIGINT, SIGTERM) and has saved; the errors of making pictures, training and evaluating.
+// `resolved`: as Resolve in tec/config/config.h gives it. Leaves in output_dir: pictures/, mae/, tec/ (the two runs)
+// and results.json. Called again it goes on where it was stopped. Prints what it does, and the table, to standard
+// output. Cancelled if it was asked to stop (SIGINT, SIGTERM) and has saved; the errors of making pictures, training
+// and evaluating.
 absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolved);
 
 // The table as text, one line a row.
