@@ -66,7 +66,7 @@ enum class Split {
 // A folder called "train" is taken for a class, not a split, when it holds pictures but no folders and stands beside
 // folders other than val, valid, validation and test.
 //
-// Memory: 16 bytes an image plus its name.
+// Memory: 12 bytes an image plus its name.
 //
 // Errors: NotFound for a missing path or a folder without pictures, saying what was looked for; InvalidArgument for
 // what the rules above refuse, with the line number in a list; PermissionDenied and others of the system as they are.

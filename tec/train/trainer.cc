@@ -61,19 +61,6 @@ constexpr char kBaseModelChecksum[] = "base_model_checksum";
 constexpr char kMeterCount[] = "epoch_micro_steps_logged";
 constexpr char kMeterTotal[] = "epoch_sum_";  // + the loss's name or "lr".
 
-// An error of the environment becomes one of the run: exit code 2, not 1.
-absl::Status WhileRunning(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kPermissionDenied:
-    case absl::StatusCode::kFailedPrecondition:
-      return absl::InternalError(status.message());
-    default:
-      return status;
-  }
-}
-
 // The device of this rank. "cuda" is the one of the rank's number on its machine.
 absl::StatusOr<c10::Device> ChooseDevice(const config::Experiment& experiment, const LaunchEnvironment& environment) {
   const std::string& name = experiment.runtime().device();
@@ -411,13 +398,13 @@ absl::StatusOr<TrainResult> TrainRun::Run() {
   const int64_t epochs = experiment_.schedule().epochs();
   if (epoch_ >= epochs) progress_->Print("nothing is left to train: all epochs are done");
   while (epoch_ < epochs && !stop_) {
-    TEC_RETURN_IF_ERROR(WhileRunning(TrainEpoch()));
+    TEC_RETURN_IF_ERROR(AsFailure(TrainEpoch()));
     if (next_micro_step_ < steps_per_epoch_) {
       // Asked to stop within the epoch.
-      TEC_RETURN_IF_ERROR(WhileRunning(group_->Agree(first_rank() ? SaveThis() : absl::OkStatus())));
+      TEC_RETURN_IF_ERROR(AsFailure(group_->Agree(first_rank() ? SaveThis() : absl::OkStatus())));
       break;
     }
-    TEC_RETURN_IF_ERROR(WhileRunning(FinishEpoch()));
+    TEC_RETURN_IF_ERROR(AsFailure(FinishEpoch()));
   }
   result_.stopped = epoch_ < epochs;
   result_.epochs = epoch_;
