@@ -10,6 +10,7 @@ load("//third_party/cuda:packages.bzl", "CUDA_COMPILER_WHEELS", "CUDA_LIBRARY_WH
 load("//third_party/glog:packages.bzl", glog = "PACKAGES")
 load("//third_party/gloo:packages.bzl", gloo = "PACKAGES")
 load("//third_party/googletest:packages.bzl", googletest = "PACKAGES")
+load("//third_party/highway:packages.bzl", highway = "PACKAGES")
 load("//third_party/libjpeg_turbo:packages.bzl", libjpeg_turbo = "PACKAGES")
 load("//third_party/libpng:packages.bzl", libpng = "PACKAGES")
 load("//third_party/nlohmann_json:packages.bzl", nlohmann_json = "PACKAGES")
@@ -23,6 +24,7 @@ _DEBIAN = {
     "glog": glog,
     "gloo": gloo,
     "googletest": googletest,
+    "highway": highway,
     "libjpeg_turbo": libjpeg_turbo,
     "libpng": libpng,
     "nlohmann_json": nlohmann_json,

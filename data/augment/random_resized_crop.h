@@ -3,17 +3,10 @@
 #ifndef TEC_DATA_AUGMENT_RANDOM_RESIZED_CROP_H_
 #define TEC_DATA_AUGMENT_RANDOM_RESIZED_CROP_H_
 
+#include "data/image/box.h"
 #include "tec/base/random.h"
 
 namespace tec {
-
-// A rectangle in pixels: rows [top, top + height), columns [left, left + width).
-struct Box {
-  int top = 0;
-  int left = 0;
-  int height = 0;
-  int width = 0;
-};
 
 struct CropOptions {
   // Area of the crop over the image's: 0 < scale_min <= scale_max.

@@ -1,11 +1,8 @@
-// Two passes with weights of 22 fractional bits, each rounded to bytes: first along the rows, then along the columns.
-// The order of floating-point operations in the weights is Pillow's, so that they round alike.
+// Two passes with weights of 22 fractional bits, each rounded to bytes: first along the rows, then along the columns
+// (or the other way round, where Pillow does). The order of floating-point operations in the weights is Pillow's, so
+// that they round alike.
 
 #include "data/augment/resize.h"
-
-#ifdef __SSE4_1__
-#include <immintrin.h>
-#endif
 
 #include <algorithm>
 #include <cmath>
@@ -16,13 +13,6 @@
 namespace tec {
 namespace {
 
-// A sum of weights is 2^22; with negative lobes the sum of their magnitudes stays below 1.4 * 2^22, so 255 times that
-// fits into 31 bits.
-constexpr int kFractionBits = 22;
-constexpr int32_t kHalf = 1 << (kFractionBits - 1);
-
-uint8_t ToByte(int32_t value) { return static_cast<uint8_t>(std::clamp(value >> kFractionBits, 0, 255)); }
-
 // Keys' cubic with a = -1/2, support [-2, 2].
 double Cubic(double x) {
   constexpr double a = -0.5;
@@ -32,93 +22,64 @@ double Cubic(double x) {
   return 0.0;
 }
 
-// Outputs [begin, begin + count_out) of `input` samples shrunk or stretched to `output`.
-void FillAxis(int input, int64_t output, int64_t begin, int count_out, std::vector<double>* line, ResizeAxis* axis) {
+// The inputs [begin, end) that output `index` is made of; `centre`, where it lies among them.
+struct Support {
+  double centre;
+  int begin, end;
+};
+
+Support SupportOf(int64_t index, int input, int64_t output) {
   const double scale = static_cast<double>(input) / output;
-  const double filter_scale = std::max(scale, 1.0);
-  const double support = 2.0 * filter_scale;
+  const double support = 2.0 * std::max(scale, 1.0);
+  const double centre = (index + 0.5) * scale;
+  return {centre, std::max(0, static_cast<int>(centre - support + 0.5)),
+          std::min(input, static_cast<int>(centre + support + 0.5))};
+}
+
+// The part of an axis of `input` samples, shrunk or stretched to `output`, that outputs [begin, begin + count) need.
+// [begin, begin + count) itself where nothing is to be done.
+struct Span {
+  int begin, end;
+};
+
+Span Needed(int input, int64_t output, int64_t begin, int count) {
+  if (input == output) return {static_cast<int>(begin), static_cast<int>(begin + count)};
+  return {SupportOf(begin, input, output).begin, SupportOf(begin + count - 1, input, output).end};
+}
+
+// Outputs [begin, begin + count) of `input` samples shrunk or stretched to `output`; the inputs are counted from
+// `origin`. Backwards with `flip`.
+void FillAxis(int input, int64_t output, int64_t begin, int count, int origin, bool flip, std::vector<double>* line,
+              ResizeAxis* axis) {
+  const double filter_scale = std::max(static_cast<double>(input) / output, 1.0);
   const double inverse = 1.0 / filter_scale;
-  axis->taps = static_cast<int>(std::ceil(support)) * 2 + 1;
-  axis->first.resize(count_out);
-  axis->count.resize(count_out);
-  axis->weights.resize(static_cast<size_t>(count_out) * axis->taps);
-  line->resize(axis->taps);
-  for (int i = 0; i < count_out; ++i) {
-    const double centre = (begin + i + 0.5) * scale;
-    const int first = std::max(0, static_cast<int>(centre - support + 0.5));
-    const int count = std::min(input, static_cast<int>(centre + support + 0.5)) - first;
+  const int taps = static_cast<int>(std::ceil(2.0 * filter_scale)) * 2 + 1;
+  axis->pairs = (taps + 3) / 4 * 2;
+  axis->first.resize(count);
+  axis->count.resize(count);
+  axis->low.assign(static_cast<size_t>(count) * axis->pairs, 0);
+  axis->high.assign(static_cast<size_t>(count) * axis->pairs, 0);
+  line->resize(taps);
+  for (int i = 0; i < count; ++i) {
+    const Support support = SupportOf(begin + i, input, output);
+    const int used = support.end - support.begin;
     double sum = 0;
-    for (int k = 0; k < count; ++k) {
-      (*line)[k] = Cubic((k + first - centre + 0.5) * inverse);
+    for (int k = 0; k < used; ++k) {
+      (*line)[k] = Cubic((k + support.begin - support.centre + 0.5) * inverse);
       sum += (*line)[k];
     }
-    int32_t* weights = &axis->weights[static_cast<size_t>(i) * axis->taps];
-    for (int k = 0; k < count; ++k) {
-      const double weight = (*line)[k] / sum * (1 << kFractionBits);
-      weights[k] = static_cast<int32_t>(weight < 0 ? weight - 0.5 : weight + 0.5);
+    const int slot = flip ? count - 1 - i : i;
+    uint32_t* low = &axis->low[static_cast<size_t>(slot) * axis->pairs];
+    uint32_t* high = &axis->high[static_cast<size_t>(slot) * axis->pairs];
+    for (int k = 0; k < used; ++k) {
+      const double scaled = (*line)[k] / sum * (1 << kResizeFractionBits);
+      const auto weight = static_cast<int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+      const int shift = k % 2 * 16;
+      low[k / 2] |= static_cast<uint32_t>(weight & ((1 << ResizeAxis::kLowBits) - 1)) << shift;
+      high[k / 2] |= static_cast<uint32_t>(static_cast<uint16_t>(weight >> ResizeAxis::kLowBits)) << shift;
     }
-    axis->first[i] = first;
-    axis->count[i] = count;
-  }
-}
-
-// sums[c] += the sum over k of weights[k] * pixel[3 * k + c], of which c < 3 matter. Reads one byte beyond the last
-// pixel: four bytes fill a vector register.
-inline void AddTaps(const uint8_t* pixel, const int32_t* weights, int count, int32_t sums[4]) {
-#ifdef __SSE4_1__
-  __m128i sum = _mm_loadu_si128(reinterpret_cast<const __m128i*>(sums));
-  for (int k = 0; k < count; ++k, pixel += 3) {
-    int32_t bytes;
-    std::memcpy(&bytes, pixel, sizeof(bytes));
-    const __m128i lanes = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(bytes));
-    sum = _mm_add_epi32(sum, _mm_mullo_epi32(lanes, _mm_set1_epi32(weights[k])));
-  }
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(sums), sum);
-#else
-  for (int k = 0; k < count; ++k, pixel += 3) {
-    for (int c = 0; c < 4; ++c) sums[c] += weights[k] * pixel[c];
-  }
-#endif
-}
-
-// One row of the horizontal pass. `in` has the input's pixels [origin, end); the byte after the last may not be ours,
-// so outputs that reach it go the plain way.
-void ResizeRow(const uint8_t* in, int origin, int end, const ResizeAxis& axis, int out_width, uint8_t* out) {
-  for (int x = 0; x < out_width; ++x, out += 3) {
-    const int32_t* weights = &axis.weights[static_cast<size_t>(x) * axis.taps];
-    const int count = axis.count[x];
-    const uint8_t* pixel = in + 3 * (axis.first[x] - origin);
-    int32_t sums[4] = {kHalf, kHalf, kHalf, kHalf};
-    if (axis.first[x] + count < end) {
-      AddTaps(pixel, weights, count, sums);
-    } else {
-      for (int k = 0; k < count; ++k, pixel += 3) {
-        for (int c = 0; c < 3; ++c) sums[c] += weights[k] * pixel[c];
-      }
-    }
-    for (int c = 0; c < 3; ++c) out[c] = ToByte(sums[c]);
-  }
-}
-
-// One output row of the vertical pass: the weighted sum of `count` rows of `bytes` bytes, `stride` apart.
-void ResizeColumn(const uint8_t* in, ptrdiff_t stride, const int32_t* weights, int count, int bytes, uint8_t* out) {
-  constexpr int kBlock = 64;  // Sums that stay in registers or the nearest cache.
-  for (int begin = 0; begin < bytes; begin += kBlock) {
-    int32_t sums[kBlock];
-    for (int i = 0; i < kBlock; ++i) sums[i] = kHalf;
-    const uint8_t* column = in + begin;
-    if (begin + kBlock <= bytes) {
-      for (int k = 0; k < count; ++k, column += stride) {
-        for (int i = 0; i < kBlock; ++i) sums[i] += weights[k] * column[i];
-      }
-      for (int i = 0; i < kBlock; ++i) out[begin + i] = ToByte(sums[i]);
-    } else {
-      const int rest = bytes - begin;
-      for (int k = 0; k < count; ++k, column += stride) {
-        for (int i = 0; i < rest; ++i) sums[i] += weights[k] * column[i];
-      }
-      for (int i = 0; i < rest; ++i) out[begin + i] = ToByte(sums[i]);
-    }
+    axis->first[slot] = support.begin - origin;
+    axis->count[slot] = used;
   }
 }
 
@@ -128,72 +89,75 @@ void FlipRow(uint8_t* row, int width) {
   }
 }
 
-// Cuts rows [top, top + rows) and columns [left, left + columns) out of `box` of `source` resized to height x width.
+// Cuts rows [top, top + rows) and columns [left, left + columns) out of `box` resized to height x width.
 struct Window {
   int64_t height, width, top, left;
   int rows, columns;
 };
 
-void ResizeWindow(const Image& source, const Box& box, const Window& window, ResizeScratch* scratch, uint8_t* out) {
-  TEC_CHECK(box.top >= 0 && box.left >= 0 && box.height >= 1 && box.width >= 1 &&
-            box.top + box.height <= source.height() && box.left + box.width <= source.width())
-      << "box [" << box.top << ", " << box.left << ", " << box.height << ", " << box.width << "] in " << source.height()
-      << " x " << source.width();
-  // An axis that keeps its size would be multiplied by ones: its pass is left out. Input rows [top, bottom) and columns
-  // [left, right) of the box are all that is needed.
+// The part of `box` that `window` needs, in the coordinates that `box` is in.
+Box NeededPart(const Box& box, const Window& window) {
+  const Span rows = Needed(box.height, window.height, window.top, window.rows);
+  const Span columns = Needed(box.width, window.width, window.left, window.columns);
+  return Box{box.top + rows.begin, box.left + columns.begin, rows.end - rows.begin, columns.end - columns.begin};
+}
+
+// `origin`: the pixels are those of an image from this row and column on, in which `box` lies.
+void ResizeWindow(const Image& pixels, int origin_top, int origin_left, const Box& box, const Window& window, bool flip,
+                  ResizeScratch* scratch, uint8_t* out) {
+  const Box needed = NeededPart(box, window);
+  const Box present{needed.top - origin_top, needed.left - origin_left, needed.height, needed.width};
+  TEC_CHECK(box.height >= 1 && box.width >= 1 && present.FitsInto(pixels.height(), pixels.width()))
+      << "box [" << box.top << ", " << box.left << ", " << box.height << ", " << box.width << "] in " << pixels.height()
+      << " x " << pixels.width() << " pixels from [" << origin_top << ", " << origin_left << "]";
+  // An axis that keeps its size would be multiplied by ones: its pass is left out.
+  const bool resize_width = box.width != window.width, resize_height = box.height != window.height;
   const ResizeAxis& horizontal = scratch->horizontal;
   const ResizeAxis& vertical = scratch->vertical;
-  const bool resize_width = box.width != window.width, resize_height = box.height != window.height;
-  int left = static_cast<int>(window.left), right = left + window.columns;
-  int top = static_cast<int>(window.top), bottom = top + window.rows;
   if (resize_width) {
-    FillAxis(box.width, window.width, window.left, window.columns, &scratch->line, &scratch->horizontal);
-    left = horizontal.first.front();
-    right = horizontal.first.back() + horizontal.count.back();
+    FillAxis(box.width, window.width, window.left, window.columns, needed.left - box.left, flip, &scratch->line,
+             &scratch->horizontal);
   }
   if (resize_height) {
-    FillAxis(box.height, window.height, window.top, window.rows, &scratch->line, &scratch->vertical);
-    top = vertical.first.front();
-    bottom = vertical.first.back() + vertical.count.back();
+    FillAxis(box.height, window.height, window.top, window.rows, needed.top - box.top, /*flip=*/false, &scratch->line,
+             &scratch->vertical);
   }
 
-  const auto horizontal_pass = [&](const uint8_t* in, ptrdiff_t in_stride, int rows, uint8_t* result) {
-    for (int y = 0; y < rows; ++y) {
-      ResizeRow(in + y * in_stride, left, right, horizontal, window.columns,
-                result + ptrdiff_t{3} * window.columns * y);
-    }
-  };
-  const auto vertical_pass = [&](const uint8_t* in, ptrdiff_t in_stride, int columns, uint8_t* result) {
-    for (int y = 0; y < window.rows; ++y) {
-      ResizeColumn(in + (vertical.first[y] - top) * in_stride, in_stride,
-                   &vertical.weights[static_cast<size_t>(y) * vertical.taps], vertical.count[y], 3 * columns,
-                   result + ptrdiff_t{3} * columns * y);
-    }
-  };
-  const uint8_t* in = source.row(box.top + top) + ptrdiff_t{3} * (box.left + left);
+  const uint8_t* in = pixels.row(present.top) + ptrdiff_t{3} * present.left;
+  const ptrdiff_t in_stride = pixels.stride();
   if (resize_width && resize_height) {
     // Vertically first where the height shrinks by more than twice as many pixels as the width.
     const int64_t fewer_rows = box.height - window.height, fewer_columns = box.width - window.width;
     const bool vertical_first = fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
-    const int rows = vertical_first ? window.rows : bottom - top;
-    const int columns = vertical_first ? right - left : window.columns;
-    scratch->pixels.resize(size_t{3} * rows * columns);
+    const int rows = vertical_first ? window.rows : needed.height;
+    const int columns = vertical_first ? needed.width : window.columns;
+    const ptrdiff_t stride = ptrdiff_t{3} * columns;
+    scratch->pixels.resize(static_cast<size_t>(stride) * rows + Image::kReadableBytesBeyond);
+    uint8_t* between = scratch->pixels.data();
     if (vertical_first) {
-      vertical_pass(in, source.stride(), columns, scratch->pixels.data());
-      horizontal_pass(scratch->pixels.data(), ptrdiff_t{3} * columns, rows, out);
+      ResizeColumns(in, in_stride, stride, vertical, between);
+      ResizeRows(between, stride, rows, horizontal, out);
     } else {
-      horizontal_pass(in, source.stride(), rows, scratch->pixels.data());
-      vertical_pass(scratch->pixels.data(), ptrdiff_t{3} * columns, columns, out);
+      ResizeRows(in, in_stride, rows, horizontal, between);
+      ResizeColumns(between, stride, stride, vertical, out);
     }
   } else if (resize_width) {
-    horizontal_pass(in, source.stride(), window.rows, out);
+    ResizeRows(in, in_stride, window.rows, horizontal, out);
   } else if (resize_height) {
-    vertical_pass(in, source.stride(), window.columns, out);
+    ResizeColumns(in, in_stride, 3 * window.columns, vertical, out);
   } else {
     for (int y = 0; y < window.rows; ++y) {
-      std::memcpy(out + ptrdiff_t{3} * window.columns * y, in + y * source.stride(), size_t{3} * window.columns);
+      std::memcpy(out + ptrdiff_t{3} * window.columns * y, in + y * in_stride, size_t{3} * window.columns);
     }
   }
+  if (flip && !resize_width) {
+    for (int y = 0; y < window.rows; ++y) FlipRow(out + ptrdiff_t{3} * window.columns * y, window.columns);
+  }
+}
+
+Window EvalWindow(int height, int width, int size) {
+  const EvalGeometry g = EvalCropGeometry(height, width, size);
+  return Window{g.height, g.width, g.top, g.left, size, size};
 }
 
 }  // namespace
@@ -201,10 +165,12 @@ void ResizeWindow(const Image& source, const Box& box, const Window& window, Res
 void ResizeBicubic(const Image& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
                    uint8_t* out) {
   TEC_CHECK(height >= 1 && width >= 1) << height << " x " << width;
-  ResizeWindow(source, box, Window{height, width, 0, 0, height, width}, scratch, out);
-  if (flip) {
-    for (int y = 0; y < height; ++y) FlipRow(out + ptrdiff_t{3} * width * y, width);
-  }
+  ResizeWindow(source, 0, 0, box, Window{height, width, 0, 0, height, width}, flip, scratch, out);
+}
+
+void ResizeBicubic(const ImageRegion& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
+                   uint8_t* out) {
+  ResizeBicubic(source.pixels, source.InPixels(box), height, width, flip, scratch, out);
 }
 
 EvalGeometry EvalCropGeometry(int height, int width, int size) {
@@ -223,10 +189,18 @@ EvalGeometry EvalCropGeometry(int height, int width, int size) {
   return geometry;
 }
 
+Box EvalCropSource(int height, int width, int size) {
+  return NeededPart(Box{0, 0, height, width}, EvalWindow(height, width, size));
+}
+
 void EvalCrop(const Image& source, int size, ResizeScratch* scratch, uint8_t* out) {
-  const EvalGeometry g = EvalCropGeometry(source.height(), source.width(), size);
-  ResizeWindow(source, Box{0, 0, source.height(), source.width()}, Window{g.height, g.width, g.top, g.left, size, size},
-               scratch, out);
+  ResizeWindow(source, 0, 0, Box{0, 0, source.height(), source.width()},
+               EvalWindow(source.height(), source.width(), size), /*flip=*/false, scratch, out);
+}
+
+void EvalCrop(const ImageRegion& source, int size, ResizeScratch* scratch, uint8_t* out) {
+  ResizeWindow(source.pixels, source.top, source.left, Box{0, 0, source.height, source.width},
+               EvalWindow(source.height, source.width, size), /*flip=*/false, scratch, out);
 }
 
 }  // namespace tec

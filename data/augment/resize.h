@@ -7,18 +7,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "data/augment/random_resized_crop.h"
+#include "data/augment/resize_kernels.h"
+#include "data/image/box.h"
 #include "data/image/image.h"
 
 namespace tec {
-
-// Weights of one axis: output i is the sum over k < taps of weights[i * taps + k] * input[first[i] + k].
-struct ResizeAxis {
-  int taps = 0;
-  std::vector<int> first;
-  std::vector<int> count;        // Taps that lie inside the input; weights beyond are undefined.
-  std::vector<int32_t> weights;  // Times 2^22.
-};
 
 // Memory kept from one resize to the next.
 struct ResizeScratch {
@@ -32,6 +25,9 @@ struct ResizeScratch {
 // lie inside `source`; all sizes >= 1.
 void ResizeBicubic(const Image& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
                    uint8_t* out);
+// The same with a box of the whole image, of which `source` must have all of the box.
+void ResizeBicubic(const ImageRegion& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
+                   uint8_t* out);
 
 // The evaluation crop (recipe.md section 13.5): the image resized to height x width, its short side int(size / 0.875)
 // up to size 224 and size above, of which the central size x size from (top, left) is shown.
@@ -44,6 +40,10 @@ EvalGeometry EvalCropGeometry(int height, int width, int size);
 // That crop of `source`: uint8 [size, size, 3] to `out`. Only what is shown is computed, so a strip of an image, whose
 // resized long side would not fit into memory, is as good as any.
 void EvalCrop(const Image& source, int size, ResizeScratch* scratch, uint8_t* out);
+
+// The part of an image of height x width that EvalCrop looks at, and EvalCrop of a region that has it.
+Box EvalCropSource(int height, int width, int size);
+void EvalCrop(const ImageRegion& source, int size, ResizeScratch* scratch, uint8_t* out);
 
 }  // namespace tec
 

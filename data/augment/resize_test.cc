@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "data/augment/resize_reference.h"
+#include "data/image/decode.h"
 #include "data/testing/golden_images.h"
+#include "tec/base/logging.h"
 #include "tec/base/random.h"
 
 namespace tec {
@@ -29,20 +31,35 @@ bool SamePixels(const Image& a, const Image& b) {
   return a.height() == b.height() && a.width() == b.width() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
-TEST(ResizeTest, EveryGoldenCaseIsBitExact) {
+void DecodeRegion(const std::string& file, absl::FunctionRef<Box(int, int)> choose, ImageRegion* region) {
+  TEC_CHECK_OK(DecodeImageRegion(ReadGolden("images/" + file), choose, region));
+}
+
+// Every test runs with each instruction set that this machine has.
+class ResizeTest : public ::testing::TestWithParam<int64_t> {
+ protected:
+  void SetUp() override { UseResizeTargetForTest(GetParam()); }
+  void TearDown() override { UseResizeTargetForTest(0); }
+};
+INSTANTIATE_TEST_SUITE_P(Targets, ResizeTest, ::testing::ValuesIn(ResizeTargets()));
+
+TEST_P(ResizeTest, EveryGoldenCaseIsBitExact) {
   const auto golden = nlohmann::json::parse(ReadGolden("resize.json"));
   const auto inputs = ReadGoldenImages("images/decoded.safetensors");
   const auto tensors = ReadGoldenImages("resize.safetensors");
   ResizeScratch scratch;  // One for all, as in the loader.
+  ImageRegion region;
   int crops = 0, evals = 0;
   for (const auto& c : golden["cases"]) {
     const int size = c["size"];
     const Image& input = inputs.at(c["file"]);
-    Image result(size, size);
+    Image result(size, size), from_file(size, size);
     if (c["op"] == "resized_crop") {
       const auto& b = c["box_ijhw"];
       const Box box{b[0], b[1], b[2], b[3]};
       ResizeBicubic(input, box, size, size, /*flip=*/false, &scratch, result.data());
+      DecodeRegion(c["file"], [&](int, int) { return box; }, &region);
+      ResizeBicubic(region, box, size, size, /*flip=*/false, &scratch, from_file.data());
       if (size <= 64) {  // The reference takes its time.
         EXPECT_TRUE(SamePixels(ResizeBicubicReference(input, box, size, size, false), result)) << c;
       }
@@ -50,12 +67,15 @@ TEST(ResizeTest, EveryGoldenCaseIsBitExact) {
     } else {
       ASSERT_EQ(c["op"], "eval");
       EvalCrop(input, size, &scratch, result.data());
+      DecodeRegion(c["file"], [&](int height, int width) { return EvalCropSource(height, width, size); }, &region);
+      EvalCrop(region, size, &scratch, from_file.data());
       const EvalGeometry geometry = EvalCropGeometry(input.height(), input.width(), size);
       EXPECT_EQ(geometry.height, c["resized_hw"][0]) << c;
       EXPECT_EQ(geometry.width, c["resized_hw"][1]) << c;
       ++evals;
     }
     EXPECT_EQ(Sha256(result), c["sha256"]) << c;
+    EXPECT_TRUE(SamePixels(from_file, result)) << c;
     if (c.contains("tensor")) {
       EXPECT_TRUE(SamePixels(result, tensors.at(c["tensor"]))) << c;
     }
@@ -65,7 +85,7 @@ TEST(ResizeTest, EveryGoldenCaseIsBitExact) {
 }
 
 // Sizes around the block of the column pass, one-pixel sides, shrinking and stretching, boxes at the image's end.
-TEST(ResizeTest, EqualsTheReference) {
+TEST_P(ResizeTest, EqualsTheReference) {
   RandomStream stream(RandomKey{1, RandomPurpose::kCrop, 0, 0});
   ResizeScratch scratch;
   for (int round = 0; round < 60; ++round) {
@@ -86,7 +106,7 @@ TEST(ResizeTest, EqualsTheReference) {
   }
 }
 
-TEST(ResizeTest, EvalCropOfAStripShowsItsMiddle) {
+TEST_P(ResizeTest, EvalCropOfAStripShowsItsMiddle) {
   Image strip(1, 60001);
   std::memset(strip.data(), 10, strip.size_bytes());
   for (int x = 29990; x < 30011; ++x) std::memset(strip.row(0) + 3 * x, 200, 3);
@@ -96,7 +116,7 @@ TEST(ResizeTest, EvalCropOfAStripShowsItsMiddle) {
   for (size_t i = 0; i < result.size_bytes(); ++i) ASSERT_EQ(result.data()[i], 200);
 }
 
-TEST(ResizeTest, PixelsOutsideTheBoxPlayNoPart) {
+TEST_P(ResizeTest, PixelsOutsideTheBoxPlayNoPart) {
   Image image = Noise(40, 50, 3);
   const Box box{10, 12, 17, 19};
   ResizeScratch scratch;
@@ -112,7 +132,7 @@ TEST(ResizeTest, PixelsOutsideTheBoxPlayNoPart) {
   EXPECT_TRUE(SamePixels(before, after));
 }
 
-TEST(ResizeTest, FlippingTwiceIsNothing) {
+TEST_P(ResizeTest, FlippingTwiceIsNothing) {
   const Image image = Noise(9, 8, 4);
   ResizeScratch scratch;
   Image once(9, 8), twice(9, 8);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "data/image/decode_jpeg.h"
 #include "data/image/decode_png.h"
+#include "tec/base/logging.h"
 #include "tec/base/status.h"
 
 namespace tec {
@@ -88,6 +89,24 @@ absl::Status DecodeImage(absl::string_view bytes, Image* image) {
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("not enough memory to decode the image");
   }
+}
+
+absl::Status DecodeImageRegion(absl::string_view bytes, absl::FunctionRef<Box(int height, int width)> choose,
+                               ImageRegion* region) {
+  if (SniffImageFormat(bytes) == ImageFormat::kJpeg) {
+    try {
+      return DecodeJpegRegion(bytes, choose, region);
+    } catch (const std::bad_alloc&) {
+      return absl::ResourceExhaustedError("not enough memory to decode the image");
+    }
+  }
+  TEC_RETURN_IF_ERROR(DecodeImage(bytes, &region->pixels));
+  region->height = region->pixels.height();
+  region->width = region->pixels.width();
+  region->top = region->left = 0;
+  const Box box = choose(region->height, region->width);
+  TEC_CHECK(box.FitsInto(region->height, region->width));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Image> DecodeImage(absl::string_view bytes) {

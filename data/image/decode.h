@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -15,8 +16,9 @@ namespace tec {
 // Limits on what a file may make the decoder do; they hold before memory is taken.
 inline constexpr int64_t kMaxImagePixels = 178956970;  // PIL's: twice its MAX_IMAGE_PIXELS.
 inline constexpr int kMaxJpegScans = 100;              // Encoders write about ten.
-// libjpeg's own memory; a progressive 4:4:4 file keeps 6 bytes a pixel: the largest image just fits.
-inline constexpr int64_t kMaxJpegMemory = int64_t{1280} << 20;
+// Of the pixels and all that a decoder keeps beside them. The largest image just fits; what needs more beside its
+// pixels, such as a progressive JPEG of above 57 million pixels decoded whole, does not.
+inline constexpr int64_t kMaxDecodeMemory = int64_t{512} << 20;
 
 // What the first bytes say; a file's name says nothing (ImageNet has a PNG called .JPEG).
 enum class ImageFormat { kUnknown, kJpeg, kPng, kGif, kWebp, kTiff, kBmp, kPnm, kJpeg2000, kHeif };
@@ -36,6 +38,12 @@ const char* ImageFormatName(ImageFormat format);
 //   ResourceExhausted  beyond a limit above, or no memory
 absl::Status DecodeImage(absl::string_view bytes, Image* image);
 absl::StatusOr<Image> DecodeImage(absl::string_view bytes);
+
+// Decodes at least a box of the image, its pixels the same as DecodeImage's, and refuses what DecodeImage refuses.
+// `choose` is called once, with the image's height and width, and returns the box, which must fit into it. A JPEG costs
+// the entropy decoding of the rows above the box and the full decoding of the box; other formats are decoded whole.
+absl::Status DecodeImageRegion(absl::string_view bytes, absl::FunctionRef<Box(int height, int width)> choose,
+                               ImageRegion* region);
 
 }  // namespace tec
 

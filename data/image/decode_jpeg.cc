@@ -3,6 +3,9 @@
 // libjpeg itself fills up a file that ends early and only warns. PIL hands it the file piece by piece and gives up when
 // libjpeg asks for more than there is; so does the source manager here, so the same files are refused. Damage that
 // leaves the markers in place is filled up with a warning in both.
+//
+// A region costs no more than it must: rows above it are entropy-decoded only, columns beside it are entropy-decoded
+// only, and rows below it are not decoded at all. What decides whether a file is refused does not depend on the region.
 
 #include "data/image/decode_jpeg.h"
 
@@ -11,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
+#include <utility>
 
 // jpeglib.h needs the three above it.
 #include <jerror.h>
@@ -18,9 +23,21 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/image/decode.h"
+#include "tec/base/logging.h"
 
 namespace tec {
 namespace {
+
+// Columns and rows decoded beside those asked for. Fancy upsampling mixes a chroma sample with its neighbours, and at
+// the edge of what is decoded it takes the edge itself for the neighbour: with the widest subsampling, 4, that falsifies
+// 4 pixels.
+constexpr int kMargin = 4;
+// libjpeg takes a plainer upsampling for images that are fewer chroma samples wide than it looks at.
+constexpr int kMinDecodedWidth = 32;
+// An upper limit of the columns decoded on either side of a box: the margin and a block of the widest subsampling.
+constexpr int kMaxSideColumns = 64;
+// Huffman tables, quantisation tables, some rows.
+constexpr int64_t kLeastJpegMemory = int64_t{1} << 20;
 
 enum class Outcome { kDone, kTruncated, kTooLarge, kTooManyScans, kError };
 
@@ -70,11 +87,13 @@ class JpegDecoder {
   JpegDecoder(const JpegDecoder&) = delete;
   JpegDecoder& operator=(const JpegDecoder&) = delete;
 
+  // Decodes at least the box that `choose` names; without `choose` the whole image.
   // No variable here may have a destructor: longjmp would pass it by.
-  Outcome Decode(const uint8_t* bytes, size_t size, Image* image) {
+  Outcome Decode(const uint8_t* bytes, size_t size, const absl::FunctionRef<Box(int, int)>* choose,
+                 ImageRegion* region) {
     if (setjmp(jump_) != 0) return too_many_scans_ ? Outcome::kTooManyScans : Outcome::kError;
     jpeg_create_decompress(&info_);  // Clears all but err and client_data.
-    info_.mem->max_memory_to_use = kMaxJpegMemory;
+    info_.mem->max_memory_to_use = kMaxDecodeMemory;
     info_.progress = &progress_;
     info_.src = &source_;
     source_.next_input_byte = bytes;
@@ -84,18 +103,50 @@ class JpegDecoder {
     if (int64_t{info_.image_width} * info_.image_height > kMaxImagePixels) return Outcome::kTooLarge;
     const bool cmyk = info_.num_components == 4;
     info_.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+
+    const int height = info_.image_height, width = info_.image_width;
+    Box box{0, 0, height, width};
+    if (choose != nullptr) {
+      box = (*choose)(height, width);
+      TEC_CHECK(box.FitsInto(height, width)) << box.top << " " << box.left << " " << box.height << " " << box.width
+                                             << " in " << height << " x " << width;
+    }
+    if (!CanCutOut()) box = Box{0, 0, height, width};
+    // Memory first: the pixels and what libjpeg takes have one limit.
+    const int64_t pixel_bytes = int64_t{3} * box.height * std::min(width, box.width + 2 * kMaxSideColumns);
+    info_.mem->max_memory_to_use = std::max<int64_t>(kMaxDecodeMemory - pixel_bytes, kLeastJpegMemory);
     if (!jpeg_start_decompress(&info_)) return Outcome::kTruncated;
 
-    image->Resize(info_.output_height, info_.output_width);
-    JSAMPARRAY cmyk_row = nullptr;
-    if (cmyk) {
-      cmyk_row =
-          info_.mem->alloc_sarray(reinterpret_cast<j_common_ptr>(&info_), JPOOL_IMAGE, 4 * info_.output_width, 1);
+    if (SmoothsBlocks()) box = Box{0, 0, height, width};
+    JDIMENSION left = 0, columns = width;
+    if (box.width < width) {
+      const int begin = std::max(0, std::min(box.left - kMargin, width - kMinDecodedWidth));
+      const int end = std::min(width, std::max(box.left + box.width + kMargin, begin + kMinDecodedWidth));
+      left = begin;
+      columns = end - begin;
+      jpeg_crop_scanline(&info_, &left, &columns);  // Moves left to where a block begins.
     }
-    while (info_.output_scanline < info_.output_height) {
-      uint8_t* row = image->row(info_.output_scanline);
-      if (jpeg_read_scanlines(&info_, cmyk ? cmyk_row : &row, 1) != 1) return Outcome::kTruncated;
-      if (cmyk) CmykToRgb(cmyk_row[0], info_.output_width, row);
+    region->height = height;
+    region->width = width;
+    region->top = box.top;
+    region->left = left;
+    region->pixels.Resize(box.height, columns);
+
+    JSAMPARRAY row = nullptr;
+    if (cmyk) row = AllocateRow(4 * columns);
+    if (box.top > 0) jpeg_skip_scanlines(&info_, box.top);
+    for (int y = 0; y < box.height; ++y) {
+      uint8_t* out = region->pixels.row(y);
+      if (jpeg_read_scanlines(&info_, cmyk ? row : &out, 1) != 1) return Outcome::kTruncated;
+      if (cmyk) CmykToRgb(row[0], columns, out);
+    }
+    if (info_.output_scanline < info_.output_height) {
+      // A file of several scans has been read to its end; of others the rest decides whether they are truncated.
+      if (jpeg_input_complete(&info_) || LeadsToEndMarker()) return Outcome::kDone;
+      if (row == nullptr) row = AllocateRow(4 * columns);
+      while (info_.output_scanline < info_.output_height) {
+        if (jpeg_read_scanlines(&info_, row, 1) != 1) return Outcome::kTruncated;
+      }
     }
     return jpeg_finish_decompress(&info_) ? Outcome::kDone : Outcome::kTruncated;
   }
@@ -115,7 +166,7 @@ class JpegDecoder {
         break;
     }
     if (error_.msg_code == JERR_OUT_OF_MEMORY || error_.msg_code == JERR_NO_BACKING_STORE) {
-      return absl::ResourceExhaustedError(absl::StrCat("the JPEG needs more than ", kMaxJpegMemory >> 20,
+      return absl::ResourceExhaustedError(absl::StrCat("the JPEG needs more than ", kMaxDecodeMemory >> 20,
                                                        " MiB of memory to decode, or there is too little"));
     }
     char message[JMSG_LENGTH_MAX];
@@ -125,6 +176,41 @@ class JpegDecoder {
 
  private:
   static JpegDecoder* Self(j_common_ptr info) { return static_cast<JpegDecoder*>(info->client_data); }
+
+  JSAMPARRAY AllocateRow(JDIMENSION bytes) {
+    return info_.mem->alloc_sarray(reinterpret_cast<j_common_ptr>(&info_), JPOOL_IMAGE, bytes, 1);
+  }
+
+  // Whether libjpeg can leave out rows and columns of such a file at all.
+  bool CanCutOut() const { return !info_.arith_code && (info_.num_components == 1 || info_.num_components == 3); }
+
+  // Whether it will guess at coefficients that a progressive file's missing scans would have brought, from neighbours
+  // further away than kMargin.
+  bool SmoothsBlocks() const {
+    if (!info_.progressive_mode || info_.coef_bits == nullptr) return false;
+    for (int c = 0; c < info_.num_components; ++c) {
+      for (int i = 0; i < DCTSIZE2; ++i) {
+        if (info_.coef_bits[c][i] != 0) return true;
+      }
+    }
+    return false;
+  }
+
+  // Whether the decoding of a single scan, wherever it is in it, would come to the end marker: the next marker that is
+  // no restart. Damage before it only makes libjpeg warn.
+  bool LeadsToEndMarker() const {
+    const auto is_restart = [](int marker) { return marker >= JPEG_RST0 && marker <= JPEG_RST0 + 7; };
+    if (info_.unread_marker != 0 && !is_restart(info_.unread_marker)) return info_.unread_marker == JPEG_EOI;
+    const uint8_t* p = source_.next_input_byte;
+    const uint8_t* const end = p + source_.bytes_in_buffer;
+    while ((p = static_cast<const uint8_t*>(std::memchr(p, 0xFF, end - p))) != nullptr) {
+      while (p < end && *p == 0xFF) ++p;  // Any number of them may come before a marker.
+      if (p == end) return false;
+      if (*p != 0 && !is_restart(*p)) return *p == JPEG_EOI;
+      ++p;
+    }
+    return false;
+  }
 
   jpeg_decompress_struct info_ = {};
   jpeg_error_mgr error_ = {};
@@ -138,7 +224,19 @@ class JpegDecoder {
 
 absl::Status DecodeJpeg(absl::string_view bytes, Image* image) {
   JpegDecoder decoder;
-  return decoder.Status(decoder.Decode(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), image));
+  ImageRegion region;
+  region.pixels = std::move(*image);  // Its memory is used again.
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+  const absl::Status status = decoder.Status(decoder.Decode(data, bytes.size(), nullptr, &region));
+  *image = std::move(region.pixels);
+  return status;
+}
+
+absl::Status DecodeJpegRegion(absl::string_view bytes, absl::FunctionRef<Box(int height, int width)> choose,
+                              ImageRegion* region) {
+  JpegDecoder decoder;
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+  return decoder.Status(decoder.Decode(data, bytes.size(), &choose, region));
 }
 
 }  // namespace tec

@@ -9,7 +9,10 @@
 #include <vector>
 
 #include "data/image/encode.h"
+#include "absl/strings/str_cat.h"
 #include "data/testing/golden_images.h"
+#include "data/testing/make_jpeg.h"
+#include "tec/base/random.h"
 
 namespace tec {
 namespace {
@@ -105,6 +108,112 @@ TEST(DecodeImageTest, DamageNeverCrashes) {
   }
   // Complete but corrupt JPEG data are accepted, as PIL does.
   EXPECT_GT(accepted, 0);
+}
+
+// Pixels of `box` in the whole image equal those of the region, which is at least the box.
+void ExpectRegionEqualsWhole(const std::string& what, const Image& whole, const Box& box, const ImageRegion& region) {
+  ASSERT_EQ(region.height, whole.height()) << what;
+  ASSERT_EQ(region.width, whole.width()) << what;
+  const Box inside = region.InPixels(box);
+  ASSERT_TRUE(inside.FitsInto(region.pixels.height(), region.pixels.width())) << what;
+  for (int y = 0; y < box.height; ++y) {
+    ASSERT_EQ(std::memcmp(region.pixels.row(inside.top + y) + 3 * inside.left, whole.row(box.top + y) + 3 * box.left,
+                          3 * box.width),
+              0)
+        << what << ": box " << box.top << " " << box.left << " " << box.height << " " << box.width << ", row " << y;
+  }
+}
+
+Box RandomBox(int height, int width, RandomStream& stream) {
+  Box box;
+  box.height = 1 + stream.UniformInt(height);
+  box.width = 1 + stream.UniformInt(width);
+  box.top = stream.UniformInt(height - box.height + 1);
+  box.left = stream.UniformInt(width - box.width + 1);
+  return box;
+}
+
+void ExpectRandomRegionsEqualWhole(const std::string& what, absl::string_view bytes, int boxes, RandomStream& stream) {
+  const auto whole = DecodeImage(bytes);
+  ASSERT_TRUE(whole.ok()) << what << ": " << whole.status();
+  ImageRegion region;
+  for (int i = 0; i < boxes; ++i) {
+    Box box;
+    const absl::Status status = DecodeImageRegion(
+        bytes, [&](int height, int width) { return box = RandomBox(height, width, stream); }, &region);
+    ASSERT_TRUE(status.ok()) << what << ": " << status;
+    ExpectRegionEqualsWhole(what, *whole, box, region);
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+}
+
+TEST(DecodeImageRegionTest, EqualsTheWholeImageForEveryGoldenFile) {
+  RandomStream stream(RandomKey{1, RandomPurpose::kCrop, 0, 0});
+  const auto index = nlohmann::json::parse(ReadGolden("images/index.json"));
+  for (const auto& file : index["files"]) {
+    const std::string name = file["file"];
+    const std::string bytes = ReadGolden("images/" + name);
+    if (!file.contains("error")) {
+      ExpectRandomRegionsEqualWhole(name, bytes, 25, stream);
+      continue;
+    }
+    // The first row alone: a file that is refused as a whole is refused.
+    ImageRegion region;
+    EXPECT_FALSE(DecodeImageRegion(
+                     bytes, [](int, int width) { return Box{0, 0, 1, width}; }, &region)
+                     .ok())
+        << name;
+  }
+}
+
+// All that JPEG files differ in: sizes around the blocks' edges, subsampling, restarts, scans, optimised tables, grey.
+TEST(DecodeImageRegionTest, EqualsTheWholeImageForEveryKindOfJpeg) {
+  RandomStream stream(RandomKey{2, RandomPurpose::kCrop, 0, 0});
+  const int samplings[][2] = {{1, 1}, {2, 1}, {2, 2}, {1, 2}, {4, 1}, {4, 2}, {1, 4}};
+  for (const auto& sampling : samplings) {
+    for (int round = 0; round < 12; ++round) {
+      testing::JpegKind kind;
+      kind.horizontal = sampling[0];
+      kind.vertical = sampling[1];
+      kind.progressive = round % 3 == 1;
+      kind.scan_per_component = round % 3 == 2;
+      kind.restart_rows = round % 4 == 3 ? 1 : 0;
+      kind.grey = round == 9;
+      kind.quality = 30 + 6 * round;
+      const int height = 1 + stream.UniformInt(150), width = 1 + stream.UniformInt(200);
+      const std::string what = absl::StrCat(sampling[0], "x", sampling[1], " round ", round, ", ", height, " x ", width);
+      ExpectRandomRegionsEqualWhole(what, testing::MakeJpeg(testing::NoisyGradient(height, width, round), kind), 25,
+                                    stream);
+    }
+  }
+}
+
+// Wherever the data end or are damaged, the region is refused or shown as the whole image is.
+TEST(DecodeImageRegionTest, RefusesWhatIsRefusedAsAWhole) {
+  RandomStream stream(RandomKey{3, RandomPurpose::kCrop, 0, 0});
+  int refused = 0, shown = 0;
+  for (const char* name : {"narrow420.jpg", "progressive444.jpg", "odd420_restart.jpg", "gray.jpg", "s422.jpg"}) {
+    const std::string bytes = ReadGolden(std::string("images/") + name);
+    for (int round = 0; round < 150; ++round) {
+      std::string damaged = bytes;
+      const size_t position = stream.UniformInt(bytes.size());
+      const int kind = round % 3;
+      if (kind == 0) damaged.resize(position);
+      if (kind == 1) damaged[position] ^= 1 << stream.UniformInt(8);
+      if (kind == 2) damaged.replace(position, 2, std::string("\xFF") + static_cast<char>(0xC0 + stream.UniformInt(64)));
+      const std::string what = absl::StrCat(name, " round ", round, " at ", position);
+      const auto whole = DecodeImage(damaged);
+      ImageRegion region;
+      Box box;
+      const absl::Status status = DecodeImageRegion(
+          damaged, [&](int height, int width) { return box = RandomBox(height, width, stream); }, &region);
+      ASSERT_EQ(status.code(), whole.status().code()) << what << ": " << status << " " << whole.status();
+      ++(whole.ok() ? shown : refused);
+      if (whole.ok()) ExpectRegionEqualsWhole(what, *whole, box, region);
+    }
+  }
+  EXPECT_GT(refused, 100);
+  EXPECT_GT(shown, 100);
 }
 
 TEST(DecodeImageTest, CorruptDataBeforeTheEndMarkerAreAccepted) {

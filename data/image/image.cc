@@ -17,7 +17,7 @@ void Image::Resize(int height, int width) {
   const size_t needed = size_t{3} * width * height;
   if (needed > capacity_) {
     *this = Image();  // The old memory goes first: both together may be too much.
-    data_.reset(new uint8_t[needed]);
+    data_.reset(new uint8_t[needed + kReadableBytesBeyond]);
     capacity_ = needed;
   }
   height_ = height;

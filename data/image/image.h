@@ -8,6 +8,8 @@
 #include <memory>
 #include <utility>
 
+#include "data/image/box.h"
+
 namespace tec {
 
 // uint8 [height, width, 3], rows without gaps. Move-only: copying pixels should be seen.
@@ -36,11 +38,24 @@ class Image {
   // Sets the size; the pixels are undefined afterwards. Keeps the memory where it suffices. std::bad_alloc otherwise.
   void Resize(int height, int width);
 
+  // So many bytes after the last pixel may be read (not written): vector code need not stop short of the end.
+  static constexpr int kReadableBytesBeyond = 64;
+
  private:
   int height_ = 0, width_ = 0;
   size_t capacity_ = 0;
   std::unique_ptr<uint8_t[]>
       data_;  // Not a vector: its zeros would cost a pass over memory that is all written anyway.
+};
+
+// A part of an image: `pixels` are its rows from `top` and its columns from `left` on.
+struct ImageRegion {
+  int height = 0, width = 0;  // Of the whole image.
+  int top = 0, left = 0;
+  Image pixels;
+
+  // Where the box lies that is `box` in the whole image.
+  Box InPixels(const Box& box) const { return Box{box.top - top, box.left - left, box.height, box.width}; }
 };
 
 }  // namespace tec

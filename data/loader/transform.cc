@@ -17,12 +17,14 @@ TrainTransform::TrainTransform(const Options& options) : options_(options) {
 
 absl::Status TrainTransform::Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                                    uint8_t* out) const {
-  TEC_RETURN_IF_ERROR(DecodeImage(encoded, &scratch->decoded));
-  const Image& image = scratch->decoded;
   RandomStream stream(RandomKey{key.seed, RandomPurpose::kCrop, key.epoch, key.sample});
-  const Box box = RandomResizedCrop(image.height(), image.width(), options_.crop, stream);
+  Box box;
+  const auto choose = [&](int height, int width) {
+    return box = RandomResizedCrop(height, width, options_.crop, stream);
+  };
+  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded));
   const bool flip = stream.Bernoulli(options_.flip_probability);
-  ResizeBicubic(image, box, options_.size, options_.size, flip, &scratch->resize, out);
+  ResizeBicubic(scratch->decoded, box, options_.size, options_.size, flip, &scratch->resize, out);
   return absl::OkStatus();
 }
 
@@ -30,7 +32,8 @@ EvalTransform::EvalTransform(int size) : size_(size) { TEC_CHECK_GE(size, 1); }
 
 absl::Status EvalTransform::Apply(absl::string_view encoded, const SampleKey&, TransformScratch* scratch,
                                   uint8_t* out) const {
-  TEC_RETURN_IF_ERROR(DecodeImage(encoded, &scratch->decoded));
+  const auto choose = [this](int height, int width) { return EvalCropSource(height, width, size_); };
+  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded));
   EvalCrop(scratch->decoded, size_, &scratch->resize, out);
   return absl::OkStatus();
 }

@@ -17,7 +17,7 @@ namespace tec {
 
 // Memory that a worker thread keeps from image to image.
 struct TransformScratch {
-  Image decoded;
+  ImageRegion decoded;
   ResizeScratch resize;
 };
 

@@ -17,11 +17,11 @@ namespace tec {
 
 absl::Status FeatureTransform::Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                                      uint8_t* out) const {
-  TEC_RETURN_IF_ERROR(DecodeImage(encoded, &scratch->decoded));
-  if (scratch->decoded.height() == size_ && scratch->decoded.width() == size_) {
-    std::memcpy(out, scratch->decoded.data(), scratch->decoded.size_bytes());
+  TEC_RETURN_IF_ERROR(DecodeImage(encoded, &scratch->decoded.pixels));
+  if (scratch->decoded.pixels.height() == size_ && scratch->decoded.pixels.width() == size_) {
+    std::memcpy(out, scratch->decoded.pixels.data(), scratch->decoded.pixels.size_bytes());
   } else {
-    EvalCrop(scratch->decoded, size_, &scratch->resize, out);
+    EvalCrop(scratch->decoded.pixels, size_, &scratch->resize, out);
   }
   return absl::OkStatus();
 }

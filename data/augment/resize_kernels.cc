@@ -1,0 +1,230 @@
+// Compiled once for each instruction set (Highway's foreach_target). Vectors are treated as blocks of 16 bytes that do
+// not mix, so the same steps are right for vectors of any number of blocks; SVE and RISC-V, whose blocks are
+// something else, are left out.
+
+#include "data/augment/resize_kernels.h"
+
+#include <algorithm>
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "data/augment/resize_kernels.cc"
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_SCALAR)
+// Also what the compiler's baseline leaves behind: the tests run all of them.
+#define HWY_COMPILE_ALL_ATTAINABLE
+#include <hwy/foreach_target.h>
+//
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace tec {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D8 = hn::ScalableTag<uint8_t>;
+using D16 = hn::ScalableTag<int16_t>;
+using D32 = hn::ScalableTag<int32_t>;
+using V8 = hn::Vec<D8>;
+using V32 = hn::Vec<D32>;
+
+constexpr int kBlocks = HWY_MAX_BYTES / 16;
+
+// sum + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in lane i, a and b as 16-bit lanes.
+HWY_INLINE V32 AddPairs(V32 sum, V32 a, V32 b) {
+  const D16 d16;
+  const D32 d32;
+#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  // On x86 the lanes are where we want them, and nothing goes into the second sum.
+  V32 unused = hn::Zero(d32);
+  return hn::ReorderWidenMulAccumulate(d32, hn::BitCast(d16, a), hn::BitCast(d16, b), sum, unused);
+#else
+  const auto even = [](V32 v) HWY_ATTR { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
+  const auto odd = [](V32 v) HWY_ATTR { return hn::ShiftRight<16>(v); };
+  (void)d16;
+  (void)d32;
+  return hn::Add(sum, hn::Add(hn::Mul(even(a), even(b)), hn::Mul(odd(a), odd(b))));
+#endif
+}
+
+// The sums of both halves to values, still to be clamped to [0, 255].
+HWY_INLINE V32 Finish(V32 low, V32 high) {
+  return hn::ShiftRight<kResizeFractionBits>(hn::Add(hn::ShiftLeft<ResizeAxis::kLowBits>(high), low));
+}
+
+// Block by block: the values of a, b, c and d, one after another, clamped to bytes.
+HWY_INLINE V8 ToBytes(V32 a, V32 b, V32 c, V32 d) {
+  const D8 d8;
+#if HWY_TARGET == HWY_SSE4
+  return V8{_mm_packus_epi16(_mm_packs_epi32(a.raw, b.raw), _mm_packs_epi32(c.raw, d.raw))};
+#elif HWY_TARGET == HWY_AVX2
+  return V8{_mm256_packus_epi16(_mm256_packs_epi32(a.raw, b.raw), _mm256_packs_epi32(c.raw, d.raw))};
+#elif HWY_TARGET == HWY_AVX3
+  return V8{_mm512_packus_epi16(_mm512_packs_epi32(a.raw, b.raw), _mm512_packs_epi32(c.raw, d.raw))};
+#else
+  static_assert(kBlocks == 1, "blocks would mix");
+  const hn::Half<D16> half16;
+  const hn::Half<D8> half8;
+  const D16 d16;
+  const auto ab = hn::Combine(d16, hn::DemoteTo(half16, b), hn::DemoteTo(half16, a));
+  const auto cd = hn::Combine(d16, hn::DemoteTo(half16, d), hn::DemoteTo(half16, c));
+  return hn::Combine(d8, hn::DemoteTo(half8, cd), hn::DemoteTo(half8, ab));
+#endif
+}
+
+// 16 bytes of each of kBlocks rows.
+HWY_INLINE V8 LoadRows(const uint8_t* in, ptrdiff_t stride) {
+  const hn::Full128<uint8_t> d128;
+#if HWY_MAX_BYTES == 16
+  return hn::LoadU(d128, in);
+#elif HWY_MAX_BYTES == 32
+  return hn::Combine(D8(), hn::LoadU(d128, in + stride), hn::LoadU(d128, in));
+#else
+  const hn::Half<D8> d256;
+  return hn::Combine(D8(), hn::Combine(d256, hn::LoadU(d128, in + 3 * stride), hn::LoadU(d128, in + 2 * stride)),
+                     hn::Combine(d256, hn::LoadU(d128, in + stride), hn::LoadU(d128, in)));
+#endif
+}
+
+HWY_INLINE V32 Word(uint32_t word) { return hn::Set(D32(), static_cast<int32_t>(word)); }
+
+// kBlocks rows at once: block r of a vector belongs to row r, its lanes to red, green, blue and nothing.
+void RowsOfBlocks(const uint8_t* in, ptrdiff_t in_stride, const ResizeAxis& axis, uint8_t* out) {
+  const D8 d8;
+  const D32 d32;
+  // Pixels 0 and 1, and 2 and 3, of RGBRGBRGBRGB to 16-bit pairs of each channel; 0x80 gives zero.
+  alignas(16) static constexpr uint8_t kFirstPair[16] = {0,    0x80, 3,    0x80, 1,    0x80, 4,    0x80,
+                                                         2,    0x80, 5,    0x80, 0x80, 0x80, 0x80, 0x80};
+  alignas(16) static constexpr uint8_t kSecondPair[16] = {6,    0x80, 9,    0x80, 7,    0x80, 10,   0x80,
+                                                          8,    0x80, 11,   0x80, 0x80, 0x80, 0x80, 0x80};
+  const V8 first_pair = hn::LoadDup128(d8, kFirstPair), second_pair = hn::LoadDup128(d8, kSecondPair);
+  const V32 half = hn::Set(d32, 1 << (kResizeFractionBits - 1));
+  const int outputs = axis.outputs();
+  const ptrdiff_t out_stride = ptrdiff_t{3} * outputs;
+  alignas(64) uint8_t bytes[HWY_MAX_BYTES];
+  for (int x = 0; x < outputs; ++x) {
+    const uint8_t* pixel = in + ptrdiff_t{3} * axis.first[x];
+    const uint32_t* low_words = &axis.low[static_cast<size_t>(x) * axis.pairs];
+    const uint32_t* high_words = &axis.high[static_cast<size_t>(x) * axis.pairs];
+    const int used = (axis.count[x] + 3) / 4 * 2;
+    V32 low = half, high = hn::Zero(d32), low2 = hn::Zero(d32), high2 = hn::Zero(d32);
+    for (int p = 0; p < used; p += 2, pixel += 12) {
+      const V8 pixels = LoadRows(pixel, in_stride);
+      const V32 a = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels, first_pair));
+      const V32 b = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels, second_pair));
+      low = AddPairs(low, a, Word(low_words[p]));
+      high = AddPairs(high, a, Word(high_words[p]));
+      low2 = AddPairs(low2, b, Word(low_words[p + 1]));
+      high2 = AddPairs(high2, b, Word(high_words[p + 1]));
+    }
+    const V32 value = Finish(hn::Add(low, low2), hn::Add(high, high2));
+    hn::Store(ToBytes(value, value, value, value), d8, bytes);
+    uint8_t* pixel_out = out + ptrdiff_t{3} * x;
+    // Four bytes at once, of which the next pixel takes back the last; but the last pixel of a row has no next.
+    const size_t size = x + 1 < outputs ? 4 : 3;
+    for (int r = 0; r < kBlocks; ++r) {
+      if (size == 4) {
+        std::memcpy(pixel_out + r * out_stride, bytes + 16 * r, 4);
+      } else {
+        std::memcpy(pixel_out + r * out_stride, bytes + 16 * r, 3);
+      }
+    }
+  }
+}
+
+void Rows(const uint8_t* in, ptrdiff_t in_stride, int rows, const ResizeAxis& axis, uint8_t* out) {
+  const ptrdiff_t out_stride = ptrdiff_t{3} * axis.outputs();
+  int y = 0;
+  for (; y + kBlocks <= rows; y += kBlocks) RowsOfBlocks(in + y * in_stride, in_stride, axis, out + y * out_stride);
+  if (y == rows) return;
+  if (rows >= kBlocks) {
+    // Some of these have been done already and come out the same.
+    y = rows - kBlocks;
+    RowsOfBlocks(in + y * in_stride, in_stride, axis, out + y * out_stride);
+    return;
+  }
+  // Fewer rows than blocks: one after another, each as often as there are blocks.
+  std::vector<uint8_t> copies(static_cast<size_t>(out_stride) * kBlocks);
+  for (; y < rows; ++y) {
+    RowsOfBlocks(in + y * in_stride, 0, axis, copies.data());
+    std::memcpy(out + y * out_stride, copies.data(), out_stride);
+  }
+}
+
+// One vector of bytes of one output row.
+HWY_INLINE V8 ColumnsOfVector(const uint8_t* in, ptrdiff_t in_stride, const uint32_t* low_words,
+                              const uint32_t* high_words, int count) {
+  const D8 d8;
+  const D32 d32;
+  const V8 zero = hn::Zero(d8);
+  const V32 half = hn::Set(d32, 1 << (kResizeFractionBits - 1));
+  V32 low0 = half, low1 = half, low2 = half, low3 = half;
+  V32 high0 = hn::Zero(d32), high1 = high0, high2 = high0, high3 = high0;
+  for (int k = 0; k < count; k += 2, in += 2 * in_stride) {
+    const V8 even = hn::LoadU(d8, in);
+    // Beyond the last row there may be nothing; its weight is zero.
+    const V8 odd = k + 1 < count ? hn::LoadU(d8, in + in_stride) : zero;
+    const V8 lower = hn::InterleaveLower(d8, even, odd), upper = hn::InterleaveUpper(d8, even, odd);
+    const V32 a = hn::BitCast(d32, hn::InterleaveLower(d8, lower, zero));
+    const V32 b = hn::BitCast(d32, hn::InterleaveUpper(d8, lower, zero));
+    const V32 c = hn::BitCast(d32, hn::InterleaveLower(d8, upper, zero));
+    const V32 d = hn::BitCast(d32, hn::InterleaveUpper(d8, upper, zero));
+    const V32 low_word = Word(low_words[k / 2]), high_word = Word(high_words[k / 2]);
+    low0 = AddPairs(low0, a, low_word);
+    low1 = AddPairs(low1, b, low_word);
+    low2 = AddPairs(low2, c, low_word);
+    low3 = AddPairs(low3, d, low_word);
+    high0 = AddPairs(high0, a, high_word);
+    high1 = AddPairs(high1, b, high_word);
+    high2 = AddPairs(high2, c, high_word);
+    high3 = AddPairs(high3, d, high_word);
+  }
+  return ToBytes(Finish(low0, high0), Finish(low1, high1), Finish(low2, high2), Finish(low3, high3));
+}
+
+void Columns(const uint8_t* in, ptrdiff_t in_stride, int bytes, const ResizeAxis& axis, uint8_t* out) {
+  const D8 d8;
+  const int step = hn::Lanes(d8);
+  alignas(64) uint8_t tail[HWY_MAX_BYTES];
+  for (int y = 0; y < axis.outputs(); ++y, out += bytes) {
+    const uint8_t* top = in + axis.first[y] * in_stride;
+    const uint32_t* low_words = &axis.low[static_cast<size_t>(y) * axis.pairs];
+    const uint32_t* high_words = &axis.high[static_cast<size_t>(y) * axis.pairs];
+    int x = 0;
+    for (; x + step <= bytes; x += step) {
+      hn::StoreU(ColumnsOfVector(top + x, in_stride, low_words, high_words, axis.count[y]), d8, out + x);
+    }
+    if (x < bytes) {
+      hn::Store(ColumnsOfVector(top + x, in_stride, low_words, high_words, axis.count[y]), d8, tail);
+      std::memcpy(out + x, tail, bytes - x);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tec
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tec {
+
+HWY_EXPORT(Rows);
+HWY_EXPORT(Columns);
+
+void ResizeRows(const uint8_t* in, ptrdiff_t in_stride, int rows, const ResizeAxis& axis, uint8_t* out) {
+  HWY_DYNAMIC_DISPATCH(Rows)(in, in_stride, rows, axis, out);
+}
+
+void ResizeColumns(const uint8_t* in, ptrdiff_t in_stride, int bytes, const ResizeAxis& axis, uint8_t* out) {
+  HWY_DYNAMIC_DISPATCH(Columns)(in, in_stride, bytes, axis, out);
+}
+
+std::vector<int64_t> ResizeTargets() { return hwy::SupportedAndGeneratedTargets(); }
+
+void UseResizeTargetForTest(int64_t target) {
+  hwy::SetSupportedTargetsForTest(target);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+}  // namespace tec
+#endif  // HWY_ONCE
