@@ -11,20 +11,19 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "ATen/ATen.h"
 #include "ATen/Parallel.h"
 #include "benchmark/benchmark.h"
 #include "tec/base/logging.h"
+#include "tec/config/config.h"
+#include "tec/config/cost.h"
 #include "tec/losses/losses.h"
-#include "tec/models/base_model.h"
-#include "tec/models/options.h"
-#include "tec/models/tec_model.h"
-#include "tec/nn/initialise.h"
+#include "tec/models/factory.h"
 #include "tec/nn/masking.h"
 #include "tec/nn/module_state.h"
 #include "tec/optim/adamw.h"
@@ -34,44 +33,19 @@
 namespace tec {
 namespace {
 
-struct Case {
-  VitOptions encoder;
-  DecoderOptions decoder;
-  int64_t batch;
-  int64_t selected;  // K
-};
+// The reference's tiny size for 32-pixel pictures.
+constexpr char kTiny[] = R"(
+  method: TEC
+  model {
+    name: "custom" mlp_token: true pred_att: true
+    encoder { image_size: 32 patch_size: 4 width: 128 depth: 6 heads: 4 }
+    decoder { width: 64 depth: 2 heads: 4 }
+  }
+  base_model { name: "custom" topkatt: 9 encoder { image_size: 32 patch_size: 4 width: 128 depth: 6 heads: 4 } }
+)";
 
-constexpr double kMaskRatio = 0.75;
-constexpr Case kTiny = {{32, 4, 128, 6, 4}, {64, 2, 4}, 128, 9};
-constexpr Case kBase = {{224, 16, 768, 12, 12}, {512, 2, 16}, 8, 15};
-
-// FLOPs of `tokens` through a Linear, forward.
-double LinearFlops(double tokens, double in, double out) { return 2 * tokens * in * out; }
-
-// Of `depth` blocks, forward: qkv, proj, fc1 and fc2 (12 width^2 multiply-adds a token), logits and mixing.
-double BlockFlops(double tokens, double width, double depth) {
-  return depth * (2 * tokens * 12 * width * width + 4 * tokens * tokens * width);
-}
-
-// Of one image, by the components of the reference's step: the patch embedding of all patches without an input
-// gradient, the decoders' blocks twice, the whole relation head. 84.7 GFLOP for ViT-B/16 with K = 15.
-double StepFlops(const Case& c) {
-  const double patches = c.encoder.patches(), tokens = patches + 1;
-  const double visible = VisiblePatches(c.encoder.patches(), kMaskRatio) + 1;
-  const double width = c.encoder.width, depth = c.encoder.depth, decoder_width = c.decoder.width;
-  const double patch_values = 3 * c.encoder.patch_size * c.encoder.patch_size;
-  const double embed = LinearFlops(patches, patch_values, width);
-  const double groups = std::max(1.0, std::floor(depth / 3));
-  const double adaptor = groups * (LinearFlops(visible, depth / groups * width, width) +
-                                   2 * LinearFlops(visible, width, 4 * decoder_width));
-  const double decoder =
-      LinearFlops(visible, width, decoder_width) + BlockFlops(tokens, decoder_width, c.decoder.depth);
-  const double feature_head = LinearFlops(tokens, decoder_width, width);
-  const double relation_head = LinearFlops(tokens, decoder_width, 2 * width) + 2 * (c.selected + 1) * tokens * width;
-  const double new_model = BlockFlops(visible, width, depth) + adaptor + 2 * decoder + feature_head + relation_head;
-  const double base_model = embed + BlockFlops(tokens, width, depth);
-  return 2 * embed + 3 * new_model + base_model;
-}
+config::Experiment Tiny() { return Resolve(*ParseExperiment(kTiny, "tiny")); }
+config::Experiment RowB() { return Resolve(*LoadExperiment("vit_b_mae_300ep")); }
 
 double Seconds() {
   timespec now;
@@ -100,38 +74,33 @@ double PeakGiB() {
   return usage.ru_maxrss / 1048576.0;  // Linux counts in KiB.
 }
 
-void TrainingStep(benchmark::State& state, const Case& c) {
-  BaseModel base_model({c.encoder, /*last_layers=*/2, c.selected});
+void TrainingStep(benchmark::State& state, const config::Experiment& experiment, int64_t batch) {
+  const std::shared_ptr<BaseModel> base_model = *MakeBaseModel(experiment);
   {
     // A frozen model has no initial values; small distinct weights do for a benchmark.
     at::NoGradGuard no_grad;
-    for (const auto& [name, tensor] : NamedState(base_model)) {
+    for (const auto& [name, tensor] : NamedState(*base_model)) {
       if (name == "pos_embed") continue;
       const bool norm = tensor.dim() == 1 && name.rfind("weight") == name.size() - 6;
       at::Tensor(tensor).copy_((at::arange(tensor.numel(), at::kFloat) * 0.7).cos().mul(0.03).view(tensor.sizes()));
       if (norm) at::Tensor(tensor).add_(1);
     }
   }
-  TecOptions options;
-  options.encoder = c.encoder;
-  options.decoder = c.decoder;
-  options.mlp_token = options.pred_att = true;
-  TecModel model(options);
-  InitialisePretraining(model, 1);
-  AdamW optimizer(PretrainingGroups(NamedTrainable(model), 0.05), {0.9, 0.95, 1e-8});
-  const at::Tensor images = (at::arange(c.batch * 3 * c.encoder.image_size * c.encoder.image_size, at::kFloat) * 0.37)
-                                .sin()
-                                .view({c.batch, 3, c.encoder.image_size, c.encoder.image_size});
-  std::vector<int64_t> samples(c.batch);
-  for (int64_t i = 0; i < c.batch; ++i) samples[i] = i;
+  const std::shared_ptr<TecModel> model = *MakeTecModel(experiment);
+  AdamW optimizer(PretrainingGroups(NamedTrainable(*model), 0.05), {0.9, 0.95, 1e-8});
+  const int64_t side = experiment.model().encoder().image_size();
+  const int64_t patches = TecOptionsFrom(experiment).encoder.patches();
+  const at::Tensor images = (at::arange(batch * 3 * side * side, at::kFloat) * 0.37).sin().view({batch, 3, side, side});
+  std::vector<int64_t> samples(batch);
+  for (int64_t i = 0; i < batch; ++i) samples[i] = i;
 
   uint64_t epoch = 0;
   const auto step = [&] {
-    const Targets targets = base_model.forward(images);
-    const at::Tensor noise = MaskingNoise(1, epoch++, samples, c.encoder.patches());
-    const TecOutput output = model.forward(images, noise, kMaskRatio, targets.idx);
+    const Targets targets = base_model->forward(images);
+    const at::Tensor noise = MaskingNoise(1, epoch++, samples, patches);
+    const TecOutput output = model->forward(images, noise, experiment.masking().mask_ratio(), targets.idx);
     const at::Tensor loss = FeatureLoss(output.feature_prediction, targets.features, output.mask) +
-                            RelationLoss(output.relation_logits, targets.relations, 1.8);
+                            RelationLoss(output.relation_logits, targets.relations, experiment.losses().att_tau());
     loss.backward();
     const at::Tensor norm = GradientNorm(optimizer.parameters());
     optimizer.Step(1e-4);
@@ -150,9 +119,10 @@ void TrainingStep(benchmark::State& state, const Case& c) {
   }
   const double seconds = (Seconds() - start) / steps;
   const double gemm = (gemm_before + GemmRate()) / 2;
-  const double rate = StepFlops(c) * c.batch / seconds;
-  state.counters["GFLOP_per_image"] = StepFlops(c) * 1e-9;
-  state.counters["images/s"] = c.batch / seconds;
+  const double flops = TrainingFlopsPerImage(experiment);
+  const double rate = flops * batch / seconds;
+  state.counters["GFLOP_per_image"] = flops * 1e-9;
+  state.counters["images/s"] = batch / seconds;
   state.counters["model_GFLOP/s"] = rate * 1e-9;
   state.counters["gemm_GFLOP/s"] = gemm * 1e-9;
   state.counters["of_gemm"] = rate / gemm;
@@ -160,8 +130,14 @@ void TrainingStep(benchmark::State& state, const Case& c) {
   state.counters["threads"] = at::get_num_threads();
 }
 
-BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128, kTiny)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(5);
-BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8, kBase)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(3);
+BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128, Tiny(), 128)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(5);
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8, RowB(), 8)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(3);
 
 }  // namespace
 }  // namespace tec

@@ -1,0 +1,51 @@
+#include "tec/config/cost.h"
+
+#include "gtest/gtest.h"
+#include "tec/config/config.h"
+#include "tec/config/finetune.h"
+
+namespace tec {
+namespace {
+
+config::Experiment Row(const char* name) {
+  absl::StatusOr<config::Experiment> experiment = LoadExperiment(name);
+  EXPECT_TRUE(experiment.ok()) << experiment.status();
+  return Resolve(*experiment);
+}
+
+config::Finetune FinetuneRow(const char* name) {
+  absl::StatusOr<config::Finetune> finetune = LoadFinetune(name);
+  EXPECT_TRUE(finetune.ok()) << finetune.status();
+  return Resolve(*finetune);
+}
+
+// GFLOP. The sums by component that these are compared with leave out the class token's MLP, 0.03 and 0.05 GFLOP, and
+// are rounded to the last digit given.
+double WithoutInputAdaptor(config::Experiment experiment) {
+  experiment.mutable_model()->set_mlp_token(false);
+  return TrainingFlopsPerImage(experiment) * 1e-9;
+}
+
+TEST(TrainingFlopsPerImage, AreTheSumsByComponent) {
+  EXPECT_NEAR(WithoutInputAdaptor(Row("vit_b_mae_300ep")), 84.72, 0.01);
+  EXPECT_NEAR(WithoutInputAdaptor(Row("vit_l_mae_300ep")), 275.88, 0.01);
+  EXPECT_NEAR(TrainingFlopsPerImage(Row("mae_vit_b_1600ep")) * 1e-9, 58.5, 0.1);
+  EXPECT_NEAR(TrainingFlopsPerImage(FinetuneRow("vit_b_mae_300ep")) * 1e-9, 105.2, 0.1);
+  EXPECT_NEAR(TrainingFlopsPerImage(FinetuneRow("vit_l_mae_300ep")) * 1e-9, 369.0, 0.1);
+}
+
+TEST(TrainingFlopsPerImage, FallWithoutTheRelations) {
+  config::Experiment experiment = Row("vit_b_mae_300ep");
+  experiment.mutable_model()->set_pred_att(false);
+  EXPECT_NEAR(WithoutInputAdaptor(experiment), 84.72 - 8.975, 0.01);  // The whole relation decoder.
+}
+
+TEST(TrainedParameters, AreThoseOfTheReference) {
+  EXPECT_EQ(TrainedParameters(Row("vit_b_mae_300ep")), 118342144);
+  EXPECT_EQ(TrainedParameters(Row("vit_l_mae_300ep")), 405200384);
+  EXPECT_EQ(TrainedParameters(FinetuneRow("vit_b_mae_300ep")), 91138792);
+  EXPECT_EQ(TrainedParameters(FinetuneRow("vit_l_mae_300ep")), 312518632);
+}
+
+}  // namespace
+}  // namespace tec
