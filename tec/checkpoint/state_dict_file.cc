@@ -2,9 +2,15 @@
 
 #include <string.h>
 
+#include <functional>
+#include <map>
+#include <set>
+#include <stdexcept>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "nlohmann/json.hpp"
 #include "tec/base/status.h"
 #include "tec/checkpoint/mapped_file.h"
 #include "tec/checkpoint/pth.h"
@@ -82,7 +88,65 @@ absl::Status Flatten(const Value& value, const std::string& path, StateDict* out
   }
 }
 
-absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& top_level) {
+// A name in the folder of the index: not a way out of it.
+bool IsPlainFileName(const std::string& name) {
+  return !name.empty() && name[0] != '.' && name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
+}
+
+constexpr size_t kMaxIndexBytes = size_t{64} << 20;
+
+absl::StatusOr<StateDictFile> ReadShards(const std::string& path) {
+  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
+  if (file->bytes().size() > kMaxIndexBytes) return Invalid("the index is larger than 64 MiB");
+  // Depth three is all an index has; deeper nesting is refused before it can fill the stack.
+  const auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+    if (depth > 8) throw std::runtime_error("nested too deep");
+    return true;
+  };
+  nlohmann::json index;
+  try {
+    index = nlohmann::json::parse(file->bytes().begin(), file->bytes().end(), shallow);
+  } catch (const std::exception& error) {
+    return Invalid(absl::StrCat("the index is no JSON: ", error.what()));
+  }
+  const auto map = index.is_object() ? index.find("weight_map") : index.end();
+  if (!index.is_object() || map == index.end() || !map->is_object() || map->empty()) {
+    return Invalid("the index has no \"weight_map\"");
+  }
+  std::map<std::string, std::set<std::string>> shards;
+  for (const auto& [tensor, shard] : map->items()) {
+    if (!shard.is_string() || !IsPlainFileName(shard.get<std::string>())) {
+      return Invalid(absl::StrCat("the index has no file name for ", tensor));
+    }
+    shards[shard.get<std::string>()].insert(tensor);
+  }
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
+  StateDictFile result;
+  for (const auto& [shard, names] : shards) {
+    absl::StatusOr<Safetensors> read = ReadSafetensors(folder + shard);
+    if (!read.ok()) return read.status();
+    for (const auto& [name, tensor] : read->tensors) {
+      if (names.count(name) == 0)
+        return Invalid(absl::StrCat(shard, " holds ", name, ", which the index has elsewhere"));
+      TEC_RETURN_IF_ERROR(result.tensors.Add(name, tensor));
+    }
+    for (const std::string& name : names) {
+      if (read->tensors.Find(name) == nullptr) return Invalid(absl::StrCat(shard, " lacks ", name));
+    }
+  }
+  result.container = absl::StrCat("safetensors in ", shards.size(), " shards");
+  return result;
+}
+
+// Which entry to take: of the file's root, its name, "" for the root itself.
+using Choice = std::function<std::string(const Value& root)>;
+
+absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& top_level, const Choice& choice) {
+  if (absl::EndsWith(path, ".index.json")) {
+    if (!top_level.empty()) return Invalid(absl::StrCat("sharded weights have no entry \"", top_level, "\""));
+    return ReadShards(path);
+  }
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
   const absl::string_view bytes = file->bytes();
   const bool zip = absl::StartsWith(bytes, absl::string_view("PK\x03\x04", 4));
@@ -99,8 +163,14 @@ absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& t
     return result;
   }
   TEC_ASSIGN_OR_RETURN(const Value root, ParsePth(std::move(file)));
-  TEC_ASSIGN_OR_RETURN(StateDictFile result, SelectStateDict(root, top_level));
+  TEC_ASSIGN_OR_RETURN(StateDictFile result, SelectStateDict(root, choice ? choice(root) : top_level));
   result.container = zip ? "zip .pth" : "legacy .pth";
+  return result;
+}
+
+absl::StatusOr<StateDictFile> NamingPath(const std::string& path, absl::StatusOr<StateDictFile> result) {
+  // MappedFile names the path itself.
+  if (!result.ok() && !absl::StrContains(result.status().message(), path)) return Annotate(result.status(), path);
   return result;
 }
 
@@ -146,10 +216,18 @@ absl::StatusOr<StateDictFile> SelectStateDict(const Value& root, const std::stri
 }
 
 absl::StatusOr<StateDictFile> ReadStateDict(const std::string& path, const std::string& top_level) {
-  absl::StatusOr<StateDictFile> result = Read(path, top_level);
-  // MappedFile names the path itself.
-  if (!result.ok() && !absl::StrContains(result.status().message(), path)) return Annotate(result.status(), path);
-  return result;
+  return NamingPath(path, Read(path, top_level, nullptr));
+}
+
+absl::StatusOr<StateDictFile> ReadFirstStateDict(const std::string& path, const std::vector<std::string>& entries) {
+  return NamingPath(path, Read(path, "", [&entries](const Value& root) -> std::string {
+                      if (!root.is_dict()) return "";
+                      for (const std::string& entry : entries) {
+                        const Value* value = root.Find(entry);
+                        if (value != nullptr && value->kind() != Value::Kind::kTensor) return entry;
+                      }
+                      return "";
+                    }));
 }
 
 absl::StatusOr<StateDict> FlattenTensors(const Value& root) {

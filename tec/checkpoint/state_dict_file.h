@@ -1,10 +1,12 @@
 // The named tensors of a weight file, whatever its container: .pth (zip or legacy) or .safetensors. The container is
-// told by the file's first bytes, not by its name.
+// told by the file's first bytes, not by its name; but for the index of sharded .safetensors (as Hugging Face writes
+// it: {"weight_map": {tensor: file, ...}}), whose name ends with ".index.json".
 
 #ifndef TEC_CHECKPOINT_STATE_DICT_FILE_H_
 #define TEC_CHECKPOINT_STATE_DICT_FILE_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "tec/checkpoint/tensor_view.h"
@@ -16,7 +18,7 @@ struct StateDictFile {
   StateDict tensors;
   // The top-level entry the tensors were taken from, "" if the file is a bare state dict.
   std::string top_level;
-  // For messages and logs: "zip .pth", "legacy .pth", "safetensors".
+  // For messages and logs: "zip .pth", "legacy .pth", "safetensors", "safetensors in 3 shards".
   std::string container;
 };
 
@@ -25,6 +27,9 @@ struct StateDictFile {
 // teacher) is an error that lists them. So is an entry that is no tensor in the chosen dict, and a dict without
 // tensors.
 absl::StatusOr<StateDictFile> ReadStateDict(const std::string& path, const std::string& top_level = "");
+
+// The same with the first of `entries` that the file has, else the file itself.
+absl::StatusOr<StateDictFile> ReadFirstStateDict(const std::string& path, const std::vector<std::string>& entries);
 
 // The selection alone, on a value that ReadPth returned.
 absl::StatusOr<StateDictFile> SelectStateDict(const Value& root, const std::string& top_level);

@@ -2,11 +2,11 @@
 
 #include <string>
 
-#include "ATen/ops/gelu.h"
-#include "ATen/ops/linear.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tec/checkpoint/token_mlp.h"
+#include "tec/checkpoint/torch_tensors.h"
 
 namespace tec {
 namespace {
@@ -25,16 +25,11 @@ absl::StatusOr<at::Tensor> FoldedToken(const TensorMap& state) {
     }
     parts[name] = found->second.to(at::kFloat);
   }
-  const at::Tensor &token = parts["cls_token"], &w1 = parts["cls_token_mlp.fc1.weight"],
-                   &b1 = parts["cls_token_mlp.fc1.bias"], &w2 = parts["cls_token_mlp.fc2.weight"],
-                   &b2 = parts["cls_token_mlp.fc2.bias"];
-  const bool fits = token.dim() == 3 && w1.dim() == 2 && w2.dim() == 2 && w1.size(1) == token.size(2) &&
-                    b1.sizes() == at::IntArrayRef({w1.size(0)}) && w2.size(1) == w1.size(0) &&
-                    w2.size(0) == token.size(2) && b2.sizes() == at::IntArrayRef({w2.size(0)});
-  if (!fits) {
-    return absl::InvalidArgumentError("the shapes of cls_token_mlp.* do not fit cls_token: no folding");
-  }
-  return at::linear(at::gelu(at::linear(token, w1, b1)), w2, b2);
+  const absl::StatusOr<TensorView> folded = FoldTokenMlp(
+      {ViewOf(parts["cls_token"]), ViewOf(parts["cls_token_mlp.fc1.weight"]), ViewOf(parts["cls_token_mlp.fc1.bias"]),
+       ViewOf(parts["cls_token_mlp.fc2.weight"]), ViewOf(parts["cls_token_mlp.fc2.bias"])});
+  if (!folded.ok()) return folded.status();
+  return TensorOf(*folded);
 }
 
 }  // namespace

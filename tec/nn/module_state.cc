@@ -1,48 +1,13 @@
 #include "tec/nn/module_state.h"
 
-#include <algorithm>
-#include <cstddef>
 #include <sstream>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tec/base/nearest_name.h"
 
 namespace tec {
 namespace {
-
-// Levenshtein distance.
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
-
-// The name among `candidates` that `name` may have been meant for, or "": it ends alike (a prefix too many or too few)
-// or differs in a few letters.
-std::string NearestName(const std::string& name, const std::vector<std::string>& candidates) {
-  std::string nearest;
-  size_t best = name.size() / 3 + 1;
-  for (const std::string& candidate : candidates) {
-    const bool prefixed =
-        absl::EndsWith(name, absl::StrCat(".", candidate)) || absl::EndsWith(candidate, absl::StrCat(".", name));
-    const size_t distance = prefixed ? 0 : EditDistance(name, candidate);
-    if (distance < best) {
-      best = distance;
-      nearest = candidate;
-    }
-  }
-  return nearest;
-}
 
 std::string Shape(const at::Tensor& tensor) {
   std::ostringstream text;

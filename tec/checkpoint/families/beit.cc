@@ -1,0 +1,32 @@
+// microsoft/unilm's BEiT and BEiT v2, and timm's models of them: a relative position bias, one table for all blocks or
+// one each; no bias for keys; LayerScale; in the released files no position table.
+
+#include "tec/checkpoint/families/family.h"
+
+namespace tec {
+
+Family BeitFamily() {
+  Family family;
+  family.name = "beit";
+  family.what = "BEiT and BEiT v2 (relative position bias, LayerScale), also as timm saves them";
+  family.entries = {"model", "module", "state_dict"};
+  family.marks = {"cls_token", "patch_embed.proj.weight", "blocks.#.attn.q_bias"};
+  family.names = PlainNames();
+  family.names.insert(family.names.end(),
+                      {{"blocks.#.attn.q_bias", "blocks.#.attn.q.bias"},
+                       {"blocks.#.attn.v_bias", "blocks.#.attn.v.bias"},
+                       {"blocks.#.gamma_1", "blocks.#.ls1.gamma"},
+                       {"blocks.#.gamma_2", "blocks.#.ls2.gamma"},
+                       {"blocks.#.attn.relative_position_bias_table", "blocks.#.attn.relative_position_bias_table"},
+                       {"rel_pos_bias.relative_position_bias_table", "rel_pos_bias.relative_position_bias_table"}});
+  family.left_out = {"mask_token",
+                     "lm_head.*",
+                     "head.*",
+                     "fc_norm.*",
+                     "cls_pt_layers.*",
+                     "blocks.#.attn.relative_position_index",
+                     "rel_pos_bias.relative_position_index"};
+  return family;
+}
+
+}  // namespace tec

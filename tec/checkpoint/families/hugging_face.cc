@@ -1,0 +1,136 @@
+// Hugging Face transformers: ViTModel, ViTMAE, DINOv2, BEiT, CLIP. Two generations of names: until version 4, and the
+// shorter ones of version 5.
+
+#include "tec/checkpoint/families/family.h"
+
+namespace tec {
+namespace {
+
+// Names inside a block, `from` being what the block is called.
+void AddBlock(const std::string& from, Family* family) {
+  const auto add = [&](const char* part, const char* own) {
+    family->names.push_back({from + part, std::string("blocks.#.") + own});
+  };
+  for (const char* attention : {"attention.attention.", "attention."}) {
+    for (const auto& [theirs, own] : {std::pair("query", "q"), {"key", "k"}, {"value", "v"}}) {
+      add((std::string(attention) + theirs + ".*").c_str(), (std::string("attn.") + own + ".*").c_str());
+    }
+  }
+  add("attention.q_proj.*", "attn.q.*");
+  add("attention.k_proj.*", "attn.k.*");
+  add("attention.v_proj.*", "attn.v.*");
+  add("attention.output.dense.*", "attn.proj.*");
+  add("attention.o_proj.*", "attn.proj.*");
+  add("layernorm_before.*", "norm1.*");
+  add("layernorm_after.*", "norm2.*");
+  add("norm1.*", "norm1.*");
+  add("norm2.*", "norm2.*");
+  add("intermediate.dense.*", "mlp.fc1.*");
+  add("output.dense.*", "mlp.fc2.*");
+  add("mlp.fc1.*", "mlp.fc1.*");
+  add("mlp.fc2.*", "mlp.fc2.*");
+}
+
+Family Base() {
+  Family family;
+  family.names = {{"embeddings.cls_token", "cls_token"},
+                  {"embeddings.position_embeddings", "pos_embed"},
+                  {"embeddings.patch_embeddings.projection.*", "patch_embed.proj.*"},
+                  {"layernorm.*", "norm.*"}};
+  AddBlock("encoder.layer.#.", &family);
+  AddBlock("layers.#.", &family);
+  family.left_out = {"pooler.*", "classifier.*", "embeddings.mask_token"};
+  return family;
+}
+
+}  // namespace
+
+Family HuggingFaceVitFamily() {
+  Family family = Base();
+  family.name = "hf_vit";
+  family.what = "Hugging Face ViTModel";
+  family.prefixes = {"vit.", ""};
+  family.marks = {"embeddings.cls_token", "embeddings.position_embeddings",
+                  "encoder.layer.#.layernorm_before.weight|layers.#.layernorm_before.weight", "layernorm.weight"};
+  family.norm_epsilon = 1e-12;
+  return family;
+}
+
+Family HuggingFaceMaeFamily() {
+  Family family = HuggingFaceVitFamily();
+  family.name = "hf_mae";
+  family.what = "Hugging Face ViTMAE (decoder left out)";
+  family.marks.push_back("decoder.decoder_embed.weight");
+  family.left_out.push_back("decoder.*");
+  return family;
+}
+
+Family HuggingFaceDinov2Family() {
+  Family family = Base();
+  family.name = "hf_dinov2";
+  family.what = "Hugging Face Dinov2Model, with register tokens or without";
+  family.prefixes = {"dinov2.", "dinov2_with_registers.", ""};
+  family.marks = {"embeddings.cls_token", "embeddings.position_embeddings", "encoder.layer.#.layer_scale1.lambda1"};
+  family.names.insert(family.names.end(), {{"embeddings.register_tokens", "reg_token"},
+                                           {"encoder.layer.#.layer_scale1.lambda1", "blocks.#.ls1.gamma"},
+                                           {"encoder.layer.#.layer_scale2.lambda1", "blocks.#.ls2.gamma"},
+                                           {"encoder.layer.#.mlp.weights_in.*", "blocks.#.mlp.fc1.*"},
+                                           {"encoder.layer.#.mlp.weights_out.*", "blocks.#.mlp.fc2.*"},
+                                           {"encoder.layer.#.mlp.gate_proj.*", "blocks.#.mlp.gate.*"},
+                                           {"encoder.layer.#.mlp.up_proj.*", "blocks.#.mlp.up.*"},
+                                           {"encoder.layer.#.mlp.down_proj.*", "blocks.#.mlp.fc2.*"}});
+  family.interpolates_positions = true;
+  return family;
+}
+
+Family HuggingFaceBeitFamily() {
+  Family family = Base();
+  family.name = "hf_beit";
+  family.what = "Hugging Face BeitModel";
+  family.prefixes = {"beit.", ""};
+  family.marks = {"embeddings.cls_token", "encoder.layer.#.lambda_1|layers.#.lambda_1"};
+  const std::string table = "relative_position_bias_table", own = "blocks.#.attn.relative_position_bias_table";
+  family.names.insert(family.names.end(), {{"encoder.layer.#.lambda_1", "blocks.#.ls1.gamma"},
+                                           {"encoder.layer.#.lambda_2", "blocks.#.ls2.gamma"},
+                                           {"layers.#.lambda_1", "blocks.#.ls1.gamma"},
+                                           {"layers.#.lambda_2", "blocks.#.ls2.gamma"},
+                                           {"encoder.layer.#.attention.attention.relative_position_bias." + table, own},
+                                           {"layers.#.relative_position_bias." + table, own},
+                                           {"encoder.relative_position_bias." + table, "rel_pos_bias." + table},
+                                           {"shared_position_bias." + table, "rel_pos_bias." + table}});
+  family.left_out.insert(
+      family.left_out.end(),
+      {"lm_head.*", "encoder.layer.#.attention.attention.relative_position_bias.relative_position_index",
+       "encoder.relative_position_bias.relative_position_index"});
+  family.norm_epsilon = 1e-12;
+  return family;
+}
+
+Family HuggingFaceClipFamily() {
+  Family family;
+  family.name = "hf_clip";
+  family.what = "Hugging Face CLIP, image tower (QuickGELU unless config.json says otherwise)";
+  family.prefixes = {"vision_model.", ""};
+  family.marks = {"embeddings.class_embedding", "pre_layrnorm.weight"};
+  family.names = {{"embeddings.class_embedding", "cls_token"},
+                  {"embeddings.position_embedding.weight", "pos_embed"},
+                  {"embeddings.patch_embedding.*", "patch_embed.proj.*"},
+                  // The misspelling is theirs.
+                  {"pre_layrnorm.*", "norm_pre.*"},
+                  {"post_layernorm.*", "norm.*"},
+                  {"encoder.layers.#.self_attn.q_proj.*", "blocks.#.attn.q.*"},
+                  {"encoder.layers.#.self_attn.k_proj.*", "blocks.#.attn.k.*"},
+                  {"encoder.layers.#.self_attn.v_proj.*", "blocks.#.attn.v.*"},
+                  {"encoder.layers.#.self_attn.out_proj.*", "blocks.#.attn.proj.*"},
+                  {"encoder.layers.#.layer_norm1.*", "blocks.#.norm1.*"},
+                  {"encoder.layers.#.layer_norm2.*", "blocks.#.norm2.*"},
+                  {"encoder.layers.#.mlp.fc1.*", "blocks.#.mlp.fc1.*"},
+                  {"encoder.layers.#.mlp.fc2.*", "blocks.#.mlp.fc2.*"}};
+  family.left_out = {"text_model.*", "text_projection.*", "visual_projection.*", "logit_scale",
+                     "embeddings.position_ids"};
+  family.norm_epsilon = 1e-5;
+  family.activation = Activation::kQuickGelu;
+  return family;
+}
+
+}  // namespace tec
