@@ -88,63 +88,83 @@ HWY_INLINE V8 LoadRows(const uint8_t* in, ptrdiff_t stride) {
 
 HWY_INLINE V32 Word(uint32_t word) { return hn::Set(D32(), static_cast<int32_t>(word)); }
 
-// kBlocks rows at once: block r of a vector belongs to row r, its lanes to red, green, blue and nothing.
-void RowsOfBlocks(const uint8_t* in, ptrdiff_t in_stride, const ResizeAxis& axis, uint8_t* out) {
-  const D8 d8;
+// Rows that are done at once: two vectors, in which block b of vector v belongs to row v * kBlocks + b. Weights are
+// loaded once for all.
+constexpr int kRows = 2 * kBlocks;
+
+// The bytes of one output pixel: word v of block b has red, green, blue and nothing of row v * kBlocks + b.
+HWY_INLINE V8 PixelOfRows(const uint8_t* HWY_RESTRICT pixel, ptrdiff_t in_stride,
+                          const uint32_t* HWY_RESTRICT low_words, const uint32_t* HWY_RESTRICT high_words, int words,
+                          V8 first_pair, V8 second_pair) {
   const D32 d32;
-  // Pixels 0 and 1, and 2 and 3, of RGBRGBRGBRGB to 16-bit pairs of each channel; 0x80 gives zero.
-  alignas(16) static constexpr uint8_t kFirstPair[16] = {0,    0x80, 3,    0x80, 1,    0x80, 4,    0x80,
-                                                         2,    0x80, 5,    0x80, 0x80, 0x80, 0x80, 0x80};
-  alignas(16) static constexpr uint8_t kSecondPair[16] = {6,    0x80, 9,    0x80, 7,    0x80, 10,   0x80,
-                                                          8,    0x80, 11,   0x80, 0x80, 0x80, 0x80, 0x80};
-  const V8 first_pair = hn::LoadDup128(d8, kFirstPair), second_pair = hn::LoadDup128(d8, kSecondPair);
   const V32 half = hn::Set(d32, 1 << (kResizeFractionBits - 1));
-  const int outputs = axis.outputs();
+  V32 low0 = half, low1 = half, high0 = hn::Zero(d32), high1 = high0;
+  for (int p = 0; p < words; p += 2, pixel += 12) {
+    const V8 pixels0 = LoadRows(pixel, in_stride), pixels1 = LoadRows(pixel + kBlocks * in_stride, in_stride);
+    const V32 low_word = Word(low_words[p]), high_word = Word(high_words[p]);
+    const V32 a0 = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels0, first_pair));
+    const V32 a1 = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels1, first_pair));
+    low0 = AddPairs(low0, a0, low_word);
+    low1 = AddPairs(low1, a1, low_word);
+    high0 = AddPairs(high0, a0, high_word);
+    high1 = AddPairs(high1, a1, high_word);
+    const V32 low_word2 = Word(low_words[p + 1]), high_word2 = Word(high_words[p + 1]);
+    const V32 b0 = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels0, second_pair));
+    const V32 b1 = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels1, second_pair));
+    low0 = AddPairs(low0, b0, low_word2);
+    low1 = AddPairs(low1, b1, low_word2);
+    high0 = AddPairs(high0, b0, high_word2);
+    high1 = AddPairs(high1, b1, high_word2);
+  }
+  const V32 value0 = Finish(low0, high0), value1 = Finish(low1, high1);
+  return ToBytes(value0, value1, value0, value1);
+}
+
+void RowsOfBlocks(const uint8_t* HWY_RESTRICT in, ptrdiff_t in_stride, const ResizeAxis& axis,
+                  uint8_t* HWY_RESTRICT out) {
+  const D8 d8;
+  // Pixels 0 and 1, and 2 and 3, of RGBRGBRGBRGB to 16-bit pairs of each channel; 0x80 gives zero.
+  alignas(16) static constexpr uint8_t kFirstPair[16] = {0, 0x80, 3, 0x80, 1,    0x80, 4,    0x80,
+                                                         2, 0x80, 5, 0x80, 0x80, 0x80, 0x80, 0x80};
+  alignas(16) static constexpr uint8_t kSecondPair[16] = {6, 0x80, 9,  0x80, 7,    0x80, 10,   0x80,
+                                                          8, 0x80, 11, 0x80, 0x80, 0x80, 0x80, 0x80};
+  const V8 first_pair = hn::LoadDup128(d8, kFirstPair), second_pair = hn::LoadDup128(d8, kSecondPair);
+  const int outputs = axis.outputs(), pairs = axis.pairs;
+  const int* HWY_RESTRICT first = axis.first.data();
+  const int* HWY_RESTRICT count = axis.count.data();
+  const uint32_t* HWY_RESTRICT low = axis.low.data();
+  const uint32_t* HWY_RESTRICT high = axis.high.data();
   const ptrdiff_t out_stride = ptrdiff_t{3} * outputs;
   alignas(64) uint8_t bytes[HWY_MAX_BYTES];
-  for (int x = 0; x < outputs; ++x) {
-    const uint8_t* pixel = in + ptrdiff_t{3} * axis.first[x];
-    const uint32_t* low_words = &axis.low[static_cast<size_t>(x) * axis.pairs];
-    const uint32_t* high_words = &axis.high[static_cast<size_t>(x) * axis.pairs];
-    const int used = (axis.count[x] + 3) / 4 * 2;
-    V32 low = half, high = hn::Zero(d32), low2 = hn::Zero(d32), high2 = hn::Zero(d32);
-    for (int p = 0; p < used; p += 2, pixel += 12) {
-      const V8 pixels = LoadRows(pixel, in_stride);
-      const V32 a = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels, first_pair));
-      const V32 b = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels, second_pair));
-      low = AddPairs(low, a, Word(low_words[p]));
-      high = AddPairs(high, a, Word(high_words[p]));
-      low2 = AddPairs(low2, b, Word(low_words[p + 1]));
-      high2 = AddPairs(high2, b, Word(high_words[p + 1]));
+  for (int x = 0; x + 1 < outputs; ++x, low += pairs, high += pairs, out += 3) {
+    const int words = (count[x] + 3) / 4 * 2;
+    hn::Store(PixelOfRows(in + ptrdiff_t{3} * first[x], in_stride, low, high, words, first_pair, second_pair), d8,
+              bytes);
+    // Four bytes at once: the next pixel takes back the last.
+    for (int r = 0; r < kRows; ++r) {
+      std::memcpy(out + r * out_stride, bytes + 16 * (r % kBlocks) + 4 * (r / kBlocks), 4);
     }
-    const V32 value = Finish(hn::Add(low, low2), hn::Add(high, high2));
-    hn::Store(ToBytes(value, value, value, value), d8, bytes);
-    uint8_t* pixel_out = out + ptrdiff_t{3} * x;
-    // Four bytes at once, of which the next pixel takes back the last; but the last pixel of a row has no next.
-    const size_t size = x + 1 < outputs ? 4 : 3;
-    for (int r = 0; r < kBlocks; ++r) {
-      if (size == 4) {
-        std::memcpy(pixel_out + r * out_stride, bytes + 16 * r, 4);
-      } else {
-        std::memcpy(pixel_out + r * out_stride, bytes + 16 * r, 3);
-      }
-    }
+  }
+  const int x = outputs - 1, words = (count[x] + 3) / 4 * 2;
+  hn::Store(PixelOfRows(in + ptrdiff_t{3} * first[x], in_stride, low, high, words, first_pair, second_pair), d8, bytes);
+  for (int r = 0; r < kRows; ++r) {
+    std::memcpy(out + r * out_stride, bytes + 16 * (r % kBlocks) + 4 * (r / kBlocks), 3);
   }
 }
 
 void Rows(const uint8_t* in, ptrdiff_t in_stride, int rows, const ResizeAxis& axis, uint8_t* out) {
   const ptrdiff_t out_stride = ptrdiff_t{3} * axis.outputs();
   int y = 0;
-  for (; y + kBlocks <= rows; y += kBlocks) RowsOfBlocks(in + y * in_stride, in_stride, axis, out + y * out_stride);
+  for (; y + kRows <= rows; y += kRows) RowsOfBlocks(in + y * in_stride, in_stride, axis, out + y * out_stride);
   if (y == rows) return;
-  if (rows >= kBlocks) {
+  if (rows >= kRows) {
     // Some of these have been done already and come out the same.
-    y = rows - kBlocks;
+    y = rows - kRows;
     RowsOfBlocks(in + y * in_stride, in_stride, axis, out + y * out_stride);
     return;
   }
-  // Fewer rows than blocks: one after another, each as often as there are blocks.
-  std::vector<uint8_t> copies(static_cast<size_t>(out_stride) * kBlocks);
+  // Too few: one after another, each kRows times.
+  std::vector<uint8_t> copies(static_cast<size_t>(out_stride) * kRows);
   for (; y < rows; ++y) {
     RowsOfBlocks(in + y * in_stride, 0, axis, copies.data());
     std::memcpy(out + y * out_stride, copies.data(), out_stride);

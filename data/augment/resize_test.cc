@@ -58,7 +58,8 @@ TEST_P(ResizeTest, EveryGoldenCaseIsBitExact) {
       const auto& b = c["box_ijhw"];
       const Box box{b[0], b[1], b[2], b[3]};
       ResizeBicubic(input, box, size, size, /*flip=*/false, &scratch, result.data());
-      DecodeRegion(c["file"], [&](int, int) { return box; }, &region);
+      DecodeRegion(
+          c["file"], [&](int, int) { return box; }, &region);
       ResizeBicubic(region, box, size, size, /*flip=*/false, &scratch, from_file.data());
       if (size <= 64) {  // The reference takes its time.
         EXPECT_TRUE(SamePixels(ResizeBicubicReference(input, box, size, size, false), result)) << c;
@@ -67,7 +68,8 @@ TEST_P(ResizeTest, EveryGoldenCaseIsBitExact) {
     } else {
       ASSERT_EQ(c["op"], "eval");
       EvalCrop(input, size, &scratch, result.data());
-      DecodeRegion(c["file"], [&](int height, int width) { return EvalCropSource(height, width, size); }, &region);
+      DecodeRegion(
+          c["file"], [&](int height, int width) { return EvalCropSource(height, width, size); }, &region);
       EvalCrop(region, size, &scratch, from_file.data());
       const EvalGeometry geometry = EvalCropGeometry(input.height(), input.width(), size);
       EXPECT_EQ(geometry.height, c["resized_hw"][0]) << c;

@@ -29,8 +29,8 @@ namespace tec {
 namespace {
 
 // Columns and rows decoded beside those asked for. Fancy upsampling mixes a chroma sample with its neighbours, and at
-// the edge of what is decoded it takes the edge itself for the neighbour: with the widest subsampling, 4, that falsifies
-// 4 pixels.
+// the edge of what is decoded it takes the edge itself for the neighbour: with the widest subsampling, 4, that
+// falsifies 4 pixels.
 constexpr int kMargin = 4;
 // libjpeg takes a plainer upsampling for images that are fewer chroma samples wide than it looks at.
 constexpr int kMinDecodedWidth = 32;
@@ -108,8 +108,8 @@ class JpegDecoder {
     Box box{0, 0, height, width};
     if (choose != nullptr) {
       box = (*choose)(height, width);
-      TEC_CHECK(box.FitsInto(height, width)) << box.top << " " << box.left << " " << box.height << " " << box.width
-                                             << " in " << height << " x " << width;
+      TEC_CHECK(box.FitsInto(height, width))
+          << box.top << " " << box.left << " " << box.height << " " << box.width << " in " << height << " x " << width;
     }
     if (!CanCutOut()) box = Box{0, 0, height, width};
     // Memory first: the pixels and what libjpeg takes have one limit.

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "data/image/encode.h"
 #include "absl/strings/str_cat.h"
+#include "data/image/encode.h"
 #include "data/testing/golden_images.h"
 #include "data/testing/make_jpeg.h"
 #include "tec/base/random.h"
@@ -160,7 +160,11 @@ TEST(DecodeImageRegionTest, EqualsTheWholeImageForEveryGoldenFile) {
     // The first row alone: a file that is refused as a whole is refused.
     ImageRegion region;
     EXPECT_FALSE(DecodeImageRegion(
-                     bytes, [](int, int width) { return Box{0, 0, 1, width}; }, &region)
+                     bytes,
+                     [](int, int width) {
+                       return Box{0, 0, 1, width};
+                     },
+                     &region)
                      .ok())
         << name;
   }
@@ -181,7 +185,8 @@ TEST(DecodeImageRegionTest, EqualsTheWholeImageForEveryKindOfJpeg) {
       kind.grey = round == 9;
       kind.quality = 30 + 6 * round;
       const int height = 1 + stream.UniformInt(150), width = 1 + stream.UniformInt(200);
-      const std::string what = absl::StrCat(sampling[0], "x", sampling[1], " round ", round, ", ", height, " x ", width);
+      const std::string what =
+          absl::StrCat(sampling[0], "x", sampling[1], " round ", round, ", ", height, " x ", width);
       ExpectRandomRegionsEqualWhole(what, testing::MakeJpeg(testing::NoisyGradient(height, width, round), kind), 25,
                                     stream);
     }
@@ -200,7 +205,8 @@ TEST(DecodeImageRegionTest, RefusesWhatIsRefusedAsAWhole) {
       const int kind = round % 3;
       if (kind == 0) damaged.resize(position);
       if (kind == 1) damaged[position] ^= 1 << stream.UniformInt(8);
-      if (kind == 2) damaged.replace(position, 2, std::string("\xFF") + static_cast<char>(0xC0 + stream.UniformInt(64)));
+      if (kind == 2)
+        damaged.replace(position, 2, std::string("\xFF") + static_cast<char>(0xC0 + stream.UniformInt(64)));
       const std::string what = absl::StrCat(name, " round ", round, " at ", position);
       const auto whole = DecodeImage(damaged);
       ImageRegion region;

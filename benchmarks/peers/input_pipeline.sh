@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs input_pipeline.py in a Python environment made of requirements.txt, on photographs made on the spot unless a
+# folder is given. The environment (several GB) is made once, in $TEC_PEERS or ~/.cache/tec-peers; PYTHON names another
+# Python that has all of it already.
+set -eu
+
+here=benchmarks/peers
+environment=${TEC_PEERS:-$HOME/.cache/tec-peers}
+if [ -z "${PYTHON:-}" ]; then
+  PYTHON=$environment/bin/python
+  if [ ! -e "$environment/complete" ]; then
+    python3 -m venv "$environment"
+    "$PYTHON" -m pip install -r "$here/requirements.txt"
+    touch "$environment/complete"
+  fi
+fi
+
+folder=""
+for argument in "$@"; do
+  case $argument in --folder=*) folder=${argument#--folder=} ;; esac
+done
+if [ -z "$folder" ]; then
+  made=$(mktemp -d)
+  trap 'rm -rf "$made"' EXIT
+  benchmarks/data/photographs --folder="$made" --count=300
+  set -- "$@" "--folder=$made/photographs"
+elif [ "${folder#/}" = "$folder" ]; then
+  # Under `bazel run`, paths are those of the caller.
+  set -- "$@" "--folder=${BUILD_WORKING_DIRECTORY:-.}/$folder"
+fi
+"$PYTHON" "$here/input_pipeline.py" --ours=benchmarks/data/pipeline "$@"
