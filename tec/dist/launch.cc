@@ -94,12 +94,9 @@ std::vector<std::string> RankEnvironment(int rank, int ranks, int port) {
   for (char** variable = environ; *variable != nullptr; ++variable) environment.push_back(*variable);
   // The first of two equal names counts in a search, so the launcher's own go in front.
   if (ranks > 1) {
-    const std::vector<std::string> own = {absl::StrCat("RANK=", rank),
-                                          absl::StrCat("WORLD_SIZE=", ranks),
-                                          absl::StrCat("LOCAL_RANK=", rank),
-                                          absl::StrCat("LOCAL_WORLD_SIZE=", ranks),
-                                          "MASTER_ADDR=127.0.0.1",
-                                          absl::StrCat("MASTER_PORT=", port)};
+    const std::vector<std::string> own = {absl::StrCat("RANK=", rank),       absl::StrCat("WORLD_SIZE=", ranks),
+                                          absl::StrCat("LOCAL_RANK=", rank), absl::StrCat("LOCAL_WORLD_SIZE=", ranks),
+                                          "MASTER_ADDR=127.0.0.1",           absl::StrCat("MASTER_PORT=", port)};
     environment.insert(environment.begin(), own.begin(), own.end());
   }
   return environment;
@@ -268,8 +265,7 @@ absl::StatusOr<int> RunRanks(const LaunchRequest& request) {
 }
 
 std::string ShellCommand(const std::vector<std::string>& command) {
-  constexpr char kPlain[] =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+%@";
+  constexpr char kPlain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+%@";
   return absl::StrJoin(command, " ", [&](std::string* out, const std::string& word) {
     if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
       absl::StrAppend(out, word);

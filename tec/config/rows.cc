@@ -1,0 +1,49 @@
+#include "tec/config/rows.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "tec/config/config.h"
+#include "tec/config/embedded.h"
+#include "tec/config/finetune.h"
+#include "tec/config/text.h"
+
+namespace tec {
+namespace {
+
+constexpr char kFolder[] = "rows/";
+
+// An embedded file that is there as long as this program was built right.
+std::string Embedded(const std::string& name) {
+  const char* text = FindEmbedded(name);
+  TEC_CHECK(text != nullptr) << name;
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> RowNames() { return EmbeddedNames(kFolder); }
+
+absl::StatusOr<config::Row> LoadRow(const std::string& name) {
+  const char* text = FindEmbedded(kFolder + name);
+  if (text == nullptr) {
+    return absl::NotFoundError(absl::StrCat("no row is named \"", name, "\"", DidYouMean(name, RowNames()),
+                                            "\n  rows: ", absl::StrJoin(RowNames(), ", ")));
+  }
+  config::Row row;
+  TEC_RETURN_IF_ERROR(ParseText(text, name, &row));
+  return row;
+}
+
+MiniChain LoadMiniChain() {
+  const absl::StatusOr<config::Experiment> mae = ParseExperiment(Embedded("mini/mae"), "mini/mae");
+  const absl::StatusOr<config::Experiment> tec = ParseExperiment(Embedded("mini/tec"), "mini/tec");
+  const absl::StatusOr<config::Finetune> finetune = ParseFinetune(Embedded("mini/finetune"), "mini/finetune");
+  TEC_CHECK_OK(mae.status());
+  TEC_CHECK_OK(tec.status());
+  TEC_CHECK_OK(finetune.status());
+  return {*mae, *tec, *finetune};
+}
+
+}  // namespace tec
