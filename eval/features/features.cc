@@ -40,11 +40,11 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
       Loader::Create(dataset, std::make_shared<FeatureTransform>(encoder.options().image_size), loader_options));
 
   Features features;
-  features.values = at::empty({dataset->size(), encoder.options().width}, at::kFloat);
+  const int64_t width = options.spec.Width(encoder.options().width);
+  features.values = at::empty({dataset->size(), width}, at::kFloat);
   features.labels = at::empty({dataset->size()}, at::kLong);
   int64_t* labels = features.labels.mutable_data_ptr<int64_t>();
   float* rows = features.values.mutable_data_ptr<float>();
-  const int64_t width = encoder.options().width;
   int64_t done = 0, seen = 0;
   loader->StartEpoch(0);
   while (true) {
@@ -57,8 +57,7 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
     at::Tensor values;
     {
       AutocastGuard autocast(device.type(), options.precision);
-      EncoderFeatures both = encoder.forward(images);
-      values = (options.kind == FeatureKind::kCls ? both.cls : both.patch_mean).to(at::kCPU, at::kFloat).contiguous();
+      values = ComputeFeatures(encoder, images, options.spec).to(at::kCPU, at::kFloat).contiguous();
     }
     for (int64_t i = 0; i < batch->count; ++i) {
       // The loader put a neighbour in the place of an unreadable image; it has a turn of its own.

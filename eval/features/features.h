@@ -15,18 +15,14 @@
 #include "absl/status/statusor.h"
 #include "data/dataset/dataset.h"
 #include "data/loader/transform.h"
+#include "eval/features/feature_spec.h"
 #include "tec/models/encoder.h"
 #include "tec/nn/normalize.h"
 
 namespace tec {
 
-enum class FeatureKind {
-  kCls,   // The [CLS] token after the final norm.
-  kPool,  // The mean of the patch tokens after the final norm.
-};
-
 struct FeatureOptions {
-  FeatureKind kind = FeatureKind::kCls;
+  FeatureSpec spec = kClsFeatures;
   int64_t batch_size = 64;
   int threads = 1;  // That decode.
   std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
@@ -39,7 +35,7 @@ struct FeatureOptions {
 };
 
 struct Features {
-  at::Tensor values;       // float32 [n, C], on the CPU, in the data set's order.
+  at::Tensor values;       // float32 [n, spec.Width(C)], on the CPU, in the data set's order.
   at::Tensor labels;       // int64 [n], on the CPU; -1 without labels.
   int64_t unreadable = 0;  // Images left out because they could not be read; n = dataset.size() - unreadable.
 };

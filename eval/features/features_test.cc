@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "ATen/ATen.h"
 #include "data/image/decode.h"
@@ -51,8 +52,8 @@ TEST(FeaturesTest, EveryReadableImageOnceInOrder) {
     seen = done;
     EXPECT_EQ(total, 6);
   };
-  for (FeatureKind kind : {FeatureKind::kCls, FeatureKind::kPool}) {
-    options.kind = kind;
+  for (const FeatureSpec& spec : {kClsFeatures, kPoolFeatures}) {
+    options.spec = spec;
     absl::StatusOr<Features> features = ExtractFeatures(*encoder, shared, options);
     ASSERT_TRUE(features.ok()) << features.status();
     EXPECT_EQ(seen, 6);
@@ -67,12 +68,53 @@ TEST(FeaturesTest, EveryReadableImageOnceInOrder) {
     at::NoGradGuard no_gradient;
     const at::Tensor pixels = at::from_blob(image->data(), {1, image->height(), image->width(), 3}, at::kByte);
     const EncoderFeatures direct = encoder->forward(NormalizePixels(pixels, kImageNetMean, kImageNetStd));
-    EXPECT_TRUE(
-        TensorNear(features->values[1], (kind == FeatureKind::kCls ? direct.cls : direct.patch_mean)[0], kRounding));
+    EXPECT_TRUE(TensorNear(features->values[1], (spec == kClsFeatures ? direct.cls : direct.patch_mean)[0], kRounding));
   }
 
   options.stop = [] { return true; };
   EXPECT_EQ(ExtractFeatures(*encoder, shared, options).status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST(FeatureSpecTest, NamesAndColumns) {
+  for (const std::string name : {"cls", "cls4", "pool", "cls+pool", "cls4+pool", "global_pool"}) {
+    absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(name);
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    EXPECT_EQ(NameOf(*spec), name);
+  }
+  for (const char* name : {"", "cls0", "cls-1", "mean", "cls+", "cls4pool", "+pool"}) {
+    EXPECT_EQ(ParseFeatureSpec(name).status().code(), absl::StatusCode::kInvalidArgument) << name;
+  }
+  EXPECT_FALSE(UnionOf({kPoolFeatures, kGlobalPoolFeatures}).ok());
+}
+
+// Each part of a union is what the part alone would be.
+TEST(FeatureSpecTest, ComputesWhatTheNamesSay) {
+  const std::string folder = testing::FreshFolder("specs");
+  const std::shared_ptr<Encoder> encoder = TinyEncoder(folder);
+  at::NoGradGuard no_gradient;
+  const at::Tensor images = at::arange(2 * 3 * 16 * 16, at::kFloat).mul(0.37).cos().view({2, 3, 16, 16});
+  const std::vector<at::Tensor> blocks = encoder->LastBlocks(images, 3);
+  const int64_t width = encoder->options().width;
+  const FeatureSpec cls2_pool = *ParseFeatureSpec("cls2+pool");
+  absl::StatusOr<FeatureSpec> whole = UnionOf({kClsFeatures, cls2_pool, *ParseFeatureSpec("cls3")});
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(NameOf(*whole), "cls3+pool");
+  const at::Tensor all = ComputeFeatures(*encoder, images, *whole);
+  EXPECT_EQ(all.sizes(), at::IntArrayRef({2, 4 * width}));
+  const EncoderFeatures direct = encoder->forward(images);
+  const at::Tensor second = encoder->Normalise(blocks[1]).select(1, 0);
+  const auto part = [&](const FeatureSpec& spec) {
+    const auto [first, columns] = ColumnsOf(spec, *whole, width);
+    return all.narrow(1, first, columns);
+  };
+  EXPECT_TRUE(TensorNear(part(kClsFeatures), direct.cls, kRounding));
+  EXPECT_TRUE(TensorNear(part(cls2_pool), at::cat({second, direct.cls, direct.patch_mean}, 1), kRounding));
+  EXPECT_TRUE(TensorNear(part(kPoolFeatures), direct.patch_mean, kRounding));
+  // MAE's global pool: mean, then (x - mean) / sqrt(variance + 1e-6) over the channels.
+  const at::Tensor mean = blocks[2].slice(1, 1).mean(1);
+  const at::Tensor centred = mean - mean.mean(1, /*keepdim=*/true);
+  EXPECT_TRUE(TensorNear(ComputeFeatures(*encoder, images, kGlobalPoolFeatures),
+                         centred / (centred.square().mean(1, true) + 1e-6).sqrt(), kRounding));
 }
 
 TEST(PretrainedTest, ReadsTheRecordedRun) {

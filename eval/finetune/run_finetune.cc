@@ -48,6 +48,7 @@
 #include "tec/train/progress.h"
 #include "tec/train/resume.h"
 #include "tec/train/run_log.h"
+#include "tec/train/run_saver.h"
 #include "tec/train/stop_signal.h"
 #include "tec/train/torch_runtime.h"
 
@@ -117,7 +118,7 @@ class FinetuneRun {
   void ShowProgress();
 
   TrainingState State() const;
-  absl::Status SaveThis();
+  absl::Status SaveThis() { return saver_->SaveThis(State()); }
 
   bool StopAsked() {
     stop_ = stop_ || stop_signal_.received() != 0;
@@ -135,7 +136,7 @@ class FinetuneRun {
   std::shared_ptr<FinetuneModel> model_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<FinetuneStep> step_;
-  std::optional<CheckpointFolder> folder_;
+  std::optional<RunSaver> saver_;
   std::optional<LoadedState> resume_;
   std::unique_ptr<EventWriter> events_;
   std::unique_ptr<Progress> progress_;
@@ -149,12 +150,11 @@ class FinetuneRun {
   double lr_ = 0;             // Of the newest update, before the groups' scales.
   double max_accuracy_ = -1;  // No evaluation yet.
   bool stop_ = false;
-  std::string newest_checkpoint_;
   std::vector<double> update_losses_;  // Of the micro-steps since the last update.
   Meter loss_meter_, lr_meter_;
 
   // Clocks; nothing of this is saved.
-  double start_time_ = 0, last_save_time_ = 0, update_time_ = 0, update_wait_ = 0, epoch_time_ = 0, epoch_wait_ = 0;
+  double start_time_ = 0, update_time_ = 0, update_wait_ = 0, epoch_time_ = 0, epoch_wait_ = 0;
   int64_t steps_done_ = 0, epoch_steps_done_ = 0, update_steps_ = 0;
   Meter step_seconds_, step_wait_;
   RunFinetuneResult result_;
@@ -201,22 +201,8 @@ absl::Status FinetuneRun::OpenData() {
 
 absl::Status FinetuneRun::FindCheckpoint() {
   const std::string& wanted = settings_.checkpointing().resume();
-  if (!wanted.empty()) {
-    absl::StatusOr<TrainingState> state = LoadTrainingState(wanted);
-    TEC_RETURN_IF_ERROR(Annotate(state.status(), "cannot resume"));
-    resume_ = LoadedState{*std::move(state), wanted, {}};
-  } else {
-    absl::StatusOr<LoadedState> newest = folder_->LoadNewest();
-    if (absl::IsNotFound(newest.status())) return absl::OkStatus();
-    if (!newest.ok()) return newest.status();
-    resume_ = *std::move(newest);
-  }
-  if (!resume_->state.method.empty() && resume_->state.method != kMethod) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        resume_->path, " is a checkpoint of method ", resume_->state.method, ", not of finetuning; ",
-        wanted.empty() ? "choose another --output_dir, and to start from its encoder " : "to start from its encoder ",
-        "give it as --finetune"));
-  }
+  TEC_ASSIGN_OR_RETURN(resume_, FindRunState(wanted, saver_ ? &*saver_ : nullptr, kMethod,
+                                             "to start from its encoder give it as --finetune"));
   return absl::OkStatus();
 }
 
@@ -374,7 +360,7 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
   for (const OptimizerGroup& group : state.optimizer.groups) {
     if (group.lr_scale.value_or(1) == 1) lr_ = group.lr;
   }
-  newest_checkpoint_ = path;
+  saver_->set_newest(path);
   progress_->Print(absl::StrFormat("resumed from %s: epoch %d, micro-step %d of %d, %d updates done", path, epoch_,
                                    next_micro_step_, steps_per_epoch_, updates_));
   if (before.dataset_size != now.dataset_size) {
@@ -428,7 +414,7 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::Run() {
   TEC_RETURN_IF_ERROR(OpenData());
   // An evaluation of a named file leaves nothing behind.
   if (!settings_.eval() || settings_.checkpointing().resume().empty()) {
-    TEC_ASSIGN_OR_RETURN(folder_, CheckpointFolder::Open(settings_.logging().output_dir()));
+    TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(settings_.logging().output_dir()));
   }
   if (settings_.eval()) return EvaluateOnly();
   TEC_RETURN_IF_ERROR(FindCheckpoint());
@@ -464,7 +450,7 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::EvaluateOnly() {
 }
 
 absl::Status FinetuneRun::Train() {
-  start_time_ = last_save_time_ = Now();
+  start_time_ = Now();
   const int64_t epochs = settings_.schedule().epochs();
   if (epoch_ >= epochs) progress_->Print("nothing is left to train: all epochs are done");
   while (epoch_ < epochs && !stop_) {
@@ -481,9 +467,9 @@ absl::Status FinetuneRun::Train() {
   result_.epochs = epoch_;
   result_.updates = updates_;
   result_.max_accuracy = max_accuracy_;
-  result_.checkpoint = newest_checkpoint_;
+  result_.checkpoint = saver_->newest();
   if (result_.stopped) {
-    progress_->Print(absl::StrCat("stopped; saved ", newest_checkpoint_, "; the same command goes on from there"));
+    progress_->Print(absl::StrCat("stopped; saved ", saver_->newest(), "; the same command goes on from there"));
   }
   return absl::OkStatus();
 }
@@ -546,8 +532,7 @@ absl::Status FinetuneRun::NonFinite(const std::string& what) {
   return absl::AbortedError(absl::StrFormat(
       "update %d: %s at epoch %d, micro-step %d of %d; lr %g. Stopped without saving; the newest checkpoint, from "
       "before, is %s. A lower --blr, --precision=float32 or --clip_grad may help",
-      updates_ + 1, what, epoch_, next_micro_step_ - 1, steps_per_epoch_, lr_,
-      newest_checkpoint_.empty() ? "none" : newest_checkpoint_));
+      updates_ + 1, what, epoch_, next_micro_step_ - 1, steps_per_epoch_, lr_, saver_->NewestOrNone()));
 }
 
 absl::Status FinetuneRun::FinishUpdate() {
@@ -562,7 +547,7 @@ absl::Status FinetuneRun::FinishUpdate() {
   update_losses_.clear();
   TEC_RETURN_IF_ERROR(LogUpdate(update, mean));
   const double minutes = settings_.checkpointing().save_every_minutes();
-  if (minutes > 0 && Now() - last_save_time_ >= 60 * minutes && next_micro_step_ < steps_per_epoch_) return SaveThis();
+  if (minutes > 0 && saver_->MinutesSinceSave() >= minutes && next_micro_step_ < steps_per_epoch_) return SaveThis();
   return absl::OkStatus();
 }
 
@@ -651,11 +636,11 @@ absl::Status FinetuneRun::FinishEpoch() {
   loss_meter_ = Meter();
   lr_meter_ = Meter();
   // this_checkpoint last: a run that dies in between does the epoch's end again, and writes the others again.
-  if (best) TEC_RETURN_IF_ERROR(SaveTrainingState(folder_->PathOf(kBest), State()));
+  if (best) TEC_RETURN_IF_ERROR(SaveTrainingState(saver_->folder().PathOf(kBest), State()));
   const bool numbered = epoch_ == epochs || (period > 0 && finished % period == 0);
-  if (numbered) TEC_RETURN_IF_ERROR(folder_->SaveNumbered(State(), finished));
+  if (numbered) TEC_RETURN_IF_ERROR(saver_->folder().SaveNumbered(State(), finished));
   TEC_RETURN_IF_ERROR(SaveThis());
-  if (epoch_ == epochs) newest_checkpoint_ = folder_->NumberedPath(finished);
+  if (epoch_ == epochs) saver_->set_newest(saver_->folder().NumberedPath(finished));
   return absl::OkStatus();
 }
 
@@ -700,26 +685,10 @@ TrainingState FinetuneRun::State() const {
   return state;
 }
 
-absl::Status FinetuneRun::SaveThis() {
-  TEC_RETURN_IF_ERROR(
-      Annotate(folder_->SaveThis(State()), absl::StrCat("saving failed; the newest whole checkpoint is ",
-                                                        newest_checkpoint_.empty() ? "none" : newest_checkpoint_)));
-  newest_checkpoint_ = folder_->PathOf(CheckpointFolder::kThis);
-  last_save_time_ = Now();
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<RunFinetuneResult> RunFinetune(const config::Finetune& resolved, const RunFinetuneOptions& options) {
-  absl::StatusOr<RunFinetuneResult> result = absl::UnknownError("not run");
-  const absl::Status status = CatchTorch([&]() -> absl::Status {
-    FinetuneRun run(resolved, options);
-    result = run.Run();
-    return result.status();
-  });
-  if (!status.ok()) return status;
-  return result;
+  return CatchTorchOr<RunFinetuneResult>([&] { return FinetuneRun(resolved, options).Run(); });
 }
 
 }  // namespace tec

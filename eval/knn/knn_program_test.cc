@@ -67,7 +67,7 @@ TEST_F(KnnProgramTest, BadInputEndsWithOneLine) {
            Case{data, "--checkpoint is needed"},
            Case{checkpoint, "--data_path is needed"},
            Case{checkpoint + data + "--k=10,x", "\"x\" is not a whole number from 1"},
-           Case{checkpoint + data + "--features=mean", "it must be cls or pool"},
+           Case{checkpoint + data + "--features=mean", "--features: unknown features \"mean\""},
            Case{checkpoint + data + "--temperature=0", "temperature is 0"},
            Case{checkpoint + data + "--kk=3", "kk"},
            Case{data + "--checkpoint=/nowhere.pth", "/nowhere.pth"},

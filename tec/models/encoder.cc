@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "ATen/ops/ones.h"
+#include "ATen/ops/zeros.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tec/base/logging.h"
@@ -30,12 +32,27 @@ Encoder::Encoder(const VitOptions& options) : options_(options) {
 }
 
 EncoderFeatures Encoder::forward(const at::Tensor& images) {
-  const at::Tensor x = norm_->forward(blocks_->forward(Tokens(cls_token_, patch_embed_->forward(images), pos_embed_)));
+  const at::Tensor x = Normalise(LastBlocks(images, 1).front());
   return {x.select(1, 0), x.slice(1, 1).mean(1)};
 }
 
+std::vector<at::Tensor> Encoder::LastBlocks(const at::Tensor& images, int64_t blocks) {
+  TEC_CHECK(blocks >= 1 && blocks <= options_.depth) << blocks << " of " << options_.depth << " blocks";
+  std::vector<at::Tensor> outputs;
+  at::Tensor x = Tokens(cls_token_, patch_embed_->forward(images), pos_embed_);
+  for (int64_t i = 0; i < options_.depth; ++i) {
+    x = blocks_->blocks[i]->forward(x);
+    if (i >= options_.depth - blocks) outputs.push_back(x);
+  }
+  return outputs;
+}
+
 absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state) {
-  TEC_ASSIGN_OR_RETURN(const TensorMap own, EncoderState(state));
+  TEC_ASSIGN_OR_RETURN(TensorMap own, EncoderState(state));
+  if (own.count("norm.weight") == 0 && own.count("norm.bias") == 0) {
+    own["norm.weight"] = at::ones({encoder.options().width});
+    own["norm.bias"] = at::zeros({encoder.options().width});
+  }
   return Annotate(LoadState(encoder, own), "encoder");
 }
 

@@ -28,6 +28,13 @@ class Encoder : public torch::nn::Module {
   // images [N, 3, S, S], normalised; all patches visible.
   EncoderFeatures forward(const at::Tensor& images);
 
+  // The steps of forward.
+
+  // Outputs [N, T, C] of the last `blocks` blocks, 1..D, the last block's last; before the final norm.
+  std::vector<at::Tensor> LastBlocks(const at::Tensor& images, int64_t blocks);
+  // The final norm, over the last dimension of [..., C].
+  at::Tensor Normalise(const at::Tensor& tokens) { return norm_->forward(tokens); }
+
   const VitOptions& options() const { return options_; }
 
  private:
@@ -38,7 +45,9 @@ class Encoder : public torch::nn::Module {
   std::shared_ptr<LayerNorm> norm_;
 };
 
-// LoadState of EncoderState(state).
+// LoadState of EncoderState(state). A converted encoder (recipe.md section 14) and a classifier with fc_norm have no
+// final norm of their own: theirs becomes the plain one, weight 1 and bias 0, which a probe with batch normalisation
+// cannot tell from any other.
 absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state);
 
 // A classifier. (recipe.md section 13.1) State: cls_token, pos_embed (frozen), patch_embed.*, blocks.*, [norm.* without

@@ -155,7 +155,35 @@ TEST(EncoderTest, GivesTheFeaturesOfTheTrainedModel) {
   }
 }
 
-TEST(EncoderTest, RefusesAHalfTokenMlpAndAMissingNorm) {
+TEST(EncoderTest, GivesTheLastBlocks) {
+  TecModel model(NewModel(false));
+  InitialisePretraining(model, 2);
+  Encoder encoder(NewModel(false).encoder);
+  ASSERT_TRUE(LoadEncoder(encoder, StateOf(model)).ok());
+  const at::Tensor noise = at::arange(9, at::kFloat).expand({2, 9});
+  const std::vector<at::Tensor> expected = model.Encode(Images(12), noise, 0).latents;
+  const std::vector<at::Tensor> last = encoder.LastBlocks(Images(12), 2);
+  ASSERT_EQ(last.size(), 2u);
+  EXPECT_TRUE(TensorNear(last[0], expected[expected.size() - 2], kOutputTolerance));
+  EXPECT_TRUE(TensorNear(encoder.Normalise(last[1]), expected.back(), kOutputTolerance));
+}
+
+TEST(EncoderTest, TakesAConvertedEncoderWithoutNorm) {
+  TecModel model(NewModel(true));
+  InitialisePretraining(model, 2);
+  const TensorMap whole = StateOf(model);
+  TensorMap converted = *EncoderState(whole);  // cls_token_mlp folded, as conversion does.
+  converted.erase("norm.weight");
+  converted.erase("norm.bias");
+  Encoder encoder(NewModel(true).encoder), same(NewModel(true).encoder);
+  const absl::Status status = LoadEncoder(encoder, converted);
+  ASSERT_TRUE(status.ok()) << status;
+  // A fresh model's norm is the plain one.
+  ASSERT_TRUE(LoadEncoder(same, whole).ok());
+  EXPECT_TRUE(BitEqual(encoder.forward(Images(12)).cls, same.forward(Images(12)).cls));
+}
+
+TEST(EncoderTest, RefusesAHalfTokenMlpAndAHalfNorm) {
   TecModel model(NewModel(true));
   InitialisePretraining(model, 2);
   TensorMap state = StateOf(model);

@@ -76,7 +76,7 @@ absl::StatusOr<Features> PictureFeatures(Encoder& encoder, const std::shared_ptr
                                          const config::Data& data) {
   FeatureOptions options;
   // The mean of the patches: MAE's [CLS] token is not trained for anything.
-  options.kind = FeatureKind::kPool;
+  options.spec = kPoolFeatures;
   options.threads = static_cast<int>(data.num_workers());
   for (int c = 0; c < 3; ++c) {
     options.mean[c] = static_cast<float>(data.mean(c));

@@ -20,6 +20,18 @@ absl::StatusOr<c10::Device> SelectDevice(const std::string& name);
 // device) ResourceExhausted.
 absl::Status CatchTorch(const std::function<absl::Status()>& body);
 
+// The same for a body that gives a value.
+template <typename T>
+absl::StatusOr<T> CatchTorchOr(const std::function<absl::StatusOr<T>()>& body) {
+  absl::StatusOr<T> result = absl::UnknownError("not run");
+  const absl::Status status = CatchTorch([&]() -> absl::Status {
+    result = body();
+    return result.status();
+  });
+  if (!status.ok()) return status;
+  return result;
+}
+
 }  // namespace tec
 
 #endif  // TEC_TRAIN_TORCH_RUNTIME_H_

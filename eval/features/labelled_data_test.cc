@@ -1,0 +1,99 @@
+#include "eval/features/labelled_data.h"
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace tec {
+namespace {
+
+// `sizes[c]` images of each class, interleaved.
+class MadeDataset : public Dataset {
+ public:
+  MadeDataset(std::vector<std::string> classes, const std::vector<int>& sizes) : classes_(std::move(classes)) {
+    for (int i = 0, added = 1; added > 0; ++i) {
+      added = 0;
+      for (size_t c = 0; c < sizes.size(); ++c) {
+        if (i < sizes[c]) {
+          images_.emplace_back(c, i);
+          ++added;
+        }
+      }
+    }
+  }
+  int64_t size() const override { return static_cast<int64_t>(images_.size()); }
+  int32_t label(int64_t index) const override { return images_[index].first; }
+  std::string name(int64_t index) const override {
+    return classes_[images_[index].first] + "/" + std::to_string(images_[index].second);
+  }
+  const std::vector<std::string>& classes() const override { return classes_; }
+  absl::Status Read(int64_t index, std::string* bytes) const override {
+    *bytes = name(index);
+    return absl::OkStatus();
+  }
+
+ private:
+  std::vector<std::string> classes_;
+  std::vector<std::pair<int, int>> images_;
+};
+
+std::map<std::string, int> CountOf(const Dataset& dataset) {
+  std::map<std::string, int> count;
+  for (int64_t i = 0; i < dataset.size(); ++i) ++count[dataset.classes()[dataset.label(i)]];
+  return count;
+}
+
+std::set<std::string> NamesOf(const Dataset& dataset, const std::string& of_class) {
+  std::set<std::string> names;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    if (dataset.classes()[dataset.label(i)] == of_class) names.insert(dataset.name(i));
+  }
+  return names;
+}
+
+TEST(SubsetTest, TakesAPartOfEachClass) {
+  const auto whole =
+      std::make_shared<MadeDataset>(std::vector<std::string>{"ant", "bee", "cat"}, std::vector<int>{100, 30, 2});
+  SubsetOptions options;
+  options.fraction = 0.1;
+  const auto tenth = SubsetOf(whole, options);
+  // A class of two images keeps one.
+  EXPECT_EQ(CountOf(*tenth), (std::map<std::string, int>{{"ant", 10}, {"bee", 3}, {"cat", 1}}));
+  EXPECT_EQ(*tenth->Read(0), tenth->name(0));
+  EXPECT_EQ(NamesOf(*tenth, "ant").size(), 10u);  // No image twice.
+
+  options = SubsetOptions();
+  options.per_class = 5;
+  const auto shots = SubsetOf(whole, options);
+  EXPECT_EQ(CountOf(*shots), (std::map<std::string, int>{{"ant", 5}, {"bee", 5}, {"cat", 2}}));
+  EXPECT_EQ(SubsetOf(whole, SubsetOptions()), whole);
+}
+
+TEST(SubsetTest, DependsOnTheSeedAndTheClassAlone) {
+  const auto whole = std::make_shared<MadeDataset>(std::vector<std::string>{"ant", "bee"}, std::vector<int>{100, 100});
+  const auto without = std::make_shared<MadeDataset>(std::vector<std::string>{"bee"}, std::vector<int>{100});
+  SubsetOptions options;
+  options.per_class = 10;
+  const auto first = SubsetOf(whole, options), other_set = SubsetOf(without, options);
+  EXPECT_EQ(NamesOf(*first, "bee"), NamesOf(*other_set, "bee"));
+  options.seed = 1;
+  EXPECT_NE(NamesOf(*first, "bee"), NamesOf(*SubsetOf(whole, options), "bee"));
+  EXPECT_NE(FingerprintOf(*first), FingerprintOf(*SubsetOf(whole, options)));
+}
+
+TEST(SubsetTest, RefusesWhatIsNoSubset) {
+  SubsetOptions options;
+  for (const double fraction : {0.0, -0.1, 1.5}) {
+    options.fraction = fraction;
+    EXPECT_FALSE(Validate(options).ok()) << fraction;
+  }
+  options.fraction = 0.5;
+  EXPECT_TRUE(Validate(options).ok());
+  options.per_class = 3;
+  EXPECT_FALSE(Validate(options).ok());
+}
+
+}  // namespace
+}  // namespace tec

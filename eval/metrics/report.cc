@@ -1,0 +1,164 @@
+#include "eval/metrics/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tec/base/logging.h"
+
+namespace tec {
+namespace {
+
+constexpr size_t kShown = 5;  // Classes, and pairs of classes, that FormatReport tells of.
+
+}  // namespace
+
+ReportCounter::ReportCounter(int64_t classes)
+    : accuracy_(classes), bins_(kBins), images_of_class_(classes), confusion_(classes, std::vector<int64_t>(classes)) {}
+
+void ReportCounter::Add(absl::Span<const float> logits, int64_t label) {
+  Add(std::vector<double>(logits.begin(), logits.end()), label);
+}
+
+void ReportCounter::Add(absl::Span<const double> logits, int64_t label) {
+  accuracy_.Add(logits, label);
+  // Equal values: the smaller class, as AccuracyCounter ranks them. A NaN is never predicted unless all are.
+  size_t predicted = 0;
+  for (size_t c = 1; c < logits.size(); ++c) {
+    if (logits[c] > logits[predicted] || std::isnan(logits[predicted])) predicted = c;
+  }
+  ++images_of_class_[label];
+  ++confusion_[label][predicted];
+  const double largest = logits[predicted];
+  double sum = 0;
+  for (const double logit : logits) sum += std::exp(logit - largest);
+  loss_ += largest + std::log(sum) - logits[label];
+  const double confidence = 1 / sum;
+  // (low, high]: a confidence of exactly 1 belongs to the last bin. NaN, of logits that are not finite, to the first.
+  const int bin =
+      std::isnan(confidence) ? 0 : std::clamp(static_cast<int>(std::ceil(confidence * kBins)) - 1, 0, kBins - 1);
+  ++bins_[bin].images;
+  bins_[bin].confidence += confidence;
+  bins_[bin].accuracy += predicted == static_cast<size_t>(label) ? 1 : 0;
+}
+
+ClassificationReport ReportCounter::Report() const {
+  ClassificationReport report;
+  report.images = accuracy_.images();
+  report.top1 = accuracy_.top1();
+  report.top5 = accuracy_.top5();
+  const double images = static_cast<double>(report.images);
+  report.loss = loss_ / images;
+  for (CalibrationBin bin : bins_) {
+    const double in_bin = static_cast<double>(bin.images);
+    if (bin.images > 0) report.calibration_error += std::abs(bin.accuracy - bin.confidence) / images;
+    bin.confidence /= in_bin;
+    bin.accuracy /= in_bin;
+    report.bins.push_back(bin);
+  }
+  if (report.images == 0) report.calibration_error = std::nan("");
+  report.images_of_class = images_of_class_;
+  report.per_class_top1 = accuracy_.PerClassTop1();
+  report.confusion = confusion_;
+  return report;
+}
+
+double ClassificationReport::MeanPerClassTop1() const {
+  double sum = 0;
+  int64_t classes = 0;
+  for (const double top1 : per_class_top1) {
+    if (std::isnan(top1)) continue;
+    sum += top1;
+    ++classes;
+  }
+  return classes == 0 ? std::nan("") : sum / static_cast<double>(classes);
+}
+
+nlohmann::ordered_json ToJson(const ClassificationReport& report, const std::vector<std::string>& classes) {
+  TEC_CHECK_EQ(classes.size(), report.images_of_class.size());
+  nlohmann::ordered_json bins = nlohmann::ordered_json::array();
+  for (const CalibrationBin& bin : report.bins) {
+    bins.push_back({{"images", bin.images}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
+  }
+  return {{"images", report.images},
+          {"top1", report.top1},
+          {"top5", report.top5},
+          {"loss", report.loss},
+          {"mean_per_class_top1", report.MeanPerClassTop1()},
+          {"calibration_error", report.calibration_error},
+          {"calibration_bins", std::move(bins)},
+          {"classes", classes},
+          {"images_of_class", report.images_of_class},
+          {"per_class_top1", report.per_class_top1},
+          {"confusion", report.confusion}};
+}
+
+std::string FormatReport(const ClassificationReport& report, const std::vector<std::string>& classes) {
+  TEC_CHECK_EQ(classes.size(), report.images_of_class.size());
+  std::string text = absl::StrFormat(
+      "top-1 %.3f %%   top-5 %.3f %%   loss %.4f   mean of the classes %.3f %%   calibration error %.4f   %d images\n",
+      report.top1, report.top5, report.loss, report.MeanPerClassTop1(), report.calibration_error, report.images);
+  std::vector<size_t> worst;
+  for (size_t c = 0; c < classes.size(); ++c) {
+    if (report.images_of_class[c] > 0) worst.push_back(c);
+  }
+  if (worst.size() < classes.size()) {
+    absl::StrAppend(&text, classes.size() - worst.size(), " of ", classes.size(), " classes have no held-out images\n");
+  }
+  std::stable_sort(worst.begin(), worst.end(),
+                   [&](size_t a, size_t b) { return report.per_class_top1[a] < report.per_class_top1[b]; });
+  absl::StrAppend(&text, "lowest:");
+  for (size_t i = 0; i < std::min(kShown, worst.size()); ++i) {
+    absl::StrAppendFormat(&text, "%s %s %.1f %%", i == 0 ? "" : ",", classes[worst[i]],
+                          report.per_class_top1[worst[i]]);
+  }
+  std::vector<std::pair<size_t, size_t>> pairs;
+  for (size_t label = 0; label < classes.size(); ++label) {
+    for (size_t predicted = 0; predicted < classes.size(); ++predicted) {
+      if (label != predicted && report.confusion[label][predicted] > 0) pairs.emplace_back(label, predicted);
+    }
+  }
+  std::stable_sort(pairs.begin(), pairs.end(), [&](const auto& a, const auto& b) {
+    return report.confusion[a.first][a.second] > report.confusion[b.first][b.second];
+  });
+  absl::StrAppend(&text, "\nmost often taken for another:", pairs.empty() ? " none" : "");
+  for (size_t i = 0; i < std::min(kShown, pairs.size()); ++i) {
+    const auto [label, predicted] = pairs[i];
+    absl::StrAppendFormat(&text, "%s %s for %s (%d)", i == 0 ? "" : ",", classes[label], classes[predicted],
+                          report.confusion[label][predicted]);
+  }
+  absl::StrAppend(&text, "\n");
+  return text;
+}
+
+namespace {
+
+void AppendJson(const nlohmann::ordered_json& json, int depth, std::string* text) {
+  const bool list = json.is_array() && !json.empty() && (json[0].is_array() || json[0].is_object());
+  if (depth > 2 || json.empty() || (!json.is_object() && !list)) {
+    absl::StrAppend(text, json.dump());
+    return;
+  }
+  absl::StrAppend(text, json.is_object() ? "{" : "[");
+  bool first = true;
+  for (const auto& [key, value] : json.items()) {
+    absl::StrAppend(text, first ? "\n" : ",\n", std::string(2 * (depth + 1), ' '));
+    first = false;
+    if (json.is_object()) absl::StrAppend(text, nlohmann::ordered_json(key).dump(), ": ");
+    AppendJson(value, depth + 1, text);
+  }
+  absl::StrAppend(text, "\n", std::string(2 * depth, ' '), json.is_object() ? "}" : "]");
+}
+
+}  // namespace
+
+std::string FormatJson(const nlohmann::ordered_json& json) {
+  std::string text;
+  AppendJson(json, 0, &text);
+  return text + "\n";
+}
+
+}  // namespace tec

@@ -1,0 +1,73 @@
+// What an evaluation reports beside its accuracy: confusion between classes, accuracy of each class, loss, calibration.
+//
+//   ReportCounter counter(classes);
+//   counter.Add(logits_of_one_image, label);
+//   ClassificationReport report = counter.Report();
+
+#ifndef TEC_EVAL_METRICS_REPORT_H_
+#define TEC_EVAL_METRICS_REPORT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "eval/metrics/accuracy.h"
+#include "nlohmann/json.hpp"
+
+namespace tec {
+
+// One of the equally wide ranges of confidence (the largest probability) of the calibration error.
+struct CalibrationBin {
+  int64_t images = 0;
+  double confidence = 0;  // Mean over its images; NaN without images.
+  double accuracy = 0;    // Part of them that are right, 0..1; NaN without images.
+};
+
+struct ClassificationReport {
+  int64_t images = 0;
+  double top1 = 0, top5 = 0;  // Percent; NaN without images.
+  double loss = 0;            // Cross-entropy, mean over images, in nats.
+  // Expected calibration error: mean over images of |accuracy - confidence| of the image's bin, 0..1. (Guo et al.,
+  // "On calibration of modern neural networks", 2017)
+  double calibration_error = 0;
+  std::vector<CalibrationBin> bins;
+  std::vector<int64_t> images_of_class;
+  std::vector<double> per_class_top1;           // Percent; NaN for a class without images.
+  std::vector<std::vector<int64_t>> confusion;  // [label][predicted]: images.
+
+  // Mean of per_class_top1 over the classes that have images.
+  double MeanPerClassTop1() const;
+};
+
+class ReportCounter {
+ public:
+  static constexpr int kBins = 15;
+
+  explicit ReportCounter(int64_t classes);
+  // `logits`: unnormalised log-probabilities, one a class. 0 <= label < classes.
+  void Add(absl::Span<const float> logits, int64_t label);
+  void Add(absl::Span<const double> logits, int64_t label);
+  ClassificationReport Report() const;
+
+ private:
+  AccuracyCounter accuracy_;
+  double loss_ = 0;
+  std::vector<CalibrationBin> bins_;  // Sums, not means.
+  std::vector<int64_t> images_of_class_;
+  std::vector<std::vector<int64_t>> confusion_;
+};
+
+// For results.json; what is not a number there (NaN) is null.
+nlohmann::ordered_json ToJson(const ClassificationReport& report, const std::vector<std::string>& classes);
+
+// For reading: the numbers, the classes told worst and the pairs most often confused, a few of each.
+std::string FormatReport(const ClassificationReport& report, const std::vector<std::string>& classes);
+
+// `json` with one line for each key of the top level and of what stands directly below it: a confusion matrix with a
+// line a number could not be read.
+std::string FormatJson(const nlohmann::ordered_json& json);
+
+}  // namespace tec
+
+#endif  // TEC_EVAL_METRICS_REPORT_H_

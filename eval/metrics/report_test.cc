@@ -1,0 +1,89 @@
+#include "eval/metrics/report.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace tec {
+namespace {
+
+constexpr double kRounding = 1e-12;
+
+std::vector<double> LogOf(std::vector<double> probabilities) {
+  for (double& p : probabilities) p = std::log(p) + 3;  // Logits are free up to a constant.
+  return probabilities;
+}
+
+TEST(ReportTest, CountsWhatWasTakenForWhat) {
+  ReportCounter counter(3);
+  counter.Add(LogOf({0.7, 0.2, 0.1}), 0);
+  counter.Add(LogOf({0.7, 0.2, 0.1}), 1);
+  counter.Add(LogOf({0.1, 0.8, 0.1}), 1);
+  counter.Add(LogOf({0.5, 0.3, 0.2}), 1);
+  const ClassificationReport report = counter.Report();
+  EXPECT_EQ(report.images, 4);
+  EXPECT_EQ(report.top1, 50);
+  EXPECT_EQ(report.top5, 100);  // Fewer than five classes.
+  EXPECT_EQ(report.confusion, (std::vector<std::vector<int64_t>>{{1, 0, 0}, {2, 1, 0}, {0, 0, 0}}));
+  EXPECT_EQ(report.images_of_class, (std::vector<int64_t>{1, 3, 0}));
+  EXPECT_EQ(report.per_class_top1[0], 100);
+  EXPECT_NEAR(report.per_class_top1[1], 100.0 / 3, kRounding);
+  EXPECT_TRUE(std::isnan(report.per_class_top1[2]));  // An absent class has no accuracy, and is in no mean.
+  EXPECT_NEAR(report.MeanPerClassTop1(), 200.0 / 3, 1e-10);
+  EXPECT_NEAR(report.loss, -std::log(0.7 * 0.2 * 0.8 * 0.3) / 4, kRounding);
+}
+
+// Confidences 0.7 (twice, one right), 0.8 (right) and 0.5 (wrong) lie in bins of their own: 0.7 in (10/15, 11/15], 0.8
+// in (11/15, 12/15], 0.5 in (7/15, 8/15].
+TEST(ReportTest, CalibrationErrorByHand) {
+  ReportCounter counter(3);
+  counter.Add(LogOf({0.7, 0.2, 0.1}), 0);
+  counter.Add(LogOf({0.7, 0.2, 0.1}), 1);
+  counter.Add(LogOf({0.1, 0.79, 0.11}), 1);
+  counter.Add(LogOf({0.5, 0.3, 0.2}), 1);
+  const ClassificationReport report = counter.Report();
+  EXPECT_NEAR(report.calibration_error, (2 * std::abs(0.5 - 0.7) + std::abs(1 - 0.79) + std::abs(0 - 0.5)) / 4,
+              kRounding);
+  ASSERT_EQ(report.bins.size(), 15u);
+  EXPECT_EQ(report.bins[10].images, 2);
+  EXPECT_NEAR(report.bins[10].confidence, 0.7, kRounding);
+  EXPECT_EQ(report.bins[10].accuracy, 0.5);
+  EXPECT_EQ(report.bins[0].images, 0);
+  EXPECT_TRUE(std::isnan(report.bins[0].confidence));
+}
+
+TEST(ReportTest, SurvivesExtremeLogits) {
+  ReportCounter counter(2);
+  counter.Add(std::vector<float>{1e30f, -1e30f}, 0);  // Certain: the last bin.
+  counter.Add(std::vector<float>{std::numeric_limits<float>::quiet_NaN(), 0}, 0);
+  const ClassificationReport report = counter.Report();
+  EXPECT_EQ(report.bins.back().images, 1);
+  EXPECT_EQ(report.confusion[0][1], 1);  // NaN is never the prediction.
+  EXPECT_EQ(report.top1, 50);
+  EXPECT_TRUE(std::isnan(ReportCounter(2).Report().top1));
+}
+
+TEST(ReportTest, TellsAndWritesThem) {
+  ReportCounter counter(3);
+  for (int i = 0; i < 3; ++i) counter.Add(std::vector<double>{0, 1, 0}, 0);
+  counter.Add(std::vector<double>{0, 1, 0}, 1);
+  const std::vector<std::string> classes = {"ant", "bee", "cat"};
+  const std::string text = FormatReport(counter.Report(), classes);
+  EXPECT_NE(text.find("1 of 3 classes have no held-out images"), std::string::npos) << text;
+  EXPECT_NE(text.find("lowest: ant 0.0 %, bee 100.0 %"), std::string::npos) << text;
+  EXPECT_NE(text.find("ant for bee (3)"), std::string::npos) << text;
+
+  const std::string json = FormatJson({{"accuracy", ToJson(counter.Report(), classes)}, {"n", 4}});
+  const nlohmann::json parsed = nlohmann::json::parse(json);
+  EXPECT_EQ(parsed["accuracy"]["confusion"][0][1], 3);
+  EXPECT_TRUE(parsed["accuracy"]["per_class_top1"][2].is_null());
+  EXPECT_EQ(parsed["accuracy"]["top1"], 25);
+  EXPECT_EQ(parsed["n"], 4);
+  EXPECT_NE(json.find("\n      [0,3,0],\n"), std::string::npos) << json;  // A row of the matrix is a line.
+}
+
+}  // namespace
+}  // namespace tec

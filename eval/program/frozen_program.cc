@@ -1,0 +1,214 @@
+#include "eval/program/frozen_program.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "ATen/ATen.h"
+#include "ATen/Parallel.h"
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "eval/features/fingerprint.h"
+#include "eval/features/pretrained.h"
+#include "eval/progress/count_progress.h"
+#include "tec/base/exit_code.h"
+#include "tec/base/file.h"
+#include "tec/base/logging.h"
+#include "tec/base/path.h"
+#include "tec/base/status.h"
+#include "tec/checkpoint/safetensors.h"
+#include "tec/checkpoint/torch_tensors.h"
+#include "tec/dist/environment.h"
+#include "tec/nn/module_state.h"
+#include "tec/train/torch_runtime.h"
+
+ABSL_FLAG(std::string, checkpoint, "",
+          "The weights: a checkpoint of //tec:pretrain or //eval:finetune, or a ViT encoder.");
+ABSL_FLAG(std::string, data_path, "", "A folder with train/, and val/ or test/, each with one folder a class.");
+ABSL_FLAG(double, train_fraction, 1, "Part of the training images of each class to use, 0.01 for the 1 % setting.");
+ABSL_FLAG(int64_t, shots, 0, "Training images of each class to use; 0: no limit.");
+ABSL_FLAG(int64_t, heads, 0,
+          "Attention heads of an encoder that is wider or narrower than the named sizes, where the "
+          "checkpoint does not record them; 0: as recorded, or the usual number for the width.");
+ABSL_FLAG(std::string, feature_cache, "",
+          "Folder where features of unaugmented images are kept for the next run on the same checkpoint and images; "
+          "empty: nowhere.");
+ABSL_FLAG(std::string, output_dir, "", "Folder for the results; empty: print only.");
+
+ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
+ABSL_FLAG(std::string, precision, "float32", "Of the encoder: float32, bfloat16 or float16 (CUDA only).");
+ABSL_FLAG(int64_t, threads, 0, "Compute threads on the CPU; 0: all cores.");
+ABSL_FLAG(int64_t, num_workers, 10, "Threads that decode images.");
+ABSL_FLAG(double, max_bad_fraction, 0.001, "More unreadable images than this part of a set end the run.");
+ABSL_FLAG(int64_t, seed, 0, "Of everything random.");
+
+namespace tec {
+namespace {
+
+absl::StatusOr<at::ScalarType> PrecisionFromFlag() {
+  const std::string name = absl::GetFlag(FLAGS_precision);
+  if (name == "float32") return at::kFloat;
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float16" && absl::GetFlag(FLAGS_device) != "cpu") return at::kHalf;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--precision=", name, ": it must be float32, bfloat16 or, with CUDA, float16"));
+}
+
+uint64_t FingerprintOfEncoder(const Encoder& encoder, const FeatureOptions& options) {
+  Fingerprint fingerprint;
+  for (const auto& [name, tensor] : NamedState(encoder)) {
+    const at::Tensor values = tensor.detach().cpu().contiguous();
+    fingerprint.Add(name).Add(values.const_data_ptr(), values.nbytes());
+  }
+  const VitOptions& vit = encoder.options();
+  for (const int64_t size : {vit.image_size, vit.patch_size, vit.heads}) fingerprint.Add(&size, sizeof(size));
+  fingerprint.Add(options.mean.data(), sizeof(options.mean)).Add(options.std.data(), sizeof(options.std));
+  return fingerprint.value();
+}
+
+constexpr char kValues[] = "values";
+constexpr char kLabels[] = "labels";
+constexpr char kUnreadable[] = "unreadable";
+
+absl::Status CheckSingleProcess(const std::string& name) {
+  const absl::StatusOr<LaunchEnvironment> environment = DetectLaunchEnvironment(LaunchOptions());
+  if (!environment.ok()) return environment.status();
+  if (environment->world_size == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the environment asks for ", environment->world_size,
+                                                 " processes, but ", name,
+                                                 " runs in one; unset RANK and WORLD_SIZE (or their like of the "
+                                                 "launcher)"));
+}
+
+}  // namespace
+
+FlagGroup FrozenInputFlags() {
+  return {"What is evaluated",
+          {{"checkpoint"}, {"data_path"}, {"train_fraction"}, {"shots"}, {"heads"}, {"feature_cache"}, {"output_dir"}}};
+}
+
+FlagGroup FrozenRuntimeFlags() {
+  return {"How it runs", {{"device"}, {"precision"}, {"threads"}, {"num_workers"}, {"max_bad_fraction"}, {"seed"}}};
+}
+
+absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
+  FrozenSettings settings;
+  settings.checkpoint = UserPath(absl::GetFlag(FLAGS_checkpoint));
+  settings.data_path = UserPath(absl::GetFlag(FLAGS_data_path));
+  settings.output_dir = UserPath(absl::GetFlag(FLAGS_output_dir));
+  settings.feature_cache = UserPath(absl::GetFlag(FLAGS_feature_cache));
+  if (settings.checkpoint.empty()) return absl::InvalidArgumentError("--checkpoint is needed: the weights to evaluate");
+  if (settings.data_path.empty()) {
+    return absl::InvalidArgumentError("--data_path is needed: a folder with train/, and val/ or test/");
+  }
+  settings.device = absl::GetFlag(FLAGS_device);
+  settings.heads = absl::GetFlag(FLAGS_heads);
+  settings.threads = absl::GetFlag(FLAGS_threads);
+  settings.seed = static_cast<uint64_t>(absl::GetFlag(FLAGS_seed));
+  settings.subset.fraction = absl::GetFlag(FLAGS_train_fraction);
+  settings.subset.per_class = absl::GetFlag(FLAGS_shots);
+  settings.subset.seed = settings.seed;
+  TEC_RETURN_IF_ERROR(Annotate(Validate(settings.subset), "--train_fraction or --shots"));
+  TEC_ASSIGN_OR_RETURN(settings.features.precision, PrecisionFromFlag());
+  settings.features.threads = static_cast<int>(absl::GetFlag(FLAGS_num_workers));
+  settings.features.max_bad_fraction = absl::GetFlag(FLAGS_max_bad_fraction);
+  if (settings.features.threads < 1) return absl::InvalidArgumentError("--num_workers must be at least 1");
+  return settings;
+}
+
+absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::string_view use) {
+  FrozenInputs inputs;
+  TEC_ASSIGN_OR_RETURN(inputs.device, SelectDevice(settings->device));
+  at::set_num_threads(static_cast<int>(
+      settings->threads > 0 ? settings->threads : std::max<int64_t>(1, std::thread::hardware_concurrency())));
+  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(settings->checkpoint, settings->heads));
+  absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(pretrained);
+  if (!encoder.ok()) return Annotate(encoder.status(), settings->checkpoint);
+  inputs.encoder = *std::move(encoder);
+  inputs.description = pretrained.description;
+  settings->features.mean = pretrained.mean;
+  settings->features.std = pretrained.std;
+  inputs.encoder_fingerprint = FingerprintOfEncoder(*inputs.encoder, settings->features);
+  inputs.encoder->to(inputs.device);
+  TEC_ASSIGN_OR_RETURN(inputs.data, OpenLabelledData(settings->data_path, use, settings->subset));
+  std::printf("%s: %s\n", settings->checkpoint.c_str(), inputs.description.c_str());
+  std::printf("%s: %d training images, %d held-out images, %d classes\n", settings->data_path.c_str(),
+              static_cast<int>(inputs.data.train->size()), static_cast<int>(inputs.data.held_out->size()),
+              static_cast<int>(inputs.data.classes().size()));
+  if (!settings->output_dir.empty()) TEC_RETURN_IF_ERROR(MakeDirectories(settings->output_dir));
+  if (!settings->feature_cache.empty()) TEC_RETURN_IF_ERROR(MakeDirectories(settings->feature_cache));
+  return inputs;
+}
+
+absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const FrozenSettings& settings, Split split) {
+  TEC_CHECK(split != Split::kWhole);
+  const bool train = split == Split::kTrain;
+  const std::shared_ptr<const Dataset>& dataset = train ? inputs.data.train : inputs.data.held_out;
+  std::string path;
+  if (!settings.feature_cache.empty()) {
+    const uint64_t images = FingerprintOf(*dataset);
+    const uint64_t key = Fingerprint()
+                             .Add(&inputs.encoder_fingerprint, sizeof(inputs.encoder_fingerprint))
+                             .Add(&images, sizeof(images))
+                             .Add(NameOf(settings.features.spec))
+                             .Add(at::toString(settings.features.precision))
+                             .value();
+    path = absl::StrFormat("%s/features-%016x.safetensors", settings.feature_cache, key);
+  }
+  Features features;
+  bool found = false;
+  if (!path.empty()) {
+    const absl::StatusOr<Safetensors> file = ReadSafetensors(path);
+    if (file.ok()) {
+      std::map<std::string, at::Tensor> tensors = TensorsOf(file->tensors);
+      features.values = tensors[kValues];
+      features.labels = tensors[kLabels];
+      const at::Tensor& unreadable = tensors[kUnreadable];
+      found = features.values.defined() && features.labels.defined() && unreadable.defined();
+      if (found) features.unreadable = unreadable.item<int64_t>();
+    } else if (!absl::IsNotFound(file.status())) {
+      TEC_LOG(WARNING) << "computing the features again: " << file.status().message();
+    }
+    if (found) std::printf("features of the %s images: from %s\n", train ? "training" : "held-out", path.c_str());
+  }
+  if (!found) {
+    CountProgress progress(absl::StrCat("features of the ", train ? "training" : "held-out", " images"), stderr);
+    FeatureOptions options = settings.features;
+    options.progress = [&](int64_t done, int64_t total) { progress.Update(done, total); };
+    TEC_ASSIGN_OR_RETURN(features, ExtractFeatures(*inputs.encoder, dataset, options));
+    if (!path.empty()) {
+      TEC_RETURN_IF_ERROR(
+          WriteSafetensors(path, ViewsOf({{kValues, features.values.contiguous()},
+                                          {kLabels, features.labels.contiguous()},
+                                          {kUnreadable, at::full({}, features.unreadable, at::kLong)}})));
+    }
+  }
+  if (!train) {
+    features.labels = at::tensor(inputs.data.class_of_held_out, at::kLong).index_select(0, features.labels);
+  }
+  return features;
+}
+
+int FrozenMain(int argc, char** argv, const std::string& name, const std::string& usage,
+               const std::vector<FlagGroup>& groups,
+               const std::function<absl::Status(const ParsedFlags& parsed)>& body) {
+  InitLogging(argv[0]);
+  const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
+  if (parsed.ok() && parsed->help) {
+    std::printf("%s%s", usage.c_str(), DescribeFlags(groups).c_str());
+    return std::fflush(stdout) == 0 ? kExitDone : kExitBadInput;
+  }
+  absl::Status status = parsed.status();
+  if (status.ok()) status = CheckSingleProcess(name);
+  if (status.ok()) status = CatchTorch([&] { return body(*parsed); });
+  // A run that was stopped has said so, and where it goes on.
+  if (!status.ok() && !absl::IsCancelled(status)) {
+    std::fprintf(stderr, "%s: %s\n", name.c_str(), std::string(status.message()).c_str());
+  }
+  return ExitCodeOf(status);
+}
+
+}  // namespace tec

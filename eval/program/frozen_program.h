@@ -1,0 +1,67 @@
+// What the programs that judge a frozen encoder (kNN, linear probe, logistic regression) share: flags, opening the
+// inputs, features with a store on disk, and how a program ends.
+
+#ifndef TEC_EVAL_PROGRAM_FROZEN_PROGRAM_H_
+#define TEC_EVAL_PROGRAM_FROZEN_PROGRAM_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "c10/core/Device.h"
+#include "eval/features/features.h"
+#include "eval/features/labelled_data.h"
+#include "tec/config/flag_parser.h"
+#include "tec/models/encoder.h"
+
+namespace tec {
+
+// --checkpoint --data_path --train_fraction --shots --heads --feature_cache --output_dir.
+FlagGroup FrozenInputFlags();
+// --device --precision --threads --num_workers --max_bad_fraction --seed.
+FlagGroup FrozenRuntimeFlags();
+
+struct FrozenSettings {
+  std::string checkpoint, data_path, output_dir, device;
+  std::string feature_cache;  // Folder where features are kept for the next run; empty: none.
+  int64_t heads = 0;          // 0: as recorded in the checkpoint, or usual.
+  int64_t threads = 0;        // 0: all cores.
+  uint64_t seed = 0;
+  SubsetOptions subset;
+  FeatureOptions features;  // Its mean and std are set by OpenFrozenInputs, its spec and batch size by the program.
+};
+
+// The shared flags' values, checked. InvalidArgument names the flag.
+absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags();
+
+struct FrozenInputs {
+  c10::Device device = c10::Device(c10::kCPU);
+  std::shared_ptr<Encoder> encoder;  // On the device.
+  std::string description;           // Of the encoder.
+  LabelledData data;
+  uint64_t encoder_fingerprint = 0;  // Of its weights and of how images are normalised for it.
+};
+
+// Opens everything and looks for what can be wrong with it, before any long work. `use` is what the labels are for, in
+// messages. Fills in settings->features.mean and std, sets the number of compute threads, and
+// prints what was opened.
+absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::string_view use);
+
+// Features of inputs.data.train, or of held_out with its labels in the training set's numbers; read from
+// settings.feature_cache where they are there already, else computed and kept there. `stop` as in FeatureOptions.
+absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const FrozenSettings& settings, Split split);
+
+// Runs a program: parses `groups`, prints the help or the error, runs `body`, and returns the exit code. Several
+// processes are refused, as each would do all of the work.
+int FrozenMain(int argc, char** argv, const std::string& name, const std::string& usage,
+               const std::vector<FlagGroup>& groups,
+               const std::function<absl::Status(const ParsedFlags& parsed)>& body);
+
+}  // namespace tec
+
+#endif  // TEC_EVAL_PROGRAM_FROZEN_PROGRAM_H_

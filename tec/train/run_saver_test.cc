@@ -1,0 +1,61 @@
+#include "tec/train/run_saver.h"
+
+#include <filesystem>
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace tec {
+namespace {
+
+std::string Folder(const std::string& name) {
+  const std::string path = ::testing::TempDir() + "/" + name;
+  std::filesystem::remove_all(path);
+  return path;
+}
+
+TrainingState StateOf(const std::string& method, int64_t epoch) {
+  TrainingState state;
+  state.method = method;
+  state.epoch = epoch;
+  EXPECT_TRUE(state.model.Add("w", TensorView::FromFloats({1}, {1})).ok());
+  return state;
+}
+
+TEST(RunSaverTest, FindsWhatItSaved) {
+  absl::StatusOr<RunSaver> saver = RunSaver::Open(Folder("saver"));
+  ASSERT_TRUE(saver.ok()) << saver.status();
+  EXPECT_EQ(saver->NewestOrNone(), "none");
+  absl::StatusOr<std::optional<LoadedState>> found = FindRunState("", &*saver, "linear", "");
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_FALSE(found->has_value());
+
+  ASSERT_TRUE(saver->SaveThis(StateOf("linear", 3)).ok());
+  EXPECT_EQ(saver->newest(), saver->folder().PathOf(CheckpointFolder::kThis));
+  EXPECT_LT(saver->MinutesSinceSave(), 60);
+  found = FindRunState("", &*saver, "linear", "");
+  ASSERT_TRUE(found.ok() && found->has_value()) << found.status();
+  EXPECT_EQ((*found)->state.epoch, 3);
+  // A named file comes before the folder's.
+  const std::string other = saver->folder().PathOf("other.pth");
+  ASSERT_TRUE(SaveTrainingState(other, StateOf("linear", 1)).ok());
+  found = FindRunState(other, nullptr, "linear", "");
+  ASSERT_TRUE(found.ok() && found->has_value()) << found.status();
+  EXPECT_EQ((*found)->state.epoch, 1);
+}
+
+TEST(RunSaverTest, RefusesAnotherMethodsState) {
+  absl::StatusOr<RunSaver> saver = RunSaver::Open(Folder("refuses"));
+  ASSERT_TRUE(saver.ok()) << saver.status();
+  ASSERT_TRUE(saver->SaveThis(StateOf("tec", 0)).ok());
+  const absl::Status status = FindRunState("", &*saver, "finetune", "give it as --finetune").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(),
+            saver->newest() +
+                " is a checkpoint of method tec, not of finetune; choose another --output_dir, and give it as "
+                "--finetune");
+  EXPECT_EQ(FindRunState("/nowhere.pth", nullptr, "finetune", "").status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace tec
