@@ -13,6 +13,8 @@ load("//third_party/googletest:packages.bzl", googletest = "PACKAGES")
 load("//third_party/highway:packages.bzl", highway = "PACKAGES")
 load("//third_party/libjpeg_turbo:packages.bzl", libjpeg_turbo = "PACKAGES")
 load("//third_party/libpng:packages.bzl", libpng = "PACKAGES")
+load("//third_party/libtiff:packages.bzl", libtiff = "PACKAGES")
+load("//third_party/libwebp:packages.bzl", libwebp = "PACKAGES")
 load("//third_party/nlohmann_json:packages.bzl", nlohmann_json = "PACKAGES")
 load("//third_party/protobuf:packages.bzl", protobuf = "PACKAGES")
 load("//third_party/torch:packages.bzl", "LIBTORCH_WHEELS")
@@ -27,6 +29,8 @@ _DEBIAN = {
     "highway": highway,
     "libjpeg_turbo": libjpeg_turbo,
     "libpng": libpng,
+    "libtiff": libtiff,
+    "libwebp": libwebp,
     "nlohmann_json": nlohmann_json,
     "protobuf": protobuf,
     "zlib": zlib,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "data/image/decode_formats.h"
 #include "data/image/decode_jpeg.h"
 #include "data/image/decode_png.h"
 #include "tec/base/logging.h"
@@ -62,13 +63,27 @@ const char* ImageFormatName(ImageFormat format) {
     case ImageFormat::kBmp:
       return "BMP";
     case ImageFormat::kPnm:
-      return "PPM/PGM";
+      return "PPM/PGM/PBM";
     case ImageFormat::kJpeg2000:
       return "JPEG 2000";
     case ImageFormat::kHeif:
       return "HEIF/AVIF";
   }
   return "unknown";
+}
+
+absl::Status CheckImageSize(const char* format, int64_t height, int64_t width, int64_t bytes_beside) {
+  if (height <= 0 || width <= 0) return absl::DataLossError(absl::StrCat("the ", format, " has no pixels"));
+  // Neither may overflow the product.
+  if (height > kMaxImagePixels || width > kMaxImagePixels || height * width > kMaxImagePixels) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the ", format, " has ", width, " x ", height, " pixels, more than ", kMaxImagePixels));
+  }
+  if (bytes_beside > kMaxDecodeMemory - 3 * height * width) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the ", format, " needs more than ", kMaxDecodeMemory >> 20, " MiB of memory to decode"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status DecodeImage(absl::string_view bytes, Image* image) {
@@ -79,13 +94,25 @@ absl::Status DecodeImage(absl::string_view bytes, Image* image) {
         return DecodeJpeg(bytes, image);
       case ImageFormat::kPng:
         return DecodePng(bytes, image);
+      case ImageFormat::kBmp:
+        return DecodeBmp(bytes, image);
+      case ImageFormat::kGif:
+        return DecodeGif(bytes, image);
+      case ImageFormat::kPnm:
+        return DecodePnm(bytes, image);
+      case ImageFormat::kTiff:
+        return DecodeTiff(bytes, image);
+      case ImageFormat::kWebp:
+        return DecodeWebp(bytes, image);
       case ImageFormat::kUnknown:
         if (bytes.empty()) return absl::InvalidArgumentError("the file is empty");
-        return absl::InvalidArgumentError("not an image: neither JPEG nor PNG by its first bytes");
-      default:
-        return absl::UnimplementedError(
-            absl::StrCat(ImageFormatName(format), " images are not supported yet, only JPEG and PNG"));
+        return absl::InvalidArgumentError(
+            "not an image: none of JPEG, PNG, WebP, TIFF, BMP, GIF and PPM/PGM/PBM by its first bytes");
+      case ImageFormat::kJpeg2000:
+      case ImageFormat::kHeif:
+        break;
     }
+    return absl::UnimplementedError(absl::StrCat(ImageFormatName(format), " images are not supported"));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("not enough memory to decode the image");
   }

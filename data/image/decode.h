@@ -27,12 +27,12 @@ ImageFormat SniffImageFormat(absl::string_view bytes);
 // "JPEG", "PNG", ...; "unknown".
 const char* ImageFormatName(ImageFormat format);
 
-// Decodes JPEG and PNG. EXIF orientation, colour profiles and gamma are ignored, alpha is dropped. On success `*image`
-// holds every pixel; on an error its pixels are undefined. Never throws. The status does not name the file: the caller
-// knows its name.
+// Decodes JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame) and PPM/PGM/PBM. EXIF orientation (but TIFF's), colour
+// profiles and gamma are ignored, alpha is dropped. On success `*image` holds every pixel; on an error its pixels are
+// undefined. Never throws. The status does not name the file: the caller knows its name.
 //
 //   InvalidArgument    no image: empty, text, an unknown format
-//   Unimplemented      a known format that is not supported yet, by name
+//   Unimplemented      a known format, or a rare kind of one, that is not supported, by name
 //   DataLoss           truncated or corrupt. As PIL, a JPEG must be complete to its end marker, but damaged data before
 //                      it are decoded as far as they go; a PNG must be whole up to its last row
 //   ResourceExhausted  beyond a limit above, or no memory

@@ -23,6 +23,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/image/decode.h"
+#include "data/image/decode_formats.h"
 #include "tec/base/logging.h"
 
 namespace tec {
@@ -41,18 +42,12 @@ constexpr int64_t kLeastJpegMemory = int64_t{1} << 20;
 
 enum class Outcome { kDone, kTruncated, kTooLarge, kTooManyScans, kError };
 
-// PIL's rounding of a * b / 255.
-inline int MultiplyDivide255(int a, int b) {
-  const int t = a * b + 128;
-  return (t + (t >> 8)) >> 8;
-}
-
 // One row of CMYK as libjpeg gives it. Like PIL, takes every file for Adobe's, which stores 255 - ink.
 void CmykToRgb(const uint8_t* stored, int width, uint8_t* rgb) {
   for (int x = 0; x < width; ++x, stored += 4, rgb += 3) {
     const int not_black = stored[3];
     for (int c = 0; c < 3; ++c) {
-      rgb[c] = static_cast<uint8_t>(std::max(0, not_black - MultiplyDivide255(255 - stored[c], not_black)));
+      rgb[c] = ColourOfInk(255 - stored[c], not_black);
     }
   }
 }

@@ -55,8 +55,14 @@ class PngDecoder {
     const int passes = png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
 
-    image->Resize(height_, width_);
     const bool rgb = (colour_type & PNG_COLOR_MASK_COLOR) && !(colour_type & PNG_COLOR_MASK_PALETTE);
+    const size_t row_bytes = png_get_rowbytes(png_, info_);
+    // An interlaced image of one channel is complete only after its last pass: all its rows are kept till then.
+    const size_t kept_rows = rgb ? 0 : passes == 1 ? 1 : height_;
+    if (static_cast<int64_t>(row_bytes * kept_rows) > kMaxDecodeMemory - int64_t{3} * width_ * height_) {
+      return Outcome::kTooLarge;
+    }
+    image->Resize(height_, width_);
     if (rgb) {
       // libpng's rows are the image's.
       for (int pass = 0; pass < passes; ++pass) {
@@ -65,9 +71,7 @@ class PngDecoder {
       return Outcome::kDone;
     }
     if (colour_type == PNG_COLOR_TYPE_PALETTE) ReadPalette();
-    // One channel: an interlaced image is complete only after its last pass, so all its rows are kept till then.
-    const size_t row_bytes = png_get_rowbytes(png_, info_);
-    rows_.reset(new uint8_t[row_bytes * (passes == 1 ? 1 : height_)]);
+    rows_.reset(new uint8_t[row_bytes * kept_rows]);
     for (int pass = 0; pass < passes; ++pass) {
       for (uint32_t y = 0; y < height_; ++y) {
         uint8_t* row = passes == 1 ? rows_.get() : rows_.get() + y * row_bytes;
@@ -84,7 +88,8 @@ class PngDecoder {
         return absl::OkStatus();
       case Outcome::kTooLarge:
         return absl::ResourceExhaustedError(
-            absl::StrCat("the PNG has ", width_, " x ", height_, " pixels, more than ", kMaxImagePixels));
+            absl::StrCat("the PNG has ", width_, " x ", height_, " pixels, more than ", kMaxImagePixels,
+                         int64_t{width_} * height_ > kMaxImagePixels ? "" : ", or too many to keep all its passes"));
       case Outcome::kError:
         break;
     }

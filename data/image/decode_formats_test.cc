@@ -1,0 +1,94 @@
+// The formats beside JPEG and PNG, on small files that data/testing/formats/make_formats.py wrote with what PIL makes
+// of them.
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "data/image/decode.h"
+#include "data/testing/golden_images.h"
+#include "tec/base/file.h"
+#include "tec/base/logging.h"
+
+namespace tec {
+namespace {
+
+std::string ReadFormat(const std::string& name) {
+  auto bytes = ReadFile("data/testing/formats/" + name);
+  TEC_CHECK_OK(bytes);
+  return *std::move(bytes);
+}
+
+nlohmann::json Files() { return nlohmann::json::parse(ReadFormat("index.json"))["files"]; }
+
+TEST(DecodeFormatsTest, EveryFileGivesPilsPixelsOrItsError) {
+  Image image;  // One for all, as in the loader: nothing may remain of the file before.
+  int decoded = 0;
+  for (const auto& file : Files()) {
+    const std::string name = file["file"];
+    const absl::Status status = DecodeImage(ReadFormat(name), &image);
+    if (file.contains("error")) {
+      EXPECT_FALSE(status.ok()) << name;
+      continue;
+    }
+    EXPECT_TRUE(status.ok()) << name << ": " << status;
+    if (!status.ok()) continue;
+    EXPECT_EQ(image.height(), file["height"]) << name;
+    EXPECT_EQ(image.width(), file["width"]) << name;
+    EXPECT_EQ(testing::Sha256(image), file["sha256"]) << name;
+    ++decoded;
+  }
+  EXPECT_GT(decoded, 80);
+}
+
+// A box of any format is cut out of the whole.
+TEST(DecodeFormatsTest, RegionsAreTheWholeImage) {
+  for (const char* name : {"lossy.webp", "palette.gif", "rgb.bmp", "colours.ppm", "strips.tif"}) {
+    ImageRegion region;
+    const absl::Status status = DecodeImageRegion(
+        ReadFormat(name),
+        [](int height, int width) {
+          return Box{1, 2, height - 1, width - 2};
+        },
+        &region);
+    ASSERT_TRUE(status.ok()) << name << ": " << status;
+    EXPECT_EQ(region.pixels.height(), region.height) << name;
+    EXPECT_EQ(region.pixels.width(), region.width) << name;
+  }
+}
+
+// Prefixes give a status or, where only what comes after the pixels is missing, the same image.
+TEST(DecodeFormatsTest, EveryPrefixIsRefusedOrWhole) {
+  for (const auto& file : Files()) {
+    if (file.contains("error")) continue;
+    const std::string name = file["file"];
+    const std::string whole = ReadFormat(name);
+    Image image;
+    int accepted = 0;
+    // The most common kinds at every byte, the rest here and there.
+    const size_t step = whole.size() < 1500 ? 1 : whole.size() / 500;
+    for (size_t size = 0; size < whole.size(); size += step) {
+      // In a heap block of its own, so that the address sanitizer sees reads beyond the end.
+      const std::string prefix(whole, 0, size);
+      if (!DecodeImage(prefix, &image).ok()) continue;
+      // The last number of a plain file may have lost digits.
+      if (absl::StartsWith(name, "plain") && size + 3 > whole.size()) continue;
+      ++accepted;
+      EXPECT_EQ(testing::Sha256(image), file["sha256"]) << name << " cut to " << size << " of " << whole.size();
+    }
+    EXPECT_LT(accepted * step, 700) << name;  // A second frame or page, or a colour profile.
+  }
+}
+
+TEST(DecodeFormatsTest, RareKindsAreNamed) {
+  EXPECT_EQ(DecodeImage(ReadFormat("five_bits.tif")).status().message(),
+            "TIFF images of photometric interpretation 1, 1 samples of 5 bits and format 1 are not supported");
+  EXPECT_EQ(DecodeImage("P7\n2 2\n255\n............").status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(DecodeImage(absl::string_view("\0\0\0\x0CjP  \r\n\x87\n", 12)).status().message(),
+            "JPEG 2000 images are not supported");
+}
+
+}  // namespace
+}  // namespace tec
