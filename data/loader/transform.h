@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "data/augment/augment_op.h"
 #include "data/augment/random_resized_crop.h"
 #include "data/augment/resize.h"
 #include "data/image/image.h"
@@ -19,6 +20,7 @@ namespace tec {
 struct TransformScratch {
   ImageRegion decoded;
   ResizeScratch resize;
+  AugmentScratch augment;
 };
 
 // What the random decisions about one image depend on, besides their purpose.

@@ -39,8 +39,6 @@ int Main(int argc, char** argv) {
   absl::Status status = CheckSingleProcess(command_line->distributed);
   bool stopped = false;
   if (status.ok()) {
-    const std::string unavailable = UnavailableAugmentation(command_line->finetune);
-    if (!unavailable.empty()) TEC_LOG(WARNING) << unavailable;
     const absl::StatusOr<RunFinetuneResult> result = RunFinetune(command_line->finetune, RunFinetuneOptions());
     status = result.status();
     stopped = result.ok() && result->stopped;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -48,7 +49,7 @@ class FinetuneProgramTest : public ::testing::Test {
       model: "from_checkpoint"
       mlp_token: true
       drop_path: 0.2
-      augmentation { aa: "" reprob: 0 }
+      augmentation { mixup: 0.8 cutmix: 1 }
       optimizer { batch_size: 4 accum_iter: 2 lr: 3e-3 clip_grad: 5 }
       schedule { epochs: 2 warmup_epochs: 0 }
       data { num_workers: 1 }
@@ -133,6 +134,8 @@ TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
            Case{mae + "--nb_classes=2", "--nb_classes=2"},
            Case{mae + "--batch_size=32", "32"},
            Case{mae + "--accum_iter=9", "--accum_iter=9"},
+           Case{mae + "--aa=augmix-m3", "--aa"},
+           Case{mae + "--batch_size=3 --mixup=0.8", "--batch_size"},
            Case{mae + "--output_dir=" + folder_ + "/pretrained", "give it as --finetune"},
            Case{"--finetune=/nowhere.pth", "/nowhere.pth"},
            Case{"--finetune=" + folder_ + "/data/val/ant/0.png", "0.png"},
@@ -175,6 +178,48 @@ TEST_F(FinetuneProgramTest, ResumingEqualsGoingThrough) {
     const std::vector<std::string> lines = absl::StrSplit(Content(out + "/log.txt"), '\n', absl::SkipEmpty());
     EXPECT_EQ(lines.size(), 2);
   }
+}
+
+// Everything random is on; the number of loader threads changes no byte.
+TEST_F(FinetuneProgramTest, ThreadsChangeNothing) {
+  RunFinetuneOptions quiet;
+  quiet.quiet = true;
+  for (const int threads : {1, 3}) {
+    config::Finetune settings = Settings(absl::StrCat("threads", threads));
+    settings.mutable_data()->set_num_workers(threads);
+    settings.mutable_schedule()->set_epochs(1);
+    ASSERT_TRUE(RunFinetune(settings, quiet).ok());
+  }
+  EXPECT_TRUE(Content("threads1/checkpoint-0.pth") == Content("threads3/checkpoint-0.pth"));
+}
+
+// Each of them reaches the pixels or the targets: without it the first loss is another one.
+TEST_F(FinetuneProgramTest, EachAugmentationIsApplied) {
+  RunFinetuneOptions quiet;
+  quiet.quiet = true;
+  const auto first_loss = [&](const std::string& out, const std::function<void(config::Augmentation*)>& change) {
+    config::Finetune settings = Settings(out);
+    settings.mutable_schedule()->set_epochs(1);
+    settings.set_drop_path(0);
+    config::Augmentation* augmentation = settings.mutable_augmentation();
+    augmentation->set_reprob(1);
+    change(augmentation);
+    EXPECT_TRUE(RunFinetune(settings, quiet).ok());
+    const std::string lines = Content(out + "/metrics.jsonl");
+    return nlohmann::json::parse(lines.substr(0, lines.find('\n')))["loss"].get<double>();
+  };
+  const double all = first_loss("all", [](auto*) {});
+  EXPECT_EQ(first_loss("again", [](auto*) {}), all);
+  EXPECT_NE(first_loss("no_aa", [](auto* a) { a->set_aa(""); }), all);
+  EXPECT_NE(first_loss("no_erasing", [](auto* a) { a->set_reprob(0); }), all);
+  EXPECT_NE(first_loss("no_mixing", [](auto* a) { a->set_mixup_prob(0); }), all);
+  EXPECT_NE(first_loss("no_smoothing", [](auto* a) { a->set_smoothing(0); }), all);
+  const double jitter = first_loss("jitter", [](auto* a) {
+    a->set_aa("");
+    a->set_color_jitter(0.4);
+  });
+  EXPECT_NE(jitter, all);
+  EXPECT_NE(jitter, first_loss("no_jitter", [](auto* a) { a->set_aa(""); }));
 }
 
 TEST_F(FinetuneProgramTest, ASignalStopsAfterSaving) {

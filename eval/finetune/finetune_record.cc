@@ -35,7 +35,19 @@ Value ReferenceArguments(const config::Finetune& f) {
   args.Set("layer_decay", Value::Double(f.layer_decay()));
   args.Set("min_lr", Value::Double(f.schedule().min_lr()));
   args.Set("warmup_epochs", Value::Double(f.schedule().warmup_epochs()));
-  args.Set("smoothing", Value::Double(f.augmentation().smoothing()));
+  const config::Augmentation& augmentation = f.augmentation();
+  args.Set("color_jitter",
+           augmentation.color_jitter() == 0 ? Value::None() : Value::Double(augmentation.color_jitter()));
+  args.Set("aa", Value::String(augmentation.aa()));
+  args.Set("reprob", Value::Double(augmentation.reprob()));
+  args.Set("remode", Value::String(augmentation.remode()));
+  args.Set("recount", Value::Int(augmentation.recount()));
+  args.Set("mixup", Value::Double(augmentation.mixup()));
+  args.Set("cutmix", Value::Double(augmentation.cutmix()));
+  args.Set("mixup_prob", Value::Double(augmentation.mixup_prob()));
+  args.Set("mixup_switch_prob", Value::Double(augmentation.mixup_switch_prob()));
+  args.Set("mixup_mode", Value::String(augmentation.mixup_mode()));
+  args.Set("smoothing", Value::Double(augmentation.smoothing()));
   args.Set("global_pool", Value::Bool(f.global_pool()));
   args.Set("mlp_token", Value::Bool(f.mlp_token()));
   args.Set("nb_classes", Value::Int(f.nb_classes()));

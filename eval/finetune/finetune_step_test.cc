@@ -10,6 +10,8 @@
 
 #include "ATen/ATen.h"
 #include "absl/strings/match.h"
+#include "data/augment/mix.h"
+#include "eval/finetune/mix_batch.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tec/nn/initialise.h"
@@ -30,20 +32,15 @@ using testing::TensorNear;
 constexpr double kLoss = 1e-5, kParameter = 1e-5, kLearningRate = 1e-15;
 // The stored norm is float32's over a sum of some 30,000 squares; its distance from ours is rounding.
 constexpr double kRelativeNorm = 1e-5;
+constexpr double kTarget = 1e-6;
 
-// The partner of image b is image B-1-b. A box is cut as [y low, y high, x low, x high].
-at::Tensor Mix(const at::Tensor& images, const json& mix) {
+// Of the golden's list; a box is cut as [y low, y high, x low, x high].
+Mix MixOf(const json& mix, int height, int width) {
   const std::string kind = mix[0];
-  if (kind == "none") return images;
-  const at::Tensor partner = images.flip(0);
-  if (kind == "mix") return images * mix[1].get<double>() + partner * (1 - mix[1].get<double>());
-  const std::vector<int64_t> box = mix[1];
-  at::Tensor result = images.clone();
-  const auto cut = [&box](const at::Tensor& t) {
-    return t.narrow(2, box[0], box[1] - box[0]).narrow(3, box[2], box[3] - box[2]);
-  };
-  cut(result).copy_(cut(partner));
-  return result;
+  if (kind == "none") return Mix();
+  if (kind == "mix") return MixupOf(mix[1]);
+  const std::vector<int> box = mix[1];
+  return CutmixOf(Box{box[0], box[2], box[1] - box[0], box[3] - box[2]}, height, width);
 }
 
 FinetuneOptions OptionsOf(const json& config) {
@@ -89,8 +86,12 @@ TEST(FinetuneStepTest, FollowsTheReference) {
     lr_sum += lr;
     EXPECT_NEAR(lr * max_scale, log("log.lr_max", i), kLearningRate * log("log.lr_max", i));
     EXPECT_NEAR(lr * min_scale, log("log.lr_min", i), 2 * kLearningRate * log("log.lr_min", i));
-    const at::Tensor images = Mix(golden["in.images"][i].to(at::kFloat), mixing[i]);
-    const at::Tensor loss = step.Accumulate(images, golden["soft_targets"][i], {});
+    const at::Tensor images = golden["in.images"][i].to(at::kFloat);
+    const std::vector<Mix> mixes = {
+        MixOf(mixing[i], static_cast<int>(images.size(2)), static_cast<int>(images.size(3)))};
+    const at::Tensor targets = MixTargets(golden["in.labels"][i], options.classes, step_options.smoothing, mixes);
+    EXPECT_TRUE(TensorNear(targets, golden["soft_targets"][i], kTarget));
+    const at::Tensor loss = step.Accumulate(MixImages(images, mixes), targets, {});
     EXPECT_NEAR(loss.item<double>(), log("log.loss", i), kLoss);
     const FinetuneStep::Update update = step.Finish(lr);
     EXPECT_FALSE(update.skipped);

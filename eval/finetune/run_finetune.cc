@@ -21,14 +21,17 @@
 #include "data/dataset/dataset.h"
 #include "data/loader/loader.h"
 #include "eval/features/pretrained.h"
+#include "eval/finetune/augmentation.h"
 #include "eval/finetune/evaluate.h"
 #include "eval/finetune/finetune_record.h"
 #include "eval/finetune/finetune_step.h"
+#include "eval/finetune/mix_batch.h"
 #include "eval/metrics/class_map.h"
 #include "eval/progress/count_progress.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
+#include "tec/base/random.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/torch_tensors.h"
@@ -109,6 +112,9 @@ class FinetuneRun {
   absl::Status Train();
   // One epoch from next_micro_step_ on. Sets stop_ and returns early if the run is to stop within the epoch.
   absl::Status TrainEpoch();
+  // Erases and mixes: float32 [N, 3, S, S] normalised images, int64 [N] labels; soft targets take the labels' place
+  // where mixing is on.
+  void Augment(const Batch& batch, at::Tensor* images, at::Tensor* targets) const;
   absl::Status FinishUpdate();
   absl::Status LogUpdate(const FinetuneStep::Update& update, double loss);
   // After the last micro-step: evaluation, log, checkpoints.
@@ -132,6 +138,7 @@ class FinetuneRun {
   std::optional<c10::OptionalDeviceGuard> device_guard_;
   std::shared_ptr<const Dataset> train_, held_out_;
   std::vector<int64_t> class_of_held_out_;
+  FinetuneAugmentation augmentation_;
   std::unique_ptr<Loader> loader_;
   std::shared_ptr<FinetuneModel> model_;
   std::unique_ptr<AdamW> optimizer_;
@@ -268,20 +275,13 @@ absl::Status FinetuneRun::MakeModel() {
 
 absl::Status FinetuneRun::MakeLoader() {
   const config::Data& data = settings_.data();
-  TrainTransform::Options transform;
-  transform.size = static_cast<int>(settings_.encoder().image_size());
-  transform.crop.scale_min = data.crop_scale_min();
-  transform.crop.scale_max = data.crop_scale_max();
-  transform.crop.ratio_min = data.crop_ratio_min();
-  transform.crop.ratio_max = data.crop_ratio_max();
-  transform.flip_probability = data.flip_probability();
+  TEC_ASSIGN_OR_RETURN(augmentation_, AugmentationOf(settings_));
   LoaderOptions options;
   options.batch_size = settings_.optimizer().batch_size();
   options.seed = static_cast<uint64_t>(settings_.seed());
   options.threads = static_cast<int>(std::max<int64_t>(1, data.num_workers()));
   options.max_bad_fraction = data.max_bad_fraction();
-  absl::StatusOr<std::unique_ptr<Loader>> loader =
-      Loader::Create(train_, std::make_shared<TrainTransform>(transform), options);
+  absl::StatusOr<std::unique_ptr<Loader>> loader = Loader::Create(train_, augmentation_.transform, options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
   loader_ = *std::move(loader);
   steps_per_epoch_ = loader_->batches_per_epoch();
@@ -492,8 +492,9 @@ absl::Status FinetuneRun::TrainEpoch() {
     }
     const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
                                             {batch->count, batch->size, batch->size, 3}, at::kByte);
-    const at::Tensor images = NormalizePixels(pixels.to(device_), mean, std);
-    const at::Tensor labels = at::tensor(batch->labels, at::kLong).to(device_);
+    at::Tensor images = NormalizePixels(pixels.to(device_), mean, std);
+    at::Tensor targets = at::tensor(batch->labels, at::kLong).to(device_);
+    Augment(*batch, &images, &targets);
     at::Tensor uniforms;
     if (settings_.drop_path() > 0) {
       uniforms = DropPathUniforms(static_cast<uint64_t>(settings_.seed()), static_cast<uint64_t>(epoch_),
@@ -502,11 +503,11 @@ absl::Status FinetuneRun::TrainEpoch() {
     }
     at::Tensor loss;
     if (in_update) {
-      loss = step_->Accumulate(images, labels, uniforms);
+      loss = step_->Accumulate(images, targets, uniforms);
     } else {
       // The reference computes a gradient here and throws it away; its loss does count in the epoch's mean.
       at::NoGradGuard no_gradient;
-      loss = step_->Loss(images, labels, uniforms);
+      loss = step_->Loss(images, targets, uniforms);
     }
     const double value = loss.item<double>();
     ++next_micro_step_;
@@ -526,6 +527,27 @@ absl::Status FinetuneRun::TrainEpoch() {
   }
   update_losses_.clear();
   return absl::OkStatus();
+}
+
+void FinetuneRun::Augment(const Batch& batch, at::Tensor* images, at::Tensor* targets) const {
+  const auto seed = static_cast<uint64_t>(settings_.seed()), epoch = static_cast<uint64_t>(epoch_);
+  if (augmentation_.erasing.probability > 0) {
+    std::vector<std::vector<ErasedBox>> boxes(batch.count);
+    // Each image has a stream of its own: the number of threads changes nothing.
+    at::parallel_for(0, batch.count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        RandomStream stream(RandomKey{seed, RandomPurpose::kErase, epoch, static_cast<uint64_t>(batch.indices[n])});
+        boxes[n] = DrawErasing(augmentation_.erasing, batch.size, batch.size, stream);
+      }
+    });
+    EraseBoxes(boxes, *images);
+  }
+  if (augmentation_.mixing.any()) {
+    RandomStream stream(RandomKey{seed, RandomPurpose::kMix, epoch, static_cast<uint64_t>(batch.number)});
+    const std::vector<Mix> mixes = DrawMixes(augmentation_.mixing, batch.count, batch.size, batch.size, stream);
+    *images = MixImages(*images, mixes);
+    *targets = MixTargets(*targets, settings_.nb_classes(), settings_.augmentation().smoothing(), mixes);
+  }
 }
 
 absl::Status FinetuneRun::NonFinite(const std::string& what) {

@@ -1,5 +1,6 @@
 #include "tec/config/finetune.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/match.h"
@@ -86,38 +87,33 @@ const NamedEncoder* EncoderOfModel(absl::string_view name) {
   return absl::ConsumePrefix(&name, kModelPrefix) ? config_internal::FindEncoder(name) : nullptr;
 }
 
-void CheckAugmentation(const config::Augmentation& augmentation, Problems* problems) {
-  const config::Augmentation reference = ReferenceFinetune().augmentation();
+void CheckAugmentation(const config::Augmentation& augmentation, int64_t batch_size, Problems* problems) {
+  const auto one_of = [problems](const char* what, const std::string& value, const std::vector<std::string>& known) {
+    if (std::find(known.begin(), known.end(), value) != known.end()) return;
+    problems->Add(absl::StrCat(what, " is \"", value, "\"; it must be one of ", absl::StrJoin(known, ", ")));
+  };
   problems->AddIf(augmentation.smoothing() < 0 || augmentation.smoothing() >= 1,
                   absl::StrCat("augmentation.smoothing (--smoothing) is ", augmentation.smoothing(),
                                "; it must be at least 0 and less than 1"));
   problems->Range("augmentation.reprob (--reprob)", augmentation.reprob(), 0.0, 1.0);
+  one_of("augmentation.remode (--remode)", augmentation.remode(), {"const", "rand", "pixel"});
   problems->Range("augmentation.recount (--recount)", augmentation.recount(), 1, 1000);
   problems->Range("augmentation.color_jitter (--color_jitter)", augmentation.color_jitter(), 0.0, INFINITY);
   problems->Range("augmentation.mixup (--mixup)", augmentation.mixup(), 0.0, INFINITY);
   problems->Range("augmentation.cutmix (--cutmix)", augmentation.cutmix(), 0.0, INFINITY);
   problems->Range("augmentation.mixup_prob (--mixup_prob)", augmentation.mixup_prob(), 0.0, 1.0);
   problems->Range("augmentation.mixup_switch_prob (--mixup_switch_prob)", augmentation.mixup_switch_prob(), 0.0, 1.0);
-  problems->AddIf(augmentation.remode() != "pixel",
-                  absl::StrCat("augmentation.remode (--remode) is \"", augmentation.remode(), "\"; it must be pixel"));
-  problems->AddIf(
-      augmentation.mixup_mode() != "batch",
-      absl::StrCat("augmentation.mixup_mode (--mixup_mode) is \"", augmentation.mixup_mode(), "\"; it must be batch"));
-  problems->AddIf(augmentation.cutmix_minmax_size() != 0 && augmentation.cutmix_minmax_size() != 2,
-                  absl::StrCat("augmentation.cutmix_minmax (--cutmix_minmax) has ", augmentation.cutmix_minmax_size(),
+  one_of("augmentation.mixup_mode (--mixup_mode)", augmentation.mixup_mode(), {"batch", "pair", "elem"});
+  const auto& minmax = augmentation.cutmix_minmax();
+  problems->AddIf(minmax.size() != 0 && minmax.size() != 2,
+                  absl::StrCat("augmentation.cutmix_minmax (--cutmix_minmax) has ", minmax.size(),
                                " values; it must have 2 or none"));
-  // What was asked for and would not happen is an error. The reference's defaults alone pass, with a warning.
-  problems->AddIf(augmentation.mixup() > 0, "augmentation.mixup is not available yet; give --mixup=0");
-  problems->AddIf(augmentation.cutmix() > 0, "augmentation.cutmix is not available yet; give --cutmix=0");
-  problems->AddIf(augmentation.cutmix_minmax_size() > 0,
-                  "augmentation.cutmix_minmax is not available yet; leave --cutmix_minmax out");
-  problems->AddIf(augmentation.color_jitter() > 0,
-                  "augmentation.color_jitter is not available yet; give --color_jitter=0");
-  problems->AddIf(!augmentation.aa().empty() && augmentation.aa() != reference.aa(),
-                  absl::StrCat("augmentation.aa \"", augmentation.aa(), "\" is not available yet; give --aa="));
-  problems->AddIf(
-      augmentation.reprob() > 0 && augmentation.reprob() != reference.reprob(),
-      absl::StrCat("augmentation.reprob ", augmentation.reprob(), " is not available yet; give --reprob=0"));
+  problems->AddIf(minmax.size() == 2 && !(minmax[0] >= 0 && minmax[0] < minmax[1] && minmax[1] <= 1),
+                  absl::StrCat("augmentation.cutmix_minmax (--cutmix_minmax) is ", absl::StrJoin(minmax, " "),
+                               "; it must be two shares of the side, 0 to 1, the smaller one first"));
+  problems->AddIf((augmentation.mixup() > 0 || augmentation.cutmix() > 0 || !minmax.empty()) && batch_size % 2 != 0,
+                  absl::StrCat("optimizer.batch_size (--batch_size) is ", batch_size,
+                               ", an odd number; mixup and cutmix pair the pictures of a batch"));
 }
 
 }  // namespace
@@ -199,7 +195,7 @@ absl::Status Validate(const config::Finetune& resolved, Paths paths) {
   problems.AddIf(absl::StartsWith(resolved.finetune(), "https://") || absl::StartsWith(resolved.finetune(), "http://"),
                  absl::StrCat("finetune (--finetune) is an address, ", resolved.finetune(),
                               "; download the file and give its path"));
-  CheckAugmentation(resolved.augmentation(), &problems);
+  CheckAugmentation(resolved.augmentation(), resolved.optimizer().batch_size(), &problems);
   config_internal::CheckData(resolved.data(), paths, &problems);
   config_internal::CheckOptimizer(resolved.optimizer(), &problems);
   config_internal::CheckSchedule(resolved.schedule(), &problems);
@@ -207,17 +203,6 @@ absl::Status Validate(const config::Finetune& resolved, Paths paths) {
   config_internal::CheckLogging(resolved.logging(), &problems);
   config_internal::CheckRuntime(resolved.runtime(), &problems);
   return problems.ToStatus("finetuning experiment");
-}
-
-std::string UnavailableAugmentation(const config::Finetune& finetune) {
-  std::vector<std::string> missing;
-  if (!finetune.augmentation().aa().empty()) missing.push_back(absl::StrCat("--aa=", finetune.augmentation().aa()));
-  if (finetune.augmentation().reprob() > 0) {
-    missing.push_back(absl::StrCat("--reprob=", finetune.augmentation().reprob()));
-  }
-  if (missing.empty()) return "";
-  return absl::StrCat("this build applies only crop and flip: ", absl::StrJoin(missing, " and "),
-                      ", the reference's default, is not applied; --aa= --reprob=0 says so without this warning");
 }
 
 std::string ToText(const config::Finetune& finetune) { return MessageToText(finetune); }

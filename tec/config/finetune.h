@@ -24,13 +24,8 @@ std::vector<std::string> FinetuneNames();
 // Every field set. The encoder's shape follows from the name of the model.
 config::Finetune Resolve(config::Finetune finetune, const Machine& machine = ThisMachine());
 
-// All problems at once. Asking for mixup, cutmix, or RandAugment or erasing other than the reference's default is a
-// problem: they are not available yet. The defaults of --aa and --reprob pass; see UnavailableAugmentation.
+// All problems at once, but for the text of `aa`: whoever makes the transform parses it (eval/finetune/augmentation.h).
 absl::Status Validate(const config::Finetune& resolved, Paths paths = Paths::kRequired);
-
-// What the settings ask for (by the reference's defaults) and this build does not do, as one sentence for a warning;
-// empty if there is nothing: with --aa= --reprob=0.
-std::string UnavailableAugmentation(const config::Finetune& finetune);
 
 std::string ToText(const config::Finetune& finetune);
 

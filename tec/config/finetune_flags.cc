@@ -27,23 +27,25 @@ ABSL_FLAG(int64_t, save_period, 40, "epochs between two numbered checkpoints; th
 ABSL_FLAG(bool, eval, false, "evaluate only");
 ABSL_FLAG(bool, dist_eval, false, "spread the evaluation over the ranks");
 
-ABSL_FLAG(double, color_jitter, 0, "only where --aa is empty; 0: none (anything else: not available yet)");
-ABSL_FLAG(std::string, aa, "rand-m9-mstd0.5-inc1",
-          "RandAugment; the default is accepted with a warning and not applied, empty is none (anything else: not "
-          "available yet)");
+ABSL_FLAG(double, color_jitter, 0,
+          "strength of random brightness, contrast and colour; only where --aa is empty; 0: none");
+ABSL_FLAG(
+    std::string, aa, "rand-m9-mstd0.5-inc1",
+    "RandAugment: rand, then -mN magnitude, -nN operations, -mstdX its deviation, -inc1 increasing, -w0 weighted; "
+    "empty: none");
 ABSL_FLAG(double, smoothing, 0.1, "label smoothing");
-ABSL_FLAG(double, reprob, 0.25,
-          "probability of random erasing; the default is accepted with a warning and not applied, 0 is none (anything "
-          "else: not available yet)");
-ABSL_FLAG(std::string, remode, "pixel", "what is put in the place of erased pixels");
-ABSL_FLAG(int64_t, recount, 1, "boxes erased in one picture");
+ABSL_FLAG(double, reprob, 0.25, "probability of random erasing; 0: none");
+ABSL_FLAG(std::string, remode, "pixel",
+          "what is put in the place of erased pixels: pixel (noise), rand (one random colour a box), const (zero)");
+ABSL_FLAG(int64_t, recount, 1, "most boxes erased in one picture");
 ABSL_FLAG(bool, resplit, false, "accepted and never used");
-ABSL_FLAG(double, mixup, 0, "alpha of mixup; 0: none (anything else: not available yet)");
-ABSL_FLAG(double, cutmix, 0, "alpha of cutmix; 0: none (anything else: not available yet)");
-ABSL_FLAG(std::string, cutmix_minmax, "", "two numbers: least and most side of cutmix's box (not available yet)");
+ABSL_FLAG(double, mixup, 0, "alpha of mixup; 0: none");
+ABSL_FLAG(double, cutmix, 0, "alpha of cutmix; 0: none");
+ABSL_FLAG(std::string, cutmix_minmax, "",
+          "two numbers: least and most side of cutmix's box over the picture's; turns cutmix on");
 ABSL_FLAG(double, mixup_prob, 1.0, "probability that a batch is mixed at all");
 ABSL_FLAG(double, mixup_switch_prob, 0.5, "probability of cutmix where both are on");
-ABSL_FLAG(std::string, mixup_mode, "batch", "one mixing factor a batch");
+ABSL_FLAG(std::string, mixup_mode, "batch", "what shares one mixing factor: batch, pair or elem");
 
 namespace tec {
 namespace {

@@ -62,32 +62,32 @@ TEST(FinetuneExperiments, AreTheTableRows) {
     expected.mutable_schedule()->set_warmup_epochs(row.warmup_epochs);
     expected.mutable_schedule()->set_min_lr(row.min_lr);
     EXPECT_TRUE(MessageDifferencer::Equals(*loaded, expected)) << loaded->DebugString();
-    // Mixing is what keeps them from running yet, and nothing else.
-    EXPECT_THAT(std::string(Validate(Resolve(*loaded)).message()),
-                AllOf(HasSubstr("2 problems"), HasSubstr("--mixup=0"), HasSubstr("--cutmix=0")));
-    loaded->mutable_augmentation()->set_mixup(0);
-    loaded->mutable_augmentation()->set_cutmix(0);
     EXPECT_TRUE(Validate(Resolve(*loaded)).ok()) << Validate(Resolve(*loaded));
   }
 }
 
-TEST(Finetune, UnavailableAugmentationIsWarnedOfOrRefused) {
+TEST(Finetune, AugmentationOutOfRange) {
   config::Finetune f = ReferenceFinetune();
-  EXPECT_THAT(UnavailableAugmentation(f),
-              AllOf(HasSubstr("only crop and flip"), HasSubstr("rand-m9-mstd0.5-inc1"), HasSubstr("--reprob=0.25")));
-  f.mutable_augmentation()->set_aa("");
-  f.mutable_augmentation()->set_reprob(0);
-  EXPECT_EQ(UnavailableAugmentation(f), "");
-  EXPECT_TRUE(Validate(Resolve(f)).ok());
-  f.mutable_augmentation()->set_aa("rand-m5");
-  f.mutable_augmentation()->set_reprob(0.5);
-  f.mutable_augmentation()->set_color_jitter(0.4);
-  f.mutable_augmentation()->add_cutmix_minmax(0.2);
-  f.mutable_augmentation()->add_cutmix_minmax(0.8);
-  EXPECT_THAT(
-      std::string(Validate(Resolve(f)).message()),
-      AllOf(HasSubstr("4 problems"), HasSubstr("aa \"rand-m5\" is not available yet"), HasSubstr("reprob 0.5 is not"),
-            HasSubstr("color_jitter is not"), HasSubstr("cutmix_minmax is not")));
+  config::Augmentation* augmentation = f.mutable_augmentation();
+  augmentation->set_remode("noise");
+  augmentation->set_recount(0);
+  augmentation->set_mixup_mode("half");
+  augmentation->add_cutmix_minmax(0.8);
+  augmentation->add_cutmix_minmax(0.2);
+  f.mutable_optimizer()->set_batch_size(3);
+  EXPECT_THAT(std::string(Validate(Resolve(f)).message()),
+              AllOf(HasSubstr("5 problems"), HasSubstr("remode (--remode) is \"noise\""), HasSubstr("recount"),
+                    HasSubstr("mixup_mode (--mixup_mode) is \"half\""), HasSubstr("the smaller one first"),
+                    HasSubstr("an odd number")));
+  augmentation->set_remode("rand");
+  augmentation->set_recount(3);
+  augmentation->set_mixup_mode("elem");
+  augmentation->set_cutmix_minmax(0, 0.1);
+  f.mutable_optimizer()->set_batch_size(4);
+  EXPECT_TRUE(Validate(Resolve(f)).ok()) << Validate(Resolve(f));
+  augmentation->clear_cutmix_minmax();
+  f.mutable_optimizer()->set_batch_size(3);
+  EXPECT_TRUE(Validate(Resolve(f)).ok()) << Validate(Resolve(f));
 }
 
 TEST(Finetune, ResolvedTextIsAcceptedBack) {

@@ -1,0 +1,92 @@
+// Mixing against timm's (mixup.safetensors), and what that file does not hold: erasing, and mixes of their own for
+// each image.
+
+#include "eval/finetune/mix_batch.h"
+
+#include <string>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tec/testing/golden.h"
+#include "tec/testing/tensor_matchers.h"
+
+namespace tec {
+namespace {
+
+using testing::Golden;
+using testing::TensorNear;
+
+constexpr double kTolerance = 1e-6;  // tec/testing/goldens/README.md.
+
+TEST(MixBatchTest, EqualsTimm) {
+  const Golden golden("mixup.safetensors");
+  const nlohmann::json cases = golden.metadata("cases");
+  const int64_t classes = golden.metadata("num_classes");
+  const at::Tensor images = golden["in.images"], labels = golden["in.labels"];
+  const int height = static_cast<int>(images.size(2)), width = static_cast<int>(images.size(3));
+  int with_images = 0;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    SCOPED_TRACE(i);
+    const nlohmann::json& one = cases[i];
+    Mix mix;
+    if (one["kind"] == "mix") mix = MixupOf(one["value"]);
+    if (one["kind"] == "cut") {
+      const std::vector<int> box = one["value"];
+      mix = CutmixOf(Box{box[0], box[2], box[1] - box[0], box[3] - box[2]}, height, width);
+    }
+    EXPECT_EQ(mix.lambda, one["effective_lam"].get<double>());
+    const std::string prefix = "case" + std::to_string(i) + ".";
+    // The same mix for the batch, and once an image.
+    for (const std::vector<Mix>& mixes : {std::vector<Mix>{mix}, std::vector<Mix>(labels.size(0), mix)}) {
+      EXPECT_TRUE(
+          TensorNear(MixTargets(labels, classes, one["smoothing"], mixes), golden[prefix + "targets"], kTolerance));
+      if (!golden.contains(prefix + "images")) continue;  // Where only the smoothing is another one.
+      ++with_images;
+      const at::Tensor mixed = MixImages(images, mixes);
+      if (mix.kind == Mix::Kind::kMixup) {
+        EXPECT_TRUE(TensorNear(mixed, golden[prefix + "images"], kTolerance));
+      } else {
+        EXPECT_TRUE(at::equal(mixed, golden[prefix + "images"]));
+      }
+    }
+  }
+  EXPECT_GT(with_images, 0);
+}
+
+TEST(MixBatchTest, EachImageItsOwnMix) {
+  const at::Tensor images = at::arange(4 * 3 * 2 * 2, at::kFloat).view({4, 3, 2, 2}), before = images.clone();
+  const at::Tensor labels = at::tensor(std::vector<int64_t>{0, 1, 2, 1}, at::kLong);
+  const std::vector<Mix> mixes = {MixupOf(0.25), Mix(), CutmixOf(Box{0, 1, 2, 1}, 2, 2), MixupOf(0.5)};
+  const at::Tensor mixed = MixImages(images, mixes);
+  EXPECT_TRUE(at::equal(images, before));
+  EXPECT_TRUE(TensorNear(mixed[0], images[0] * 0.25 + images[3] * 0.75, kTolerance));
+  EXPECT_TRUE(at::equal(mixed[1], images[1]));
+  EXPECT_TRUE(at::equal(mixed[2].narrow(2, 0, 1), images[2].narrow(2, 0, 1)));
+  EXPECT_TRUE(at::equal(mixed[2].narrow(2, 1, 1), images[1].narrow(2, 1, 1)));
+  EXPECT_TRUE(TensorNear(mixed[3], (images[3] + images[0]) * 0.5, kTolerance));
+  const at::Tensor expected =
+      at::tensor(std::vector<float>{0.25F, 0.75F, 0, 0, 1, 0, 0, 0.5F, 0.5F, 0.5F, 0.5F, 0}).view({4, 3});
+  EXPECT_TRUE(TensorNear(MixTargets(labels, 3, 0, mixes), expected, kTolerance));
+}
+
+TEST(EraseBoxesTest, OverwritesTheBoxesAndNothingElse) {
+  const at::Tensor images = at::zeros({2, 3, 4, 5});
+  ErasedBox each, whole;
+  each.box = Box{1, 2, 2, 1};
+  each.values = {1, 2, 3, 4, 5, 6};
+  whole.box = Box{2, 2, 1, 3};  // Over a part of the first.
+  whole.values = {7, 8, 9};
+  EraseBoxes({{}, {each, whole}}, images);
+  EXPECT_EQ(images[0].abs().sum().item<float>(), 0);
+  const at::Tensor expected = at::zeros({3, 4, 5});
+  for (int c = 0; c < 3; ++c) {
+    expected[c][1][2] = 1 + 2 * c;
+    for (int x = 2; x < 5; ++x) expected[c][2][x] = 7 + c;
+  }
+  EXPECT_TRUE(at::equal(images[1], expected));
+}
+
+}  // namespace
+}  // namespace tec
