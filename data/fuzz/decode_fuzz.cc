@@ -1,0 +1,36 @@
+// Any bytes to the image decoders: whole and by a region. What decodes is read to its last byte, so that tools see
+// memory that was never written.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "data/image/decode.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const absl::string_view bytes(reinterpret_cast<const char*>(data), size);
+  tec::ImageRegion region;
+  // A box in the middle that depends on the file alone.
+  const auto choose = [](int height, int width) {
+    return tec::Box{height / 3, width / 3, height - height / 3 * 2, width - width / 3 * 2};
+  };
+  const absl::Status by_region = tec::DecodeImageRegion(bytes, choose, &region);
+  // A file that claims to be large is decoded once: that takes long enough.
+  if (int64_t{region.height} * region.width > (1 << 20)) return 0;
+  if (!by_region.ok()) region = tec::ImageRegion();  // Its memory goes before the other's comes.
+  tec::Image image;
+  const absl::Status whole = tec::DecodeImage(bytes, &image);
+  if (whole.code() != by_region.code()) std::abort();
+  if (!whole.ok()) return 0;
+  uint32_t sum = 0;
+  for (size_t i = 0; i < image.size_bytes(); ++i) sum = sum * 31 + image.data()[i];
+  const tec::Box box = choose(region.height, region.width);
+  for (int y = 0; y < box.height; ++y) {
+    for (int x = 0; x < 3 * box.width; ++x) {
+      const int there = region.pixels.row(box.top - region.top + y)[3 * (box.left - region.left) + x];
+      if (image.row(box.top + y)[3 * box.left + x] != there) std::abort();
+    }
+  }
+  return sum == 0x12345678 ? -1 : 0;  // A use of the sum; -1 only keeps an input out of libFuzzer's corpus.
+}
