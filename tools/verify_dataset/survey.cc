@@ -1,0 +1,167 @@
+#include "tools/verify_dataset/survey.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/numeric/int128.h"
+#include "absl/strings/string_view.h"
+#include "data/image/decode.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+
+namespace tec {
+namespace {
+
+// FNV-1a over eight bytes at a time: only to bring equal files together, whose bytes are compared afterwards.
+uint64_t Hash(absl::string_view bytes) {
+  constexpr uint64_t kPrime = 0x100000001b3;
+  uint64_t hash = 0xcbf29ce484222325 ^ bytes.size();
+  size_t i = 0;
+  for (; i + 8 <= bytes.size(); i += 8) {
+    uint64_t word;
+    std::memcpy(&word, bytes.data() + i, sizeof(word));
+    hash = (hash ^ word) * kPrime;
+    hash ^= hash >> 29;
+  }
+  for (; i < bytes.size(); ++i) hash = (hash ^ static_cast<uint8_t>(bytes[i])) * kPrime;
+  return hash;
+}
+
+// What one picture adds. Sums over its pixels fit: 255^2 times the largest picture is below 2^44.
+struct Finding {
+  absl::Status status;
+  const char* format = "unknown";
+  bool read = false;
+  uint64_t hash = 0;
+  int height = 0, width = 0;
+  std::array<uint64_t, 3> sum = {}, squares = {};
+};
+
+void AddRow(const uint8_t* row, int width, Finding* finding) {
+  std::array<uint64_t, 3> sum = {}, squares = {};
+  for (int x = 0; x < width; ++x) {
+    for (int c = 0; c < 3; ++c) {
+      const uint32_t value = row[3 * x + c];
+      sum[c] += value;
+      squares[c] += value * value;
+    }
+  }
+  for (int c = 0; c < 3; ++c) {
+    finding->sum[c] += sum[c];
+    finding->squares[c] += squares[c];
+  }
+}
+
+absl::Status Look(const Dataset& dataset, int64_t index, std::string* bytes, Image* image, Finding* finding) {
+  try {
+    TEC_RETURN_IF_ERROR(dataset.Read(index, bytes));
+    finding->hash = Hash(*bytes);
+    finding->read = true;
+    finding->format = ImageFormatName(SniffImageFormat(*bytes));
+    TEC_RETURN_IF_ERROR(DecodeImage(*bytes, image));
+  } catch (const std::exception& exception) {  // No memory.
+    return absl::ResourceExhaustedError(exception.what());
+  }
+  finding->height = image->height();
+  finding->width = image->width();
+  for (int y = 0; y < image->height(); ++y) AddRow(image->row(y), image->width(), finding);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Survey SurveyDataset(const Dataset& dataset, const SurveyOptions& options) {
+  TEC_CHECK_GE(options.threads, 1);
+  Survey survey;
+  survey.pictures = dataset.size();
+  survey.by_class.assign(dataset.classes().size(), 0);
+  if (dataset.labelled()) {
+    for (int64_t i = 0; i < dataset.size(); ++i) ++survey.by_class[dataset.label(i)];
+  }
+
+  std::mutex mutex;  // Guards the survey and all below.
+  std::array<absl::uint128, 3> sum = {}, squares = {};
+  int64_t pixels = 0, done = 0;
+  const auto take = [&](int64_t index, const Finding& finding) {
+    std::lock_guard<std::mutex> lock(mutex);
+    ++done;
+    if (options.progress) options.progress(done, survey.pictures);
+    if (finding.read) {
+      ++survey.formats[finding.format];
+      survey.by_hash[finding.hash].push_back(index);
+    }
+    if (!finding.status.ok()) {
+      survey.bad.push_back({index, std::string(finding.status.message())});
+      return;
+    }
+    ++survey.good;
+    survey.heights.push_back(finding.height);
+    survey.widths.push_back(finding.width);
+    pixels += int64_t{finding.height} * finding.width;
+    for (int c = 0; c < 3; ++c) {
+      sum[c] += finding.sum[c];
+      squares[c] += finding.squares[c];
+    }
+  };
+  std::atomic<int64_t> next{0};
+  const auto work = [&] {
+    std::string bytes;
+    Image image;
+    for (int64_t index = next++; index < survey.pictures; index = next++) {
+      Finding finding;
+      finding.status = Look(dataset, index, &bytes, &image, &finding);
+      take(index, finding);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 1; i < options.threads; ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+
+  std::sort(survey.bad.begin(), survey.bad.end(), [](const auto& a, const auto& b) { return a.index < b.index; });
+  std::sort(survey.heights.begin(), survey.heights.end());
+  std::sort(survey.widths.begin(), survey.widths.end());
+  for (auto& [hash, indices] : survey.by_hash) std::sort(indices.begin(), indices.end());
+  for (int c = 0; c < 3 && pixels > 0; ++c) {
+    const double mean = static_cast<double>(sum[c]) / static_cast<double>(pixels);
+    const double square = static_cast<double>(squares[c]) / static_cast<double>(pixels);
+    survey.mean[c] = mean / 255;
+    survey.std[c] = std::sqrt(std::max(0.0, square - mean * mean)) / 255;
+  }
+  return survey;
+}
+
+std::vector<std::vector<PicturePlace>> FindDuplicates(const std::vector<const Dataset*>& datasets,
+                                                      const std::vector<Survey>& surveys) {
+  TEC_CHECK_EQ(datasets.size(), surveys.size());
+  std::map<uint64_t, std::vector<PicturePlace>> by_hash;
+  for (size_t d = 0; d < surveys.size(); ++d) {
+    for (const auto& [hash, indices] : surveys[d].by_hash) {
+      for (const int64_t index : indices) by_hash[hash].push_back({static_cast<int>(d), index});
+    }
+  }
+  std::vector<std::vector<PicturePlace>> groups;
+  for (const auto& [hash, places] : by_hash) {
+    if (places.size() < 2) continue;
+    std::map<std::string, std::vector<PicturePlace>> by_bytes;
+    for (const PicturePlace& place : places) {
+      std::string bytes;
+      if (datasets[place.dataset]->Read(place.index, &bytes).ok()) by_bytes[std::move(bytes)].push_back(place);
+    }
+    for (auto& [bytes, same] : by_bytes) {
+      if (same.size() > 1) groups.push_back(std::move(same));
+    }
+  }
+  std::sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) {
+    return std::make_pair(a[0].dataset, a[0].index) < std::make_pair(b[0].dataset, b[0].index);
+  });
+  return groups;
+}
+
+}  // namespace tec

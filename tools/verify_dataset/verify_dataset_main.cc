@@ -1,0 +1,222 @@
+// //tools:verify_dataset: reads and decodes every picture of a data set and says what is there.
+//
+//   ./bazelw run //tools:verify_dataset -- /imagenet --stats --contact_sheet=imagenet.png
+//
+// Exit codes: 0 every picture is good, 1 bad use, or some pictures are bad, 2 failed while running.
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "data/dataset/dataset.h"
+#include "data/image/decode.h"
+#include "data/image/encode.h"
+#include "data/loader/finetune_transform.h"
+#include "eval/finetune/augmentation.h"
+#include "eval/progress/count_progress.h"
+#include "tec/base/exit_code.h"
+#include "tec/base/file.h"
+#include "tec/base/logging.h"
+#include "tec/base/path.h"
+#include "tec/base/status.h"
+#include "tec/config/finetune.h"
+#include "tec/config/flag_parser.h"
+#include "tools/contact_sheet/contact_sheet.h"
+#include "tools/verify_dataset/survey.h"
+
+ABSL_FLAG(std::string, data_path, "",
+          "what --data_path of a run would be; may also stand alone, without the flag's name");
+ABSL_FLAG(bool, stats, false, "print mean and standard deviation of each channel, for --mean and --std");
+ABSL_FLAG(std::string, contact_sheet, "",
+          "a PNG of augmented samples: pictures from all over the training set, as finetuning would see them");
+ABSL_FLAG(int64_t, samples, 64, "tiles of the contact sheet");
+ABSL_FLAG(int64_t, most_lines, 100, "at most so many bad or duplicate pictures are named");
+ABSL_FLAG(int64_t, num_workers, 0, "threads; 0: all cores");
+
+namespace tec {
+namespace {
+
+constexpr char kUsage[] =
+    "Reads and decodes every picture of a data set and says what is there: numbers, classes, sizes, formats, bad\n"
+    "files and why, files that are there twice (also between training and held-out pictures).\n\n"
+    "  ./bazelw run //tools:verify_dataset -- /imagenet --stats --contact_sheet=imagenet.png\n\n";
+
+std::vector<FlagGroup> Flags() {
+  return {{"What is looked at", {{"data_path", ""}, {"num_workers", ""}}},
+          {"What is said", {{"stats", ""}, {"contact_sheet", ""}, {"samples", ""}, {"most_lines", ""}}}};
+}
+
+struct Part {
+  std::string name;
+  std::shared_ptr<const Dataset> dataset;
+};
+
+absl::StatusOr<std::vector<Part>> OpenParts(const std::string& path) {
+  std::vector<Part> parts;
+  absl::StatusOr<std::unique_ptr<Dataset>> held_out = OpenDataset(path, Split::kHeldOut);
+  absl::StatusOr<std::unique_ptr<Dataset>> train = OpenDataset(path, Split::kTrain);
+  if (!train.ok() && !held_out.ok()) return train.status();
+  if (train.ok()) {
+    parts.push_back(
+        {held_out.ok() ? "training pictures" : "pictures", std::shared_ptr<const Dataset>(*std::move(train))});
+  } else {
+    std::printf("no training pictures: %s\n", std::string(train.status().message()).c_str());
+  }
+  if (held_out.ok()) {
+    parts.push_back({"held-out pictures", std::shared_ptr<const Dataset>(*std::move(held_out))});
+  } else if (!absl::IsNotFound(held_out.status())) {
+    std::printf("no held-out pictures: %s\n", std::string(held_out.status().message()).c_str());
+  }
+  return parts;
+}
+
+std::string SizeLine(const char* what, const std::vector<int>& sorted) {
+  return absl::StrCat(what, " ", sorted.front(), " to ", sorted.back(), ", median ", sorted[sorted.size() / 2]);
+}
+
+void PrintSurvey(const Part& part, const Survey& survey, bool stats, int64_t most_lines) {
+  const Dataset& dataset = *part.dataset;
+  std::printf("\n%s: %lld", part.name.c_str(), static_cast<long long>(survey.pictures));
+  if (dataset.labelled()) {
+    const auto [least, most] = std::minmax_element(survey.by_class.begin(), survey.by_class.end());
+    const std::vector<std::string>& classes = dataset.classes();
+    std::printf(" in %zu classes, %lld (%s) to %lld (%s) each", classes.size(), static_cast<long long>(*least),
+                classes[least - survey.by_class.begin()].c_str(), static_cast<long long>(*most),
+                classes[most - survey.by_class.begin()].c_str());
+  } else {
+    std::printf(", without labels");
+  }
+  std::printf("\n  formats: %s\n", absl::StrJoin(survey.formats, ", ", [](std::string* out, const auto& format) {
+                                     absl::StrAppend(out, format.first, " ", format.second);
+                                   }).c_str());
+  if (survey.good > 0) {
+    std::printf("  pixels: %s; %s\n", SizeLine("height", survey.heights).c_str(),
+                SizeLine("width", survey.widths).c_str());
+    if (stats) {
+      std::printf("  --mean=%s --std=%s\n",
+                  absl::StrFormat("%.4f,%.4f,%.4f", survey.mean[0], survey.mean[1], survey.mean[2]).c_str(),
+                  absl::StrFormat("%.4f,%.4f,%.4f", survey.std[0], survey.std[1], survey.std[2]).c_str());
+    }
+  }
+  std::printf("  bad: %zu\n", survey.bad.size());
+  int64_t lines = 0;
+  for (const BadPicture& bad : survey.bad) {
+    if (++lines > most_lines) break;
+    std::printf("    %s: %s\n", dataset.name(bad.index).c_str(), bad.reason.c_str());
+  }
+  if (lines > most_lines) {
+    std::printf("    ... and %lld more; --most_lines shows them\n",
+                static_cast<long long>(static_cast<int64_t>(survey.bad.size()) - most_lines));
+  }
+}
+
+void PrintDuplicates(const std::vector<Part>& parts, const std::vector<std::vector<PicturePlace>>& groups,
+                     int64_t most_lines) {
+  int64_t across = 0, copies = 0, lines = 0;
+  for (const auto& group : groups) {
+    copies += static_cast<int64_t>(group.size()) - 1;
+    across += group.front().dataset != group.back().dataset;
+  }
+  std::printf("\nduplicates: %lld files are copies of another one", static_cast<long long>(copies));
+  if (parts.size() > 1) {
+    std::printf("; %lld pictures are both training and held-out", static_cast<long long>(across));
+  }
+  std::printf("\n");
+  for (const auto& group : groups) {
+    if (++lines > most_lines) {
+      std::printf("  ... and more; --most_lines shows them\n");
+      break;
+    }
+    std::printf("  %s\n", absl::StrJoin(group, " = ", [&](std::string* out, const PicturePlace& place) {
+                            absl::StrAppend(out, parts[place.dataset].dataset->name(place.index),
+                                            parts.size() > 1 && place.dataset > 0 ? " (held-out)" : "");
+                          }).c_str());
+  }
+}
+
+absl::Status WriteSheet(const Dataset& dataset, const Survey& survey, int64_t samples, const std::string& path) {
+  TEC_ASSIGN_OR_RETURN(const FinetuneAugmentation augmentation, AugmentationOf(Resolve(ReferenceFinetune())));
+  const FinetuneTransform& transform = *augmentation.transform;
+  std::vector<bool> bad(dataset.size());
+  for (const BadPicture& one : survey.bad) bad[one.index] = true;
+  std::vector<Image> tiles;
+  TransformScratch scratch;
+  std::string bytes;
+  samples = std::min(samples, survey.good);
+  for (int64_t i = 0; i < samples; ++i) {
+    int64_t index = i * dataset.size() / samples;  // From everywhere: each class has its turn.
+    while (bad[index]) index = (index + 1) % dataset.size();
+    Image tile(transform.size(), transform.size());
+    TEC_RETURN_IF_ERROR(dataset.Read(index, &bytes));
+    TEC_RETURN_IF_ERROR(transform.Apply(bytes, SampleKey{0, 0, static_cast<uint64_t>(index)}, &scratch, tile.data()));
+    tiles.push_back(std::move(tile));
+  }
+  if (tiles.empty()) return absl::OkStatus();
+  TEC_ASSIGN_OR_RETURN(const std::string png, EncodePng(ContactSheet(tiles, 8)));
+  TEC_RETURN_IF_ERROR(WriteFile(path, png));
+  std::printf("\nwrote %s: %zu samples, cropped, flipped and augmented as for finetuning\n", path.c_str(),
+              tiles.size());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Run() {
+  const std::string path = UserPath(absl::GetFlag(FLAGS_data_path));
+  const int64_t most_lines = absl::GetFlag(FLAGS_most_lines), samples = absl::GetFlag(FLAGS_samples);
+  const int64_t workers = absl::GetFlag(FLAGS_num_workers);
+  if (path.empty()) return absl::InvalidArgumentError("give the data set: a folder or a list file");
+  if (most_lines < 0 || samples < 1 || samples > 10000 || workers < 0 || workers > 1024) {
+    return absl::InvalidArgumentError("--most_lines must be at least 0, --samples 1 to 10000, --num_workers 0 to 1024");
+  }
+  TEC_ASSIGN_OR_RETURN(const std::vector<Part> parts, OpenParts(path));
+  std::vector<const Dataset*> datasets;
+  std::vector<Survey> surveys;
+  size_t bad = 0;
+  for (const Part& part : parts) {
+    SurveyOptions options;
+    options.threads = static_cast<int>(workers > 0 ? workers : std::max(1U, std::thread::hardware_concurrency()));
+    {
+      CountProgress count(part.name, stderr);
+      options.progress = [&count](int64_t done, int64_t total) { count.Update(done, total); };
+      surveys.push_back(SurveyDataset(*part.dataset, options));
+    }
+    datasets.push_back(part.dataset.get());
+    PrintSurvey(part, surveys.back(), absl::GetFlag(FLAGS_stats), most_lines);
+    bad += surveys.back().bad.size();
+  }
+  PrintDuplicates(parts, FindDuplicates(datasets, surveys), most_lines);
+  const std::string sheet = UserPath(absl::GetFlag(FLAGS_contact_sheet));
+  if (!sheet.empty()) TEC_RETURN_IF_ERROR(WriteSheet(*datasets[0], surveys[0], samples, sheet));
+  return bad == 0 ? kExitDone : kExitBadInput;
+}
+
+int Main(int argc, char** argv) {
+  InitLogging(argv[0]);
+  // The folder may stand alone.
+  std::vector<std::string> arguments(argv, argv + argc);
+  if (argc > 1 && !absl::StartsWith(arguments[1], "-")) arguments[1] = absl::StrCat("--data_path=", arguments[1]);
+  std::vector<const char*> pointers;
+  for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
+  const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, pointers.data(), Flags());
+  if (parsed.ok() && parsed->help) {
+    std::printf("%s%s", kUsage, DescribeFlags(Flags()).c_str());
+    return kExitDone;
+  }
+  const absl::StatusOr<int> result = parsed.ok() ? Run() : parsed.status();
+  if (result.ok()) return *result;
+  std::fprintf(stderr, "verify_dataset: %s\n", std::string(result.status().message()).c_str());
+  return ExitCodeOf(result.status());
+}
+
+}  // namespace
+}  // namespace tec
+
+int main(int argc, char** argv) { return tec::Main(argc, argv); }
