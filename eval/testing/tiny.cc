@@ -1,10 +1,6 @@
 #include "eval/testing/tiny.h"
 
-#include <sys/wait.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -94,25 +90,6 @@ void WriteMaeCheckpoint(const std::string& path) {
   absl::StatusOr<std::shared_ptr<MaeModel>> model = MakeMaeModel(experiment);
   TEC_CHECK_OK(model);
   Save(path, **model, experiment, "mae");
-}
-
-ProgramResult RunProgram(const std::string& program, const std::string& arguments) {
-  std::FILE* pipe = popen(absl::StrCat(program, " ", arguments, " 2>&1").c_str(), "r");
-  TEC_CHECK(pipe != nullptr) << program;
-  ProgramResult result;
-  char buffer[4096];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) result.output.append(buffer, n);
-  const int status = pclose(pipe);
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return result;
-}
-
-std::string FreshFolder(const std::string& name) {
-  const char* base = std::getenv("TEST_TMPDIR");
-  const std::string path = absl::StrCat(base == nullptr ? "/tmp" : base, "/", name);
-  TEC_CHECK_EQ(std::system(absl::StrCat("rm -rf '", path, "'").c_str()), 0);
-  TEC_CHECK_OK(MakeDirectories(path));
-  return path;
 }
 
 }  // namespace tec::testing

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "eval/testing/program.h"
+
 namespace tec::testing {
 
 // 16 x 16 PNG pictures <directory>/<class>/<number>.png: each class is a stripe direction or a colour of its own under
@@ -19,16 +21,6 @@ void WritePictures(const std::string& directory, const std::vector<std::string>&
 void WriteTecCheckpoint(const std::string& path, bool mlp_token);
 // The same of an MAE model.
 void WriteMaeCheckpoint(const std::string& path);
-
-struct ProgramResult {
-  int exit_code = -1;
-  std::string output;  // Standard output and standard error together.
-};
-// Runs a program of this workspace ("eval/knn/knn") with `arguments`, which the shell sees as they are.
-ProgramResult RunProgram(const std::string& program, const std::string& arguments);
-
-// A fresh empty folder for this test.
-std::string FreshFolder(const std::string& name);
 
 }  // namespace tec::testing
 

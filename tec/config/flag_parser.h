@@ -19,9 +19,9 @@ namespace tec {
 
 struct FlagSpec {
   std::string name;
-  std::string field;     // "optimizer.batch_size": the field it sets; empty: the caller does something with it.
-  bool negated = false;  // A switch that sets its field to false.
-  int values = 1;        // Arguments that `--flag value ...` takes.
+  std::string field = "";  // "optimizer.batch_size": the field it sets; empty: the caller does something with it.
+  bool negated = false;    // A switch that sets its field to false.
+  int values = 1;          // Arguments that `--flag value ...` takes.
 };
 
 struct FlagGroup {

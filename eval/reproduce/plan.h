@@ -1,0 +1,86 @@
+// Which programs, in which order and with which settings, make a row of the paper's table, or the same chain on a
+// small scale. A plan is made before anything runs: --dry_run prints it, and a second start goes through the same one.
+
+#ifndef TEC_EVAL_REPRODUCE_PLAN_H_
+#define TEC_EVAL_REPRODUCE_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tec/config/row.pb.h"
+
+namespace tec {
+
+enum class Scale {
+  kPaper,  // The row as published.
+  kMini,   // Minutes on two cores: a base model, then new models against it, on small pictures.
+};
+
+struct ReproduceOptions {
+  std::string row = "vit_b_mae_300ep";
+  Scale scale = Scale::kPaper;
+  std::string data_path;   // A folder with train/, and val/ or test/, one folder a class in each.
+  std::string base_model;  // kPaper: the row's base model.
+  std::string output_dir;
+  std::string device = "cuda";
+  int ranks = 1;                                         // Processes on this machine; kMini: 1.
+  std::vector<int64_t> seeds;                            // kPaper: one; empty: the reference's.
+  int64_t threads = 0;                                   // As --threads of the programs.
+  int64_t num_workers = 10;                              // As --num_workers.
+  int64_t train_images = 10000, held_out_images = 2000;  // kMini: at most so many of data_path.
+};
+
+enum class Program { kPretrain, kConvert, kFinetune, kKnn };
+
+// Files that runs leave, by which a stage is known to be done and its result is read.
+enum class ResultKind { kNone, kFinetuneLog, kKnnJson };
+
+struct Stage {
+  std::string name;  // Unique, "seed-0/tec": the stage's folder under output_dir.
+  std::string what;  // For people, a few words.
+  int64_t seed = 0;
+  std::string encoder;  // Whose encoder it makes or judges: "base", "tec", ...
+  Program program = Program::kPretrain;
+  std::vector<std::string> arguments;
+  int ranks = 1;
+  // The settings it is started with, as text files: path -> content.
+  std::string config_path, config_text;
+  std::string done_file;  // There once the stage has ended well.
+  ResultKind result = ResultKind::kNone;
+  // What it costs; 0 where nothing is counted.
+  double images = 0;         // Training images seen, times epochs.
+  double flops = 0;          // Of training.
+  double written_bytes = 0;  // Checkpoints.
+};
+
+struct ReproducePlan {
+  ReproduceOptions options;
+  config::Row row;
+  std::vector<Stage> stages;
+};
+
+// InvalidArgument or NotFound for an unknown row, missing or wrong options. Does not look at any file.
+// `train_images`: in the training set, for the costs.
+absl::StatusOr<ReproducePlan> MakePlan(const ReproduceOptions& options, int64_t train_images);
+
+// Names of the encoders in the order of the small scale's comparison, and what they are.
+struct MiniEncoder {
+  const char* name;
+  const char* what;
+};
+const std::vector<MiniEncoder>& MiniEncoders();
+
+// The program's path in this workspace: "tec/train/pretrain".
+const char* PathOf(Program program);
+
+// Images of ImageNet-1k's training set.
+inline constexpr int64_t kImageNetTrainImages = 1281167;
+
+// A table of the stages: commands, images, FLOPs, bytes, and hours at `flops_per_second` a rank (0: left out).
+std::string DescribePlan(const ReproducePlan& plan, double flops_per_second);
+
+}  // namespace tec
+
+#endif  // TEC_EVAL_REPRODUCE_PLAN_H_

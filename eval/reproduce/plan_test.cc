@@ -1,0 +1,170 @@
+#include "eval/reproduce/plan.h"
+
+#include <set>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tec/config/config.h"
+#include "tec/config/finetune.h"
+#include "tec/config/rows.h"
+
+namespace tec {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+ReproduceOptions Paper(const std::string& row) {
+  ReproduceOptions options;
+  options.row = row;
+  options.data_path = "/imagenet";
+  options.base_model = "/base.pth";
+  options.output_dir = "/out";
+  return options;
+}
+
+ReproduceOptions Mini() {
+  ReproduceOptions options;
+  options.scale = Scale::kMini;
+  options.data_path = "/cifar";
+  options.output_dir = "/out";
+  options.device = "cpu";
+  options.seeds = {0, 7};
+  return options;
+}
+
+std::vector<std::string> Names(const ReproducePlan& plan) {
+  std::vector<std::string> names;
+  for (const Stage& stage : plan.stages) names.push_back(stage.name);
+  return names;
+}
+
+const Stage& Find(const ReproducePlan& plan, const std::string& name) {
+  for (const Stage& stage : plan.stages) {
+    if (stage.name == name) return stage;
+  }
+  ADD_FAILURE() << "no stage " << name;
+  return plan.stages[0];
+}
+
+// What the stage's settings say once its program has read them.
+config::Experiment ExperimentOf(const Stage& stage) {
+  const absl::StatusOr<config::Experiment> experiment = ParseExperiment(stage.config_text, stage.config_path);
+  EXPECT_TRUE(experiment.ok()) << experiment.status();
+  EXPECT_TRUE(Validate(Resolve(*experiment)).ok()) << Validate(Resolve(*experiment));
+  return Resolve(*experiment);
+}
+config::Finetune FinetuneOf(const Stage& stage) {
+  const absl::StatusOr<config::Finetune> finetune = ParseFinetune(stage.config_text, stage.config_path);
+  EXPECT_TRUE(finetune.ok()) << finetune.status();
+  return Resolve(*finetune);
+}
+
+TEST(PaperPlan, RunsTheRowFromBaseModelToAccuracy) {
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(Paper("vit_b_mae_300ep"), kImageNetTrainImages);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(Names(*plan), ElementsAre("pretrain", "encoder", "knn", "finetune"));
+  const config::Experiment pretrain = ExperimentOf(plan->stages[0]);
+  EXPECT_EQ(pretrain.base_model().path(), "/base.pth");
+  EXPECT_EQ(pretrain.data().path(), "/imagenet");
+  EXPECT_EQ(pretrain.seed(), 5);
+  EXPECT_EQ(plan->stages[0].done_file, "/out/pretrain/checkpoint-299.pth");
+  EXPECT_THAT(plan->stages[1].arguments, Contains("--resume=/out/pretrain/checkpoint-299.pth"));
+  EXPECT_EQ(FinetuneOf(plan->stages[3]).finetune(), "/out/pretrain/checkpoint-299.pth");
+  EXPECT_EQ(plan->stages[3].done_file, "/out/finetune/checkpoint-99.pth");
+}
+
+// The row's settings reach the programs as they are, but for paths, machine and accumulation.
+TEST(PaperPlan, ChangesNothingOfTheRow) {
+  for (const std::string& row : RowNames()) {
+    SCOPED_TRACE(row);
+    ReproduceOptions options = Paper(row);
+    options.ranks = 8;
+    const absl::StatusOr<ReproducePlan> plan = MakePlan(options, kImageNetTrainImages);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    config::Experiment pretrain = ExperimentOf(Find(*plan, "pretrain")), published = Resolve(*LoadExperiment(row));
+    for (config::Experiment* experiment : {&pretrain, &published}) {
+      experiment->mutable_data()->clear_path();
+      experiment->mutable_base_model()->clear_path();
+      experiment->clear_logging();
+    }
+    EXPECT_EQ(pretrain.DebugString(), published.DebugString());
+    config::Finetune finetune = FinetuneOf(Find(*plan, "finetune")), published_finetune = Resolve(*LoadFinetune(row));
+    for (config::Finetune* settings : {&finetune, &published_finetune}) {
+      settings->mutable_data()->clear_path();
+      settings->clear_finetune();
+      settings->clear_logging();
+    }
+    EXPECT_EQ(finetune.DebugString(), published_finetune.DebugString());
+  }
+}
+
+TEST(PaperPlan, KeepsTheBatchOfAnUpdate) {
+  for (const int ranks : {1, 2, 4, 8}) {
+    ReproduceOptions options = Paper("vit_l_mae_300ep");
+    options.ranks = ranks;
+    const absl::StatusOr<ReproducePlan> plan = MakePlan(options, kImageNetTrainImages);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    const config::Optimizer pretrain = ExperimentOf(Find(*plan, "pretrain")).optimizer();
+    const config::Optimizer finetune = FinetuneOf(Find(*plan, "finetune")).optimizer();
+    EXPECT_EQ(pretrain.batch_size() * pretrain.accum_iter() * ranks, 4096);
+    EXPECT_EQ(finetune.batch_size() * finetune.accum_iter() * ranks, 1024);
+  }
+  ReproduceOptions options = Paper("vit_l_mae_300ep");
+  options.ranks = 3;
+  EXPECT_THAT(std::string(MakePlan(options, 1).status().message()), HasSubstr("among 3 processes"));
+}
+
+TEST(PaperPlan, NamesTheBaseModelThatIsMissing) {
+  ReproduceOptions options = Paper("vit_b_ibot_800ep");
+  options.base_model = "";
+  const absl::Status status = MakePlan(options, 1).status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("checkpoint_teacher.pth (project bytedance/ibot"));
+}
+
+TEST(PaperPlan, CountsFlopsOfPretrainingAndFinetuning) {
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(Paper("vit_b_mae_300ep"), kImageNetTrainImages);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_NEAR(Find(*plan, "pretrain").flops, 3.26e19, 0.01e19);
+  EXPECT_NEAR(Find(*plan, "finetune").flops, 1.35e19, 0.01e19);
+  // One checkpoint an epoch and numbered ones 0, 50, ..., 250 and 299: 307 of 1.42 GB.
+  EXPECT_NEAR(Find(*plan, "pretrain").written_bytes, 307 * 1.42e9, 0.01 * 307 * 1.42e9);
+  EXPECT_THAT(DescribePlan(*plan, 400e12), HasSubstr("at 400 TFLOP/s"));
+}
+
+TEST(MiniPlan, ComparesFourStartsForEverySeed) {
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(Mini(), 50000);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const std::vector<std::string> names = Names(*plan);
+  EXPECT_EQ(names.size(), 20u);
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
+  for (const char* stage : {"seed-7/base", "seed-7/tec", "seed-7/tec_no_relation", "seed-7/knn_base", "seed-7/knn_tec",
+                            "seed-7/finetune_scratch", "seed-7/finetune_base", "seed-7/finetune_tec_no_relation"}) {
+    EXPECT_THAT(names, Contains(stage));
+  }
+  EXPECT_EQ(ExperimentOf(Find(*plan, "seed-7/tec")).seed(), 7);
+  EXPECT_EQ(Find(*plan, "seed-0/base").images, 10000.0 * ExperimentOf(Find(*plan, "seed-0/base")).schedule().epochs());
+}
+
+TEST(MiniPlan, EachStageStartsFromTheOneItJudges) {
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(Mini(), 50000);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const std::string base = Find(*plan, "seed-0/base").done_file, tec = Find(*plan, "seed-0/tec").done_file;
+  const std::string no_relation = Find(*plan, "seed-0/tec_no_relation").done_file;
+  EXPECT_EQ(ExperimentOf(Find(*plan, "seed-0/tec")).base_model().path(), base);
+  EXPECT_EQ(ExperimentOf(Find(*plan, "seed-0/tec_no_relation")).base_model().path(), base);
+  EXPECT_TRUE(ExperimentOf(Find(*plan, "seed-0/tec")).model().pred_att());
+  EXPECT_FALSE(ExperimentOf(Find(*plan, "seed-0/tec_no_relation")).model().pred_att());
+  EXPECT_EQ(FinetuneOf(Find(*plan, "seed-0/finetune_scratch")).finetune(), "");
+  EXPECT_EQ(FinetuneOf(Find(*plan, "seed-0/finetune_base")).finetune(), base);
+  EXPECT_FALSE(FinetuneOf(Find(*plan, "seed-0/finetune_base")).mlp_token());
+  EXPECT_EQ(FinetuneOf(Find(*plan, "seed-0/finetune_tec")).finetune(), tec);
+  EXPECT_TRUE(FinetuneOf(Find(*plan, "seed-0/finetune_tec")).mlp_token());
+  EXPECT_EQ(FinetuneOf(Find(*plan, "seed-0/finetune_tec_no_relation")).finetune(), no_relation);
+  EXPECT_THAT(Find(*plan, "seed-0/knn_tec").arguments, Contains("--checkpoint=" + tec));
+}
+
+}  // namespace
+}  // namespace tec

@@ -1,0 +1,49 @@
+// What came of a reproduction: numbers read from the runs' own files, a verdict, and a folder to show.
+
+#ifndef TEC_EVAL_REPRODUCE_REPORT_H_
+#define TEC_EVAL_REPRODUCE_REPORT_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "eval/reproduce/plan.h"
+
+namespace tec {
+
+// Of one finished stage.
+struct StageResult {
+  std::string stage;
+  std::string encoder;
+  int64_t seed = 0;
+  ResultKind kind = ResultKind::kNone;
+  double top1 = 0;  // Percent: the highest of any epoch (finetuning), or with kKnnNeighbours (kNN).
+};
+
+// k of the report's kNN accuracy.
+inline constexpr int64_t kKnnNeighbours = 20;
+
+// The results of the stages that are done. InvalidArgument names a file that does not hold what it should.
+absl::StatusOr<std::vector<StageResult>> ReadResults(const ReproducePlan& plan);
+
+struct Verdict {
+  // Unset while a stage is missing. kPaper: the result is within the row's tolerance of the published one, or above it.
+  // kMini: for every seed the new model's encoder is above the base model's in kNN and in finetuning.
+  std::optional<bool> reproduced;
+  std::string text;  // One sentence.
+};
+Verdict Judge(const ReproducePlan& plan, const std::vector<StageResult>& results);
+
+// The table for people: encoders by columns of kNN and finetuning, a row a seed and their mean.
+std::string FormatResults(const ReproducePlan& plan, const std::vector<StageResult>& results);
+
+// Writes output_dir/report/: report.md, results.json, curves.svg (loss and accuracy by epoch of every run). The
+// resolved configs, logs and checkpoints stay where the runs left them, and are named.
+absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResult>& results, const Verdict& verdict);
+
+}  // namespace tec
+
+#endif  // TEC_EVAL_REPRODUCE_REPORT_H_

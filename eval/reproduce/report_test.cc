@@ -1,0 +1,118 @@
+#include "eval/reproduce/report.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "eval/testing/program.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tec/base/file.h"
+
+namespace tec {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+ReproducePlan Plan(Scale scale, const std::string& folder) {
+  ReproduceOptions options;
+  options.scale = scale;
+  options.data_path = "/data";
+  options.base_model = "/base.pth";
+  options.output_dir = folder;
+  if (scale == Scale::kMini) options.seeds = {0, 1};
+  absl::StatusOr<ReproducePlan> plan = MakePlan(options, 100);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  return *plan;
+}
+
+StageResult Result(ResultKind kind, const char* encoder, int64_t seed, double top1) {
+  return {absl::StrCat("seed-", seed, "/", encoder), encoder, seed, kind, top1};
+}
+
+std::vector<StageResult> MiniResults(double tec_knn_of_seed_1) {
+  std::vector<StageResult> results;
+  for (const int64_t seed : {0, 1}) {
+    results.push_back(Result(ResultKind::kKnnJson, "base", seed, 40));
+    results.push_back(Result(ResultKind::kKnnJson, "tec", seed, seed == 1 ? tec_knn_of_seed_1 : 45));
+    results.push_back(Result(ResultKind::kFinetuneLog, "base", seed, 54));
+    results.push_back(Result(ResultKind::kFinetuneLog, "tec", seed, 58.25));
+  }
+  return results;
+}
+
+TEST(Judge, PaperWithinToleranceIsReproduced) {
+  const ReproducePlan plan = Plan(Scale::kPaper, "/out");
+  const auto judge = [&](double top1) {
+    return Judge(plan, {Result(ResultKind::kFinetuneLog, "tec", 5, top1)}).reproduced;
+  };
+  EXPECT_EQ(judge(84.7), true);
+  EXPECT_EQ(judge(84.51), true);
+  EXPECT_EQ(judge(84.49), false);
+  EXPECT_EQ(judge(85.4), true);
+  EXPECT_EQ(Judge(plan, {}).reproduced, std::nullopt);
+}
+
+TEST(Judge, MiniNeedsEverySeedAndBothMeasures) {
+  const ReproducePlan plan = Plan(Scale::kMini, "/out");
+  EXPECT_EQ(Judge(plan, MiniResults(45)).reproduced, true);
+  EXPECT_EQ(Judge(plan, MiniResults(40)).reproduced, false);  // Equal is not above.
+  std::vector<StageResult> results = MiniResults(45);
+  results.pop_back();
+  EXPECT_EQ(Judge(plan, results).reproduced, std::nullopt);
+}
+
+TEST(FormatResults, ShowsSeedsMeansAndWhatIsMissing) {
+  const std::string table = FormatResults(Plan(Scale::kMini, "/out"), MiniResults(46));
+  EXPECT_THAT(table, HasSubstr("| new model (TEC)                |    1 |     46.00 |           58.25 |"));
+  EXPECT_THAT(table, HasSubstr("| new model (TEC)                | mean |     45.50 |           58.25 |"));
+  EXPECT_THAT(table, HasSubstr("| from scratch                   |    0 |         - |               - |"));
+}
+
+// Files as the programs leave them.
+TEST(Report, ReadsWhatTheRunsLeftAndShowsIt) {
+  const std::string folder = testing::FreshFolder("report");
+  const ReproducePlan plan = Plan(Scale::kPaper, folder);
+  ASSERT_TRUE(MakeDirectories(folder + "/knn").ok() && MakeDirectories(folder + "/finetune").ok());
+  ASSERT_TRUE(
+      WriteFile(folder + "/knn/results.json", R"({"results": [{"k": 10, "top1": 1}, {"k": 20, "top1": 61.5}]})").ok());
+  absl::StatusOr<std::vector<StageResult>> results = ReadResults(plan);
+  ASSERT_TRUE(results.ok()) << results.status();
+  ASSERT_THAT(*results, SizeIs(1));  // Finetuning has not ended.
+  EXPECT_EQ((*results)[0].top1, 61.5);
+
+  ASSERT_TRUE(WriteFile(folder + "/finetune/log.txt",
+                        "{\"train_loss\": 3, \"test_acc1\": 70, \"epoch\": 0}\n"
+                        "{\"train_loss\": 2, \"test_acc1\": 84.625, \"epoch\": 1}\n"
+                        "{\"train_loss\": 1, \"test_acc1\": 84.5, \"epoch\": 2}\n")
+                  .ok());
+  ASSERT_TRUE(WriteFile(folder + "/finetune/checkpoint-99.pth", "").ok());
+  results = ReadResults(plan);
+  ASSERT_TRUE(results.ok()) << results.status();
+  ASSERT_THAT(*results, SizeIs(2));
+  EXPECT_EQ((*results)[1].top1, 84.625);  // The highest, not the last.
+
+  const Verdict verdict = Judge(plan, *results);
+  ASSERT_TRUE(WriteReport(plan, *results, verdict).ok());
+  const nlohmann::json json = nlohmann::json::parse(*ReadFile(folder + "/report/results.json"));
+  EXPECT_EQ(json["reproduced"], true);
+  EXPECT_EQ(json["stages"].size(), plan.stages.size());
+  EXPECT_EQ(json["stages"][0]["done"], false);
+  EXPECT_EQ(json["stages"][3]["done"], true);
+  EXPECT_THAT(*ReadFile(folder + "/report/report.md"), HasSubstr("84.62 % top-1 after finetuning, published 84.7"));
+  EXPECT_THAT(*ReadFile(folder + "/report/curves.svg"), HasSubstr(">finetune</text>"));
+}
+
+TEST(Report, NamesAFileThatIsNoLog) {
+  const std::string folder = testing::FreshFolder("no_log");
+  const ReproducePlan plan = Plan(Scale::kPaper, folder);
+  ASSERT_TRUE(MakeDirectories(folder + "/finetune").ok());
+  ASSERT_TRUE(WriteFile(folder + "/finetune/log.txt", "hello\n").ok());
+  ASSERT_TRUE(WriteFile(folder + "/finetune/checkpoint-99.pth", "").ok());
+  const absl::Status status = ReadResults(plan).status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr(folder + "/finetune/log.txt is not a log"));
+}
+
+}  // namespace
+}  // namespace tec

@@ -1,0 +1,241 @@
+// //eval:reproduce: a row of the paper's table from its base model to the finetuned accuracy and a verdict, or the same
+// chain on small pictures in minutes.
+//
+//   ./bazelw run //eval:reproduce -- --row=vit_b_mae_300ep --data_path=/imagenet --base_model=mae_pretrain_vit_base.pth
+//   ./bazelw run //eval:reproduce -- --scale=mini --data_path=/cifar10 --device=cpu
+//
+// Exit codes: 0 reproduced, 1 bad use or input, 2 a stage failed or the result is not the published one, 3 stopped on
+// request; the same command goes on.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "data/dataset/dataset.h"
+#include "eval/reproduce/plan.h"
+#include "eval/reproduce/report.h"
+#include "eval/reproduce/subset.h"
+#include "nlohmann/json.hpp"
+#include "tec/base/exit_code.h"
+#include "tec/base/file.h"
+#include "tec/base/logging.h"
+#include "tec/base/path.h"
+#include "tec/base/status.h"
+#include "tec/config/flag_parser.h"
+#include "tec/config/rows.h"
+#include "tec/dist/launch.h"
+
+ABSL_FLAG(std::string, row, "vit_b_mae_300ep", "The row of the paper's table.");
+ABSL_FLAG(
+    std::string, scale, "paper",
+    "paper: the row as published. mini: a base model is trained, new models against it, on a part of --data_path; "
+    "the row's name is then a heading only.");
+ABSL_FLAG(
+    std::string, data_path, "",
+    "A folder with train/, and val/ or test/, one folder a class in each. paper: ImageNet-1k; mini: pictures of 32 "
+    "to 64 pixels, for instance CIFAR-10.");
+ABSL_FLAG(std::string, base_model, "", "paper: the row's base model; without it the program says which file that is.");
+ABSL_FLAG(std::string, output_dir, "./reproduce", "Folder for runs, logs and report/.");
+ABSL_FLAG(int64_t, nproc, 1, "paper: processes (GPUs) on this machine; the batch of an update stays the row's.");
+ABSL_FLAG(std::string, seeds, "", "Seeds, separated by commas; empty: the reference's (paper), 0 (mini).");
+ABSL_FLAG(int64_t, train_images, 10000, "mini: training images taken from --data_path, the same number of each class.");
+ABSL_FLAG(int64_t, held_out_images, 2000, "mini: held-out images.");
+ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
+ABSL_FLAG(int64_t, threads, 0, "Compute threads of a process on the CPU; 0: all cores.");
+ABSL_FLAG(int64_t, num_workers, 10, "Threads of a process that decode images.");
+ABSL_FLAG(bool, dry_run, false, "Print the commands and what they cost, and end.");
+ABSL_FLAG(double, tflops, 0,
+          "--dry_run: TFLOP/s that a process sustains, for the hours (an H100 in bfloat16: 300 to 500).");
+
+namespace tec {
+namespace {
+
+constexpr char kUsage[] =
+    "Makes a row of the paper's table: pretrains against the row's base model, takes out the encoder, finetunes and "
+    "evaluates it,\nand compares the result with the published one. Stopped at any point, the same command goes on.\n\n"
+    "  ./bazelw run //eval:reproduce -- --row=vit_b_mae_300ep --data_path=/imagenet --base_model=mae.pth --nproc=8\n"
+    "  ./bazelw run //eval:reproduce -- --scale=mini --data_path=/cifar10 --device=cpu --seeds=0,1\n\n";
+
+std::vector<FlagGroup> Flags() {
+  return {{"What is reproduced", {{"row"}, {"scale"}, {"data_path"}, {"base_model"}, {"seeds"}, {"output_dir"}}},
+          {"The small scale", {{"train_images"}, {"held_out_images"}}},
+          {"How it runs", {{"nproc"}, {"device"}, {"threads"}, {"num_workers"}, {"dry_run"}, {"tflops"}}}};
+}
+
+absl::StatusOr<ReproduceOptions> OptionsFromFlags() {
+  ReproduceOptions options;
+  options.row = absl::GetFlag(FLAGS_row);
+  const std::string scale = absl::GetFlag(FLAGS_scale);
+  if (scale != "paper" && scale != "mini") {
+    return absl::InvalidArgumentError(absl::StrCat("--scale=", scale, ": it must be paper or mini"));
+  }
+  options.scale = scale == "mini" ? Scale::kMini : Scale::kPaper;
+  options.data_path = UserPath(absl::GetFlag(FLAGS_data_path));
+  options.base_model = UserPath(absl::GetFlag(FLAGS_base_model));
+  options.output_dir = std::filesystem::absolute(UserPath(absl::GetFlag(FLAGS_output_dir))).lexically_normal().string();
+  options.device = absl::GetFlag(FLAGS_device);
+  options.ranks = static_cast<int>(absl::GetFlag(FLAGS_nproc));
+  options.threads = absl::GetFlag(FLAGS_threads);
+  options.num_workers = absl::GetFlag(FLAGS_num_workers);
+  options.train_images = absl::GetFlag(FLAGS_train_images);
+  options.held_out_images = absl::GetFlag(FLAGS_held_out_images);
+  for (const absl::string_view part : absl::StrSplit(absl::GetFlag(FLAGS_seeds), ',', absl::SkipEmpty())) {
+    int64_t seed = 0;
+    if (!absl::SimpleAtoi(part, &seed) || seed < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--seeds=", absl::GetFlag(FLAGS_seeds), ": \"", part, "\" is not a whole number from 0"));
+    }
+    if (std::find(options.seeds.begin(), options.seeds.end(), seed) != options.seeds.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("--seeds: ", seed, " is there twice"));
+    }
+    options.seeds.push_back(seed);
+  }
+  return options;
+}
+
+// The program's file: beside this one in its runfiles, or in the same bazel-bin.
+absl::StatusOr<std::string> Find(Program program) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::string path = PathOf(program);
+  for (const std::filesystem::path& candidate :
+       {std::filesystem::path(path), self.parent_path().parent_path().parent_path() / path}) {
+    if (access(candidate.c_str(), X_OK) == 0) return std::filesystem::absolute(candidate).string();
+  }
+  return absl::NotFoundError(
+      absl::StrCat("the program ", path, " is not there; start with ./bazelw run //eval:reproduce"));
+}
+
+// What must stay the same when a folder is gone on with. Seeds may be added.
+absl::Status CheckSameRun(const ReproduceOptions& options) {
+  const std::string path = absl::StrCat(options.output_dir, "/reproduce.json");
+  const nlohmann::ordered_json now = {{"row", options.row},
+                                      {"scale", options.scale == Scale::kPaper ? "paper" : "mini"},
+                                      {"data_path", options.data_path},
+                                      {"base_model", options.base_model},
+                                      {"train_images", options.train_images},
+                                      {"held_out_images", options.held_out_images}};
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return WriteFile(path, absl::StrCat(now.dump(2), "\n"));
+  const nlohmann::ordered_json before = nlohmann::ordered_json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (before == now) return absl::OkStatus();
+  std::vector<std::string> changes;
+  for (const auto& [key, value] : now.items()) {
+    const nlohmann::ordered_json old = before.is_object() && before.contains(key) ? before[key] : nullptr;
+    if (old != value) changes.push_back(absl::StrCat("--", key, " was ", old.dump(), " and is ", value.dump()));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(options.output_dir, " holds another reproduction: ",
+                                                 absl::StrJoin(changes, "; "), ". Choose another --output_dir"));
+}
+
+absl::Status CheckInputs(const ReproducePlan& plan) {
+  const ReproduceOptions& options = plan.options;
+  if (options.scale == Scale::kPaper && !std::filesystem::exists(options.base_model)) {
+    return absl::NotFoundError(absl::StrCat("--base_model=", options.base_model, " is not there; it is ",
+                                            plan.row.base_model_file(), ": ", plan.row.base_model_source()));
+  }
+  for (const Split split : {Split::kTrain, Split::kHeldOut}) {
+    if (options.scale == Scale::kMini) continue;  // CopySubset has looked.
+    const absl::Status status = OpenDataset(options.data_path, split).status();
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunStage(const Stage& stage, const ReproduceOptions& options) {
+  TEC_ASSIGN_OR_RETURN(const std::string program, Find(stage.program));
+  if (!stage.config_path.empty()) {
+    TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(stage.config_path).parent_path().string()));
+    TEC_RETURN_IF_ERROR(WriteFile(stage.config_path, stage.config_text));
+  }
+  LaunchRequest request;
+  request.command = {program};
+  request.command.insert(request.command.end(), stage.arguments.begin(), stage.arguments.end());
+  request.ranks = stage.ranks;
+  request.log_file = absl::StrCat(options.output_dir, "/logs/", stage.name, ".log");
+  TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(request.log_file).parent_path().string()));
+  TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(stage.done_file).parent_path().string()));
+  TEC_ASSIGN_OR_RETURN(const int code, RunRanks(request));
+  if (code == kExitDone && std::filesystem::exists(stage.done_file)) return absl::OkStatus();
+  if (code == kExitStopped || code == 128 + SIGINT || code == 128 + SIGTERM) {
+    return absl::CancelledError(absl::StrCat("stopped in ", stage.name, "; the same command goes on there"));
+  }
+  const std::string where = absl::StrCat("stage ", stage.name, " ended with exit code ", code, "; see ",
+                                         request.log_file, " and run the same command to go on");
+  return code == kExitBadInput ? absl::InvalidArgumentError(where) : absl::InternalError(where);
+}
+
+absl::Status Run(const ReproduceOptions& options) {
+  int64_t train_images = kImageNetTrainImages;
+  const bool dry_run = absl::GetFlag(FLAGS_dry_run);
+  if (options.scale == Scale::kMini) train_images = options.train_images;
+  TEC_ASSIGN_OR_RETURN(ReproducePlan plan, MakePlan(options, train_images));
+  if (dry_run) {
+    std::printf("%s", DescribePlan(plan, absl::GetFlag(FLAGS_tflops) * 1e12).c_str());
+    return absl::OkStatus();
+  }
+  if (options.scale == Scale::kMini && !std::filesystem::exists(options.data_path)) {
+    return absl::NotFoundError(absl::StrCat("--data_path=", options.data_path, " is not there"));
+  }
+  TEC_RETURN_IF_ERROR(CheckInputs(plan));
+  TEC_RETURN_IF_ERROR(MakeDirectories(options.output_dir));
+  TEC_RETURN_IF_ERROR(CheckSameRun(options));
+  if (options.scale == Scale::kMini) {
+    absl::StatusOr<SubsetSizes> sizes = CopySubset(options.data_path, absl::StrCat(options.output_dir, "/data"),
+                                                   {options.train_images, options.held_out_images});
+    if (!sizes.ok()) return sizes.status();
+    std::printf("%d training and %d held-out images of %s\n", static_cast<int>(sizes->train_images),
+                static_cast<int>(sizes->held_out_images), options.data_path.c_str());
+  }
+
+  absl::Status status;
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    const Stage& stage = plan.stages[i];
+    const bool done = std::filesystem::exists(stage.done_file);
+    std::printf("\n[%d/%d] %s: %s%s\n", static_cast<int>(i + 1), static_cast<int>(plan.stages.size()),
+                stage.name.c_str(), stage.what.c_str(), done ? " (done before)" : "");
+    std::fflush(stdout);
+    if (!done) status = RunStage(stage, options);
+    if (!status.ok()) break;
+  }
+  TEC_ASSIGN_OR_RETURN(const std::vector<StageResult> results, ReadResults(plan));
+  const Verdict verdict = Judge(plan, results);
+  TEC_RETURN_IF_ERROR(WriteReport(plan, results, verdict));
+  std::printf("\n%s\n%s\nReport: %s/report/report.md\n", FormatResults(plan, results).c_str(), verdict.text.c_str(),
+              options.output_dir.c_str());
+  if (!status.ok()) return status;
+  return verdict.reproduced.value_or(false) ? absl::OkStatus() : absl::InternalError(verdict.text);
+}
+
+int Main(int argc, char** argv) {
+  InitLogging(argv[0]);
+  const std::vector<FlagGroup> flags = Flags();
+  const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, flags);
+  if (parsed.ok() && parsed->help) {
+    std::printf("%s%s\nRows: %s\n", kUsage, DescribeFlags(flags).c_str(), absl::StrJoin(RowNames(), ", ").c_str());
+    return kExitDone;
+  }
+  absl::Status status = parsed.status();
+  if (status.ok()) {
+    const absl::StatusOr<ReproduceOptions> options = OptionsFromFlags();
+    status = options.ok() ? Run(*options) : options.status();
+  }
+  if (!status.ok()) std::fprintf(stderr, "reproduce: %s\n", std::string(status.message()).c_str());
+  return ExitCodeOf(status);
+}
+
+}  // namespace
+}  // namespace tec
+
+int main(int argc, char** argv) { return tec::Main(argc, argv); }
