@@ -164,8 +164,43 @@ inline uint8_t Blend(int from, int to, float alpha) {
   return static_cast<uint8_t>(static_cast<int>(above < 255.0F ? above : 255.0F));
 }
 
-void BlendWithConstant(const Plane& plane, int from, float alpha) {
-  ForEachByte(plane, [from, alpha](uint8_t v) { return Blend(from, v, alpha); });
+#ifdef __AVX2__
+// Blend() of eight bytes; the caller's packing turns what is below zero into zero.
+inline __m256i Blend8(__m256i from, __m256i to, __m256 alpha) {
+  const __m256 difference = _mm256_cvtepi32_ps(_mm256_sub_epi32(to, from));
+  const __m256 value = _mm256_add_ps(_mm256_cvtepi32_ps(from), _mm256_mul_ps(alpha, difference));
+  return _mm256_cvttps_epi32(_mm256_min_ps(value, _mm256_set1_ps(255.0F)));
+}
+inline __m256i LoadBytes8(const uint8_t* bytes) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+}
+#endif
+
+// out[i] = Blend(from[i], to[i], alpha); with kConstant, from[0] throughout. `out` may be `to`.
+template <bool kConstant>
+void BlendBytes(const uint8_t* from, const uint8_t* to, float alpha, int64_t n, uint8_t* out) {
+  int64_t i = 0;
+#ifdef __AVX2__
+  // What the compiler makes of the plain loop takes three times as long.
+  const __m256 alphas = _mm256_set1_ps(alpha);
+  const __m256i constant = _mm256_set1_epi32(from[0]);
+  const auto blend = [&](int64_t at) {
+    return Blend8(kConstant ? constant : LoadBytes8(from + at), LoadBytes8(to + at), alphas);
+  };
+  // Packing works within the halves of a register: its groups of four bytes come out in the order 0, 2, 4, 6, 1, ...
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  for (; i + 32 <= n; i += 32) {
+    const __m256i low = _mm256_packs_epi32(blend(i), blend(i + 8));
+    const __m256i high = _mm256_packs_epi32(blend(i + 16), blend(i + 24));
+    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), bytes);
+  }
+#endif
+  for (; i < n; ++i) out[i] = Blend(from[kConstant ? 0 : i], to[i], alpha);
+}
+
+void BlendWithConstant(const Plane& plane, uint8_t from, float alpha) {
+  BlendBytes<true>(&from, plane.pixels, alpha, plane.bytes(), plane.pixels);
 }
 
 // ITU-R 601-2 luma, in Pillow's fixed point.
@@ -183,7 +218,7 @@ void Contrast(const Plane& plane, float factor) {
     sum += row_sum;
   }
   const int mean = static_cast<int>(static_cast<double>(sum) / static_cast<double>(pixels) + 0.5);
-  BlendWithConstant(plane, mean, factor);
+  BlendWithConstant(plane, static_cast<uint8_t>(mean), factor);
 }
 
 void Color(const Plane& plane, float factor, AugmentScratch* scratch) {
@@ -194,7 +229,7 @@ void Color(const Plane& plane, float factor, AugmentScratch* scratch) {
     uint8_t* row = plane.pixels + int64_t{3} * width * y;
     for (int x = 0; x < width; ++x) grey[x] = Grey(row + 3 * x);
     for (int x = 0; x < width; ++x) spread[3 * x] = spread[3 * x + 1] = spread[3 * x + 2] = grey[x];
-    for (int i = 0; i < 3 * width; ++i) row[i] = Blend(spread[i], row[i], factor);
+    BlendBytes<false>(spread, row, factor, 3 * width, row);
   }
 }
 
@@ -216,7 +251,7 @@ void Sharpness(const Plane& plane, float factor, AugmentScratch* scratch) {
       smooth[i] = static_cast<uint8_t>((static_cast<uint32_t>(2 * sum + 13) * 5041) >> 17);
     }
     uint8_t* out = plane.pixels + int64_t{bytes} * y;
-    for (int i = 3; i < bytes - 3; ++i) out[i] = Blend(smooth[i], in[i], factor);
+    BlendBytes<false>(smooth + 3, in + 3, factor, bytes - 6, out + 3);
   }
 }
 

@@ -1,4 +1,5 @@
-// An evaluation whose result is known beforehand: a classifier that answers the same whatever it sees.
+// An evaluation whose result is known beforehand (a classifier that answers the same whatever it sees), and the pixels
+// that evaluations see.
 
 #include "eval/finetune/evaluate.h"
 
@@ -9,11 +10,16 @@
 #include <vector>
 
 #include "ATen/ATen.h"
+#include "data/loader/transform.h"
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/nn/initialise.h"
 #include "tec/nn/module_state.h"
+#include "tec/nn/normalize.h"
+#include "tec/testing/golden.h"
+#include "tec/testing/tensor_matchers.h"
 
 namespace tec {
 namespace {
@@ -55,6 +61,37 @@ TEST(EvaluateTest, CountsEveryReadableImageOnceUnderItsOwnClass) {
   for (int logit = 0; logit < 7; ++logit) sum += std::exp(logit);
   EXPECT_NEAR(accuracy->loss, std::log(sum) - (4 * 6 + 3 * 1) / 7.0, 1e-6);  // Logits are float32.
   EXPECT_EQ(FormatAccuracy(*accuracy), "* Acc@1 57.143 Acc@5 57.143 loss 2.601");
+}
+
+// From the file to the model's input, against PIL and torchvision (resize goldens): bytes exact, floats to 1e-6.
+TEST(EvaluateTest, PixelsAreTheReferences) {
+  constexpr double kTolerance = 1e-6;  // tec/testing/goldens/README.md.
+  const testing::Golden golden("resize.safetensors");
+  TransformScratch scratch;
+  int bytes_compared = 0, floats_compared = 0;
+  const nlohmann::json cases = testing::GoldenJson("resize.json").at("cases");
+  for (const nlohmann::json& one : cases) {
+    if (one["op"] != "eval") continue;
+    SCOPED_TRACE(one.dump());
+    const int64_t size = one["size"];
+    const absl::StatusOr<std::string> encoded =
+        ReadFile(testing::GoldenPath("images/" + one["file"].get<std::string>()));
+    ASSERT_TRUE(encoded.ok()) << encoded.status();
+    const at::Tensor pixels = at::empty({1, size, size, 3}, at::kByte);
+    const EvalTransform transform(static_cast<int>(size));
+    ASSERT_TRUE(transform.Apply(*encoded, SampleKey(), &scratch, pixels.data_ptr<uint8_t>()).ok());
+    if (one.contains("tensor")) {
+      EXPECT_TRUE(at::equal(pixels[0], golden[one["tensor"]]));
+      ++bytes_compared;
+    }
+    if (one.contains("normalised")) {
+      const at::Tensor normalised = NormalizePixels(pixels, kImageNetMean, kImageNetStd);
+      EXPECT_TRUE(testing::TensorNear(normalised[0], golden[one["normalised"]], kTolerance));
+      ++floats_compared;
+    }
+  }
+  EXPECT_GT(bytes_compared, 0);
+  EXPECT_GT(floats_compared, 0);
 }
 
 }  // namespace

@@ -33,8 +33,8 @@ struct Survey {
   // Of the good ones. Pixels.
   int64_t good = 0;
   std::vector<int> heights, widths;  // Sorted; [good].
-  // Mean and standard deviation of each channel over all pixels of all pictures, of values in [0, 1]: what --mean and
-  // --std take. The sums are whole numbers, so threads change nothing.
+  // Mean and standard deviation of each channel over all pixels of all pictures, of values in [0, 1]: what data.mean
+  // and data.std take. The sums are whole numbers, so threads change nothing.
   std::array<double, 3> mean = {}, std = {};
 
   // 64-bit hash of the file -> the indices of the pictures with it, in order.

@@ -5,6 +5,7 @@
 // Exit codes: 0 every picture is good, 1 bad use, or some pictures are bad, 2 failed while running.
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -35,7 +36,7 @@
 
 ABSL_FLAG(std::string, data_path, "",
           "what --data_path of a run would be; may also stand alone, without the flag's name");
-ABSL_FLAG(bool, stats, false, "print mean and standard deviation of each channel, for --mean and --std");
+ABSL_FLAG(bool, stats, false, "print mean and standard deviation of each channel, as data.mean and data.std take them");
 ABSL_FLAG(std::string, contact_sheet, "",
           "a PNG of augmented samples: pictures from all over the training set, as finetuning would see them");
 ABSL_FLAG(int64_t, samples, 64, "tiles of the contact sheet");
@@ -102,9 +103,11 @@ void PrintSurvey(const Part& part, const Survey& survey, bool stats, int64_t mos
     std::printf("  pixels: %s; %s\n", SizeLine("height", survey.heights).c_str(),
                 SizeLine("width", survey.widths).c_str());
     if (stats) {
-      std::printf("  --mean=%s --std=%s\n",
-                  absl::StrFormat("%.4f,%.4f,%.4f", survey.mean[0], survey.mean[1], survey.mean[2]).c_str(),
-                  absl::StrFormat("%.4f,%.4f,%.4f", survey.std[0], survey.std[1], survey.std[2]).c_str());
+      const auto values = [](const std::array<double, 3>& v) {
+        return absl::StrFormat("[%.4f, %.4f, %.4f]", v[0], v[1], v[2]);
+      };
+      std::printf("  for a run's settings: data { mean: %s std: %s }\n", values(survey.mean).c_str(),
+                  values(survey.std).c_str());
     }
   }
   std::printf("  bad: %zu\n", survey.bad.size());
