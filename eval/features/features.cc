@@ -41,10 +41,11 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
 
   Features features;
   const int64_t width = options.spec.Width(encoder.options().width);
-  features.values = at::empty({dataset->size(), width}, at::kFloat);
-  features.labels = at::empty({dataset->size()}, at::kLong);
-  int64_t* labels = features.labels.mutable_data_ptr<int64_t>();
-  float* rows = features.values.mutable_data_ptr<float>();
+  // With a sink the first rows are written again for every batch.
+  const int64_t kept = options.sink ? loader_options.batch_size : dataset->size();
+  at::Tensor kept_values = at::empty({kept, width}, at::kFloat), kept_labels = at::empty({kept}, at::kLong);
+  int64_t* labels = kept_labels.mutable_data_ptr<int64_t>();
+  float* rows = kept_values.mutable_data_ptr<float>();
   int64_t done = 0, seen = 0;
   loader->StartEpoch(0);
   while (true) {
@@ -69,10 +70,15 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
       labels[done++] = batch->labels[i];
     }
     seen += batch->count;
+    if (options.sink && done > 0) {
+      TEC_RETURN_IF_ERROR(options.sink(kept_values.narrow(0, 0, done), kept_labels.narrow(0, 0, done)));
+      done = 0;
+    }
     if (options.progress) options.progress(seen, dataset->size());
   }
-  features.values = features.values.narrow(0, 0, done);
-  features.labels = features.labels.narrow(0, 0, done);
+  if (options.sink) return features;
+  features.values = kept_values.narrow(0, 0, done);
+  features.labels = kept_labels.narrow(0, 0, done);
   return features;
 }
 

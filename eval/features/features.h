@@ -32,9 +32,13 @@ struct FeatureOptions {
   // Told after each batch: images done, images in all.
   std::function<void(int64_t, int64_t)> progress;
   double max_bad_fraction = 0.001;  // As LoaderOptions.
+  // Given the features (float32 [N, width]) and labels (int64 [N]) of each batch, on the CPU, in place of keeping them:
+  // for sets whose features are larger than memory. An error ends the extraction.
+  std::function<absl::Status(const at::Tensor& values, const at::Tensor& labels)> sink;
 };
 
 struct Features {
+  // Undefined with a sink.
   at::Tensor values;       // float32 [n, spec.Width(C)], on the CPU, in the data set's order.
   at::Tensor labels;       // int64 [n], on the CPU; -1 without labels.
   int64_t unreadable = 0;  // Images left out because they could not be read; n = dataset.size() - unreadable.

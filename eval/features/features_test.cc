@@ -71,6 +71,26 @@ TEST(FeaturesTest, EveryReadableImageOnceInOrder) {
     EXPECT_TRUE(TensorNear(features->values[1], (spec == kClsFeatures ? direct.cls : direct.patch_mean)[0], kRounding));
   }
 
+  // Handed over batch by batch, the same rows come out.
+  const absl::StatusOr<Features> whole = ExtractFeatures(*encoder, shared, options);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  std::vector<at::Tensor> values, labels;
+  options.sink = [&](const at::Tensor& batch_values, const at::Tensor& batch_labels) {
+    values.push_back(batch_values.clone());
+    labels.push_back(batch_labels.clone());
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<Features> handed = ExtractFeatures(*encoder, shared, options);
+  ASSERT_TRUE(handed.ok()) << handed.status();
+  EXPECT_FALSE(handed->values.defined());
+  EXPECT_EQ(handed->unreadable, 1);
+  ASSERT_EQ(values.size(), 2u);
+  EXPECT_TRUE(at::equal(at::cat(values), whole->values));
+  EXPECT_TRUE(at::equal(at::cat(labels), whole->labels));
+  options.sink = [](const at::Tensor&, const at::Tensor&) { return absl::DataLossError("full"); };
+  EXPECT_EQ(ExtractFeatures(*encoder, shared, options).status().message(), "full");
+  options.sink = nullptr;
+
   options.stop = [] { return true; };
   EXPECT_EQ(ExtractFeatures(*encoder, shared, options).status().code(), absl::StatusCode::kCancelled);
 }
@@ -132,6 +152,34 @@ TEST(PretrainedTest, ReadsTheRecordedRun) {
   }
 }
 
+TEST(PretrainedTest, ReadsOtherFamilies) {
+  const std::string folder = testing::FreshFolder("families");
+  testing::WriteConvertedEncoder(folder + "/plain.safetensors");
+  absl::StatusOr<StateDictFile> file = ReadStateDict(folder + "/plain.safetensors");
+  ASSERT_TRUE(file.ok()) << file.status();
+  StateDict renamed;
+  for (const auto& [name, tensor] : file->tensors) {
+    ASSERT_TRUE(renamed.Add("module.base_encoder." + name, tensor).ok());
+  }
+  for (const char* name : {"norm.weight", "norm.bias"}) {
+    ASSERT_TRUE(renamed
+                    .Add(std::string("module.base_encoder.") + name,
+                         TensorView::FromFloats({16}, std::vector<float>(16, name[5] == 'w' ? 1 : 0)))
+                    .ok());
+  }
+  ASSERT_TRUE(WriteSafetensors(folder + "/moco.safetensors", renamed).ok());
+  const absl::StatusOr<Pretrained> plain = ReadPretrained(folder + "/plain.safetensors", 2);
+  const absl::StatusOr<Pretrained> moco = ReadPretrained(folder + "/moco.safetensors", 2);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  ASSERT_TRUE(moco.ok()) << moco.status();
+  EXPECT_EQ(moco->description, "safetensors of family moco_v3, ViT 16 px, patch 4, width 16, depth 3, heads 2");
+  const absl::StatusOr<std::shared_ptr<Encoder>> a = MakeEncoder(*plain), b = MakeEncoder(*moco);
+  ASSERT_TRUE(a.ok()) << a.status();
+  ASSERT_TRUE(b.ok()) << b.status();
+  const at::Tensor images = at::arange(3 * 16 * 16, at::kFloat).mul(0.37).cos().view({1, 3, 16, 16});
+  EXPECT_TRUE(at::equal((*a)->forward(images).cls, (*b)->forward(images).cls));
+}
+
 TEST(PretrainedTest, ReadsTheShapeOffTheTensors) {
   const std::string folder = testing::FreshFolder("unrecorded");
   testing::WriteMaeCheckpoint(folder + "/mae.pth");
@@ -152,7 +200,7 @@ TEST(PretrainedTest, ReadsTheShapeOffTheTensors) {
   ASSERT_TRUE(other.Add("weight", TensorView::FromFloats({1}, {1})).ok());
   ASSERT_TRUE(WriteSafetensors(folder + "/other.safetensors", other).ok());
   const absl::Status none = ReadPretrained(folder + "/other.safetensors").status();
-  EXPECT_NE(none.message().find("no ViT encoder"), absl::string_view::npos) << none;
+  EXPECT_NE(none.message().find("no vision transformer of a known family"), absl::string_view::npos) << none;
 }
 
 }  // namespace

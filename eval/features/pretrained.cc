@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/vit_plan.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
@@ -86,11 +87,48 @@ absl::Status TakeRecord(const TrainingState& record, const std::string& path, Pr
   return absl::OkStatus();
 }
 
+// An encoder under another project's names.
+absl::StatusOr<Pretrained> ReadOtherFamily(const std::string& path, int64_t heads) {
+  TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(path));
+  const VitTraits& traits = file.plan.traits;
+  const char* unknown = traits.registers > 0                     ? "register tokens"
+                        : traits.pre_norm                        ? "a norm before its blocks"
+                        : traits.relative_positions              ? "relative positions"
+                        : traits.activation != Activation::kGelu ? "another activation than GELU"
+                        : traits.hidden != 4 * traits.width      ? "an MLP that is not four times as wide"
+                        : traits.heads == 0 && UsualHeads(traits.width) == 0 && heads == 0 ? "heads of unknown number"
+                                                                                           : nullptr;
+  if (unknown != nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(file.description, ": it has ", unknown,
+                                                   ", which these evaluations have not; as a base model it is fine"));
+  }
+  TEC_ASSIGN_OR_RETURN(const StateDict tensors, ReadAll(file.plan));
+  Pretrained result;
+  result.state = TensorsOf(tensors);
+  result.encoder = {traits.grid * traits.patch_size, traits.patch_size, traits.width, traits.depth,
+                    traits.heads > 0 ? traits.heads
+                    : heads > 0      ? heads
+                                     : UsualHeads(traits.width)};
+  result.description = absl::StrCat(file.container, " of family ", file.plan.family);
+  return result;
+}
+
+// ", ViT 64 px, patch 8, width 128, depth 6, heads 4".
+std::string DescribeShape(const VitOptions& vit) {
+  return absl::StrCat(", ViT ", vit.image_size, " px, patch ", vit.patch_size, ", width ", vit.width, ", depth ",
+                      vit.depth, ", heads ", vit.heads);
+}
+
 }  // namespace
 
 absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads) {
   absl::StatusOr<StateDictFile> file = ReadStateDict(path);
-  if (!file.ok()) return file.status();
+  if (!file.ok() || file->tensors.Find("patch_embed.proj.weight") == nullptr) {
+    absl::StatusOr<Pretrained> other = ReadOtherFamily(path, heads);
+    if (!other.ok()) return file.ok() || absl::IsInvalidArgument(file.status()) ? other.status() : file.status();
+    other->description += DescribeShape(other->encoder);
+    return other;
+  }
   Pretrained result;
   result.state = TensorsOf(file->tensors);
   result.mlp_token = result.state.count("cls_token_mlp.fc1.weight") != 0;
@@ -99,7 +137,8 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
   if (file->container != "safetensors" && !file->top_level.empty()) {
     // A file of another program is no training state of ours, or one without a record: the tensors say what they can.
     const absl::StatusOr<TrainingState> record = LoadTrainingState(path);
-    if (record.ok() && !record->experiment.empty()) {
+    // A linear probe's file has no encoder, and its record is none of a model.
+    if (record.ok() && !record->experiment.empty() && record->method != "linear") {
       TEC_RETURN_IF_ERROR(
           Annotate(TakeRecord(*record, path, &result), absl::StrCat(path, ": the recorded experiment")));
       kind = absl::StrCat(record->method, " checkpoint after epoch ", record->epoch);
@@ -110,9 +149,7 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
     if (!shape.ok()) return Annotate(shape.status(), path);
     result.encoder = *shape;
   }
-  result.description =
-      absl::StrCat(kind, ", ViT ", result.encoder.image_size, " px, patch ", result.encoder.patch_size, ", width ",
-                   result.encoder.width, ", depth ", result.encoder.depth, ", heads ", result.encoder.heads);
+  result.description = kind + DescribeShape(result.encoder);
   return result;
 }
 

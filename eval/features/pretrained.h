@@ -27,7 +27,8 @@ struct Pretrained {
   std::string description;
 };
 
-// Any weight file (tec/checkpoint/state_dict_file.h) that holds a ViT's encoder: TEC, MAE, finetuned, converted.
+// Any weight file (tec/checkpoint/state_dict_file.h) that holds a ViT's encoder: TEC, MAE, finetuned, converted; or one
+// under another project's names (tec/checkpoint/families), as long as its function is that of an Encoder.
 // `heads` > 0 overrides the number of heads where the file has no record. InvalidArgument for a file without an
 // encoder, or one whose number of heads cannot be told.
 absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads = 0);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "ATen/ATen.h"
@@ -41,6 +43,51 @@ absl::Status CheckFeatures(const at::Tensor& features, const at::Tensor& labels,
   return absl::OkStatus();
 }
 
+// Takes the rows of `block` [n, C], which are called `ids` [n], into the k nearest of each query, nearest first. Query
+// i and row i + own are the same image, where there is such a row.
+void TakeNearest(const at::Tensor& queries, const at::Tensor& block, const at::Tensor& ids, int64_t k,
+                 std::optional<int64_t> own, at::Tensor* similarities, at::Tensor* nearest_ids) {
+  at::Tensor all = at::matmul(queries, block.t());
+  if (own && *own < all.size(1) && -*own < all.size(0)) {
+    all.diagonal(*own).fill_(-std::numeric_limits<double>::infinity());
+  }
+  auto [nearest, places] = all.topk(std::min(k, all.size(1)), 1, /*largest=*/true, /*sorted=*/true);
+  at::Tensor names = ids.index_select(0, places.reshape({-1})).view_as(places);
+  if (similarities->defined()) {
+    // Those so far stand first: among equals the earlier row stays.
+    const at::Tensor both = at::cat({*similarities, nearest}, 1);
+    const at::Tensor both_names = at::cat({*nearest_ids, names}, 1);
+    std::tie(nearest, places) = both.topk(std::min(k, both.size(1)), 1, true, true);
+    names = both_names.gather(1, places);
+  }
+  *similarities = nearest;
+  *nearest_ids = names;
+}
+
+// float64 [m, classes]: for each query the sum of the votes of its k nearest. similarities, labels [m, at least k].
+at::Tensor Scores(const at::Tensor& similarities, const at::Tensor& labels, int64_t k, int64_t classes,
+                  double temperature) {
+  const at::Tensor weights = (similarities.narrow(1, 0, k).to(at::kDouble) / temperature).exp();
+  return at::zeros({similarities.size(0), classes}, weights.options()).scatter_add(1, labels.narrow(1, 0, k), weights);
+}
+
+// Counts the rows of `scores` [q, classes], whose labels begin at `label`.
+void Count(const at::Tensor& scores, const int64_t* label, AccuracyCounter* counter) {
+  const at::Tensor host = scores.cpu().contiguous();
+  const int64_t classes = host.size(1);
+  for (int64_t q = 0; q < host.size(0); ++q) {
+    counter->Add(absl::Span<const double>(host.const_data_ptr<double>() + q * classes, classes), label[q]);
+  }
+}
+
+std::vector<KnnAccuracy> AccuraciesOf(const std::vector<AccuracyCounter>& counters, const KnnOptions& options) {
+  std::vector<KnnAccuracy> results;
+  for (size_t i = 0; i < counters.size(); ++i) {
+    results.push_back({options.k[i], counters[i].top1(), counters[i].top5(), counters[i].PerClassTop1()});
+  }
+  return results;
+}
+
 }  // namespace
 
 absl::Status Validate(const KnnOptions& options) {
@@ -68,34 +115,22 @@ absl::StatusOr<KnnClassifier> KnnClassifier::Create(const at::Tensor& bank, cons
 
 KnnVotes KnnClassifier::Classify(const at::Tensor& queries) const {
   TEC_CHECK(queries.dim() == 2 && queries.size(1) == bank_.size(1) && queries.scalar_type() == bank_.scalar_type());
-  const int64_t n = bank_.size(0);
-  const int64_t k_max = std::min(n, *std::max_element(options_.k.begin(), options_.k.end()));
-  const at::Tensor normalised = Normalise(queries);
+  return Vote(Normalise(queries), /*first_row=*/-1);
+}
 
-  // The nearest so far are ranked again together with each further part of the bank.
+KnnVotes KnnClassifier::Vote(const at::Tensor& queries, int64_t first_row) const {
+  const int64_t n = bank_.size(0), others = first_row < 0 ? n : n - 1;
+  const int64_t k_max = std::min(others, *std::max_element(options_.k.begin(), options_.k.end()));
   KnnVotes votes;
   for (int64_t begin = 0; begin < n; begin += options_.bank_block) {
     const int64_t length = std::min(options_.bank_block, n - begin);
-    at::Tensor similarities = at::matmul(normalised, bank_.narrow(0, begin, length).t());
-    auto [nearest, rows] = similarities.topk(std::min(k_max, length), 1, /*largest=*/true, /*sorted=*/true);
-    rows = rows + begin;
-    if (votes.neighbours.defined()) {
-      const at::Tensor all = at::cat({votes.similarities, nearest}, 1);
-      const at::Tensor all_rows = at::cat({votes.neighbours, rows}, 1);
-      at::Tensor places;
-      std::tie(nearest, places) = all.topk(std::min(k_max, all.size(1)), 1, true, true);
-      rows = all_rows.gather(1, places);
-    }
-    votes.similarities = nearest;
-    votes.neighbours = rows;
+    TakeNearest(queries, bank_.narrow(0, begin, length), at::arange(begin, begin + length, labels_.options()), k_max,
+                first_row < 0 ? std::nullopt : std::make_optional(first_row - begin), &votes.similarities,
+                &votes.neighbours);
   }
-
-  const at::Tensor weights = (votes.similarities.to(at::kDouble) / options_.temperature).exp();
-  const at::Tensor neighbour_labels = labels_.index_select(0, votes.neighbours.reshape({-1})).view_as(votes.neighbours);
-  for (int64_t k : options_.k) {
-    k = std::min(k, n);
-    votes.scores.push_back(at::zeros({queries.size(0), classes_}, weights.options())
-                               .scatter_add(1, neighbour_labels.narrow(1, 0, k), weights.narrow(1, 0, k)));
+  const at::Tensor labels = labels_.index_select(0, votes.neighbours.reshape({-1})).view_as(votes.neighbours);
+  for (const int64_t k : options_.k) {
+    votes.scores.push_back(Scores(votes.similarities, labels, std::min(k, others), classes_, options_.temperature));
   }
   return votes;
 }
@@ -113,19 +148,87 @@ absl::StatusOr<std::vector<KnnAccuracy>> KnnClassifier::Evaluate(const at::Tenso
   for (int64_t begin = 0; begin < queries.size(0); begin += options_.query_block) {
     const int64_t length = std::min(options_.query_block, queries.size(0) - begin);
     const KnnVotes votes = Classify(queries.narrow(0, begin, length));
+    for (size_t i = 0; i < counters.size(); ++i) Count(votes.scores[i], label + begin, &counters[i]);
+  }
+  return AccuraciesOf(counters, options_);
+}
+
+absl::StatusOr<std::vector<KnnAccuracy>> KnnClassifier::EvaluateLeaveOneOut() const {
+  if (bank_.size(0) < 2) return absl::InvalidArgumentError("kNN: one image has no neighbours but itself");
+  std::vector<AccuracyCounter> counters(options_.k.size(), AccuracyCounter(classes_));
+  const at::Tensor host_labels = labels_.cpu().contiguous();
+  for (int64_t begin = 0; begin < bank_.size(0); begin += options_.query_block) {
+    const int64_t length = std::min(options_.query_block, bank_.size(0) - begin);
+    const KnnVotes votes = Vote(bank_.narrow(0, begin, length), begin);
     for (size_t i = 0; i < counters.size(); ++i) {
-      const at::Tensor scores = votes.scores[i].cpu().contiguous();
-      const double* row = scores.const_data_ptr<double>();
-      for (int64_t q = 0; q < length; ++q) {
-        counters[i].Add(absl::Span<const double>(row + q * classes_, classes_), label[begin + q]);
-      }
+      Count(votes.scores[i], host_labels.const_data_ptr<int64_t>() + begin, &counters[i]);
     }
   }
-  std::vector<KnnAccuracy> results;
-  for (size_t i = 0; i < counters.size(); ++i) {
-    results.push_back({options_.k[i], counters[i].top1(), counters[i].top5(), counters[i].PerClassTop1()});
+  return AccuraciesOf(counters, options_);
+}
+
+KnnStream::KnnStream(at::Tensor queries, at::Tensor labels, int64_t classes, KnnOptions options)
+    : queries_(std::move(queries)), labels_(std::move(labels)), classes_(classes), options_(std::move(options)) {
+  nearest_.resize((queries_.size(0) + options_.query_block - 1) / options_.query_block);
+}
+
+absl::StatusOr<KnnStream> KnnStream::Create(const at::Tensor& queries, const at::Tensor& labels, int64_t classes,
+                                            const KnnOptions& options) {
+  TEC_RETURN_IF_ERROR(CheckFeatures(queries, labels, classes, "query set"));
+  TEC_RETURN_IF_ERROR(Validate(options));
+  TEC_CHECK(options.query_block > 0 && options.bank_block > 0);
+  return KnnStream(Normalise(queries), labels.cpu().contiguous(), classes, options);
+}
+
+absl::Status KnnStream::AddBank(const at::Tensor& features, const at::Tensor& labels) {
+  TEC_RETURN_IF_ERROR(CheckFeatures(features, labels, classes_, "bank"));
+  if (features.size(1) != queries_.size(1) || features.scalar_type() != queries_.scalar_type()) {
+    return absl::InvalidArgumentError(absl::StrCat("kNN: the bank has ", features.size(1), " features, the queries ",
+                                                   queries_.size(1), ", or another type"));
   }
-  return results;
+  // In pieces that fill the block exactly: what is computed does not depend on how the bank is cut.
+  for (int64_t begin = 0; begin < features.size(0);) {
+    const int64_t length = std::min(features.size(0) - begin, options_.bank_block - buffered_);
+    // Copies: the caller may use its memory again.
+    buffered_features_.push_back(features.narrow(0, begin, length).clone());
+    buffered_labels_.push_back(labels.narrow(0, begin, length).clone());
+    buffered_ += length;
+    begin += length;
+    if (buffered_ == options_.bank_block) Flush();
+  }
+  return absl::OkStatus();
+}
+
+void KnnStream::Flush() {
+  if (buffered_ == 0) return;
+  const at::Tensor block = Normalise(at::cat(buffered_features_).to(queries_.device()));
+  const at::Tensor labels = at::cat(buffered_labels_).to(queries_.device());
+  buffered_features_.clear();
+  buffered_labels_.clear();
+  bank_size_ += buffered_;
+  buffered_ = 0;
+  const int64_t k_max = *std::max_element(options_.k.begin(), options_.k.end());
+  for (size_t i = 0; i < nearest_.size(); ++i) {
+    const int64_t begin = static_cast<int64_t>(i) * options_.query_block;
+    const int64_t length = std::min(options_.query_block, queries_.size(0) - begin);
+    TakeNearest(queries_.narrow(0, begin, length), block, labels, k_max, /*own=*/std::nullopt,
+                &nearest_[i].similarities, &nearest_[i].labels);
+  }
+}
+
+absl::StatusOr<std::vector<KnnAccuracy>> KnnStream::Finish() {
+  Flush();
+  if (bank_size_ == 0) return absl::InvalidArgumentError("kNN: the bank is empty: no features");
+  std::vector<AccuracyCounter> counters(options_.k.size(), AccuracyCounter(classes_));
+  for (size_t b = 0; b < nearest_.size(); ++b) {
+    const int64_t* label = labels_.const_data_ptr<int64_t>() + static_cast<int64_t>(b) * options_.query_block;
+    for (size_t i = 0; i < counters.size(); ++i) {
+      const int64_t k = std::min(options_.k[i], bank_size_);
+      Count(Scores(nearest_[b].similarities, nearest_[b].labels, k, classes_, options_.temperature), label,
+            &counters[i]);
+    }
+  }
+  return AccuraciesOf(counters, options_);
 }
 
 }  // namespace tec

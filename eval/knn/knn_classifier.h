@@ -56,14 +56,56 @@ class KnnClassifier {
   // in 0..classes-1. InvalidArgument for queries that do not fit or are not finite.
   absl::StatusOr<std::vector<KnnAccuracy>> Evaluate(const at::Tensor& queries, const at::Tensor& labels) const;
 
+  // Each row of the bank classified by the others. InvalidArgument for a bank of one row.
+  absl::StatusOr<std::vector<KnnAccuracy>> EvaluateLeaveOneOut() const;
+
   int64_t bank_size() const { return bank_.size(0); }
 
  private:
+  // Of normalised queries. first_row >= 0: they are the bank's rows from there on, and none is its own neighbour.
+  KnnVotes Vote(const at::Tensor& queries, int64_t first_row) const;
+
   KnnClassifier(at::Tensor bank, at::Tensor labels, int64_t classes, KnnOptions options);
 
   at::Tensor bank_, labels_;  // Normalised [n, C]; [n].
   int64_t classes_;
   KnnOptions options_;
+};
+
+// The same accuracies where the bank comes in parts and is not kept: what is held is the queries, each one's nearest so
+// far, and one block of the bank.
+//
+//   TEC_ASSIGN_OR_RETURN(KnnStream knn, KnnStream::Create(queries, query_labels, classes, KnnOptions()));
+//   for (...) TEC_RETURN_IF_ERROR(knn.AddBank(features, labels));
+//   TEC_ASSIGN_OR_RETURN(std::vector<KnnAccuracy> results, knn.Finish());
+class KnnStream {
+ public:
+  // As the arguments of KnnClassifier::Evaluate and Create. Work is done on the queries' device.
+  static absl::StatusOr<KnnStream> Create(const at::Tensor& queries, const at::Tensor& labels, int64_t classes,
+                                          const KnnOptions& options);
+
+  // Rows of the bank, any number of them, on any device. InvalidArgument as for KnnClassifier::Create's bank.
+  absl::Status AddBank(const at::Tensor& features, const at::Tensor& labels);
+
+  // One result for each k. InvalidArgument for an empty bank. Nothing can be added afterwards.
+  absl::StatusOr<std::vector<KnnAccuracy>> Finish();
+
+  int64_t bank_size() const { return bank_size_; }
+
+ private:
+  struct Nearest {
+    at::Tensor similarities, labels;  // [q, up to k_max], of a block of queries.
+  };
+  KnnStream(at::Tensor queries, at::Tensor labels, int64_t classes, KnnOptions options);
+  // Compares what is buffered with every query.
+  void Flush();
+
+  at::Tensor queries_, labels_;  // Normalised [m, C]; [m] on the CPU.
+  int64_t classes_;
+  KnnOptions options_;
+  std::vector<Nearest> nearest_;  // One for each block of queries.
+  std::vector<at::Tensor> buffered_features_, buffered_labels_;
+  int64_t buffered_ = 0, bank_size_ = 0;
 };
 
 }  // namespace tec

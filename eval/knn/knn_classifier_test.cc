@@ -70,6 +70,81 @@ TEST(KnnTest, AccuracyAsStored) {
   }
 }
 
+// A bank that comes in parts of any size gives what the whole bank gives.
+TEST(KnnTest, StreamAgreesWithTheReference) {
+  const testing::Golden golden(kGolden);
+  const nlohmann::json config = golden.metadata("config"), accuracy = golden.metadata("accuracy");
+  const at::Tensor &bank = golden["in.train_features"], &labels = golden["in.train_labels"];
+  for (const int64_t part : {int64_t{7}, bank.size(0)}) {
+    for (const int64_t block : {5, 64, 1 << 16}) {
+      SCOPED_TRACE(std::to_string(part) + " " + std::to_string(block));
+      KnnOptions options = GoldenOptions(config);
+      options.query_block = 6;
+      options.bank_block = block;
+      auto knn =
+          KnnStream::Create(golden["in.query_features"], golden["in.query_labels"], config.at("classes"), options);
+      ASSERT_TRUE(knn.ok()) << knn.status();
+      for (int64_t begin = 0; begin < bank.size(0); begin += part) {
+        const int64_t length = std::min(part, bank.size(0) - begin);
+        const absl::Status added = knn->AddBank(bank.narrow(0, begin, length), labels.narrow(0, begin, length));
+        ASSERT_TRUE(added.ok()) << added;
+      }
+      auto results = knn->Finish();
+      ASSERT_TRUE(results.ok()) << results.status();
+      EXPECT_EQ(knn->bank_size(), bank.size(0));
+      ASSERT_EQ(results->size(), 2);
+      for (const KnnAccuracy& result : *results) {
+        const nlohmann::json& want = accuracy.at(std::to_string(result.k));
+        EXPECT_NEAR(result.top1, want.at("top1").get<double>(), 1e-9);
+        EXPECT_NEAR(result.top5, want.at("top5").get<double>(), 1e-9);
+      }
+    }
+  }
+}
+
+// Against a bank that really lacks the row.
+TEST(KnnTest, LeavesOneOut) {
+  const testing::Golden golden(kGolden);
+  const int64_t classes = golden.metadata("config").at("classes");
+  const at::Tensor bank = golden["in.train_features"].narrow(0, 0, 40),
+                   labels = golden["in.train_labels"].narrow(0, 0, 40);
+  for (const int64_t block : {7, 64}) {
+    KnnOptions options;
+    options.k = {3, 10, 50};  // 50: all 39 others.
+    options.query_block = 9;
+    options.bank_block = block;
+    std::vector<double> right(options.k.size());
+    for (int64_t row = 0; row < 40; ++row) {
+      std::vector<int64_t> others;
+      for (int64_t i = 0; i < 40; ++i) {
+        if (i != row) others.push_back(i);
+      }
+      const at::Tensor index = at::tensor(others, at::kLong);
+      auto knn = KnnClassifier::Create(bank.index_select(0, index), labels.index_select(0, index), classes, options);
+      ASSERT_TRUE(knn.ok()) << knn.status();
+      auto results = knn->Evaluate(bank.narrow(0, row, 1), labels.narrow(0, row, 1));
+      ASSERT_TRUE(results.ok()) << results.status();
+      for (size_t i = 0; i < right.size(); ++i) right[i] += (*results)[i].top1;
+    }
+    auto knn = KnnClassifier::Create(bank, labels, classes, options);
+    ASSERT_TRUE(knn.ok()) << knn.status();
+    auto results = knn->EvaluateLeaveOneOut();
+    ASSERT_TRUE(results.ok()) << results.status();
+    for (size_t i = 0; i < right.size(); ++i) EXPECT_NEAR((*results)[i].top1, right[i] / 40, 1e-9) << options.k[i];
+  }
+  auto one = KnnClassifier::Create(bank.narrow(0, 0, 1), labels.narrow(0, 0, 1), classes, KnnOptions());
+  EXPECT_EQ(one->EvaluateLeaveOneOut().status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(KnnTest, StreamRefusesWhatItCannotUse) {
+  const at::Tensor queries = at::ones({2, 3}), labels = at::zeros({2}, at::kLong);
+  auto knn = KnnStream::Create(queries, labels, 2, KnnOptions());
+  ASSERT_TRUE(knn.ok()) << knn.status();
+  EXPECT_EQ(knn->AddBank(at::ones({2, 4}), labels).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(knn->AddBank(queries / 0, labels).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(knn->Finish().status().message(), "kNN: the bank is empty: no features");
+}
+
 TEST(KnnTest, KBeyondTheBankMeansTheWholeBank) {
   const at::Tensor bank = at::tensor(std::vector<double>{1, 0, 0, 2, -3, 0}, at::kDouble).view({3, 2});
   KnnOptions options;

@@ -73,20 +73,25 @@ absl::Status Run(const ParsedFlags&) {
   TEC_RETURN_IF_ERROR(CheckFeatureSpec(*spec, inputs.encoder->options()));
 
   const std::vector<std::string>& classes = inputs.data.classes();
-  TEC_ASSIGN_OR_RETURN(const Features bank, FrozenFeatures(inputs, settings, Split::kTrain));
   TEC_ASSIGN_OR_RETURN(const Features queries, FrozenFeatures(inputs, settings, Split::kHeldOut));
-  TEC_ASSIGN_OR_RETURN(const KnnClassifier knn,
-                       KnnClassifier::Create(bank.values.to(inputs.device), bank.labels.to(inputs.device),
-                                             static_cast<int64_t>(classes.size()), options));
-  TEC_ASSIGN_OR_RETURN(const std::vector<KnnAccuracy> results,
-                       knn.Evaluate(queries.values.to(inputs.device), queries.labels));
+  TEC_ASSIGN_OR_RETURN(KnnStream knn, KnnStream::Create(queries.values.to(inputs.device), queries.labels,
+                                                        static_cast<int64_t>(classes.size()), options));
+  // Without a store on disk the bank's features are compared as they come, and never held at once.
+  if (settings.feature_cache.empty()) {
+    settings.features.sink = [&knn](const at::Tensor& values, const at::Tensor& labels) {
+      return knn.AddBank(values, labels);
+    };
+  }
+  TEC_ASSIGN_OR_RETURN(const Features bank, FrozenFeatures(inputs, settings, Split::kTrain));
+  if (bank.values.defined()) TEC_RETURN_IF_ERROR(knn.AddBank(bank.values, bank.labels));
+  TEC_ASSIGN_OR_RETURN(const std::vector<KnnAccuracy> results, knn.Finish());
 
   nlohmann::ordered_json json = {{"checkpoint", settings.checkpoint},
                                  {"encoder", inputs.description},
                                  {"data_path", settings.data_path},
                                  {"features", NameOf(*spec)},
                                  {"temperature", options.temperature},
-                                 {"train_images", bank.values.size(0)},
+                                 {"train_images", knn.bank_size()},
                                  {"test_images", queries.values.size(0)},
                                  {"unreadable_train_images", bank.unreadable},
                                  {"unreadable_test_images", queries.unreadable},

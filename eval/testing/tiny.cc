@@ -9,9 +9,11 @@
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/random.h"
+#include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/config.h"
+#include "tec/models/encoder_state.h"
 #include "tec/models/factory.h"
 #include "tec/nn/module_state.h"
 
@@ -82,6 +84,22 @@ void WriteTecCheckpoint(const std::string& path, bool mlp_token) {
   absl::StatusOr<std::shared_ptr<TecModel>> model = MakeTecModel(experiment);
   TEC_CHECK_OK(model);
   Save(path, **model, experiment, "tec");
+}
+
+void WriteConvertedEncoder(const std::string& path) {
+  config::Experiment experiment = TinyExperiment();
+  experiment.mutable_model()->set_mlp_token(true);
+  absl::StatusOr<std::shared_ptr<TecModel>> model = MakeTecModel(experiment);
+  TEC_CHECK_OK(model);
+  TensorMap whole;
+  for (const auto& [name, tensor] : NamedState(**model)) whole.emplace(name, tensor.detach());
+  absl::StatusOr<TensorMap> encoder = EncoderState(whole);
+  TEC_CHECK_OK(encoder);
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : *encoder) {
+    if (name != "norm.weight" && name != "norm.bias") tensors.emplace_back(name, tensor);
+  }
+  TEC_CHECK_OK(WriteSafetensors(path, ViewsOf(tensors)));
 }
 
 void WriteMaeCheckpoint(const std::string& path) {

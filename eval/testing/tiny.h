@@ -19,7 +19,10 @@ void WritePictures(const std::string& directory, const std::vector<std::string>&
 
 // A checkpoint of an untrained TEC model (width 16, 3 blocks, 2 heads, 16 pixels, patch 4), with its experiment.
 void WriteTecCheckpoint(const std::string& path, bool mlp_token);
-// The same of an MAE model.
+// The encoder of that model as conversion leaves it: a bare state dict, cls_token_mlp folded in, without the final
+// norm.
+void WriteConvertedEncoder(const std::string& path);
+// A checkpoint of an MAE model of that size.
 void WriteMaeCheckpoint(const std::string& path);
 
 }  // namespace tec::testing

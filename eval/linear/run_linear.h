@@ -1,0 +1,73 @@
+// A linear-probe run: heads on a frozen encoder, trained with labels and evaluated after every epoch. MAE's protocol is
+// one head; iBOT's and DINOv2's sweeps are many, trained side by side on one pass over the images.
+// (recipe.md section 16)
+//
+// In output_dir it leaves this_checkpoint.pth (every epoch, and where it was stopped) with the one before it,
+// best_checkpoint.pth (the head with the highest top-1 so far), log.txt, results.json, and TensorBoard events in
+// log_dir. Called again with the same output_dir it goes on where the newest checkpoint stands. Being stopped and
+// resumed changes no byte of the checkpoints, on one machine with one number of compute threads.
+
+#ifndef TEC_EVAL_LINEAR_RUN_LINEAR_H_
+#define TEC_EVAL_LINEAR_RUN_LINEAR_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "eval/features/feature_spec.h"
+#include "eval/program/frozen_program.h"
+#include "tec/optim/lars.h"
+
+namespace tec {
+
+struct LinearRunOptions {
+  FrozenSettings frozen;  // output_dir is needed.
+  std::string protocol;   // For messages and results.
+
+  std::vector<FeatureSpec> features = {kClsFeatures};
+  std::vector<double> rates = {1};  // A head for each pair of features and rate; its learning rate is rate * lr.
+  bool batch_norm = true;
+  LarsOptions optimizer;
+  double weight_decay = 0;
+
+  // How a training image is cut: MAE's one draw; torchvision's RandomResizedCrop; or as for evaluation, so that its
+  // features are the same in every epoch and are computed once.
+  enum class Crop { kSingleDraw, kRandomResized, kNone };
+  Crop crop = Crop::kSingleDraw;
+
+  int64_t batch_size = 512;  // Images a micro-step.
+  int64_t accum_iter = 1;
+  int64_t epochs = 90;
+  int64_t epoch_length = 0;  // Updates of an epoch, whatever the number of images; 0: one pass over them.
+  double lr = 0;             // Of a head of rate 1.
+  double min_lr = 0;
+  double warmup_epochs = 0;
+  bool lr_by_epoch = false;  // The rate stays the same within an epoch.
+
+  int64_t nb_classes = 0;  // 0: as many as the training images have.
+  std::string resume;      // Checkpoint to go on from; empty: the newest of output_dir, if any.
+  bool eval = false;       // Only evaluate best_checkpoint.pth of output_dir, or `resume`.
+  std::string log_dir;     // Empty: output_dir.
+  int64_t print_freq = 20;
+  bool quiet = false;
+  // Called after each update with the number of updates since epoch 0; true stops the run as a signal would.
+  std::function<bool(int64_t updates)> stop_after_update;
+};
+
+struct LinearRunResult {
+  bool stopped = false;
+  int64_t updates = 0, epochs = 0;  // Done, those before a resume included.
+  // Of the best head at its best epoch, percent; NaN before the first evaluation.
+  double max_accuracy = 0;
+  std::string best_head;  // "cls", or in a sweep "cls4+pool, rate 0.01".
+};
+
+// Errors that the user can mend are InvalidArgument, NotFound, FailedPrecondition or PermissionDenied, and come before
+// training starts; Aborted is a loss that is not finite (in a sweep: of every head).
+absl::StatusOr<LinearRunResult> RunLinear(const LinearRunOptions& options);
+
+}  // namespace tec
+
+#endif  // TEC_EVAL_LINEAR_RUN_LINEAR_H_
