@@ -87,7 +87,9 @@ const NamedEncoder* EncoderOfModel(absl::string_view name) {
   return absl::ConsumePrefix(&name, kModelPrefix) ? config_internal::FindEncoder(name) : nullptr;
 }
 
-void CheckAugmentation(const config::Augmentation& augmentation, int64_t batch_size, Problems* problems) {
+void CheckAugmentation(const config::Finetune& finetune, Problems* problems) {
+  const config::Augmentation& augmentation = finetune.augmentation();
+  const int64_t batch_size = finetune.optimizer().batch_size();
   const auto one_of = [problems](const char* what, const std::string& value, const std::vector<std::string>& known) {
     if (std::find(known.begin(), known.end(), value) != known.end()) return;
     problems->Add(absl::StrCat(what, " is \"", value, "\"; it must be one of ", absl::StrJoin(known, ", ")));
@@ -111,7 +113,8 @@ void CheckAugmentation(const config::Augmentation& augmentation, int64_t batch_s
   problems->AddIf(minmax.size() == 2 && !(minmax[0] >= 0 && minmax[0] < minmax[1] && minmax[1] <= 1),
                   absl::StrCat("augmentation.cutmix_minmax (--cutmix_minmax) is ", absl::StrJoin(minmax, " "),
                                "; it must be two shares of the side, 0 to 1, the smaller one first"));
-  problems->AddIf((augmentation.mixup() > 0 || augmentation.cutmix() > 0 || !minmax.empty()) && batch_size % 2 != 0,
+  const bool mixes = augmentation.mixup() > 0 || augmentation.cutmix() > 0 || !minmax.empty();
+  problems->AddIf(mixes && !finetune.eval() && batch_size % 2 != 0,
                   absl::StrCat("optimizer.batch_size (--batch_size) is ", batch_size,
                                ", an odd number; mixup and cutmix pair the pictures of a batch"));
 }
@@ -195,7 +198,7 @@ absl::Status Validate(const config::Finetune& resolved, Paths paths) {
   problems.AddIf(absl::StartsWith(resolved.finetune(), "https://") || absl::StartsWith(resolved.finetune(), "http://"),
                  absl::StrCat("finetune (--finetune) is an address, ", resolved.finetune(),
                               "; download the file and give its path"));
-  CheckAugmentation(resolved.augmentation(), resolved.optimizer().batch_size(), &problems);
+  CheckAugmentation(resolved, &problems);
   config_internal::CheckData(resolved.data(), paths, &problems);
   config_internal::CheckOptimizer(resolved.optimizer(), &problems);
   config_internal::CheckSchedule(resolved.schedule(), &problems);

@@ -79,6 +79,9 @@ TEST(Finetune, AugmentationOutOfRange) {
               AllOf(HasSubstr("5 problems"), HasSubstr("remode (--remode) is \"noise\""), HasSubstr("recount"),
                     HasSubstr("mixup_mode (--mixup_mode) is \"half\""), HasSubstr("the smaller one first"),
                     HasSubstr("an odd number")));
+  f.set_eval(true);  // Mixes nothing.
+  EXPECT_THAT(std::string(Validate(Resolve(f)).message()), HasSubstr("4 problems"));
+  f.set_eval(false);
   augmentation->set_remode("rand");
   augmentation->set_recount(3);
   augmentation->set_mixup_mode("elem");
