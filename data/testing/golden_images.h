@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "data/image/image.h"
 
 namespace tec {
@@ -23,8 +22,7 @@ std::map<std::string, Image> ReadGoldenImages(const std::string& name);
 
 Image CopyImage(const Image& image);
 
-// Lower-case hexadecimal SHA-256 (FIPS 180-4).
-std::string Sha256(absl::string_view bytes);
+// Of the pixels, lower-case hexadecimal.
 std::string Sha256(const Image& image);
 
 }  // namespace testing

@@ -1,14 +1,13 @@
-// The probe against the reference's ten steps (linprobe.safetensors), and many heads at once against one at a time.
+// Many heads at once against one at a time, and formulas by hand. The reference's ten steps:
+// tools/goldens/check_evaluation.cc.
 
 #include "eval/linear/linear_probe.h"
 
 #include <cmath>
-#include <string>
 #include <vector>
 
 #include "ATen/ATen.h"
 #include "gtest/gtest.h"
-#include "tec/testing/golden.h"
 #include "tec/testing/tensor_matchers.h"
 
 namespace tec {
@@ -16,61 +15,6 @@ namespace {
 
 using testing::BitEqual;
 using testing::TensorNear;
-
-// Tolerance of tec/testing/goldens/README.md.
-constexpr double kTolerance = 1e-5;
-
-TEST(LinearProbeTest, MatchesTheReference) {
-  const testing::Golden golden("linprobe.safetensors");
-  const auto config = golden.metadata("config");
-  LinearProbeOptions options;
-  options.width = config["dim"];
-  options.classes = config["classes"];
-  options.weight_decay = config["weight_decay"];
-  options.optimizer.momentum = config["momentum"];
-  options.optimizer.trust_coefficient = config["trust_coefficient"];
-  ASSERT_EQ(config["bn_eps"].get<double>(), 1e-6);
-  ASSERT_EQ(config["bn_momentum"].get<double>(), 0.1);
-  LinearProbe probe(options, /*seed=*/0);
-  probe.weight()[0].copy_(golden["in.weight"]);
-  probe.bias()[0].copy_(golden["in.bias"]);
-  const at::Tensor &features = golden["in.features"], &labels = golden["in.labels"], &losses = golden["losses"];
-  ASSERT_EQ(losses.size(0), features.size(0));
-  for (int64_t step = 0; step < features.size(0); ++step) {
-    SCOPED_TRACE(step);
-    const at::Tensor loss = probe.Accumulate(features[step], labels[step]);
-    EXPECT_TRUE(TensorNear(loss.to(at::kDouble), losses.narrow(0, step, 1), kTolerance));
-    if (step == 0) {
-      EXPECT_TRUE(TensorNear(probe.weight_gradient()[0], golden["grad0.weight"], kTolerance));
-      EXPECT_TRUE(TensorNear(probe.bias_gradient()[0], golden["grad0.bias"], kTolerance));
-    }
-    probe.Step(config["lr"]);
-    if (step == 0) {
-      EXPECT_TRUE(TensorNear(probe.weight()[0], golden["after1.weight"], kTolerance));
-      EXPECT_TRUE(TensorNear(probe.bias()[0], golden["after1.bias"], kTolerance));
-    }
-  }
-  EXPECT_TRUE(TensorNear(probe.weight()[0], golden["after10.weight"], kTolerance));
-  EXPECT_TRUE(TensorNear(probe.bias()[0], golden["after10.bias"], kTolerance));
-  EXPECT_TRUE(TensorNear(probe.running_mean(), golden["bn.running_mean"], kTolerance));
-  EXPECT_TRUE(TensorNear(probe.running_var(), golden["bn.running_var"], kTolerance));
-  EXPECT_TRUE(TensorNear(probe.Logits(features[0]).select(1, 0), golden["eval.logits"], kTolerance));
-}
-
-// The logits of training are those of a probe whose running averages are the batch's own.
-TEST(LinearProbeTest, TrainingLogitsMatchTheReference) {
-  const testing::Golden golden("linprobe.safetensors");
-  LinearProbeOptions options;
-  options.width = golden["in.weight"].size(1);
-  options.classes = golden["in.weight"].size(0);
-  LinearProbe probe(options, 0);
-  probe.weight()[0].copy_(golden["in.weight"]);
-  probe.bias()[0].copy_(golden["in.bias"]);
-  const at::Tensor batch = golden["in.features"][0];
-  probe.running_mean().copy_(batch.mean(0));
-  probe.running_var().copy_(batch.var(at::IntArrayRef({0}), /*unbiased=*/false));
-  EXPECT_TRUE(TensorNear(probe.Logits(batch).select(1, 0), golden["logits0"], kTolerance));
-}
 
 struct Problem {
   at::Tensor features = at::arange(0, 60, at::kFloat).reshape({12, 5}).mul(0.37).sin();

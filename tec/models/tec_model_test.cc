@@ -1,15 +1,14 @@
-// One forward and backward pass of the new model against the reference: every intermediate value, both losses and every
-// gradient.
+// What the reference has no numbers for (those: tools/goldens/check_models.cc): other sizes, names, repetition, misuse.
 
 #include "tec/models/tec_model.h"
 
+#include <cmath>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
-#include "tec/losses/losses.h"
 #include "tec/nn/initialise.h"
 #include "tec/nn/module_state.h"
-#include "tec/testing/golden.h"
 #include "tec/testing/tensor_matchers.h"
 
 namespace tec {
@@ -17,91 +16,6 @@ namespace {
 
 using testing::BitEqual;
 using testing::TensorNear;
-
-// Tolerances of tec/testing/goldens/README.md.
-constexpr double kTokenTolerance = 1e-6;
-constexpr double kLatentTolerance = 5e-5;
-constexpr double kPredictionTolerance = 3e-5;
-constexpr double kLossTolerance = 5e-6;
-constexpr double kGradientTolerance = 3e-6;
-
-TecOptions OptionsOf(const nlohmann::json& config) {
-  TecOptions options;
-  options.encoder = {config["img_size"], config["patch_size"], config["embed_dim"], config["depth"],
-                     config["num_heads"]};
-  options.decoder = {config["decoder_embed_dim"], config["decoder_depth"], config["decoder_num_heads"]};
-  options.mlp_token = config["mlp_token"];
-  options.pred_att = config["pred_att"];
-  EXPECT_EQ(options.groups(), config["num_adap"].get<int64_t>());
-  return options;
-}
-
-// Every trainable parameter has a gradient; those that the reference recorded agree.
-void ExpectGradients(const torch::nn::Module& model, const std::map<std::string, at::Tensor>& expected) {
-  for (const auto& [name, tensor] : NamedTrainable(model)) {
-    ASSERT_TRUE(tensor.grad().defined()) << name;
-    const auto found = expected.find(name);
-    if (found == expected.end()) continue;
-    EXPECT_TRUE(TensorNear(tensor.grad(), found->second, kGradientTolerance)) << name;
-  }
-}
-
-TEST(TecModelTest, ForwardAndBackwardMatchTheReference) {
-  const testing::Golden golden("tec_tiny.safetensors");
-  const nlohmann::json config = golden.metadata("config");
-  TecModel model(OptionsOf(config));
-  ASSERT_TRUE(LoadState(model, golden.WithPrefix("param.")).ok());
-  const at::Tensor &images = golden["in.images"], &noise = golden["in.noise"], &idx = golden["in.targets.2"];
-  const double ratio = golden["in.mask_ratio"].item<double>();
-
-  EXPECT_TRUE(TensorNear(model.ClassToken(), golden["out.cls_token_mlp"], kTokenTolerance));
-  const TecModel::Encoded encoded = model.Encode(images, noise, ratio);
-  ASSERT_EQ(encoded.latents.size(), golden.WithPrefix("out.latent.").size());
-  for (size_t i = 0; i < encoded.latents.size(); ++i) {
-    EXPECT_TRUE(TensorNear(encoded.latents[i], golden["out.latent." + std::to_string(i)], kLatentTolerance)) << i;
-  }
-  EXPECT_TRUE(TensorNear(model.Adapt(encoded.latents), golden["out.adaptor"], kPredictionTolerance));
-
-  const TecOutput output = model.forward(images, noise, ratio, idx);
-  EXPECT_TRUE(BitEqual(output.mask, golden["out.mask"]));
-  EXPECT_TRUE(BitEqual(output.ids_restore, golden["out.ids_restore"]));
-  EXPECT_TRUE(TensorNear(output.feature_prediction, golden["out.fea_pred"], kPredictionTolerance));
-  EXPECT_TRUE(TensorNear(output.relation_logits, golden["out.att_pred"], kPredictionTolerance));
-
-  const at::Tensor feature_loss = FeatureLoss(output.feature_prediction, golden["in.targets.0"], output.mask);
-  const at::Tensor relation_loss = RelationLoss(output.relation_logits, golden["in.targets.1"], config["att_tau"]);
-  const at::Tensor total = feature_loss + relation_loss;
-  EXPECT_TRUE(TensorNear(feature_loss, golden["out.loss_fea"], kLossTolerance));
-  EXPECT_TRUE(TensorNear(relation_loss, golden["out.loss_att"], kLossTolerance));
-  EXPECT_TRUE(TensorNear(total, golden["out.loss_total"], kLossTolerance));
-
-  total.backward();
-  const std::map<std::string, at::Tensor> gradients = golden.WithPrefix("grad.");
-  EXPECT_EQ(gradients.size(), NamedTrainable(model).size());
-  ExpectGradients(model, gradients);
-}
-
-TEST(TecModelTest, WithoutTokenMlpAndRelationsMatchesTheReference) {
-  const testing::Golden golden("tec_tiny_plain.safetensors"), full("tec_tiny.safetensors");
-  TecModel model(OptionsOf(golden.metadata("config")));
-  TensorMap parameters = full.WithPrefix("param.");
-  for (const std::string name : golden.metadata("parameters_unused")) ASSERT_EQ(parameters.erase(name), 1u) << name;
-  ASSERT_TRUE(LoadState(model, parameters).ok());
-
-  const double ratio = full["in.mask_ratio"].item<double>();
-  const TecModel::Encoded encoded = model.Encode(full["in.images"], full["in.noise"], ratio);
-  EXPECT_TRUE(TensorNear(model.Adapt(encoded.latents), golden["out.adaptor"], kPredictionTolerance));
-  const TecOutput output = model.forward(full["in.images"], full["in.noise"], ratio, {});
-  EXPECT_FALSE(output.relation_logits.defined());
-  EXPECT_TRUE(TensorNear(output.feature_prediction, golden["out.fea_pred"], kPredictionTolerance));
-  const at::Tensor loss = FeatureLoss(output.feature_prediction, full["in.targets.0"], output.mask);
-  EXPECT_TRUE(TensorNear(loss, golden["out.loss_fea"], kLossTolerance));
-  EXPECT_TRUE(TensorNear(loss, golden["out.loss_total"], kLossTolerance));
-  loss.backward();
-  const std::map<std::string, at::Tensor> gradients = golden.WithPrefix("grad.");
-  for (const auto& [name, gradient] : gradients) EXPECT_TRUE(model.named_parameters().contains(name)) << name;
-  ExpectGradients(model, gradients);
-}
 
 TecOptions SmallOptions() {
   TecOptions options;

@@ -4,21 +4,12 @@
 
 #include "ATen/ATen.h"
 #include "gtest/gtest.h"
-#include "tec/testing/golden.h"
 #include "tec/testing/tensor_matchers.h"
 
 namespace tec {
 namespace {
 
 using testing::BitEqual;
-
-TEST(DropPathRatesTest, MatchTheReference) {
-  const nlohmann::json json = testing::GoldenJson("schedules.json");
-  ASSERT_FALSE(json["drop_path_rates_0p1"].empty());
-  for (const auto& [depth, rates] : json["drop_path_rates_0p1"].items()) {
-    EXPECT_EQ(DropPathRates(0.1, std::stoll(depth)), rates.get<std::vector<double>>());
-  }
-}
 
 TEST(DropPathScaleTest, DropsASmallDrawAndScalesTheRestUp) {
   const at::Tensor scale = DropPathScale(at::tensor({0.0f, 0.24f, 0.26f, 0.99f}), 0.25);

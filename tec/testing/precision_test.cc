@@ -26,7 +26,8 @@
 #include "tec/losses/losses.h"
 #include "tec/nn/autocast.h"
 #include "tec/nn/module_state.h"
-#include "tec/testing/full_size.h"
+#include "tec/testing/golden.h"
+#include "tools/goldens/full_size.h"
 
 namespace tec {
 namespace {
@@ -51,12 +52,12 @@ at::Tensor VisibleGradient(const std::string& name, const at::Tensor& gradient) 
   return gradient;
 }
 
-Step RunStep(testing::FullSize& real, const Targets& targets, at::ScalarType precision) {
+Step RunStep(TecModel& model, const FullSizeSetting& real, const Targets& targets, at::ScalarType precision) {
   Step step;
   at::Tensor loss;
   {
     AutocastGuard autocast(at::kCPU, precision);
-    const TecOutput output = real.model->forward(real.images, real.noise, real.mask_ratio, targets.idx);
+    const TecOutput output = model.forward(real.images, real.noise, real.mask_ratio, targets.idx);
     const at::Tensor feature_loss = FeatureLoss(output.feature_prediction, targets.features, output.mask);
     const at::Tensor relation_loss = RelationLoss(output.relation_logits, targets.relations, real.att_tau);
     step.feature_loss = feature_loss.item<double>();
@@ -64,7 +65,7 @@ Step RunStep(testing::FullSize& real, const Targets& targets, at::ScalarType pre
     loss = feature_loss + relation_loss;
   }
   loss.backward();
-  for (auto& [name, parameter] : NamedTrainable(*real.model)) {
+  for (auto& [name, parameter] : NamedTrainable(model)) {
     step.gradients.emplace_back(name, parameter.grad().clone());
     at::Tensor(parameter).mutable_grad().reset();
   }
@@ -72,20 +73,26 @@ Step RunStep(testing::FullSize& real, const Targets& targets, at::ScalarType pre
 }
 
 TEST(PrecisionTest, Bfloat16StaysNearFloat32) {
-  testing::FullSize real = testing::MakeFullSize("full_base");
-  const Targets targets = real.base_model->forward(real.images);
-  const Step exact = RunStep(real, targets, at::kFloat);
+  const nlohmann::json json = testing::GoldenJson("full_base.json");
+  const absl::StatusOr<FullSizeSetting> real = FullSizeSettingOf(json);
+  ASSERT_TRUE(real.ok()) << real.status();
+  const auto base_model = MakeFullSizeBaseModel(json);
+  ASSERT_TRUE(base_model.ok()) << base_model.status();
+  const auto model = MakeFullSizeModel(json);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Targets targets = (*base_model)->forward(real->images);
+  const Step exact = RunStep(**model, *real, targets, at::kFloat);
   // The base model in bfloat16 too, but the patches selected, and with them the relations, as in float32: another
   // choice among near-equal patches is another target, not an error of precision.
   Targets rounded;
   {
     AutocastGuard autocast(at::kCPU, at::kBFloat16);
-    rounded = real.base_model->forward(real.images);
+    rounded = (*base_model)->forward(real->images);
   }
   EXPECT_FALSE(at::equal(rounded.features, targets.features)) << "bfloat16 was not used at all";
   rounded.idx = targets.idx;
   rounded.relations = targets.relations;
-  const Step step = RunStep(real, rounded, at::kBFloat16);
+  const Step step = RunStep(**model, *real, rounded, at::kBFloat16);
 
   EXPECT_NEAR(step.feature_loss, exact.feature_loss, kLossBound * exact.feature_loss);
   EXPECT_NEAR(step.relation_loss, exact.relation_loss, kLossBound * exact.relation_loss);

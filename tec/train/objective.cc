@@ -127,7 +127,12 @@ absl::StatusOr<std::unique_ptr<Objective>> Objective::Create(const config::Exper
   TEC_RETURN_IF_ERROR(
       Annotate(LoadBaseModel(*base_model, TensorsOf(file->tensors)), absl::StrCat("base model ", path)));
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
-  return std::unique_ptr<Objective>(new TecObjective(experiment, device, std::move(base_model), std::move(model)));
+  return ForTec(experiment, device, std::move(base_model), std::move(model));
+}
+
+std::unique_ptr<Objective> Objective::ForTec(const config::Experiment& experiment, c10::Device device,
+                                             std::shared_ptr<BaseModel> base_model, std::shared_ptr<TecModel> model) {
+  return std::make_unique<TecObjective>(experiment, device, std::move(base_model), std::move(model));
 }
 
 }  // namespace tec

@@ -15,11 +15,17 @@
 
 namespace tec {
 
+class BaseModel;
+class TecModel;
+
 class Objective {
  public:
   // Makes the model, initialised from the seed, and with TEC reads the base model; both on `device`. Errors: what is
   // wrong with the sizes (InvalidArgument), with the base model's file (its path is named), or with the pair of both.
   static absl::StatusOr<std::unique_ptr<Objective>> Create(const config::Experiment& experiment, c10::Device device);
+  // TEC's, from models that are there already: of the experiment it takes mask_ratio, the losses and the precision.
+  static std::unique_ptr<Objective> ForTec(const config::Experiment& experiment, c10::Device device,
+                                           std::shared_ptr<BaseModel> base_model, std::shared_ptr<TecModel> model);
   virtual ~Objective() = default;
 
   // The model that is trained and saved.

@@ -1,9 +1,8 @@
-#include "data/testing/golden_images.h"
+#include "tec/base/sha256.h"
 
 #include <gtest/gtest.h>
 
 namespace tec {
-namespace testing {
 namespace {
 
 // The examples of FIPS 180-4.
@@ -15,5 +14,4 @@ TEST(Sha256Test, PublishedVectors) {
 }
 
 }  // namespace
-}  // namespace testing
 }  // namespace tec

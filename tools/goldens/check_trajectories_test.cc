@@ -1,0 +1,16 @@
+// Training against the reference, update by update.
+
+#include "gtest/gtest.h"
+#include "tools/goldens/checks.h"
+#include "tools/goldens/golden_test.h"
+
+namespace tec {
+namespace {
+
+using testing::ExpectGolden;
+
+TEST(TrajectoryGoldensTest, Pretraining) { ExpectGolden("pretrain_trajectory", CheckPretrainTrajectory); }
+TEST(TrajectoryGoldensTest, Finetuning) { ExpectGolden("finetune_trajectory", CheckFinetuneTrajectory); }
+
+}  // namespace
+}  // namespace tec

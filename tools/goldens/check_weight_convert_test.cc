@@ -1,0 +1,15 @@
+// The reference's checkpoint and its conversion.
+
+#include "gtest/gtest.h"
+#include "tools/goldens/checks.h"
+#include "tools/goldens/golden_test.h"
+
+namespace tec {
+namespace {
+
+using testing::ExpectGolden;
+
+TEST(WeightConvertGoldensTest, PretrainingCheckpoint) { ExpectGolden("weight_convert", CheckWeightConvert); }
+
+}  // namespace
+}  // namespace tec
