@@ -182,7 +182,8 @@ void GoldenItem::Add(const std::string& quantity, GoldenRow row) {
 
 void GoldenItem::Compare(GoldenTensors& file, const std::string& name, const TensorView& actual,
                          const GoldenTolerance& tolerance, const GoldenSkip& skip) {
-  if (options_.record) file.computed_[name] = TensorView::Copy(actual.dtype, actual.shape, actual.bytes);
+  // What is compared twice, as in float64 and in float32, is recorded as it was computed first.
+  if (options_.record) file.computed_.emplace(name, TensorView::Copy(actual.dtype, actual.shape, actual.bytes));
   const TensorView* expected = file.Expected(name);
   if (expected == nullptr) return Fail(name, absl::StrCat(file.file(), " has no tensor ", name));
   Add(name, CompareTensors(actual, *expected, tolerance, skip));
