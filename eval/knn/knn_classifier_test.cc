@@ -2,6 +2,7 @@
 
 #include "eval/knn/knn_classifier.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -50,32 +51,34 @@ TEST(KnnTest, CountsEveryQueryOnce) {
 }
 
 // A bank that comes in parts of any size gives what the whole bank gives.
-TEST(KnnTest, StreamAgreesWithTheReference) {
-  const testing::Golden golden(kGolden);
-  const nlohmann::json config = golden.metadata("config"), accuracy = golden.metadata("accuracy");
-  const at::Tensor &bank = golden["in.train_features"], &labels = golden["in.train_labels"];
-  for (const int64_t part : {int64_t{7}, bank.size(0)}) {
+TEST(KnnTest, StreamGivesWhatTheWholeBankGives) {
+  const Bank bank;
+  KnnOptions options;
+  options.k = {1, 10};
+  auto whole = KnnClassifier::Create(bank.features, bank.labels, 4, options);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  const auto expected = whole->Evaluate(bank.queries, bank.query_labels);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  for (const int64_t part : {int64_t{7}, bank.features.size(0)}) {
     for (const int64_t block : {5, 64, 1 << 16}) {
       SCOPED_TRACE(std::to_string(part) + " " + std::to_string(block));
-      KnnOptions options = GoldenOptions(config);
       options.query_block = 6;
       options.bank_block = block;
-      auto knn =
-          KnnStream::Create(golden["in.query_features"], golden["in.query_labels"], config.at("classes"), options);
+      auto knn = KnnStream::Create(bank.queries, bank.query_labels, 4, options);
       ASSERT_TRUE(knn.ok()) << knn.status();
-      for (int64_t begin = 0; begin < bank.size(0); begin += part) {
-        const int64_t length = std::min(part, bank.size(0) - begin);
-        const absl::Status added = knn->AddBank(bank.narrow(0, begin, length), labels.narrow(0, begin, length));
+      for (int64_t begin = 0; begin < bank.features.size(0); begin += part) {
+        const int64_t length = std::min(part, bank.features.size(0) - begin);
+        const absl::Status added =
+            knn->AddBank(bank.features.narrow(0, begin, length), bank.labels.narrow(0, begin, length));
         ASSERT_TRUE(added.ok()) << added;
       }
       auto results = knn->Finish();
       ASSERT_TRUE(results.ok()) << results.status();
-      EXPECT_EQ(knn->bank_size(), bank.size(0));
-      ASSERT_EQ(results->size(), 2);
-      for (const KnnAccuracy& result : *results) {
-        const nlohmann::json& want = accuracy.at(std::to_string(result.k));
-        EXPECT_NEAR(result.top1, want.at("top1").get<double>(), 1e-9);
-        EXPECT_NEAR(result.top5, want.at("top5").get<double>(), 1e-9);
+      EXPECT_EQ(knn->bank_size(), bank.features.size(0));
+      ASSERT_EQ(results->size(), expected->size());
+      for (size_t i = 0; i < results->size(); ++i) {
+        EXPECT_NEAR((*results)[i].top1, (*expected)[i].top1, 1e-9);
+        EXPECT_NEAR((*results)[i].top5, (*expected)[i].top5, 1e-9);
       }
     }
   }
@@ -83,10 +86,9 @@ TEST(KnnTest, StreamAgreesWithTheReference) {
 
 // Against a bank that really lacks the row.
 TEST(KnnTest, LeavesOneOut) {
-  const testing::Golden golden(kGolden);
-  const int64_t classes = golden.metadata("config").at("classes");
-  const at::Tensor bank = golden["in.train_features"].narrow(0, 0, 40),
-                   labels = golden["in.train_labels"].narrow(0, 0, 40);
+  const int64_t classes = 4;
+  const at::Tensor bank = at::arange(0, 40 * 5, at::kDouble).mul(0.71).sin().view({40, 5});
+  const at::Tensor labels = at::arange(0, 40, at::kLong).remainder(classes);
   for (const int64_t block : {7, 64}) {
     KnnOptions options;
     options.k = {3, 10, 50};  // 50: all 39 others.
