@@ -49,5 +49,15 @@ TEST(EraseBoxesTest, OverwritesTheBoxesAndNothingElse) {
   EXPECT_TRUE(at::equal(images[1], expected));
 }
 
+// Of tiny pictures sides are rounded down to nothing.
+TEST(EraseBoxesTest, AnEmptyBoxIsNothing) {
+  const at::Tensor images = at::ones({1, 3, 4, 5});
+  ErasedBox each, whole;
+  each.box = whole.box = Box{4, 0, 0, 2};
+  whole.values = {7, 8, 9};
+  EraseBoxes({{each, whole}}, images);
+  EXPECT_TRUE(at::equal(images, at::ones({1, 3, 4, 5})));
+}
+
 }  // namespace
 }  // namespace tec
