@@ -4,9 +4,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -15,9 +19,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "data/dataset/catalogue.h"
+#include "data/dataset/pack.h"
+#include "data/dataset/tar.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/mapped_file.h"
 
 namespace tec {
 
@@ -31,17 +39,42 @@ namespace {
 
 // No picture is larger; a file that is would only fill the memory.
 constexpr int64_t kMaxFileBytes = int64_t{1} << 30;
+// More classes than this are a mistake, such as an index taken for a label.
+constexpr int32_t kMaxClasses = 10000000;
+constexpr uint64_t kMaxLabelBytes = 1 << 20;
 // The search for pictures that are not expected stops there: a loop of links has no end.
 constexpr int kMaxSearchDepth = 64;
+
+// Bytes [begin, begin + count) of an open file.
+absl::Status ReadRange(int fd, const std::string& path, uint64_t begin, uint64_t count, char* out) {
+  while (count > 0) {
+    const ssize_t got = pread(fd, out, count, static_cast<off_t>(begin));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoToStatus(errno, "read", path);
+    if (got == 0) return absl::DataLossError(absl::StrCat(path, " has become shorter"));
+    out += got;
+    begin += got;
+    count -= got;
+  }
+  return absl::OkStatus();
+}
+
+// Closes a descriptor.
+struct Closer {
+  explicit Closer(int descriptor) : fd(descriptor) {}
+  Closer(const Closer&) = delete;
+  Closer& operator=(const Closer&) = delete;
+  ~Closer() {
+    if (fd >= 0) close(fd);
+  }
+  const int fd;
+};
 
 absl::Status ReadInto(const std::string& path, std::string* bytes) {
   // O_NONBLOCK: a FIFO must not hold us up before fstat unmasks it.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return ErrnoToStatus(errno, "open", path);
-  struct Closer {
-    int fd;
-    ~Closer() { close(fd); }
-  } closer{fd};
+  const Closer closer(fd);
   struct stat info;
   if (fstat(fd, &info) != 0) return ErrnoToStatus(errno, "stat", path);
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("not a regular file");
@@ -62,55 +95,79 @@ absl::Status ReadInto(const std::string& path, std::string* bytes) {
   return absl::OkStatus();
 }
 
-// Pictures as files. Names lie one after another in one string; an image costs its name, where that ends and its label.
-class FileDataset : public Dataset {
+// What a catalogue lists: files of a folder, members of shards, records of a packed file.
+class CatalogueDataset : public Dataset {
  public:
-  FileDataset(std::string folder, std::vector<std::string> classes)
-      : folder_(std::move(folder)), classes_(std::move(classes)) {}
+  // `folder`: what names and containers are relative to. `pack`: the packed file, if it is one.
+  CatalogueDataset(std::string folder, Catalogue catalogue, std::shared_ptr<const MappedFile> pack = nullptr)
+      : folder_(std::move(folder)), catalogue_(std::move(catalogue)), pack_(std::move(pack)) {}
 
-  // `name` is the path under the folder (under the class's after set_in_class_folders) or absolute; label -1: none.
-  void Add(absl::string_view name, int32_t label) {
-    names_.append(name.data(), name.size());
-    ends_.push_back(names_.size());
-    if (label >= 0) labels_.push_back(label);
-  }
-  void set_in_class_folders() { in_class_folders_ = true; }
-  void set_classes(std::vector<std::string> classes) { classes_ = std::move(classes); }
-  void Finish() {
-    names_.shrink_to_fit();
-    ends_.shrink_to_fit();
-    labels_.shrink_to_fit();
-    TEC_CHECK(labels_.empty() || labels_.size() == ends_.size());
-  }
-
-  int64_t size() const override { return ends_.size(); }
+  int64_t size() const override { return catalogue_.size(); }
   int32_t label(int64_t index) const override {
-    CheckIndex(index);
-    return labels_.empty() ? -1 : labels_[index];
+    TEC_CHECK(index >= 0 && index < size()) << index << " of " << size();
+    return catalogue_.label(index);
   }
   std::string name(int64_t index) const override {
-    CheckIndex(index);
-    const uint64_t begin = index == 0 ? 0 : ends_[index - 1];
-    const absl::string_view name = absl::string_view(names_).substr(begin, ends_[index] - begin);
-    return in_class_folders_ ? absl::StrCat(classes_[labels_[index]], "/", name) : std::string(name);
+    const absl::string_view name = catalogue_.name(index);
+    if (pack_ == nullptr && !catalogue_.containers.empty()) {
+      return absl::StrCat(catalogue_.containers[catalogue_.container[index]], "/", name);
+    }
+    return catalogue_.in_class_folders ? absl::StrCat(catalogue_.classes[catalogue_.labels[index]], "/", name)
+                                       : std::string(name);
   }
-  const std::vector<std::string>& classes() const override { return classes_; }
+  const std::vector<std::string>& classes() const override { return catalogue_.classes; }
 
   using Dataset::Read;
   absl::Status Read(int64_t index, std::string* bytes) const override {
-    const std::string path = name(index);
-    return ReadInto(path[0] == '/' ? path : absl::StrCat(folder_, "/", path), bytes);
+    TEC_CHECK(index >= 0 && index < size()) << index << " of " << size();
+    if (pack_ != nullptr) {
+      const absl::string_view record = pack_->bytes().substr(catalogue_.begin[index], catalogue_.bytes[index]);
+      bytes->assign(record.data(), record.size());
+      return absl::OkStatus();
+    }
+    if (catalogue_.containers.empty()) return ReadInto(PathOf(name(index)), bytes);
+    const std::string path = PathOf(catalogue_.containers[catalogue_.container[index]]);
+    const Closer file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.fd < 0) return ErrnoToStatus(errno, "open", path);
+    bytes->resize(catalogue_.bytes[index]);
+    return ReadRange(file.fd, path, catalogue_.begin[index], bytes->size(), bytes->data());
   }
 
  private:
-  void CheckIndex(int64_t index) const { TEC_CHECK(index >= 0 && index < size()) << index << " of " << size(); }
+  std::string PathOf(const std::string& name) const {
+    return name[0] == '/' ? name : absl::StrCat(folder_, "/", name);
+  }
 
-  std::string folder_;
-  std::vector<std::string> classes_;
-  std::string names_;
-  std::vector<uint64_t> ends_;   // Of each name in names_.
-  std::vector<int32_t> labels_;  // Empty without labels.
-  bool in_class_folders_ = false;
+  const std::string folder_;
+  const Catalogue catalogue_;
+  const std::shared_ptr<const MappedFile> pack_;
+};
+
+// Says how far a scan has come, every few seconds, and stamps the folders and files that it depends on.
+class Scan {
+ public:
+  explicit Scan(std::string root) : root_(std::move(root)) {}
+
+  void Count(int64_t pictures) {
+    pictures_ += pictures;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - said_ < std::chrono::seconds(5)) return;
+    said_ = now;
+    TEC_LOG(INFO) << "scanning " << root_ << ": " << pictures_ << " pictures so far";
+  }
+  void Depend(const std::string& path, const struct stat& info) { stamps_.push_back(StampOf(path, info)); }
+
+  static Stamp StampOf(const std::string& path, const struct stat& info) {
+    return Stamp{path, S_ISDIR(info.st_mode) ? 0 : int64_t{info.st_size},
+                 int64_t{info.st_mtim.tv_sec} * 1000000000 + info.st_mtim.tv_nsec};
+  }
+  const std::vector<Stamp>& stamps() const { return stamps_; }
+
+ private:
+  const std::string root_;
+  int64_t pictures_ = 0;
+  std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
+  std::vector<Stamp> stamps_;
 };
 
 bool IsPictureName(absl::string_view name) {
@@ -120,15 +177,21 @@ bool IsPictureName(absl::string_view name) {
   return false;
 }
 
+bool IsShardName(absl::string_view name) { return absl::EndsWithIgnoreCase(name, ".tar"); }
+
 struct Listing {
   std::vector<std::string> files;    // Names of pictures, sorted bytewise.
+  std::vector<std::string> shards;   // Names of tar archives, sorted bytewise.
   std::vector<std::string> folders;  // Names, sorted bytewise.
 };
 
 // What `path` holds directly; links are followed, entries that are neither pictures nor folders are left out.
-absl::StatusOr<Listing> List(const std::string& path) {
+absl::StatusOr<Listing> List(const std::string& path, Scan* scan = nullptr) {
   DIR* directory = opendir(path.c_str());
   if (directory == nullptr) return ErrnoToStatus(errno, "list the folder", path);
+  struct stat self;
+  // Before its entries are read: what comes later changes it.
+  if (scan != nullptr && fstat(dirfd(directory), &self) == 0) scan->Depend(path, self);
   Listing listing;
   errno = 0;
   while (const dirent* entry = readdir(directory)) {
@@ -145,6 +208,8 @@ absl::StatusOr<Listing> List(const std::string& path) {
       listing.folders.push_back(name);
     } else if (IsPictureName(name)) {
       listing.files.push_back(name);
+    } else if (IsShardName(name)) {
+      listing.shards.push_back(name);
     }
     errno = 0;
   }
@@ -152,7 +217,9 @@ absl::StatusOr<Listing> List(const std::string& path) {
   closedir(directory);
   if (error != 0) return ErrnoToStatus(error, "list the folder", path);
   std::sort(listing.files.begin(), listing.files.end());
+  std::sort(listing.shards.begin(), listing.shards.end());
   std::sort(listing.folders.begin(), listing.folders.end());
+  if (scan != nullptr) scan->Count(listing.files.size());
   return listing;
 }
 
@@ -177,18 +244,18 @@ absl::Status ListTree(const std::string& root, const std::string& below, std::ve
   return absl::OkStatus();
 }
 
-// Adds the pictures of a class in ImageFolder's order: folders by their path, in each its files by name. Returns
+// Adds the pictures under `path` in ImageFolder's order: folders by their path, in each its files by name. Returns
 // whether there were any.
-absl::StatusOr<bool> AddClass(const std::string& path, int32_t label, FileDataset* dataset) {
+absl::StatusOr<bool> AddTree(const std::string& path, int32_t label, Scan* scan, Catalogue* catalogue) {
   std::vector<std::string> folders;
   std::vector<std::pair<dev_t, ino_t>> above;
   TEC_RETURN_IF_ERROR(ListTree(path, "", &above, &folders));
   std::sort(folders.begin(), folders.end());
   bool any = false;
   for (const std::string& folder : folders) {
-    TEC_ASSIGN_OR_RETURN(const Listing listing, List(folder.empty() ? path : absl::StrCat(path, "/", folder)));
+    TEC_ASSIGN_OR_RETURN(const Listing listing, List(folder.empty() ? path : absl::StrCat(path, "/", folder), scan));
     for (const std::string& file : listing.files) {
-      dataset->Add(folder.empty() ? file : absl::StrCat(folder, "/", file), label);
+      catalogue->Add(folder.empty() ? file : absl::StrCat(folder, "/", file), label);
       any = true;
     }
   }
@@ -214,9 +281,151 @@ bool IsFolder(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+absl::Status NoPictures(const std::string& path, const std::string& looked_for) {
+  return absl::NotFoundError(
+      absl::StrCat("no pictures in ", path, ": looked for ", looked_for,
+                   "class folders with pictures, for pictures directly in it and for tar shards, files ending in ",
+                   Extensions(), " .tar"));
+}
+
+// The number that a member NAME.cls or NAME.json says is the label.
+absl::StatusOr<int32_t> LabelOfMember(const std::string& extension, const std::string& content) {
+  int32_t label = -1;
+  if (extension == "cls") {
+    if (!absl::SimpleAtoi(absl::StripAsciiWhitespace(content), &label)) label = -1;
+  } else {
+    const auto json = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
+    for (const char* key : {"label", "cls"}) {
+      if (json.is_object() && json.contains(key) && json[key].is_number_integer()) {
+        const auto value = json[key].get<int64_t>();
+        label = value < 0 || value >= kMaxClasses ? -1 : static_cast<int32_t>(value);
+        break;
+      }
+    }
+  }
+  if (label < 0 || label >= kMaxClasses) return absl::InvalidArgumentError("no label from 0 in it");
+  return label;
+}
+
+// Adds the samples of one shard: members that follow one another and share their name up to the first dot of its last
+// part. Returns the first defect; what lies before it has been added.
+absl::Status AddShard(const std::string& folder, uint32_t number, Scan* scan, Catalogue* catalogue,
+                      int64_t* unlabelled) {
+  const std::string path = absl::StrCat(folder, "/", catalogue->containers[number]);
+  const Closer file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.fd < 0) return ErrnoToStatus(errno, "open", path);
+  struct stat info;
+  if (fstat(file.fd, &info) != 0) return ErrnoToStatus(errno, "stat", path);
+  scan->Depend(path, info);
+
+  std::string key;
+  TarMember picture;
+  int32_t label = -1;
+  int64_t added = 0;
+  const auto add = [&] {
+    if (picture.name.empty()) return;
+    // Labels are all or none: which, the first picture says; what does not fit is counted.
+    if (catalogue->size() > 0 && (label >= 0) == catalogue->labels.empty()) {
+      ++*unlabelled;
+    } else {
+      catalogue->AddRecord(picture.name, label, number, picture.begin, picture.size);
+      ++added;
+    }
+    picture = TarMember();
+    label = -1;
+  };
+  const auto read_at = [&](uint64_t offset, size_t count, char* out) {
+    return ReadRange(file.fd, path, offset, count, out);
+  };
+  TarReader reader(read_at, info.st_size);
+  absl::Status defect;
+  TarMember member;
+  while (true) {
+    const absl::StatusOr<bool> more = reader.Next(&member);
+    if (!more.ok()) defect = more.status();
+    if (!more.ok() || !*more) break;
+    const size_t slash = member.name.rfind('/');
+    const size_t dot = member.name.find('.', slash == std::string::npos ? 0 : slash + 1);
+    if (dot == std::string::npos) continue;
+    if (member.name.compare(0, dot, key) != 0 || key.size() != dot) {
+      add();
+      key = member.name.substr(0, dot);
+    }
+    const std::string extension = absl::AsciiStrToLower(member.name.substr(dot + 1));
+    if (IsPictureName(member.name)) {
+      if (picture.name.empty()) picture = member;
+    } else if (extension == "cls" || extension == "json") {
+      if (member.size > kMaxLabelBytes) {
+        defect = absl::InvalidArgumentError(absl::StrCat(member.name, " has ", member.size, " bytes"));
+        break;
+      }
+      std::string content(member.size, '\0');
+      defect = read_at(member.begin, content.size(), content.data());
+      if (!defect.ok()) break;
+      const absl::StatusOr<int32_t> found = LabelOfMember(extension, content);
+      if (found.ok()) {
+        label = *found;
+      } else if (extension == "cls") {  // A .json may say other things.
+        defect = Annotate(found.status(), member.name);
+        break;
+      }
+    }
+  }
+  // A sample that the defect has cut off from its label is not one without a label.
+  if (defect.ok() || label >= 0 || catalogue->labels.empty()) add();
+  scan->Count(added);
+  return defect;
+}
+
+absl::StatusOr<Catalogue> CatalogueShards(const std::string& folder, std::vector<std::string> shards, Scan* scan) {
+  Catalogue catalogue;
+  catalogue.containers = std::move(shards);
+  std::vector<std::string> defects;
+  int64_t unlabelled = 0;
+  for (uint32_t i = 0; i < catalogue.containers.size(); ++i) {
+    const absl::Status defect = AddShard(folder, i, scan, &catalogue, &unlabelled);
+    if (defect.ok()) continue;
+    defects.push_back(absl::StrCat(catalogue.containers[i], ": ", defect.message()));
+    TEC_LOG(WARNING) << "broken shard, used up to the defect: " << folder << "/" << defects.back();
+  }
+  if (catalogue.size() == 0) {
+    return absl::NotFoundError(absl::StrCat("no pictures in the tar shards of ", folder,
+                                            defects.empty() ? "" : absl::StrCat(": ", absl::StrJoin(defects, "; "))));
+  }
+  if (unlabelled > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        unlabelled, " of ", catalogue.size() + unlabelled, " pictures in the shards of ", folder,
+        catalogue.labels.empty() ? " have a label, the others none" : " have no label (a .cls, or \"label\" in a .json)",
+        ": all need one, or none"));
+  }
+  const int32_t largest =
+      catalogue.labels.empty() ? -1 : *std::max_element(catalogue.labels.begin(), catalogue.labels.end());
+  for (int32_t i = 0; i <= largest; ++i) catalogue.classes.push_back(absl::StrCat(i));
+  return catalogue;
+}
+
 // `looked_for` tells what was tried before `path` was chosen.
-absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, const std::string& looked_for) {
-  TEC_ASSIGN_OR_RETURN(const Listing listing, List(path));
+absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::string& looked_for, bool labels,
+                                          Scan* scan) {
+  TEC_ASSIGN_OR_RETURN(Listing listing, List(path, scan));
+  if (!listing.shards.empty()) {
+    for (const std::string& folder : listing.folders) {
+      TEC_ASSIGN_OR_RETURN(const bool pictures, HoldsPictures(absl::StrCat(path, "/", folder)));
+      if (pictures) listing.files.push_back(folder);
+    }
+    if (!listing.files.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, " holds tar shards (", listing.shards.front(),
+                                                     ") as well as pictures (", listing.files.front(),
+                                                     "): which of them are meant?"));
+    }
+    return CatalogueShards(path, std::move(listing.shards), scan);
+  }
+  Catalogue catalogue;
+  if (!labels) {
+    TEC_ASSIGN_OR_RETURN(const bool any, AddTree(path, -1, scan, &catalogue));
+    if (!any) return NoPictures(path, looked_for);
+    return catalogue;
+  }
   if (!listing.files.empty()) {
     for (const std::string& folder : listing.folders) {
       TEC_ASSIGN_OR_RETURN(const bool pictures, HoldsPictures(absl::StrCat(path, "/", folder)));
@@ -226,25 +435,19 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, con
                          "): keep either class folders or a flat folder, or name the pictures in a list file"));
       }
     }
-    auto dataset = std::make_unique<FileDataset>(path, std::vector<std::string>());
-    for (const std::string& file : listing.files) dataset->Add(file, -1);
-    dataset->Finish();
-    return dataset;
+    for (const std::string& file : listing.files) catalogue.Add(file, -1);
+    return catalogue;
   }
 
-  auto dataset = std::make_unique<FileDataset>(path, listing.folders);
-  dataset->set_in_class_folders();
+  catalogue.classes = listing.folders;
+  catalogue.in_class_folders = true;
   std::vector<std::string> empty;
   for (size_t i = 0; i < listing.folders.size(); ++i) {
-    TEC_ASSIGN_OR_RETURN(const bool any,
-                         AddClass(absl::StrCat(path, "/", listing.folders[i]), static_cast<int32_t>(i), dataset.get()));
+    TEC_ASSIGN_OR_RETURN(const bool any, AddTree(absl::StrCat(path, "/", listing.folders[i]), static_cast<int32_t>(i),
+                                                 scan, &catalogue));
     if (!any) empty.push_back(listing.folders[i]);
   }
-  if (dataset->size() == 0) {
-    return absl::NotFoundError(
-        absl::StrCat("no pictures in ", path, ": looked for ", looked_for,
-                     "class folders with pictures and for pictures directly in it, files ending in ", Extensions()));
-  }
+  if (catalogue.size() == 0) return NoPictures(path, looked_for);
   if (!empty.empty()) {
     constexpr size_t kNamed = 10;
     const size_t named = std::min(empty.size(), kNamed);
@@ -254,17 +457,84 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, con
         "; remove them or fill them, or the labels would shift between data sets (pictures are files ending in ",
         Extensions(), ")"));
   }
-  dataset->Finish();
-  return dataset;
+  return catalogue;
+}
+
+// Where the index of `path` is kept: a name that depends on all that the catalogue depends on.
+std::string IndexPath(const std::string& folder, const std::string& path, bool labels) {
+  char* absolute = realpath(path.c_str(), nullptr);
+  const std::string key = absl::StrCat(absolute == nullptr ? path : absolute, labels ? "" : " without labels");
+  std::free(absolute);
+  return absl::StrCat(folder, "/data_set_",
+                      absl::Hex(crc32_z(0, reinterpret_cast<const Bytef*>(key.data()), key.size()), absl::kZeroPad8),
+                      ".index");
+}
+
+// The catalogue in an index, if all that it was made from is as it was then.
+absl::StatusOr<Catalogue> ReadIndex(const std::string& index_path, const std::string& path) {
+  TEC_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(index_path));
+  std::vector<Stamp> stamps;
+  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, ParseCatalogue(bytes, &stamps));
+  // The first is the folder itself; another with the same checksum in its name is no match.
+  if (stamps.empty() || stamps.front().path != path || catalogue.size() == 0) {
+    return absl::NotFoundError("another data set's index");
+  }
+  for (const Stamp& stamp : stamps) {
+    struct stat info;
+    if (stat(stamp.path.c_str(), &info) != 0) return absl::NotFoundError("a folder is gone");
+    const Stamp now = Scan::StampOf(stamp.path, info);
+    if (now.bytes != stamp.bytes || now.modified != stamp.modified) return absl::NotFoundError("a folder has changed");
+  }
+  return catalogue;
+}
+
+void WriteIndex(const std::string& index_path, const Catalogue& catalogue, const std::vector<Stamp>& stamps) {
+  // A folder that was changed a moment ago may change again without its time being another one.
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const int64_t recent = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() - 2000000000;
+  for (const Stamp& stamp : stamps) {
+    if (stamp.modified > recent) return;
+  }
+  // Without it all works, only later.
+  const absl::Status status = WriteFile(index_path, SerializeCatalogue(catalogue, stamps));
+  if (!status.ok()) TEC_LOG(WARNING) << "no index of the data set is kept: " << status.message();
+}
+
+absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, const std::string& looked_for,
+                                                    const DatasetOptions& options) {
+  std::string index_path;
+  if (!options.index_folder.empty()) {
+    index_path = IndexPath(options.index_folder, path, options.labels);
+    absl::StatusOr<Catalogue> catalogue = ReadIndex(index_path, path);
+    if (catalogue.ok()) return std::make_unique<CatalogueDataset>(path, *std::move(catalogue));
+  }
+  Scan scan(path);
+  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, CatalogueFolder(path, looked_for, options.labels, &scan));
+  if (!index_path.empty()) WriteIndex(index_path, catalogue, scan.stamps());
+  return std::make_unique<CatalogueDataset>(path, std::move(catalogue));
+}
+
+// A packed file (data/dataset/pack.h).
+absl::StatusOr<std::unique_ptr<Dataset>> OpenPack(const std::string& path) {
+  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
+  absl::StatusOr<Catalogue> catalogue = ReadPackCatalogue(file->bytes());
+  TEC_RETURN_IF_ERROR(Annotate(catalogue.status(), path));
+  return std::make_unique<CatalogueDataset>("", *std::move(catalogue), file);
+}
+
+absl::StatusOr<std::unique_ptr<Dataset>> OpenShard(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  Scan scan(path);
+  TEC_ASSIGN_OR_RETURN(Catalogue catalogue,
+                       CatalogueShards(folder, {slash == std::string::npos ? path : path.substr(slash + 1)}, &scan));
+  return std::make_unique<CatalogueDataset>(folder, std::move(catalogue));
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path) {
   TEC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   const size_t slash = path.rfind('/');
-  auto dataset = std::make_unique<FileDataset>(slash == std::string::npos ? "." : path.substr(0, slash),
-                                               std::vector<std::string>());
-  // More classes than this are a mistake, such as an index taken for a label.
-  constexpr int32_t kMaxClasses = 10000000;
+  Catalogue catalogue;
   int32_t largest = -1;
   int64_t line_number = 0, labelled_line = 0, unlabelled_line = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -300,16 +570,14 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path) {
                                 " has none: all lines need one, or none"));
     }
     largest = std::max(largest, label);
-    dataset->Add(name, label);
+    catalogue.Add(name, label);
   }
-  if (dataset->size() == 0) {
+  if (catalogue.size() == 0) {
     return absl::NotFoundError(absl::StrCat("no pictures in ", path, ": looked for a list file, one path a line"));
   }
-  std::vector<std::string> classes;
-  for (int32_t i = 0; i <= largest; ++i) classes.push_back(absl::StrCat(i));
-  dataset->set_classes(std::move(classes));
-  dataset->Finish();
-  return dataset;
+  for (int32_t i = 0; i <= largest; ++i) catalogue.classes.push_back(absl::StrCat(i));
+  return std::make_unique<CatalogueDataset>(slash == std::string::npos ? "." : path.substr(0, slash),
+                                            std::move(catalogue));
 }
 
 // Whether path/train is one part of a data set rather than a class called "train".
@@ -326,7 +594,8 @@ absl::StatusOr<bool> TrainIsASplit(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path_as_given, Split split) {
+absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path_as_given, Split split,
+                                                     const DatasetOptions& options) {
   std::string path = path_as_given;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (path.empty()) return absl::InvalidArgumentError("the data set's path is empty");
@@ -350,24 +619,26 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path_as_
       return absl::InvalidArgumentError(
           absl::StrCat(path, " is a picture: a data set is a folder of pictures or a list file of their paths"));
     }
+    if (IsShardName(path)) return OpenShard(path);
+    if (IsPackName(path)) return OpenPack(path);
     return OpenList(path);
   }
   switch (split) {
     case Split::kTrain: {
       TEC_ASSIGN_OR_RETURN(const bool split_folder, TrainIsASplit(path));
-      if (split_folder) return OpenFolder(absl::StrCat(path, "/train"), "");
-      return OpenFolder(path, "a folder train/, ");
+      if (split_folder) return OpenFolder(absl::StrCat(path, "/train"), "", options);
+      return OpenFolder(path, "a folder train/, ", options);
     }
     case Split::kHeldOut:
       for (const char* name : {"val", "test"}) {
         const std::string folder = absl::StrCat(path, "/", name);
-        if (IsFolder(folder)) return OpenFolder(folder, "");
+        if (IsFolder(folder)) return OpenFolder(folder, "", options);
       }
       return absl::NotFoundError(absl::StrCat("no held-out pictures in ", path, ": looked for folders val/ and test/"));
     case Split::kWhole:
       break;
   }
-  return OpenFolder(path, "");
+  return OpenFolder(path, "", options);
 }
 
 }  // namespace tec

@@ -51,6 +51,16 @@ enum class Split {
   kWhole,    // path itself.
 };
 
+struct DatasetOptions {
+  // false: folders are no classes. All pictures under the path, at any depth, in ImageFolder's order, without labels;
+  // folders without pictures and pictures beside folders are welcome then.
+  bool labels = true;
+  // Where an index of a folder or of a folder of shards is kept from one start to the next; empty: nowhere. It is used
+  // as long as no folder below the path and no shard has changed its modification time (or a shard its size), which
+  // takes a stat() each, and made anew otherwise.
+  std::string index_folder;
+};
+
 // Opens what `path` holds:
 //   - class folders: every subfolder is a class, with its pictures at any depth. Classes are numbered in the bytewise
 //     order of their names, and pictures are in the order of torchvision's ImageFolder, so an index means the same
@@ -60,17 +70,23 @@ enum class Split {
 //   - a list file: a line is a picture's path, relative to the folder of the list or absolute, or the path, a tab or a
 //     space, and the label, a whole number from 0. All lines have a label or none has. Empty lines and lines starting
 //     with # are passed over. A path that itself ends in a space and digits needs a tab and a label.
+//   - tar shards: a file ending in .tar, or a folder of such. Members that follow one another and share their name up
+//     to the first dot are one sample (WebDataset): a picture, and its label in a .cls (a whole number) or a .json
+//     ("label" or "cls"). A shard that is broken somewhere is used up to there, with a warning that says where;
+//   - a packed file: written by //tools:shard, ending in .tecpack. It keeps names, labels and class names.
 // A picture is a file whose name ends in one of kPictureExtensions, in upper or lower case. Its content is not looked
 // at before Read().
 //
 // A folder called "train" is taken for a class, not a split, when it holds pictures but no folders and stands beside
 // folders other than val, valid, validation and test.
 //
-// Memory: 12 bytes an image plus its name.
+// A folder with more than a few seconds to scan shows progress in the log. Memory: 12 bytes an image plus its name, 20
+// more in shards and packed files.
 //
 // Errors: NotFound for a missing path or a folder without pictures, saying what was looked for; InvalidArgument for
 // what the rules above refuse, with the line number in a list; PermissionDenied and others of the system as they are.
-absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, Split split);
+absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, Split split,
+                                                     const DatasetOptions& options = DatasetOptions());
 
 // torchvision's IMG_EXTENSIONS.
 inline constexpr absl::string_view kPictureExtensions[] = {".jpg", ".jpeg", ".png",  ".ppm", ".bmp",

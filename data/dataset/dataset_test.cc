@@ -1,11 +1,14 @@
 #include "data/dataset/dataset.h"
 
 #include <gtest/gtest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
+#include "data/dataset/pack.h"
+#include "data/testing/make_tar.h"
 #include "tec/base/file.h"
 
 namespace tec {
@@ -142,27 +145,28 @@ TEST_F(DatasetTest, ErrorsSayWhatWasLookedFor) {
       "no data set at nowhere: looked for a folder with train/, a folder of class folders, a folder of pictures, or a "
       "list file");
   ASSERT_TRUE(MakeDirectories("empty").ok());
-  const std::string extensions = "files ending in .jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp";
+  const std::string pictures = "files ending in .jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp";
+  const std::string extensions = pictures + " .tar";
   EXPECT_EQ(
       Error("empty", absl::StatusCode::kNotFound),
-      "no pictures in empty: looked for a folder train/, class folders with pictures and for pictures directly in "
-      "it, " +
+      "no pictures in empty: looked for a folder train/, class folders with pictures, for pictures directly in "
+      "it and for tar shards, " +
           extensions);
   Touch("text/a/notes.txt");
   EXPECT_EQ(Error("text", absl::StatusCode::kNotFound),
-            "no pictures in text: looked for a folder train/, class folders with pictures and for pictures directly in "
-            "it, " +
+            "no pictures in text: looked for a folder train/, class folders with pictures, for pictures directly in "
+            "it and for tar shards, " +
                 extensions);
   ASSERT_TRUE(MakeDirectories("split/train").ok());
   EXPECT_EQ(Error("split", absl::StatusCode::kNotFound),
-            "no pictures in split/train: looked for class folders with pictures and for pictures directly in it, " +
+            "no pictures in split/train: looked for class folders with pictures, for pictures directly in it and for tar shards, " +
                 extensions);
   Touch("holes/a/1.jpg");
   ASSERT_TRUE(MakeDirectories("holes/b").ok());
   EXPECT_EQ(Error("holes", absl::StatusCode::kInvalidArgument),
             "1 of 2 class folders of holes without a picture: b; remove them or fill them, or the labels would shift "
             "between data sets (pictures are " +
-                extensions + ")");
+                pictures + ")");
   Touch("mixed/1.jpg");
   Touch("mixed/a/2.jpg");
   EXPECT_EQ(
@@ -196,6 +200,118 @@ TEST_F(DatasetTest, UnreadableFilesAreAStatus) {
   EXPECT_EQ(dataset->Read(1).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(dataset->Read(2).status().message(), "not a regular file");
   EXPECT_EQ(dataset->Read(3).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(DatasetTest, NestedFoldersWithoutLabels) {
+  for (const char* name : {"d/b/2.jpg", "d/a/deep/1.png", "d/z.jpg", "d/b/x/3.jpg"}) Touch(name);
+  ASSERT_TRUE(MakeDirectories("d/nothing").ok());
+  DatasetOptions options;
+  options.labels = false;
+  const auto dataset = OpenDataset("d", Split::kTrain, options);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(Names(**dataset), (Strings{"z.jpg", "a/deep/1.png", "b/2.jpg", "b/x/3.jpg"}));
+  EXPECT_FALSE((*dataset)->labelled());
+  EXPECT_EQ(*(*dataset)->Read(1), "d/a/deep/1.png");
+}
+
+TEST_F(DatasetTest, ShardsOfWebDataset) {
+  testing::TarMaker first, second;
+  first.AddFile("n01/a.b/0001.jpg", "picture 1").AddFile("n01/a.b/0001.cls", " 2\n").AddFile("note.txt", "no picture");
+  first.AddFile("0002.json", R"({"label": 0, "width": 9})").AddFile("0002.seg.png", "picture 2");
+  second.AddFile("0003.CLS", "1").AddFile("0003.PNG", std::string(1000, 'p'));
+  ASSERT_TRUE(MakeDirectories("d/train").ok());
+  ASSERT_TRUE(WriteFile("d/train/b.tar", second.Finish()).ok());
+  ASSERT_TRUE(WriteFile("d/train/a.tar", first.Finish()).ok());
+  const auto dataset = Open("d");
+  ASSERT_NE(dataset, nullptr);
+  EXPECT_EQ(Names(*dataset), (Strings{"a.tar/n01/a.b/0001.jpg", "a.tar/0002.seg.png", "b.tar/0003.PNG"}));
+  EXPECT_EQ(dataset->classes(), (Strings{"0", "1", "2"}));
+  EXPECT_EQ(dataset->label(0), 2);
+  EXPECT_EQ(dataset->label(1), 0);
+  EXPECT_EQ(dataset->label(2), 1);
+  EXPECT_EQ(*dataset->Read(0), "picture 1");
+  EXPECT_EQ(*dataset->Read(2), std::string(1000, 'p'));
+
+  const auto one = Open("d/train/b.tar");
+  EXPECT_EQ(Names(*one), (Strings{"b.tar/0003.PNG"}));
+}
+
+TEST_F(DatasetTest, ABrokenShardIsUsedUpToTheDefect) {
+  testing::TarMaker tar;
+  tar.AddFile("1.jpg", "one").AddFile("1.cls", "0").AddFile("2.jpg", "two").AddFile("2.cls", "1");
+  const std::string bytes = tar.Finish();
+  ASSERT_TRUE(MakeDirectories("d").ok());
+  ASSERT_TRUE(WriteFile("d/a.tar", bytes.substr(0, 5 * 512)).ok());  // Ends after the header of 2.jpg.
+  ASSERT_TRUE(WriteFile("d/b.tar", bytes).ok());
+  EXPECT_EQ(Names(*Open("d")), (Strings{"a.tar/1.jpg", "b.tar/1.jpg", "b.tar/2.jpg"}));
+  // Nothing left at all, labels that are missing, and a mixture are errors.
+  ASSERT_TRUE(MakeDirectories("e").ok());
+  ASSERT_TRUE(WriteFile("e/a.tar", bytes.substr(0, 100)).ok());
+  EXPECT_EQ(Error("e", absl::StatusCode::kNotFound),
+            "no pictures in the tar shards of e: a.tar: the archive ends in the header at byte 0");
+  testing::TarMaker unlabelled;
+  ASSERT_TRUE(WriteFile("d/c.tar", unlabelled.AddFile("3.jpg", "three").Finish()).ok());
+  EXPECT_EQ(Error("d", absl::StatusCode::kInvalidArgument),
+            "1 of 4 pictures in the shards of d have no label (a .cls, or \"label\" in a .json): all need one, or none");
+  Touch("d/x.jpg");
+  EXPECT_EQ(Error("d", absl::StatusCode::kInvalidArgument),
+            "d holds tar shards (a.tar) as well as pictures (x.jpg): which of them are meant?");
+}
+
+TEST_F(DatasetTest, APackIsTheDataSetItWasMadeOf) {
+  for (const char* name : {"d/b/2.jpg", "d/a/1.png", "d/b/x/3.jpg"}) Touch(name);
+  const auto folder = Open("d");
+  ASSERT_TRUE(WritePack(*folder, "d.tecpack").ok());
+  const auto pack = Open("d.tecpack");
+  ASSERT_NE(pack, nullptr);
+  EXPECT_EQ(Names(*pack), Names(*folder));
+  EXPECT_EQ(pack->classes(), folder->classes());
+  for (int64_t i = 0; i < folder->size(); ++i) {
+    EXPECT_EQ(pack->label(i), folder->label(i));
+    EXPECT_EQ(*pack->Read(i), *folder->Read(i));
+  }
+  // Cut anywhere or with any bit of its index turned, it is refused.
+  const std::string bytes = *ReadFile("d.tecpack");
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(ReadPackCatalogue(absl::string_view(bytes).substr(0, size)).ok()) << size;
+  }
+  const size_t index = bytes.find("TECCAT01");
+  for (size_t i = index; i < bytes.size(); ++i) {
+    std::string damaged = bytes;
+    damaged[i] ^= 4;
+    EXPECT_FALSE(ReadPackCatalogue(damaged).ok()) << i;
+  }
+}
+
+// Sets the time of the last change.
+void Touched(const std::string& path, int64_t seconds) {
+  const timespec times[2] = {{seconds, 0}, {seconds, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+}
+
+TEST_F(DatasetTest, TheIndexIsUsedUntilAFolderChanges) {
+  for (const char* name : {"d/b/2.jpg", "d/a/1.png"}) Touch(name);
+  ASSERT_TRUE(MakeDirectories("index").ok());
+  DatasetOptions options;
+  options.index_folder = "index";
+  const auto names = [&] {
+    const auto dataset = OpenDataset("d", Split::kTrain, options);
+    EXPECT_TRUE(dataset.ok()) << dataset.status();
+    return Names(**dataset);
+  };
+  // A folder that has just changed is not trusted.
+  EXPECT_EQ(names(), (Strings{"a/1.png", "b/2.jpg"}));
+  Touch("d/b/3.jpg");
+  EXPECT_EQ(names(), (Strings{"a/1.png", "b/2.jpg", "b/3.jpg"}));
+  for (const char* folder : {"d", "d/a", "d/b"}) Touched(folder, 1000);
+  EXPECT_EQ(names().size(), 3u);  // Writes the index.
+  // What the index does not see: a change that leaves the times as they were. So it is in use.
+  ASSERT_EQ(unlink("d/b/3.jpg"), 0);
+  Touched("d/b", 1000);
+  EXPECT_EQ(names(), (Strings{"a/1.png", "b/2.jpg", "b/3.jpg"}));
+  EXPECT_EQ(OpenDataset("d", Split::kTrain, options).value()->classes(), (Strings{"a", "b"}));
+  Touched("d/b", 1001);
+  EXPECT_EQ(names(), (Strings{"a/1.png", "b/2.jpg"}));
 }
 
 }  // namespace

@@ -1,0 +1,56 @@
+// What a data set holds, as a table that can be written to a file and read back: of a folder, so that it need not be
+// scanned again, and of a packed file, whose index it is.
+
+#ifndef TEC_DATA_DATASET_CATALOGUE_H_
+#define TEC_DATA_DATASET_CATALOGUE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace tec {
+
+// Names lie one after another in one string; an image costs its name, where that ends and its label, and within a
+// container 20 bytes more.
+struct Catalogue {
+  std::vector<std::string> classes;
+  // Files that hold many images, such as tar shards; empty: every image is a file of its own.
+  std::vector<std::string> containers;
+  // Whether a name is to be found in its class's folder.
+  bool in_class_folders = false;
+
+  std::string names;
+  std::vector<uint64_t> ends;   // Of each name in `names`.
+  std::vector<int32_t> labels;  // Empty without labels.
+  // Where each image lies; empty without containers.
+  std::vector<uint32_t> container;
+  std::vector<uint64_t> begin, bytes;
+
+  int64_t size() const { return static_cast<int64_t>(ends.size()); }
+  int32_t label(int64_t index) const { return labels.empty() ? -1 : labels[index]; }
+  // Without the class's folder.
+  absl::string_view name(int64_t index) const;
+
+  // label -1: none; either all images have one or none.
+  void Add(absl::string_view name, int32_t label);
+  void AddRecord(absl::string_view name, int32_t label, uint32_t container_index, uint64_t first_byte, uint64_t count);
+};
+
+// A file or folder as it was when it was catalogued.
+struct Stamp {
+  std::string path;
+  int64_t bytes = 0;     // 0 for a folder.
+  int64_t modified = 0;  // Nanoseconds since 1970.
+};
+
+// To bytes and back. Bytes that Serialize did not write, damaged ones included, give DataLoss and never more memory than
+// a few times their size.
+std::string SerializeCatalogue(const Catalogue& catalogue, const std::vector<Stamp>& stamps);
+absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<Stamp>* stamps);
+
+}  // namespace tec
+
+#endif  // TEC_DATA_DATASET_CATALOGUE_H_

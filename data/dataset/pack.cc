@@ -1,0 +1,67 @@
+#include "data/dataset/pack.h"
+
+#include <cstring>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tec/base/file.h"
+#include "tec/base/status.h"
+
+namespace tec {
+namespace {
+
+constexpr absl::string_view kBegin = "TECPACK1", kEnd = "TECPACKE";
+constexpr size_t kFooter = 8 + 8 + 8;
+
+}  // namespace
+
+bool IsPackName(absl::string_view name) { return absl::EndsWith(name, kPackSuffix); }
+
+absl::Status WritePack(const Dataset& dataset, const std::string& path,
+                       const std::function<void(int64_t)>& progress) {
+  TEC_ASSIGN_OR_RETURN(const auto writer, AtomicFileWriter::Open(path));
+  TEC_RETURN_IF_ERROR(writer->Write(kBegin));
+  Catalogue catalogue;
+  catalogue.classes = dataset.classes();
+  catalogue.containers = {"pack"};
+  std::string bytes;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    TEC_RETURN_IF_ERROR(Annotate(dataset.Read(i, &bytes), dataset.name(i)));
+    catalogue.AddRecord(dataset.name(i), dataset.label(i), 0, writer->size(), bytes.size());
+    TEC_RETURN_IF_ERROR(writer->Write(bytes));
+    if (progress && (i + 1) % 1000 == 0) progress(i + 1);
+  }
+  const std::string index = SerializeCatalogue(catalogue, {});
+  const uint64_t place[2] = {writer->size(), index.size()};
+  TEC_RETURN_IF_ERROR(writer->Write(index));
+  TEC_RETURN_IF_ERROR(writer->Write(absl::string_view(reinterpret_cast<const char*>(place), sizeof(place))));
+  TEC_RETURN_IF_ERROR(writer->Write(kEnd));
+  return writer->Commit();
+}
+
+absl::StatusOr<Catalogue> ReadPackCatalogue(absl::string_view bytes) {
+  if (!absl::StartsWith(bytes, kBegin)) return absl::DataLossError("not a packed data set");
+  if (bytes.size() < kBegin.size() + kFooter || !absl::EndsWith(bytes, kEnd)) {
+    return absl::DataLossError("the packed data set is truncated");
+  }
+  uint64_t place[2];
+  std::memcpy(place, bytes.data() + bytes.size() - kFooter, sizeof(place));
+  const uint64_t limit = bytes.size() - kFooter;
+  if (place[0] < kBegin.size() || place[0] > limit || place[1] != limit - place[0]) {
+    return absl::DataLossError("the packed data set's index is not where it should be");
+  }
+  std::vector<Stamp> stamps;
+  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, ParseCatalogue(bytes.substr(place[0], place[1]), &stamps));
+  if (catalogue.containers.size() != 1 || catalogue.size() == 0) {
+    return absl::DataLossError("the packed data set holds no images");
+  }
+  for (int64_t i = 0; i < catalogue.size(); ++i) {
+    if (catalogue.begin[i] > place[0] || catalogue.bytes[i] > place[0] - catalogue.begin[i]) {
+      return absl::DataLossError(absl::StrCat("image ", i, " does not lie in the packed data set"));
+    }
+  }
+  return catalogue;
+}
+
+}  // namespace tec

@@ -1,0 +1,93 @@
+#include "data/dataset/tar.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/testing/make_tar.h"
+
+namespace tec {
+namespace {
+
+using ::tec::testing::TarMaker;
+using Members = std::vector<std::pair<std::string, std::string>>;
+
+// Names and contents up to the end or the first defect.
+Members Read(const std::string& archive, absl::Status* defect) {
+  const auto read_at = [&](uint64_t offset, size_t count, char* out) {
+    EXPECT_LE(offset + count, archive.size());
+    archive.copy(out, count, offset);
+    return absl::OkStatus();
+  };
+  TarReader reader(read_at, archive.size());
+  Members members;
+  TarMember member;
+  *defect = absl::OkStatus();
+  while (true) {
+    const auto more = reader.Next(&member);
+    if (!more.ok()) *defect = more.status();
+    if (!more.ok() || !*more) return members;
+    members.emplace_back(member.name, archive.substr(member.begin, member.size));
+  }
+}
+
+TEST(TarReaderTest, EveryKindOfHeader) {
+  const std::string long_name = std::string(150, 'n') + "/picture.jpg";
+  TarMaker tar;
+  tar.Add('5', "folder/", "").AddFile("./folder/a.jpg", "plain").Add('g', "", TarMaker::Pax("comment", "nothing"));
+  tar.Add('L', "././@LongLink", long_name + '\0').AddFile("cut short", "gnu");
+  tar.Add('x', "pax", TarMaker::Pax("mtime", "1.5") + TarMaker::Pax("path", "p/\xC3\xA4.png")).AddFile("p", "pax");
+  tar.Add('x', "pax", TarMaker::Pax("size", "4")).Add('0', "sized", "1234", "00000000000");
+  tar.Add('\0', "old", "").Add('0', "eight", std::string(600, '8'), std::string("\x80\0\0\0\0\0\0\0\0\0\x02\x58", 12));
+  absl::Status defect;
+  const Members expected = {{"folder/a.jpg", "plain"}, {long_name, "gnu"}, {"p/\xC3\xA4.png", "pax"},
+                            {"sized", "1234"},         {"old", ""},        {"eight", std::string(600, '8')}};
+  EXPECT_EQ(Read(tar.Finish(), &defect), expected);
+  EXPECT_TRUE(defect.ok()) << defect;
+  EXPECT_EQ(Read(tar.unfinished(), &defect), expected);
+  EXPECT_TRUE(defect.ok()) << defect;
+}
+
+TEST(TarReaderTest, DefectsAfterGoodMembers) {
+  struct Case {
+    const char* what;
+    std::string rest;
+    absl::StatusCode code;
+  };
+  std::string bad_checksum = TarMaker().AddFile("b", "x").Finish();
+  bad_checksum[0] = 'c';
+  const absl::StatusCode loss = absl::StatusCode::kDataLoss, refused = absl::StatusCode::kInvalidArgument;
+  const Case cases[] = {
+      {"checksum", bad_checksum, loss},
+      {"truncated content", TarMaker().AddFile("b", std::string(2000, 'x')).unfinished().substr(0, 1500), loss},
+      {"truncated header", TarMaker().AddFile("b", "").unfinished().substr(0, 300), loss},
+      {"8 GiB - 1", TarMaker().Add('0', "b", "x", "77777777777").Finish(), loss},
+      {"no number", TarMaker().Add('0', "b", "x", "0000000x00").Finish(), loss},
+      {"negative", TarMaker().Add('0', "b", "x", std::string(12, '\xFF')).Finish(), loss},
+      {"base-256 overflow", TarMaker().Add('0', "b", "x", "\x80" + std::string(11, '\xFF')).Finish(), loss},
+      {"long name beyond the end", TarMaker().Add('L', "l", "x", "00000777777").Finish(), loss},
+      {"broken PAX", TarMaker().Add('x', "x", "99 path=a\n").AddFile("b", "x").Finish(), loss},
+      {"negative PAX size", TarMaker().Add('x', "x", TarMaker::Pax("size", "-1")).AddFile("b", "x").Finish(), loss},
+      {"garbage at the end", TarMaker().Finish() + "garbage", loss},
+      {"name without a file", TarMaker().Add('L', "l", "name").unfinished(), loss},
+      {"parent", TarMaker().AddFile("a/../../b", "x").Finish(), refused},
+      {"absolute", TarMaker().AddFile("/etc/passwd", "x").Finish(), refused},
+      {"absolute by PAX", TarMaker().Add('x', "x", TarMaker::Pax("path", "/b")).AddFile("b", "").Finish(), refused},
+      {"symbolic link", TarMaker().Add('2', "b", "").Finish(), refused},
+      {"hard link", TarMaker().Add('1', "b", "").Finish(), refused},
+      {"device", TarMaker().Add('3', "b", "").Finish(), refused},
+      {"GNU sparse", TarMaker().Add('S', "b", "").Finish(), refused},
+      {"PAX sparse", TarMaker().Add('x', "x", TarMaker::Pax("GNU.sparse.major", "1")).AddFile("b", "").Finish(), refused},
+  };
+  const std::string good = TarMaker().AddFile("a", "good").unfinished();
+  for (const Case& c : cases) {
+    absl::Status defect;
+    EXPECT_EQ(Read(good + c.rest, &defect), (Members{{"a", "good"}})) << c.what;
+    EXPECT_EQ(defect.code(), c.code) << c.what << ": " << defect;
+  }
+}
+
+}  // namespace
+}  // namespace tec
