@@ -1,4 +1,5 @@
-// The layout: a magic, the CRC-32 of what follows, then numbers of 8 bytes, little-endian, and arrays after their length.
+// The layout: a magic, the CRC-32 of what follows, then numbers of 8 bytes, little-endian, and arrays after their
+// length.
 
 #include "data/dataset/catalogue.h"
 
@@ -15,9 +16,7 @@ namespace {
 constexpr char kMagic[] = "TECCAT01";
 constexpr size_t kHeader = 8 + 4;
 
-uint32_t Crc(absl::string_view bytes) {
-  return crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-}
+uint32_t Crc(absl::string_view bytes) { return crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()); }
 
 template <typename T>
 void Append(const std::vector<T>& values, std::string* out) {

@@ -46,8 +46,8 @@ struct Stamp {
   int64_t modified = 0;  // Nanoseconds since 1970.
 };
 
-// To bytes and back. Bytes that Serialize did not write, damaged ones included, give DataLoss and never more memory than
-// a few times their size.
+// To bytes and back. Bytes that Serialize did not write, damaged ones included, give DataLoss and never more memory
+// than a few times their size.
 std::string SerializeCatalogue(const Catalogue& catalogue, const std::vector<Stamp>& stamps);
 absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<Stamp>* stamps);
 

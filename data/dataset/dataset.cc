@@ -134,9 +134,7 @@ class CatalogueDataset : public Dataset {
   }
 
  private:
-  std::string PathOf(const std::string& name) const {
-    return name[0] == '/' ? name : absl::StrCat(folder_, "/", name);
-  }
+  std::string PathOf(const std::string& name) const { return name[0] == '/' ? name : absl::StrCat(folder_, "/", name); }
 
   const std::string folder_;
   const Catalogue catalogue_;
@@ -393,10 +391,11 @@ absl::StatusOr<Catalogue> CatalogueShards(const std::string& folder, std::vector
                                             defects.empty() ? "" : absl::StrCat(": ", absl::StrJoin(defects, "; "))));
   }
   if (unlabelled > 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        unlabelled, " of ", catalogue.size() + unlabelled, " pictures in the shards of ", folder,
-        catalogue.labels.empty() ? " have a label, the others none" : " have no label (a .cls, or \"label\" in a .json)",
-        ": all need one, or none"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(unlabelled, " of ", catalogue.size() + unlabelled, " pictures in the shards of ", folder,
+                     catalogue.labels.empty() ? " have a label, the others none"
+                                              : " have no label (a .cls, or \"label\" in a .json)",
+                     ": all need one, or none"));
   }
   const int32_t largest =
       catalogue.labels.empty() ? -1 : *std::max_element(catalogue.labels.begin(), catalogue.labels.end());

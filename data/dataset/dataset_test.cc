@@ -1,7 +1,7 @@
 #include "data/dataset/dataset.h"
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -147,11 +147,10 @@ TEST_F(DatasetTest, ErrorsSayWhatWasLookedFor) {
   ASSERT_TRUE(MakeDirectories("empty").ok());
   const std::string pictures = "files ending in .jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp";
   const std::string extensions = pictures + " .tar";
-  EXPECT_EQ(
-      Error("empty", absl::StatusCode::kNotFound),
-      "no pictures in empty: looked for a folder train/, class folders with pictures, for pictures directly in "
-      "it and for tar shards, " +
-          extensions);
+  EXPECT_EQ(Error("empty", absl::StatusCode::kNotFound),
+            "no pictures in empty: looked for a folder train/, class folders with pictures, for pictures directly in "
+            "it and for tar shards, " +
+                extensions);
   Touch("text/a/notes.txt");
   EXPECT_EQ(Error("text", absl::StatusCode::kNotFound),
             "no pictures in text: looked for a folder train/, class folders with pictures, for pictures directly in "
@@ -159,7 +158,8 @@ TEST_F(DatasetTest, ErrorsSayWhatWasLookedFor) {
                 extensions);
   ASSERT_TRUE(MakeDirectories("split/train").ok());
   EXPECT_EQ(Error("split", absl::StatusCode::kNotFound),
-            "no pictures in split/train: looked for class folders with pictures, for pictures directly in it and for tar shards, " +
+            "no pictures in split/train: looked for class folders with pictures, for pictures directly in it and for "
+            "tar shards, " +
                 extensions);
   Touch("holes/a/1.jpg");
   ASSERT_TRUE(MakeDirectories("holes/b").ok());
@@ -251,8 +251,9 @@ TEST_F(DatasetTest, ABrokenShardIsUsedUpToTheDefect) {
             "no pictures in the tar shards of e: a.tar: the archive ends in the header at byte 0");
   testing::TarMaker unlabelled;
   ASSERT_TRUE(WriteFile("d/c.tar", unlabelled.AddFile("3.jpg", "three").Finish()).ok());
-  EXPECT_EQ(Error("d", absl::StatusCode::kInvalidArgument),
-            "1 of 4 pictures in the shards of d have no label (a .cls, or \"label\" in a .json): all need one, or none");
+  EXPECT_EQ(
+      Error("d", absl::StatusCode::kInvalidArgument),
+      "1 of 4 pictures in the shards of d have no label (a .cls, or \"label\" in a .json): all need one, or none");
   Touch("d/x.jpg");
   EXPECT_EQ(Error("d", absl::StatusCode::kInvalidArgument),
             "d holds tar shards (a.tar) as well as pictures (x.jpg): which of them are meant?");

@@ -18,8 +18,7 @@ constexpr size_t kFooter = 8 + 8 + 8;
 
 bool IsPackName(absl::string_view name) { return absl::EndsWith(name, kPackSuffix); }
 
-absl::Status WritePack(const Dataset& dataset, const std::string& path,
-                       const std::function<void(int64_t)>& progress) {
+absl::Status WritePack(const Dataset& dataset, const std::string& path, const std::function<void(int64_t)>& progress) {
   TEC_ASSIGN_OR_RETURN(const auto writer, AtomicFileWriter::Open(path));
   TEC_RETURN_IF_ERROR(writer->Write(kBegin));
   Catalogue catalogue;

@@ -1,8 +1,8 @@
 // The packed file: encoded images one after another, unchanged, and an index of them. One file instead of a million is
 // quick to copy and to open; it is mapped into memory and nothing in it is looked at before it is needed.
 //
-// Layout, numbers little-endian: "TECPACK1"; the images; the index (data/dataset/catalogue.h); where the index begins and
-// how many bytes it has, 8 bytes each; "TECPACKE".
+// Layout, numbers little-endian: "TECPACK1"; the images; the index (data/dataset/catalogue.h); where the index begins
+// and how many bytes it has, 8 bytes each; "TECPACKE".
 
 #ifndef TEC_DATA_DATASET_PACK_H_
 #define TEC_DATA_DATASET_PACK_H_
@@ -27,8 +27,8 @@ bool IsPackName(absl::string_view name);
 absl::Status WritePack(const Dataset& dataset, const std::string& path,
                        const std::function<void(int64_t)>& progress = nullptr);
 
-// The index of a packed file's bytes. DataLoss if it is not one, or damaged or truncated: every record lies in the file.
-// The images themselves are not looked at.
+// The index of a packed file's bytes. DataLoss if it is not one, or damaged or truncated: every record lies in the
+// file. The images themselves are not looked at.
 absl::StatusOr<Catalogue> ReadPackCatalogue(absl::string_view bytes);
 
 }  // namespace tec

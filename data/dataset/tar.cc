@@ -17,8 +17,8 @@ constexpr uint64_t kBlock = 512;
 // Names and PAX records; longer ones are an attack.
 constexpr uint64_t kMaxMeta = 1 << 20;
 
-// Octal digits up to a blank or zero byte, or with the highest bit set a number of 8-bit digits (GNU's base-256). -1 for
-// anything else, and for numbers that do not fit.
+// Octal digits up to a blank or zero byte, or with the highest bit set a number of 8-bit digits (GNU's base-256). -1
+// for anything else, and for numbers that do not fit.
 int64_t Number(absl::string_view field) {
   if (static_cast<uint8_t>(field[0]) & 0x80) {
     if (static_cast<uint8_t>(field[0]) != 0x80) return -1;  // Negative, or above 2^63.
@@ -153,9 +153,10 @@ absl::StatusOr<bool> TarReader::Next(TarMember* member) {
         if (sparse) return absl::InvalidArgumentError(absl::StrCat("a sparse file at byte ", at));
       }
     } else if (!file && kind != '5' && kind != 'K' && kind != 'g') {
-      return absl::InvalidArgumentError(absl::StrCat(
-          kind == 'S' ? "a sparse file" : kind == '1' || kind == '2' ? "a link" : "neither a file nor a folder",
-          " at byte ", at));
+      return absl::InvalidArgumentError(absl::StrCat(kind == 'S'                  ? "a sparse file"
+                                                     : kind == '1' || kind == '2' ? "a link"
+                                                                                  : "neither a file nor a folder",
+                                                     " at byte ", at));
     }
     // The last member's padding may be missing.
     position_ += std::min((static_cast<uint64_t>(size) + kBlock - 1) / kBlock * kBlock, left);
@@ -180,8 +181,8 @@ absl::StatusOr<bool> TarReader::Next(TarMember* member) {
     }
     member->name = CleanName(name);
     if (member->name.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("the name \"", name, "\" at byte ", at,
-                                                     " is empty, absolute or leads out of the folder"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the name \"", name, "\" at byte ", at, " is empty, absolute or leads out of the folder"));
     }
     member->begin = begin;
     member->size = size;

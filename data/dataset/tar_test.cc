@@ -79,7 +79,8 @@ TEST(TarReaderTest, DefectsAfterGoodMembers) {
       {"hard link", TarMaker().Add('1', "b", "").Finish(), refused},
       {"device", TarMaker().Add('3', "b", "").Finish(), refused},
       {"GNU sparse", TarMaker().Add('S', "b", "").Finish(), refused},
-      {"PAX sparse", TarMaker().Add('x', "x", TarMaker::Pax("GNU.sparse.major", "1")).AddFile("b", "").Finish(), refused},
+      {"PAX sparse", TarMaker().Add('x', "x", TarMaker::Pax("GNU.sparse.major", "1")).AddFile("b", "").Finish(),
+       refused},
   };
   const std::string good = TarMaker().AddFile("a", "good").unfinished();
   for (const Case& c : cases) {

@@ -17,7 +17,9 @@ TEST(TarMutationTest, DamagedArchivesAndIndices) {
   using testing::TarMaker;
   TarMaker tar;
   tar.Add('5', "folder/", "").AddFile("folder/a.jpg", "plain").Add('L', "l", std::string(150, 'n'));
-  tar.AddFile("n", "gnu").Add('x', "x", TarMaker::Pax("path", "p.png") + TarMaker::Pax("size", "3")).AddFile("p", "pax");
+  tar.AddFile("n", "gnu")
+      .Add('x', "x", TarMaker::Pax("path", "p.png") + TarMaker::Pax("size", "3"))
+      .AddFile("p", "pax");
   Catalogue catalogue;
   catalogue.classes = {"a", "b"};
   catalogue.containers = {"c"};

@@ -10,7 +10,9 @@ namespace testing {
 
 TarMaker& TarMaker::Add(char kind, absl::string_view name, absl::string_view content, absl::string_view size_field) {
   std::string header(512, '\0');
-  const auto put = [&](size_t at, absl::string_view text) { header.replace(at, text.size(), text.data(), text.size()); };
+  const auto put = [&](size_t at, absl::string_view text) {
+    header.replace(at, text.size(), text.data(), text.size());
+  };
   put(0, name.substr(0, 100));
   put(100, "0000644");
   put(124, size_field.empty() ? absl::StrFormat("%011o", content.size()) : std::string(size_field));

@@ -12,8 +12,8 @@ namespace testing {
 
 class TarMaker {
  public:
-  // A ustar header of any kind ('0' a file, '5' a folder, 'L' GNU's long name, 'x' PAX records, ...), the content and its
-  // padding. `size_field`: 12 bytes in the place of the content's size.
+  // A ustar header of any kind ('0' a file, '5' a folder, 'L' GNU's long name, 'x' PAX records, ...), the content and
+  // its padding. `size_field`: 12 bytes in the place of the content's size.
   TarMaker& Add(char kind, absl::string_view name, absl::string_view content, absl::string_view size_field = "");
   TarMaker& AddFile(absl::string_view name, absl::string_view content) { return Add('0', name, content); }
   // One record of an 'x' header.
