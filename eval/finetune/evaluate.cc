@@ -15,14 +15,18 @@
 
 namespace tec {
 
-absl::StatusOr<ClassifierAccuracy> EvaluateClassifier(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
-                                                      const std::vector<int64_t>& labels_of_dataset,
-                                                      const EvaluateOptions& options) {
+absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
+                                                    const std::vector<int64_t>& labels_of_dataset,
+                                                    const EvaluateOptions& options) {
   at::NoGradGuard no_gradient;
   const at::Device device = model.parameters().front().device();
   const int64_t classes = model.options().classes;
+  const int64_t share = (dataset->size() - options.rank + options.world_size - 1) / options.world_size;
+  if (share <= 0) return ClassifierCounts();
   LoaderOptions loader_options;
-  loader_options.batch_size = std::min(options.batch_size, dataset->size());
+  loader_options.batch_size = std::min(options.batch_size, share);
+  loader_options.world_size = options.world_size;
+  loader_options.rank = options.rank;
   loader_options.training = false;
   loader_options.threads = options.threads;
   loader_options.max_bad_fraction = options.max_bad_fraction;
@@ -30,8 +34,7 @@ absl::StatusOr<ClassifierAccuracy> EvaluateClassifier(FinetuneModel& model, std:
       std::unique_ptr<Loader> loader,
       Loader::Create(dataset, std::make_shared<EvalTransform>(model.options().encoder.image_size), loader_options));
   AccuracyCounter counter(classes);
-  ClassifierAccuracy result;
-  double loss = 0;
+  ClassifierCounts result;
   int64_t seen = 0;
   loader->StartEpoch(0);
   while (true) {
@@ -55,16 +58,26 @@ absl::StatusOr<ClassifierAccuracy> EvaluateClassifier(FinetuneModel& model, std:
       }
       const int64_t label = labels_of_dataset[batch->labels[i]];
       counter.Add(absl::Span<const float>(logits.const_data_ptr<float>() + i * classes, classes), label);
-      loss -= log_p.const_data_ptr<double>()[i * classes + label];
+      result.loss -= log_p.const_data_ptr<double>()[i * classes + label];
     }
     seen += batch->count;
-    if (options.progress) options.progress(seen, dataset->size());
+    if (options.progress) options.progress(seen, share);
   }
   result.images = counter.images();
-  result.loss = result.images == 0 ? std::nan("") : loss / static_cast<double>(result.images);
-  result.top1 = counter.top1();
-  result.top5 = counter.top5();
+  result.first = counter.first();
+  result.first_five = counter.first_five();
   return result;
+}
+
+ClassifierAccuracy AccuracyOf(const ClassifierCounts& counts) {
+  const double images = counts.images == 0 ? std::nan("") : static_cast<double>(counts.images);
+  ClassifierAccuracy accuracy;
+  accuracy.loss = counts.loss / images;
+  accuracy.top1 = 100 * static_cast<double>(counts.first) / images;
+  accuracy.top5 = 100 * static_cast<double>(counts.first_five) / images;
+  accuracy.images = counts.images;
+  accuracy.unreadable = counts.unreadable;
+  return accuracy;
 }
 
 std::string FormatAccuracy(const ClassifierAccuracy& accuracy) {

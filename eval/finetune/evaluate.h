@@ -23,25 +23,38 @@ struct EvaluateOptions {
   std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
   at::ScalarType precision = at::kFloat;
   double max_bad_fraction = 0.001;
+  int64_t world_size = 1, rank = 0;                // The share of this rank: images rank, rank + world_size, ...
   std::function<bool()> stop;                      // Asked before each batch; true ends with Cancelled.
   std::function<void(int64_t, int64_t)> progress;  // Images done, images in all.
 };
 
-struct ClassifierAccuracy {
-  double loss = 0;            // Cross-entropy, mean over images.
-  double top1 = 0, top5 = 0;  // Percent.
-  int64_t images = 0;         // Counted; each once.
-  int64_t unreadable = 0;     // Left out.
+// What one rank has seen; those of all ranks add up.
+struct ClassifierCounts {
+  double loss = 0;         // Cross-entropy, sum over images.
+  int64_t images = 0;      // Counted; each once.
+  int64_t first = 0;       // Whose label is the first class,
+  int64_t first_five = 0;  // or among the first five.
+  int64_t unreadable = 0;  // Left out.
 };
 
-// Runs every image of `dataset` once through `model`, without stochastic depth and without gradient. labels_of_dataset:
-// for each label of `dataset` the class of the model (MapClasses). Errors are the loader's.
+struct ClassifierAccuracy {
+  double loss = 0;            // Mean over images.
+  double top1 = 0, top5 = 0;  // Percent.
+  int64_t images = 0;
+  int64_t unreadable = 0;
+};
+// NaN for means over no image.
+ClassifierAccuracy AccuracyOf(const ClassifierCounts& counts);
+
+// Runs every image of this rank's share of `dataset` once through `model`, without stochastic depth and without
+// gradient. labels_of_dataset: for each label of `dataset` the class of the model (MapClasses). Errors are the
+// loader's.
 //
 // The reference averages the means of batches and, over several ranks, counts some images twice; here every image has
 // the same weight.
-absl::StatusOr<ClassifierAccuracy> EvaluateClassifier(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
-                                                      const std::vector<int64_t>& labels_of_dataset,
-                                                      const EvaluateOptions& options);
+absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
+                                                    const std::vector<int64_t>& labels_of_dataset,
+                                                    const EvaluateOptions& options);
 
 // "* Acc@1 83.664 Acc@5 96.530 loss 0.731", the reference's line.
 std::string FormatAccuracy(const ClassifierAccuracy& accuracy);

@@ -8,43 +8,29 @@
 #include <optional>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "eval/finetune/run_finetune.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
-#include "tec/config/finetune.h"
+#include "tec/base/status.h"
 #include "tec/config/finetune_flags.h"
-#include "tec/dist/environment.h"
+#include "tec/dist/flags.h"
 
 namespace tec {
 namespace {
 
-absl::Status CheckSingleProcess(const Distributed& distributed) {
-  LaunchOptions options;
-  options.dist_on_itp = distributed.dist_on_itp;
-  options.dist_url = distributed.dist_url;
-  const absl::StatusOr<LaunchEnvironment> environment = DetectLaunchEnvironment(options);
-  if (!environment.ok()) return environment.status();
-  if (environment->world_size == 1) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "the environment asks for ", environment->world_size,
-      " processes, but finetuning runs in one for now; unset RANK and WORLD_SIZE (or their like of the launcher), and "
-      "multiply --accum_iter to keep the batch of an update"));
+absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_line) {
+  RunFinetuneOptions options;
+  TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
+  return RunFinetune(command_line.finetune, options);
 }
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
   const absl::StatusOr<FinetuneCommandLine> command_line = ParseFinetuneCommandLine(argc, argv);
   if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;
-  absl::Status status = CheckSingleProcess(command_line->distributed);
-  bool stopped = false;
-  if (status.ok()) {
-    const absl::StatusOr<RunFinetuneResult> result = RunFinetune(command_line->finetune, RunFinetuneOptions());
-    status = result.status();
-    stopped = result.ok() && result->stopped;
-  }
-  if (!status.ok()) std::fprintf(stderr, "finetune: %s\n", std::string(status.message()).c_str());
-  return stopped ? kExitStopped : ExitCodeOf(status);
+  const absl::StatusOr<RunFinetuneResult> result = Finetune(*command_line);
+  if (!result.ok()) std::fprintf(stderr, "finetune: %s\n", std::string(result.status().message()).c_str());
+  return result.ok() && result->stopped ? kExitStopped : ExitCodeOf(result.status());
 }
 
 }  // namespace

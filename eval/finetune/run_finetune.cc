@@ -6,7 +6,6 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -38,6 +37,7 @@
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/config.h"
 #include "tec/config/finetune.h"
+#include "tec/dist/process_group.h"
 #include "tec/models/factory.h"
 #include "tec/nn/drop_path.h"
 #include "tec/nn/initialise.h"
@@ -49,6 +49,7 @@
 #include "tec/train/meter.h"
 #include "tec/train/optimizer_state.h"
 #include "tec/train/progress.h"
+#include "tec/train/rank_runtime.h"
 #include "tec/train/resume.h"
 #include "tec/train/run_log.h"
 #include "tec/train/run_saver.h"
@@ -119,23 +120,27 @@ class FinetuneRun {
   absl::Status LogUpdate(const FinetuneStep::Update& update, double loss);
   // After the last micro-step: evaluation, log, checkpoints.
   absl::Status FinishEpoch();
+  absl::Status LogEpoch(const ClassifierAccuracy& accuracy, double seconds, double waited);
   absl::StatusOr<ClassifierAccuracy> Evaluate();
   absl::Status NonFinite(const std::string& what);
+  // Brings the losses since the last update here, as means over the ranks, adds them to the meters, and agrees on
+  // stop_. Aborted if one is not finite. The mean of all.
+  absl::StatusOr<double> CollectLosses();
   void ShowProgress();
 
   TrainingState State() const;
-  absl::Status SaveThis() { return saver_->SaveThis(State()); }
+  // this_checkpoint, by the first rank; every rank learns whether it went well.
+  absl::Status SaveThis() { return group_->Agree(first_rank() ? saver_->SaveThis(State()) : absl::OkStatus()); }
 
-  bool StopAsked() {
-    stop_ = stop_ || stop_signal_.received() != 0;
-    return stop_;
-  }
+  bool first_rank() const { return group_->rank() == 0; }
+  int64_t images_per_micro_step() const { return settings_.optimizer().batch_size() * group_->world_size(); }
   std::string OutputPath(const char* name) const { return absl::StrCat(settings_.logging().output_dir(), "/", name); }
 
   config::Finetune settings_;  // As given; the model's shape and the classes filled in before the first step.
   const RunFinetuneOptions& options_;
   c10::Device device_ = c10::Device(c10::kCPU);
   std::optional<c10::OptionalDeviceGuard> device_guard_;
+  std::unique_ptr<ProcessGroup> group_;
   std::shared_ptr<const Dataset> train_, held_out_;
   std::vector<int64_t> class_of_held_out_;
   FinetuneAugmentation augmentation_;
@@ -145,7 +150,7 @@ class FinetuneRun {
   std::unique_ptr<FinetuneStep> step_;
   std::optional<RunSaver> saver_;
   std::optional<LoadedState> resume_;
-  std::unique_ptr<EventWriter> events_;
+  std::unique_ptr<EventWriter> events_;  // First rank only.
   std::unique_ptr<Progress> progress_;
   StopSignal stop_signal_;
 
@@ -154,10 +159,10 @@ class FinetuneRun {
 
   // Where the run stands.
   int64_t epoch_ = 0, next_micro_step_ = 0, updates_ = 0;
-  double lr_ = 0;             // Of the newest update, before the groups' scales.
-  double max_accuracy_ = -1;  // No evaluation yet.
-  bool stop_ = false;
-  std::vector<double> update_losses_;  // Of the micro-steps since the last update.
+  double lr_ = 0;                      // Of the newest update, before the groups' scales.
+  double max_accuracy_ = -1;           // No evaluation yet.
+  bool stop_ = false;                  // The same on every rank.
+  std::vector<double> update_losses_;  // This rank's, of the micro-steps since the last update.
   Meter loss_meter_, lr_meter_;
 
   // Clocks; nothing of this is saved.
@@ -207,10 +212,16 @@ absl::Status FinetuneRun::OpenData() {
 }
 
 absl::Status FinetuneRun::FindCheckpoint() {
+  const auto find = [this](const std::string& wanted, const RunSaver* saver) -> absl::Status {
+    TEC_ASSIGN_OR_RETURN(resume_,
+                         FindRunState(wanted, saver, kMethod, "to start from its encoder give it as --finetune"));
+    return absl::OkStatus();
+  };
+  // The first rank chooses the file, so that all read the same one.
   const std::string& wanted = settings_.checkpointing().resume();
-  TEC_ASSIGN_OR_RETURN(resume_, FindRunState(wanted, saver_ ? &*saver_ : nullptr, kMethod,
-                                             "to start from its encoder give it as --finetune"));
-  return absl::OkStatus();
+  TEC_RETURN_IF_ERROR(group_->Agree(first_rank() ? find(wanted, saver_ ? &*saver_ : nullptr) : absl::OkStatus()));
+  TEC_ASSIGN_OR_RETURN(const std::string path, group_->BroadcastText(resume_ ? resume_->path : ""));
+  return group_->Agree(first_rank() || path.empty() ? absl::OkStatus() : find(path, nullptr));
 }
 
 // Fills in the shape of --model=from_checkpoint.
@@ -266,7 +277,7 @@ absl::Status FinetuneRun::MakeModel() {
   step.clip_grad = optimizer.clip_grad();
   step.precision = ScalarTypeOf(settings_.runtime().precision());
   step_ = std::make_unique<FinetuneStep>(*model_, *optimizer_, step);
-  schedule_.lr = LearningRate(optimizer, /*world_size=*/1);
+  schedule_.lr = LearningRate(optimizer, group_->world_size());
   schedule_.min_lr = settings_.schedule().min_lr();
   schedule_.warmup_epochs = settings_.schedule().warmup_epochs();
   schedule_.epochs = static_cast<double>(settings_.schedule().epochs());
@@ -278,6 +289,8 @@ absl::Status FinetuneRun::MakeLoader() {
   TEC_ASSIGN_OR_RETURN(augmentation_, AugmentationOf(settings_));
   LoaderOptions options;
   options.batch_size = settings_.optimizer().batch_size();
+  options.world_size = group_->world_size();
+  options.rank = group_->rank();
   options.seed = static_cast<uint64_t>(settings_.seed());
   options.threads = static_cast<int>(std::max<int64_t>(1, data.num_workers()));
   options.max_bad_fraction = data.max_bad_fraction();
@@ -291,7 +304,7 @@ absl::Status FinetuneRun::MakeLoader() {
     return absl::InvalidArgumentError(absl::StrFormat(
         "%s: %d images make %d micro-steps of %d images an epoch, fewer than --accum_iter=%d: not one update. Use a "
         "smaller --batch_size or --accum_iter",
-        data.path(), train_->size(), steps_per_epoch_, options.batch_size, accum_iter_));
+        data.path(), train_->size(), steps_per_epoch_, images_per_micro_step(), accum_iter_));
   }
   return absl::OkStatus();
 }
@@ -321,7 +334,7 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
     changes = difference.applied;
   }
   EpochPosition before, now;
-  now.images_per_micro_step = settings_.optimizer().batch_size();
+  now.images_per_micro_step = images_per_micro_step();
   now.dataset_size = train_->size();
   now.accum_iter = accum_iter_;
   now.seed = settings_.seed();
@@ -366,6 +379,7 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
   if (before.dataset_size != now.dataset_size) {
     changes.push_back(absl::StrCat("training images: ", now.dataset_size, ", was ", before.dataset_size));
   }
+  if (!first_rank()) return absl::OkStatus();
   for (const std::string& change : changes) {
     TEC_LOG(WARNING) << "changed since the checkpoint, and applied from here on: " << change;
   }
@@ -373,6 +387,7 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
 }
 
 absl::Status FinetuneRun::OpenLogs() {
+  if (!first_rank()) return absl::OkStatus();
   TEC_RETURN_IF_ERROR(WriteFile(OutputPath("experiment.textproto"), ToText(settings_)));
   if (resume_) {
     TEC_RETURN_IF_ERROR(TrimLog(OutputPath("log.txt"), "epoch", epoch_));
@@ -390,10 +405,10 @@ void FinetuneRun::Announce() {
       absl::StrFormat("finetuning: %s, %d classes%s", settings_.model(), settings_.nb_classes(),
                       settings_.finetune().empty() ? ", from scratch" : absl::StrCat(", from ", settings_.finetune())));
   progress_->Print(
-      absl::StrFormat("%s: %d training and %d held-out images; %d images x %d micro-steps an update, %d "
+      absl::StrFormat("%s: %d training and %d held-out images; %d ranks x %d images x %d micro-steps an update, %d "
                       "updates an epoch",
-                      settings_.data().path(), train_->size(), held_out_->size(), settings_.optimizer().batch_size(),
-                      accum_iter_, updates_per_epoch_));
+                      settings_.data().path(), train_->size(), held_out_->size(), group_->world_size(),
+                      settings_.optimizer().batch_size(), accum_iter_, updates_per_epoch_));
   progress_->Print(absl::StrFormat("lr %.3g, %s on %s, results in %s", schedule_.lr,
                                    config::Precision_Name(settings_.runtime().precision()), device_.str(),
                                    settings_.logging().output_dir()));
@@ -401,33 +416,40 @@ void FinetuneRun::Announce() {
 
 absl::StatusOr<RunFinetuneResult> FinetuneRun::Run() {
   result_.top1 = result_.top5 = result_.loss = std::numeric_limits<double>::quiet_NaN();
+  TEC_ASSIGN_OR_RETURN(device_, SelectRankDevice(settings_.runtime().device(), options_.environment));
+  if (device_.is_cuda()) device_guard_.emplace(device_);
+  SetComputeThreads(settings_.runtime().threads(), options_.environment);
+  ProcessGroupOptions group;
+  group.cuda = device_.is_cuda();
+  TEC_ASSIGN_OR_RETURN(group_, ProcessGroup::Create(options_.environment, group));
   Progress::Options progress;
   progress.print_freq = settings_.logging().print_freq();
-  progress.quiet = options_.quiet;
+  progress.quiet = options_.quiet || !first_rank();
   progress_ = std::make_unique<Progress>(progress);
-  TEC_ASSIGN_OR_RETURN(device_, SelectDevice(settings_.runtime().device()));
-  if (device_.is_cuda()) device_guard_.emplace(device_);
-  const int64_t threads = settings_.runtime().threads();
-  at::set_num_threads(
-      static_cast<int>(threads > 0 ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency())));
 
-  TEC_RETURN_IF_ERROR(OpenData());
-  // An evaluation of a named file leaves nothing behind.
-  if (!settings_.eval() || settings_.checkpointing().resume().empty()) {
-    TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(settings_.logging().output_dir()));
-  }
+  // The ranks are bound together: each learns of an error of the others.
+  TEC_RETURN_IF_ERROR(group_->Agree([&]() -> absl::Status {
+    TEC_RETURN_IF_ERROR(OpenData());
+    // An evaluation of a named file leaves nothing behind.
+    if (!settings_.eval() || settings_.checkpointing().resume().empty()) {
+      TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(settings_.logging().output_dir()));
+    }
+    return absl::OkStatus();
+  }()));
   if (settings_.eval()) return EvaluateOnly();
   TEC_RETURN_IF_ERROR(FindCheckpoint());
-  TEC_RETURN_IF_ERROR(TakeShape());
-  TEC_RETURN_IF_ERROR(MakeModel());
-  TEC_RETURN_IF_ERROR(MakeLoader());
-  epoch_ = settings_.schedule().start_epoch();
-  updates_ = epoch_ * updates_per_epoch_;
-  if (resume_) {
-    TEC_RETURN_IF_ERROR(ResumeFrom(resume_->state));
-    resume_->state = TrainingState();  // Its memory.
-  }
-  TEC_RETURN_IF_ERROR(OpenLogs());
+  TEC_RETURN_IF_ERROR(group_->Agree([&]() -> absl::Status {
+    TEC_RETURN_IF_ERROR(TakeShape());
+    TEC_RETURN_IF_ERROR(MakeModel());
+    TEC_RETURN_IF_ERROR(MakeLoader());
+    epoch_ = settings_.schedule().start_epoch();
+    updates_ = epoch_ * updates_per_epoch_;
+    if (resume_) {
+      TEC_RETURN_IF_ERROR(ResumeFrom(resume_->state));
+      resume_->state = TrainingState();  // Its memory.
+    }
+    return OpenLogs();
+  }()));
   Announce();
   TEC_RETURN_IF_ERROR(AsFailure(Train()));
   return result_;
@@ -439,10 +461,12 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::EvaluateOnly() {
     return absl::InvalidArgumentError(absl::StrCat("--eval needs a finetuned model: give --resume=CHECKPOINT (",
                                                    settings_.logging().output_dir(), " holds none)"));
   }
-  TEC_RETURN_IF_ERROR(TakeShape());
-  TEC_RETURN_IF_ERROR(MakeModel());
-  TEC_RETURN_IF_ERROR(Annotate(LoadState(*model_, TensorsOf(resume_->state.model)),
-                               absl::StrCat(resume_->path, " is a checkpoint of another model")));
+  TEC_RETURN_IF_ERROR(group_->Agree([&]() -> absl::Status {
+    TEC_RETURN_IF_ERROR(TakeShape());
+    TEC_RETURN_IF_ERROR(MakeModel());
+    return Annotate(LoadState(*model_, TensorsOf(resume_->state.model)),
+                    absl::StrCat(resume_->path, " is a checkpoint of another model"));
+  }()));
   progress_->Print(absl::StrCat("evaluating ", resume_->path, " on ", held_out_->size(), " images"));
   resume_->state = TrainingState();
   TEC_RETURN_IF_ERROR(AsFailure(Evaluate().status()));
@@ -457,11 +481,10 @@ absl::Status FinetuneRun::Train() {
     TEC_RETURN_IF_ERROR(TrainEpoch());
     // Also before the evaluation, which may take long: a run that ends in it goes on with it.
     if (epoch_steps_done_ > 0) TEC_RETURN_IF_ERROR(SaveThis());
-    if (next_micro_step_ < steps_per_epoch_ || StopAsked()) break;
+    if (next_micro_step_ < steps_per_epoch_ || stop_) break;
     const absl::Status finished = FinishEpoch();
     if (absl::IsCancelled(finished)) break;
     TEC_RETURN_IF_ERROR(finished);
-    StopAsked();
   }
   result_.stopped = epoch_ < epochs;
   result_.epochs = epoch_;
@@ -509,12 +532,8 @@ absl::Status FinetuneRun::TrainEpoch() {
       at::NoGradGuard no_gradient;
       loss = step_->Loss(images, targets, uniforms);
     }
-    const double value = loss.item<double>();
+    update_losses_.push_back(loss.item<double>());
     ++next_micro_step_;
-    if (!std::isfinite(value)) return NonFinite(absl::StrFormat("the loss is %g", value));
-    loss_meter_.Add(value);
-    lr_meter_.Add(lr_);
-    update_losses_.push_back(value);
     ++steps_done_;
     ++epoch_steps_done_;
     ++update_steps_;
@@ -522,11 +541,29 @@ absl::Status FinetuneRun::TrainEpoch() {
     step_seconds_.Add(Now() - step_start);
     step_wait_.Add(loader_->wait_seconds() - wait_before);
     ShowProgress();
-    const bool between_updates = !in_update || next_micro_step_ % accum_iter_ == 0;
-    if (between_updates && StopAsked()) break;
+    if (stop_ && update_losses_.empty() && next_micro_step_ < steps_per_epoch_) return absl::OkStatus();
   }
+  // Left-over micro-steps.
+  return update_losses_.empty() ? absl::OkStatus() : CollectLosses().status();
+}
+
+absl::StatusOr<double> FinetuneRun::CollectLosses() {
+  // One operation among the ranks carries all that they have to agree on.
+  std::vector<double> values = std::move(update_losses_);
   update_losses_.clear();
-  return absl::OkStatus();
+  values.push_back(stop_signal_.received() != 0 ? 1 : 0);
+  absl::StatusOr<std::vector<double>> means = group_->Mean(values);
+  TEC_RETURN_IF_ERROR(Annotate(means.status(), "agreeing on the losses"));
+  stop_ = stop_ || means->back() > 0;
+  means->pop_back();
+  double mean = 0;
+  for (const double loss : *means) {
+    if (!std::isfinite(loss)) return NonFinite(absl::StrFormat("the loss is %g", loss));
+    loss_meter_.Add(loss);
+    lr_meter_.Add(lr_);
+    mean += loss / static_cast<double>(means->size());
+  }
+  return mean;
 }
 
 void FinetuneRun::Augment(const Batch& batch, at::Tensor* images, at::Tensor* targets) const {
@@ -543,7 +580,8 @@ void FinetuneRun::Augment(const Batch& batch, at::Tensor* images, at::Tensor* ta
     EraseBoxes(boxes, *images);
   }
   if (augmentation_.mixing.any()) {
-    RandomStream stream(RandomKey{seed, RandomPurpose::kMix, epoch, static_cast<uint64_t>(batch.number)});
+    const auto batch_of_all_ranks = static_cast<uint64_t>(batch.number * group_->world_size() + group_->rank());
+    RandomStream stream(RandomKey{seed, RandomPurpose::kMix, epoch, batch_of_all_ranks});
     const std::vector<Mix> mixes = DrawMixes(augmentation_.mixing, batch.count, batch.size, batch.size, stream);
     *images = MixImages(*images, mixes);
     *targets = MixTargets(*targets, settings_.nb_classes(), settings_.augmentation().smoothing(), mixes);
@@ -558,28 +596,30 @@ absl::Status FinetuneRun::NonFinite(const std::string& what) {
 }
 
 absl::Status FinetuneRun::FinishUpdate() {
+  TEC_RETURN_IF_ERROR(group_->AverageGradients(optimizer_->parameters()));
+  TEC_ASSIGN_OR_RETURN(const double loss, CollectLosses());
   const FinetuneStep::Update update = step_->Finish(lr_);
   if (update.skipped && step_->scaler() == nullptr) {
     return NonFinite(absl::StrFormat("the gradient's norm is %g", update.grad_norm));
   }
   ++updates_;
   if (options_.stop_after_update && options_.stop_after_update(updates_)) stop_ = true;
-  double mean = 0;
-  for (double loss : update_losses_) mean += loss / static_cast<double>(update_losses_.size());
-  update_losses_.clear();
-  TEC_RETURN_IF_ERROR(LogUpdate(update, mean));
+  TEC_RETURN_IF_ERROR(LogUpdate(update, loss));
   const double minutes = settings_.checkpointing().save_every_minutes();
-  if (minutes > 0 && saver_->MinutesSinceSave() >= minutes && next_micro_step_ < steps_per_epoch_) return SaveThis();
+  if (first_rank() && minutes > 0 && saver_->MinutesSinceSave() >= minutes && next_micro_step_ < steps_per_epoch_) {
+    return saver_->SaveThis(State());
+  }
   return absl::OkStatus();
 }
 
 absl::Status FinetuneRun::LogUpdate(const FinetuneStep::Update& update, double loss) {
   const double now = Now(), wait = loader_->wait_seconds();
   const double seconds = now - update_time_, waited = wait - update_wait_;
-  const int64_t images = update_steps_ * settings_.optimizer().batch_size();
+  const int64_t images = update_steps_ * images_per_micro_step();
   update_time_ = now;
   update_wait_ = wait;
   update_steps_ = 0;
+  if (!first_rank()) return absl::OkStatus();
   JsonFields fields = {{"update", updates_}, {"epoch", epoch_}, {"micro_step", next_micro_step_ - 1},
                        {"lr", lr_},          {"loss", loss},    {"grad_norm", update.grad_norm}};
   if (const LossScaler* scaler = step_->scaler()) {
@@ -605,21 +645,45 @@ absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate() {
   options.std = Channels(settings_.data().std());
   options.precision = step_->options().precision;
   options.max_bad_fraction = settings_.data().max_bad_fraction();
-  options.stop = [this] { return StopAsked(); };
-  absl::StatusOr<ClassifierAccuracy> accuracy = absl::UnknownError("not run");
+  options.stop = [this] { return stop_signal_.received() != 0; };
+  // Without --dist_eval every rank evaluates all images, as in the reference.
+  if (settings_.dist_eval()) {
+    options.world_size = group_->world_size();
+    options.rank = group_->rank();
+  }
+  absl::StatusOr<ClassifierCounts> counts = absl::UnknownError("not run");
   {
     CountProgress count("evaluation", stdout);
-    if (!options_.quiet) options.progress = [&](int64_t done, int64_t total) { count.Update(done, total); };
-    accuracy = EvaluateClassifier(*model_, held_out_, class_of_held_out_, options);
+    if (!options_.quiet && first_rank()) {
+      options.progress = [&](int64_t done, int64_t total) { count.Update(done, total); };
+    }
+    counts = EvaluateClassifier(*model_, held_out_, class_of_held_out_, options);
   }
-  if (!accuracy.ok()) return accuracy;
-  progress_->Print(FormatAccuracy(*accuracy));
-  if (accuracy->unreadable > 0) {
-    progress_->Print(absl::StrCat(accuracy->unreadable, " held-out images could not be read and were not counted"));
+  TEC_ASSIGN_OR_RETURN(const bool stopped, group_->Any(absl::IsCancelled(counts.status())));
+  if (stopped) {
+    stop_ = true;
+    return absl::CancelledError("stopped on request");
   }
-  result_.top1 = accuracy->top1;
-  result_.top5 = accuracy->top5;
-  result_.loss = accuracy->loss;
+  TEC_RETURN_IF_ERROR(group_->Agree(counts.status()));
+  if (settings_.dist_eval()) {
+    at::Tensor sums = at::tensor({counts->loss, static_cast<double>(counts->images), static_cast<double>(counts->first),
+                                  static_cast<double>(counts->first_five), static_cast<double>(counts->unreadable)},
+                                 at::kDouble)
+                          .to(device_);
+    TEC_RETURN_IF_ERROR(Annotate(group_->AllReduceSum(sums), "adding up the evaluation"));
+    sums = sums.cpu();
+    const double* values = sums.const_data_ptr<double>();
+    *counts = {values[0], static_cast<int64_t>(values[1]), static_cast<int64_t>(values[2]),
+               static_cast<int64_t>(values[3]), static_cast<int64_t>(values[4])};
+  }
+  const ClassifierAccuracy accuracy = AccuracyOf(*counts);
+  progress_->Print(FormatAccuracy(accuracy));
+  if (accuracy.unreadable > 0) {
+    progress_->Print(absl::StrCat(accuracy.unreadable, " held-out images could not be read and were not counted"));
+  }
+  result_.top1 = accuracy.top1;
+  result_.top5 = accuracy.top5;
+  result_.loss = accuracy.loss;
   return accuracy;
 }
 
@@ -630,9 +694,32 @@ absl::Status FinetuneRun::FinishEpoch() {
   max_accuracy_ = std::max(max_accuracy_, accuracy.top1);
   progress_->Print(absl::StrFormat("Max accuracy: %.2f%%", max_accuracy_));
 
+  if (first_rank()) TEC_RETURN_IF_ERROR(LogEpoch(accuracy, seconds, waited));
+  const int64_t finished = epoch_, epochs = settings_.schedule().epochs();
+  const int64_t period = settings_.checkpointing().save_period();
+  ++epoch_;
+  next_micro_step_ = 0;
+  loss_meter_ = Meter();
+  lr_meter_ = Meter();
+  absl::Status status;
+  if (first_rank()) {
+    status = [&]() -> absl::Status {
+      // this_checkpoint last: a run that dies in between does the epoch's end again, and writes the others again.
+      if (best) TEC_RETURN_IF_ERROR(SaveTrainingState(saver_->folder().PathOf(kBest), State()));
+      const bool numbered = epoch_ == epochs || (period > 0 && finished % period == 0);
+      if (numbered) TEC_RETURN_IF_ERROR(saver_->folder().SaveNumbered(State(), finished));
+      TEC_RETURN_IF_ERROR(saver_->SaveThis(State()));
+      if (epoch_ == epochs) saver_->set_newest(saver_->folder().NumberedPath(finished));
+      return absl::OkStatus();
+    }();
+  }
+  return group_->Agree(status);
+}
+
+absl::Status FinetuneRun::LogEpoch(const ClassifierAccuracy& accuracy, double seconds, double waited) {
   int64_t parameters = 0;
   for (const at::Tensor& parameter : optimizer_->parameters()) parameters += parameter.numel();
-  const double images = static_cast<double>(epoch_steps_done_ * settings_.optimizer().batch_size());
+  const double images = static_cast<double>(epoch_steps_done_ * images_per_micro_step());
   // Before the checkpoint: a run that dies in between does the epoch again and TrimLog takes this line away.
   TEC_RETURN_IF_ERROR(AppendLine(OutputPath("log.txt"), ToJson({{"train_lr", lr_meter_.Mean()},
                                                                 {"train_loss", loss_meter_.Mean()},
@@ -649,21 +736,7 @@ absl::Status FinetuneRun::FinishEpoch() {
   TEC_RETURN_IF_ERROR(events_->AddScalars(
       epoch_,
       {{"perf/test_acc1", accuracy.top1}, {"perf/test_acc5", accuracy.top5}, {"perf/test_loss", accuracy.loss}}));
-  TEC_RETURN_IF_ERROR(events_->Flush());
-
-  const int64_t finished = epoch_, epochs = settings_.schedule().epochs();
-  const int64_t period = settings_.checkpointing().save_period();
-  ++epoch_;
-  next_micro_step_ = 0;
-  loss_meter_ = Meter();
-  lr_meter_ = Meter();
-  // this_checkpoint last: a run that dies in between does the epoch's end again, and writes the others again.
-  if (best) TEC_RETURN_IF_ERROR(SaveTrainingState(saver_->folder().PathOf(kBest), State()));
-  const bool numbered = epoch_ == epochs || (period > 0 && finished % period == 0);
-  if (numbered) TEC_RETURN_IF_ERROR(saver_->folder().SaveNumbered(State(), finished));
-  TEC_RETURN_IF_ERROR(SaveThis());
-  if (epoch_ == epochs) saver_->set_newest(saver_->folder().NumberedPath(finished));
-  return absl::OkStatus();
+  return events_->Flush();
 }
 
 void FinetuneRun::ShowProgress() {
@@ -678,8 +751,7 @@ void FinetuneRun::ShowProgress() {
   state.step_seconds = step_seconds_.Median();
   state.data_wait_seconds = step_wait_.Median();
   const double elapsed = Now() - start_time_;
-  state.images_per_second =
-      static_cast<double>(steps_done_ * settings_.optimizer().batch_size()) / std::max(elapsed, 1e-9);
+  state.images_per_second = static_cast<double>(steps_done_ * images_per_micro_step()) / std::max(elapsed, 1e-9);
   const int64_t left = (state.epochs - epoch_) * steps_per_epoch_ - next_micro_step_;
   state.eta_seconds = static_cast<double>(left) * elapsed / static_cast<double>(steps_done_);
   progress_->Update(state);
@@ -697,7 +769,7 @@ TrainingState FinetuneRun::State() const {
   state.experiment = ToText(WeightDeciding(settings_));
   state.counters[kUpdates] = updates_;
   state.counters[kDatasetSize] = train_->size();
-  state.counters[kImagesPerMicroStep] = settings_.optimizer().batch_size();
+  state.counters[kImagesPerMicroStep] = images_per_micro_step();
   state.numbers[kMaxAccuracy] = max_accuracy_;
   if (next_micro_step_ > 0) {
     state.counters[kMeterCount] = loss_meter_.count();

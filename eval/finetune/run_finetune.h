@@ -18,11 +18,13 @@
 
 #include "absl/status/statusor.h"
 #include "tec/config/finetune.pb.h"
+#include "tec/dist/environment.h"
 
 namespace tec {
 
 struct RunFinetuneOptions {
-  bool quiet = false;  // No progress display; errors and warnings are still logged.
+  LaunchEnvironment environment;  // Which rank this process is; by default the only one.
+  bool quiet = false;             // No progress display; errors and warnings are still logged.
   // Called after each update with the number of updates since epoch 0; true stops the run as a signal would.
   std::function<bool(int64_t updates)> stop_after_update;
 };

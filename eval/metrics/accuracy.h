@@ -33,6 +33,9 @@ class AccuracyCounter {
   void Add(absl::Span<const double> values, int64_t label);
 
   int64_t images() const { return images_; }
+  // Images whose label is the first class, and among the first five.
+  int64_t first() const { return first_; }
+  int64_t first_five() const { return first_five_; }
   // Percent of the images whose label is among the first k classes; NaN before the first image.
   double top1() const;
   double top5() const;

@@ -7,8 +7,9 @@
 
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
+#include "tec/base/status.h"
 #include "tec/config/flags.h"
-#include "tec/dist/environment.h"
+#include "tec/dist/flags.h"
 #include "tec/quickstart/quickstart.h"
 #include "tec/train/trainer.h"
 
@@ -16,18 +17,8 @@ namespace tec {
 namespace {
 
 absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
-  const Distributed& distributed = command_line.distributed;
   TrainOptions options;
-  const absl::StatusOr<LaunchEnvironment> environment =
-      DetectLaunchEnvironment({distributed.dist_on_itp, distributed.dist_url});
-  if (!environment.ok()) return environment.status();
-  options.environment = *environment;
-  if (environment->launcher == Launcher::kNone && (distributed.world_size > 1 || distributed.multinode)) {
-    return absl::InvalidArgumentError(
-        "--world_size and --multinode tell of several processes, but no launcher's environment is there: start with "
-        "torchrun or srun, with mpirun and --dist_on_itp, or set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and "
-        "MASTER_PORT");
-  }
+  TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
   return Train(command_line.experiment, options);
 }
 

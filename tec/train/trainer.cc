@@ -6,11 +6,9 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "ATen/Parallel.h"
 #include "ATen/core/grad_mode.h"
 #include "ATen/ops/cat.h"
 #include "ATen/ops/from_blob.h"
@@ -43,6 +41,7 @@
 #include "tec/train/objective.h"
 #include "tec/train/optimizer_state.h"
 #include "tec/train/progress.h"
+#include "tec/train/rank_runtime.h"
 #include "tec/train/resume.h"
 #include "tec/train/run_log.h"
 #include "tec/train/stop_signal.h"
@@ -60,13 +59,6 @@ constexpr char kImagesPerMicroStep[] = "images_per_micro_step";
 constexpr char kBaseModelChecksum[] = "base_model_checksum";
 constexpr char kMeterCount[] = "epoch_micro_steps_logged";
 constexpr char kMeterTotal[] = "epoch_sum_";  // + the loss's name or "lr".
-
-// The device of this rank. "cuda" is the one of the rank's number on its machine.
-absl::StatusOr<c10::Device> ChooseDevice(const config::Experiment& experiment, const LaunchEnvironment& environment) {
-  const std::string& name = experiment.runtime().device();
-  if (environment.world_size == 1 || name != "cuda") return SelectDevice(name);
-  return SelectDevice(absl::StrCat("cuda:", environment.local_rank));
-}
 
 std::array<float, 3> Channels(const google::protobuf::RepeatedField<double>& values) {
   TEC_CHECK_EQ(values.size(), 3);
@@ -207,12 +199,9 @@ absl::Status TrainRun::OpenData() {
 }
 
 absl::Status TrainRun::Prepare() {
-  TEC_ASSIGN_OR_RETURN(device_, ChooseDevice(experiment_, options_.environment));
+  TEC_ASSIGN_OR_RETURN(device_, SelectRankDevice(experiment_.runtime().device(), options_.environment));
   if (device_.is_cuda()) device_guard_.emplace(device_);
-  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
-  const int64_t threads = experiment_.runtime().threads();
-  at::set_num_threads(
-      static_cast<int>(threads > 0 ? threads : std::max<int64_t>(1, cores / options_.environment.local_world_size)));
+  SetComputeThreads(experiment_.runtime().threads(), options_.environment);
 
   ProcessGroupOptions group_options;
   group_options.cuda = device_.is_cuda();
@@ -670,14 +659,7 @@ absl::Status TrainRun::SaveThis() {
 }  // namespace
 
 absl::StatusOr<TrainResult> Train(const config::Experiment& resolved, const TrainOptions& options) {
-  absl::StatusOr<TrainResult> result = absl::UnknownError("not run");
-  const absl::Status status = CatchTorch([&]() -> absl::Status {
-    TrainRun run(resolved, options);
-    result = run.Run();
-    return result.status();
-  });
-  if (!status.ok()) return status;
-  return result;
+  return CatchTorchOr<TrainResult>([&] { return TrainRun(resolved, options).Run(); });
 }
 
 ExitCode ExitCodeOf(const absl::StatusOr<TrainResult>& result) {
