@@ -16,6 +16,7 @@ load("//third_party/libpng:packages.bzl", libpng = "PACKAGES")
 load("//third_party/libtiff:packages.bzl", libtiff = "PACKAGES")
 load("//third_party/libwebp:packages.bzl", libwebp = "PACKAGES")
 load("//third_party/nlohmann_json:packages.bzl", nlohmann_json = "PACKAGES")
+load("//third_party/onnx:packages.bzl", onnx = "WHEELS")
 load("//third_party/protobuf:packages.bzl", protobuf = "PACKAGES")
 load("//third_party/torch:packages.bzl", "LIBTORCH_WHEELS")
 load("//third_party/zlib:packages.bzl", zlib = "PACKAGES")
@@ -68,6 +69,14 @@ def tec_repositories():
         build_file = "//third_party/clang_format:clang_format.BUILD",
         executables = ["clang_format/data/bin"],
         wheels = clang_format,
+    )
+
+    pypi_wheels(
+        name = "onnx",
+        build_file = "//third_party/onnx:onnx.BUILD",
+        # Its schema is all that is used.
+        unwanted = ["onnx/backend", "onnx/reference", "onnx/test", "onnx/defs"],
+        wheels = onnx,
     )
 
     # Nothing depends on these two but under --config=cuda, so nothing else fetches them.

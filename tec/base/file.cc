@@ -14,6 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "tec/base/file_operations.h"
 #include "tec/base/status.h"
 
 namespace tec {
@@ -78,20 +79,20 @@ AtomicFileWriter::AtomicFileWriter(std::string path, std::string temporary, int 
 
 absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Open(const std::string& path) {
   const std::string temporary = absl::StrCat(path, ".", getpid(), kSuffix);
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int fd = file_operations::Create(temporary);
   if (fd < 0) return ErrnoToStatus(errno, "cannot create", temporary);
   return std::unique_ptr<AtomicFileWriter>(new AtomicFileWriter(path, temporary, fd));
 }
 
 AtomicFileWriter::~AtomicFileWriter() {
   if (fd_ < 0) return;
-  close(fd_);
-  unlink(temporary_.c_str());
+  file_operations::Close(fd_);
+  file_operations::Unlink(temporary_);
 }
 
 absl::Status AtomicFileWriter::Write(absl::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t count = write(fd_, bytes.data(), bytes.size());
+    const ssize_t count = file_operations::Write(fd_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return ErrnoToStatus(errno, "cannot write", temporary_);
     bytes.remove_prefix(count);
@@ -101,28 +102,23 @@ absl::Status AtomicFileWriter::Write(absl::string_view bytes) {
 }
 
 absl::Status AtomicFileWriter::Commit() {
-  if (fsync(fd_) != 0) return ErrnoToStatus(errno, "cannot write to disk", temporary_);
+  if (file_operations::Sync(fd_) != 0) return ErrnoToStatus(errno, "cannot write to disk", temporary_);
   // Some file systems report a full disk only here.
-  const int closed = close(fd_);
+  const int closed = file_operations::Close(fd_);
   fd_ = -1;
   absl::Status status;
   if (closed != 0) {
     status = ErrnoToStatus(errno, "cannot close", temporary_);
-  } else if (rename(temporary_.c_str(), path_.c_str()) != 0) {
+  } else if (file_operations::Rename(temporary_, path_) != 0) {
     status = ErrnoToStatus(errno, absl::StrCat("cannot rename ", temporary_, " to"), path_);
   }
   if (!status.ok()) {
-    unlink(temporary_.c_str());
+    file_operations::Unlink(temporary_);
     return status;
   }
   // Without this the rename itself may be lost in a power failure.
   const std::string directory = DirectoryOf(path_);
-  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoToStatus(errno, "cannot open folder", directory);
-  const int synced = fsync(fd);
-  const int error = errno;
-  close(fd);
-  if (synced != 0) return ErrnoToStatus(error, "cannot write to disk", directory);
+  if (file_operations::SyncFolder(directory) != 0) return ErrnoToStatus(errno, "cannot write to disk", directory);
   return absl::OkStatus();
 }
 
@@ -137,7 +133,7 @@ absl::StatusOr<int> RemoveLeftovers(const std::string& directory) {
     int pid;
     if (parts.size() < 3 || !absl::SimpleAtoi(parts[parts.size() - 2], &pid) || pid <= 0) continue;
     const bool alive = pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
-    if (!alive && unlink(absl::StrCat(directory, "/", name).c_str()) == 0) ++removed;
+    if (!alive && file_operations::Unlink(absl::StrCat(directory, "/", name)) == 0) ++removed;
   }
   closedir(entries);
   return removed;

@@ -69,10 +69,15 @@ absl::Status CopyInto(const TensorView& view, at::Tensor tensor) {
     return absl::InvalidArgumentError(absl::StrCat("a tensor ", Describe(view), " does not fit ",
                                                    c10::toString(tensor.scalar_type()), " of another shape"));
   }
+  CopyConverting(view, tensor);
+  return absl::OkStatus();
+}
+
+void CopyConverting(const TensorView& view, at::Tensor tensor) {
+  TEC_CHECK(tensor.sizes() == at::IntArrayRef(view.shape)) << Describe(view) << " into " << tensor.sizes();
   const c10::NoGradGuard no_grad;
   tensor.copy_(Alias(view));
   ReleasePages(view);
-  return absl::OkStatus();
 }
 
 StateDict ViewsOf(const std::vector<std::pair<std::string, at::Tensor>>& tensors) {

@@ -26,6 +26,9 @@ at::Tensor TensorOf(const TensorView& view);
 // differ.
 absl::Status CopyInto(const TensorView& view, at::Tensor tensor);
 
+// The same with conversion of the element type; shapes must be equal (our own mistake otherwise).
+void CopyConverting(const TensorView& view, at::Tensor tensor);
+
 // ViewOf() each, in order (NamedState of a model). Names must be unique (our own mistake).
 StateDict ViewsOf(const std::vector<std::pair<std::string, at::Tensor>>& tensors);
 // TensorOf() each: what LoadState, LoadBaseModel and the like take.

@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "tec/base/file.h"
+#include "tec/base/file_operations.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/pth.h"
@@ -184,12 +185,7 @@ absl::Status TecFromValue(const Value& value, TrainingState* state) {
 
 // Syncs what a rename or link did to `directory`.
 absl::Status SyncDirectory(const std::string& directory) {
-  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoToStatus(errno, "cannot open folder", directory);
-  const int synced = fsync(fd);
-  const int error = errno;
-  close(fd);
-  if (synced != 0) return ErrnoToStatus(error, "cannot write to disk", directory);
+  if (file_operations::SyncFolder(directory) != 0) return ErrnoToStatus(errno, "cannot write to disk", directory);
   return absl::OkStatus();
 }
 
@@ -341,27 +337,27 @@ absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
   // The present file gets a second name first; the new one takes its place; only then does the second name replace the
   // generation before. So two whole generations are there at every moment. The name is one that RemoveLeftovers knows.
   const std::string second = absl::StrCat(previous, ".", getpid(), AtomicFileWriter::kSuffix);
-  unlink(second.c_str());
-  bool linked = link(path.c_str(), second.c_str()) == 0;
+  file_operations::Unlink(second);
+  bool linked = file_operations::Link(path, second) == 0;
   if (!linked && errno != ENOENT) {
     const int error = errno;
     if (error != EPERM && error != EOPNOTSUPP && error != ENOSYS && error != EMLINK) {
       return ErrnoToStatus(error, "cannot keep the previous checkpoint as", second);
     }
     // A file system without links: the previous generation gets the present file before the new one is written.
-    if (rename(path.c_str(), previous.c_str()) != 0) {
+    if (file_operations::Rename(path, previous) != 0) {
       return ErrnoToStatus(errno, absl::StrCat("cannot rename ", path, " to"), previous);
     }
   }
   const absl::Status saved = SaveTrainingState(path, state);
   if (!saved.ok()) {
-    if (linked) unlink(second.c_str());
+    if (linked) file_operations::Unlink(second);
     return saved;
   }
   if (!linked) return absl::OkStatus();
-  if (rename(second.c_str(), previous.c_str()) != 0) {
+  if (file_operations::Rename(second, previous) != 0) {
     const int error = errno;
-    unlink(second.c_str());
+    file_operations::Unlink(second);
     return ErrnoToStatus(error, absl::StrCat("cannot rename ", second, " to"), previous);
   }
   return SyncDirectory(directory_);

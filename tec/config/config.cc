@@ -30,7 +30,14 @@ constexpr char kReference[] = R"(
     pred_att: false
     adaptor_groups: 0
   }
-  base_model { name: "mae1kbase" path: "" last_layers: 2 topkatt: 15 }
+  base_model {
+    name: "mae1kbase"
+    path: ""
+    last_layers: 2
+    topkatt: 15
+    family: ""
+    interpolate_positions: false
+  }
   masking { mask_ratio: 0.75 }
   losses { att_tau: 1.8 feature_weight: 1 relation_weight: 1 norm_pix_loss: false }
   data {
@@ -191,12 +198,11 @@ void CheckBaseModel(const config::Experiment& experiment, Paths paths, Problems*
                                  "; it must be from 1 to the base model's depth ", encoder.depth()));
   }
   const int64_t grid = Grid(encoder), model_grid = Grid(experiment.model().encoder());
-  if (grid > 0 && model_grid > 0 &&
-      (grid != model_grid || encoder.image_size() != experiment.model().encoder().image_size())) {
+  if (grid > 0 && model_grid > 0 && grid != model_grid) {
     problems->Add(absl::StrCat("the base model sees ", grid, " x ", grid, " patches of ", encoder.patch_size(),
                                " pixels, the new model ", model_grid, " x ", model_grid, " of ",
                                experiment.model().encoder().patch_size(),
-                               "; both see the same crop and must have the same patches"));
+                               "; both must have the same patches of a crop"));
   }
   if (experiment.model().pred_att() && grid > 0) {
     problems->AddIf(base.topkatt() < 1 || base.topkatt() > grid * grid,

@@ -316,7 +316,7 @@ TEST(Validate, FindsEachProblem) {
       {"base_model { name: 'mae1kbas' }", "did you mean \"mae1kbase\"?"},
       {"model { encoder { patch_size: 32 } }",
        "the base model sees 14 x 14 patches of 16 pixels, the new model 7 x 7 of 32"},
-      {"base_model { encoder { image_size: 448 patch_size: 32 } }", "the base model sees 14 x 14 patches of 32 pixels"},
+      {"base_model { encoder { image_size: 448 patch_size: 16 } }", "the base model sees 28 x 28 patches of 16 pixels"},
       {"base_model { last_layers: 13 }",
        "base_model.last_layers (--last_layers) is 13; it must be from 1 to the base model's depth 12"},
       {"base_model { last_layers: 0 }", "--last_layers) is 0"},

@@ -2,59 +2,65 @@
 
 #include <cmath>
 
+#include "ATen/ops/_upsample_bicubic2d_aa.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/models/encoder_state.h"
 #include "tec/nn/autocast.h"
-#include "tec/nn/positions.h"
 
 namespace tec {
 
-BaseModel::BaseModel(const BaseModelOptions& options) : options_(options) {
+BaseModel::BaseModel(const BaseModelOptions& options) : Vit(options.encoder), options_(options) {
   TEC_CHECK_OK(Validate(options));
-  const VitOptions& vit = options.encoder;
-  cls_token_ = register_parameter("cls_token", at::empty({1, 1, vit.width}), /*requires_grad=*/false);
-  pos_embed_ = register_parameter("pos_embed", SinCosPositions(vit.width, vit.grid()), /*requires_grad=*/false);
-  patch_embed_ =
-      register_module("patch_embed", std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width));
-  blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads));
   for (at::Tensor& parameter : parameters()) parameter.set_requires_grad(false);
 }
 
-at::Tensor BaseModel::Tokens(const at::Tensor& images) {
-  const at::Tensor patches = patch_embed_->forward(images);
-  return at::cat({cls_token_.expand({patches.size(0), -1, -1}), patches}, 1) + pos_embed_;
+at::Tensor BaseModel::Fitted(const at::Tensor& images) const {
+  const int64_t size = options_.encoder.image_size;
+  if (images.size(2) == size && images.size(3) == size) return images;
+  AutocastGuard float32(images.device().type(), at::kFloat);
+  return at::_upsample_bicubic2d_aa(images.to(at::kFloat), {size, size}, /*align_corners=*/false);
 }
 
 Targets BaseModel::forward(const at::Tensor& images) {
   at::NoGradGuard no_grad;
   const int64_t depth = options_.encoder.depth, top = options_.top_patches;
-  at::Tensor x = Tokens(images);
+  const int64_t first_patch = 1 + options_.encoder.variant.registers;
+  BlockList& list = blocks();
+  at::Tensor x = Tokens(Fitted(images));
   at::Tensor sum;  // Over the last J blocks.
   const auto add = [&](int64_t i) {
     if (i < depth - options_.last_layers) return;
-    const at::Tensor patches = x.slice(1, 1).to(at::kFloat);
+    const at::Tensor patches = Patches(x).to(at::kFloat);
     sum = sum.defined() ? sum + patches : patches;
   };
   for (int64_t i = 0; i + 1 < depth; ++i) {
-    x = blocks_->blocks[i]->forward(x);
+    x = list.blocks[i]->forward(x);
     add(i);
   }
 
   Targets targets;
-  Block& last = *blocks_->blocks.back();
+  Block& last = *list.blocks.back();
   const Attention::Projections p = last.attn->Project(last.norm1->forward(x));
   if (top > 0) {
     // The ranking compares values that are often close: float32, whatever the precision of q and k.
     AutocastGuard float32(images.device().type(), at::kFloat);
-    const at::Tensor q = p.q.to(at::kFloat), k = p.k.to(at::kFloat).slice(2, 1);  // [N, H, T, d], [N, H, L, d]
+    const at::Tensor q = p.q.to(at::kFloat),
+                     k = p.k.to(at::kFloat).slice(2, first_patch);  // [N, H, T, d], [N, H, L, d]
     const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
-    const at::Tensor cls_logits = at::matmul(q.slice(2, 0, 1), k.transpose(2, 3)) * scale;  // [N, H, 1, L]
-    const at::Tensor rank = cls_logits.squeeze(2).mean(1);                                  // [N, L]
+    const at::Tensor bias = last.attn->RelativeBias();                                // [H, T, T] or undefined
+    at::Tensor cls_logits = at::matmul(q.slice(2, 0, 1), k.transpose(2, 3)) * scale;  // [N, H, 1, L]
+    if (bias.defined()) cls_logits = cls_logits + bias.slice(1, 0, 1).slice(2, first_patch);
+    const at::Tensor rank = cls_logits.squeeze(2).mean(1);  // [N, L]
     // Stable, so that equal values give the same patches everywhere.
     const at::Tensor idx = at::argsort(rank, /*stable=*/true, 1, /*descending=*/true).slice(1, 0, top);
-    const at::Tensor rows = (idx + 1).view({-1, 1, top, 1}).expand({-1, q.size(1), -1, q.size(3)});
-    const at::Tensor logits = at::matmul(q.gather(2, rows), k.transpose(2, 3)) * scale;  // [N, H, K, L]
+    const at::Tensor rows = (idx + first_patch).view({-1, 1, top, 1}).expand({-1, q.size(1), -1, q.size(3)});
+    at::Tensor logits = at::matmul(q.gather(2, rows), k.transpose(2, 3)) * scale;  // [N, H, K, L]
+    if (bias.defined()) {
+      // [H, T, L] -> [N, H, K, L]: the rows of the selected patches.
+      const at::Tensor chosen = bias.slice(2, first_patch).index_select(1, (idx + first_patch).flatten());
+      logits = logits + chosen.view({bias.size(0), idx.size(0), top, -1}).transpose(0, 1);
+    }
     targets.relations = at::cat({cls_logits, logits}, 2).transpose(1, 2).unsqueeze(1).contiguous();
     targets.idx = idx.unsqueeze(1).contiguous();
   }
@@ -68,8 +74,8 @@ Targets BaseModel::forward(const at::Tensor& images) {
 std::vector<at::Tensor> BaseModel::BlockOutputs(const at::Tensor& images) {
   at::NoGradGuard no_grad;
   std::vector<at::Tensor> outputs;
-  at::Tensor x = Tokens(images);
-  for (const auto& block : blocks_->blocks) outputs.push_back(x = block->forward(x));
+  at::Tensor x = Tokens(Fitted(images));
+  for (const auto& block : blocks().blocks) outputs.push_back(x = block->forward(x));
   return outputs;
 }
 
@@ -78,6 +84,10 @@ absl::Status LoadBaseModel(BaseModel& model, const TensorMap& state) {
   encoder.erase("norm.weight");
   encoder.erase("norm.bias");
   return Annotate(tec::LoadState(model, encoder), "base model");
+}
+
+absl::Status LoadBaseModel(BaseModel& model, const VitPlan& plan, bool interpolate_positions) {
+  return Annotate(LoadVit(model, plan, /*with_norm=*/false, interpolate_positions), "base model");
 }
 
 }  // namespace tec

@@ -1,4 +1,5 @@
-// The base model: a frozen ViT that gives the targets. (recipe.md section 2)
+// The base model: a frozen ViT that gives the targets. (recipe.md section 2) Of the tokens beside [CLS] and patches
+// that some have (registers) no target is made, as queries or as keys.
 
 #ifndef TEC_MODELS_BASE_MODEL_H_
 #define TEC_MODELS_BASE_MODEL_H_
@@ -8,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "tec/models/options.h"
+#include "tec/models/vit.h"
 #include "tec/nn/module_state.h"
-#include "tec/nn/modules.h"
 
 namespace tec {
 
@@ -20,35 +21,37 @@ struct Targets {
   at::Tensor idx;        // I64 [N, 1, K]: patch numbers, by falling mean (over heads) [CLS] logit. Undefined if K = 0.
 };
 
-// State: cls_token, pos_embed, patch_embed.*, blocks.*; all frozen. The final norm and the head of the file it comes
-// from play no part in the targets and have no place here. Values are unset until LoadBaseModel.
-class BaseModel : public torch::nn::Module {
+// State: Vit's, all frozen. The final norm and the head of the file it comes from play no part in the targets and have
+// no place here. Values are unset until LoadBaseModel.
+class BaseModel : public Vit {
  public:
   // Validate(options) must be OK.
   explicit BaseModel(const BaseModelOptions& options);
 
-  // images [N, 3, S, S], normalised. No gradient is recorded. Of the last block's T x T logits only the rows needed are
-  // computed: that of [CLS] for the ranking, then the selected ones, in float32 also under autocast.
+  // images [N, 3, S, S], normalised; of another size than the model's they are resized to it (bicubic, antialiased). No
+  // gradient is recorded. A relative position bias is part of the logits. Of the last block's T x T logits only the
+  // rows needed are computed: that of [CLS] for the ranking, then the selected ones, in float32 also under autocast.
   Targets forward(const at::Tensor& images);
 
-  // Outputs of all D blocks, each [N, T, C]: for tests and for looking at.
+  // Outputs of all D blocks, each [N, 1 + R + L, C]: for tests and for looking at.
   std::vector<at::Tensor> BlockOutputs(const at::Tensor& images);
 
   const BaseModelOptions& options() const { return options_; }
 
  private:
-  at::Tensor Tokens(const at::Tensor& images);
+  // `images` at the model's size.
+  at::Tensor Fitted(const at::Tensor& images) const;
 
   BaseModelOptions options_;
-  at::Tensor cls_token_, pos_embed_;
-  std::shared_ptr<PatchEmbed> patch_embed_;
-  std::shared_ptr<BlockList> blocks_;
 };
 
 // Fills a base model from the state dict of a plain ViT, of MAE or of TEC (`cls_token_mlp` is then folded into
 // cls_token). Everything that is an encoder's and not used here (norm, fc_norm, head, decoders, adaptors, mask tokens)
 // is left out by name; anything else missing, unexpected or mis-shaped is an error that lists all of it.
 absl::Status LoadBaseModel(BaseModel& model, const TensorMap& state);
+
+// The same from a file of any known family (vit_plan.h, LoadVit).
+absl::Status LoadBaseModel(BaseModel& model, const VitPlan& plan, bool interpolate_positions);
 
 }  // namespace tec
 

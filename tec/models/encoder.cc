@@ -22,27 +22,22 @@ at::Tensor Tokens(const at::Tensor& cls_token, const at::Tensor& patches, const 
 
 }  // namespace
 
-Encoder::Encoder(const VitOptions& options) : options_(options) {
-  cls_token_ = register_parameter("cls_token", at::empty({1, 1, options.width}));
-  pos_embed_ = register_parameter("pos_embed", SinCosPositions(options.width, options.grid()), /*requires_grad=*/false);
-  patch_embed_ = register_module("patch_embed",
-                                 std::make_shared<PatchEmbed>(options.image_size, options.patch_size, options.width));
-  blocks_ = register_module("blocks", std::make_shared<BlockList>(options.depth, options.width, options.heads));
-  norm_ = register_module("norm", std::make_shared<LayerNorm>(options.width));
+Encoder::Encoder(const VitOptions& options) : Vit(options) {
+  norm_ = register_module("norm", std::make_shared<LayerNorm>(options.width, options.variant.norm_epsilon));
 }
 
 EncoderFeatures Encoder::forward(const at::Tensor& images) {
   const at::Tensor x = Normalise(LastBlocks(images, 1).front());
-  return {x.select(1, 0), x.slice(1, 1).mean(1)};
+  return {x.select(1, 0), Patches(x).mean(1)};
 }
 
-std::vector<at::Tensor> Encoder::LastBlocks(const at::Tensor& images, int64_t blocks) {
-  TEC_CHECK(blocks >= 1 && blocks <= options_.depth) << blocks << " of " << options_.depth << " blocks";
+std::vector<at::Tensor> Encoder::LastBlocks(const at::Tensor& images, int64_t count) {
+  TEC_CHECK(count >= 1 && count <= options().depth) << count << " of " << options().depth << " blocks";
   std::vector<at::Tensor> outputs;
-  at::Tensor x = Tokens(cls_token_, patch_embed_->forward(images), pos_embed_);
-  for (int64_t i = 0; i < options_.depth; ++i) {
-    x = blocks_->blocks[i]->forward(x);
-    if (i >= options_.depth - blocks) outputs.push_back(x);
+  at::Tensor x = Tokens(images);
+  for (int64_t i = 0; i < options().depth; ++i) {
+    x = blocks().blocks[i]->forward(x);
+    if (i >= options().depth - count) outputs.push_back(x);
   }
   return outputs;
 }
@@ -54,6 +49,10 @@ absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state) {
     own["norm.bias"] = at::zeros({encoder.options().width});
   }
   return Annotate(LoadState(encoder, own), "encoder");
+}
+
+absl::Status LoadEncoder(Encoder& encoder, const VitPlan& plan, bool interpolate_positions) {
+  return Annotate(LoadVit(encoder, plan, /*with_norm=*/true, interpolate_positions), "encoder");
 }
 
 FinetuneModel::FinetuneModel(const FinetuneOptions& options)

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "tec/models/encoder_state.h"
 #include "tec/models/options.h"
+#include "tec/models/vit.h"
 #include "tec/nn/module_state.h"
 #include "tec/nn/modules.h"
 
@@ -20,8 +21,8 @@ struct EncoderFeatures {
   at::Tensor patch_mean;  // [N, C]: mean over the patch tokens after the final norm.
 };
 
-// A plain ViT without head. State: cls_token, pos_embed, patch_embed.*, blocks.*, norm.*.
-class Encoder : public torch::nn::Module {
+// A ViT without head. State: Vit's, norm.*.
+class Encoder : public Vit {
  public:
   explicit Encoder(const VitOptions& options);
 
@@ -30,18 +31,12 @@ class Encoder : public torch::nn::Module {
 
   // The steps of forward.
 
-  // Outputs [N, T, C] of the last `blocks` blocks, 1..D, the last block's last; before the final norm.
-  std::vector<at::Tensor> LastBlocks(const at::Tensor& images, int64_t blocks);
+  // Outputs [N, 1 + R + L, C] of the last `count` blocks, 1..D, the last block's last; before the final norm.
+  std::vector<at::Tensor> LastBlocks(const at::Tensor& images, int64_t count);
   // The final norm, over the last dimension of [..., C].
   at::Tensor Normalise(const at::Tensor& tokens) { return norm_->forward(tokens); }
 
-  const VitOptions& options() const { return options_; }
-
  private:
-  VitOptions options_;
-  at::Tensor cls_token_, pos_embed_;
-  std::shared_ptr<PatchEmbed> patch_embed_;
-  std::shared_ptr<BlockList> blocks_;
   std::shared_ptr<LayerNorm> norm_;
 };
 
@@ -49,6 +44,8 @@ class Encoder : public torch::nn::Module {
 // final norm of their own: theirs becomes the plain one, weight 1 and bias 0, which a probe with batch normalisation
 // cannot tell from any other.
 absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state);
+// The same from a file of any known family (vit_plan.h, LoadVit).
+absl::Status LoadEncoder(Encoder& encoder, const VitPlan& plan, bool interpolate_positions = false);
 
 // A classifier. (recipe.md section 13.1) State: cls_token, pos_embed (frozen), patch_embed.*, blocks.*, [norm.* without
 // global_pool], head.*, [fc_norm.* with global_pool], [cls_token_mlp.* with mlp_token]. Values are unset (the position

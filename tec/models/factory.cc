@@ -38,8 +38,10 @@ MaeOptions MaeOptionsFrom(const config::Experiment& experiment) {
   return {VitOptionsFrom(experiment.model().encoder()), DecoderOptionsFrom(experiment.model().decoder())};
 }
 
-absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment) {
-  const BaseModelOptions options = BaseModelOptionsFrom(experiment);
+absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment,
+                                                         const VitVariant& variant) {
+  BaseModelOptions options = BaseModelOptionsFrom(experiment);
+  options.encoder.variant = variant;
   TEC_RETURN_IF_ERROR(Validate(options));
   TEC_RETURN_IF_ERROR(ValidatePair(options, TecOptionsFrom(experiment)));
   return std::make_shared<BaseModel>(options);

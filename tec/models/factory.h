@@ -21,9 +21,10 @@ BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment);
 TecOptions TecOptionsFrom(const config::Experiment& experiment);
 MaeOptions MaeOptionsFrom(const config::Experiment& experiment);
 
-// Unfilled; LoadBaseModel comes next. InvalidArgument lists all that is wrong with the sizes, also when the patch grid
-// is not the new model's.
-absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment);
+// Unfilled; LoadBaseModel comes next. `variant`: how the file's ViT differs from MAE's (VariantOf). InvalidArgument
+// lists all that is wrong with the sizes, also when the patch grid is not the new model's.
+absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment,
+                                                         const VitVariant& variant = {});
 // Initialised from experiment.seed().
 absl::StatusOr<std::shared_ptr<TecModel>> MakeTecModel(const config::Experiment& experiment);
 absl::StatusOr<std::shared_ptr<MaeModel>> MakeMaeModel(const config::Experiment& experiment);

@@ -101,13 +101,13 @@ absl::Status Validate(const FinetuneOptions& options) {
 
 absl::Status ValidatePair(const BaseModelOptions& base_model, const TecOptions& new_model) {
   const VitOptions &base = base_model.encoder, &own = new_model.encoder;
-  if (base.image_size == own.image_size && base.patch_size == own.patch_size) return absl::OkStatus();
+  if (base.grid() == own.grid()) return absl::OkStatus();
   const auto text = [](const VitOptions& vit) {
     return absl::StrCat(vit.grid(), " x ", vit.grid(), " patches of ", vit.patch_size, " pixels (image_size ",
                         vit.image_size, ")");
   };
   return absl::InvalidArgumentError(absl::StrCat("the base model sees ", text(base), " and the new model ", text(own),
-                                                 "; both must cut the same image alike"));
+                                                 "; both must have the same patches of an image"));
 }
 
 }  // namespace tec

@@ -11,10 +11,27 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "tec/nn/activation.h"
 
 namespace tec {
 
 // No field of these structs has a useful default: a size that no experiment shows would be a hidden hyperparameter.
+
+// How a base model's ViT may differ from MAE's, which the defaults are. A property of the file it comes from, never of
+// an experiment.
+struct VitVariant {
+  int64_t registers = 0;  // R: further tokens between [CLS] and the patches, which are no targets.
+  int64_t hidden = 0;     // Of the MLP; 0: 4 C.
+  Activation activation = Activation::kGelu;
+  double norm_epsilon = 1e-6;
+  bool pre_norm = false;            // A norm between the position table and the blocks.
+  bool relative_positions = false;  // Each block adds a relative position bias to its logits (BEiT).
+
+  bool is_default() const {
+    return registers == 0 && hidden == 0 && activation == Activation::kGelu && norm_epsilon == 1e-6 && !pre_norm &&
+           !relative_positions;
+  }
+};
 
 // A vision transformer. ViT-B/16 at 224 pixels: {224, 16, 768, 12, 12}.
 struct VitOptions {
@@ -23,6 +40,7 @@ struct VitOptions {
   int64_t width = 0;       // C
   int64_t depth = 0;       // D
   int64_t heads = 0;       // H
+  VitVariant variant = {};
 
   int64_t grid() const { return image_size / patch_size; }  // Patches a side.
   int64_t patches() const { return grid() * grid(); }       // L
@@ -81,8 +99,9 @@ absl::Status Validate(const TecOptions& options);
 absl::Status Validate(const MaeOptions& options);
 absl::Status Validate(const FinetuneOptions& options);
 
-// OK, or why a new model cannot be trained against this base model: both must cut the same images into the same grid of
-// patches. Widths and heads may differ.
+// OK, or why a new model cannot be trained against this base model: both must cut an image into the same grid of
+// patches. Widths and heads may differ; image and patch sizes too (DINOv2's patches have 14 pixels): the base model
+// then gets the same crop at its own size.
 absl::Status ValidatePair(const BaseModelOptions& base_model, const TecOptions& new_model);
 
 }  // namespace tec

@@ -1,5 +1,6 @@
 #include "tec/nn/modules.h"
 
+#include <cmath>
 #include <string>
 
 #include "tec/base/logging.h"
@@ -22,16 +23,51 @@ at::Tensor LayerNorm::forward(const at::Tensor& x) {
   return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon_);
 }
 
-Mlp::Mlp(int64_t in, int64_t hidden) {
-  fc1 = register_module("fc1", std::make_shared<Linear>(in, hidden));
+Mlp::Mlp(int64_t in, int64_t hidden, Activation activation) : activation_(activation) {
+  const int64_t first = activation == Activation::kSwiGlu ? 2 * hidden : hidden;
+  fc1 = register_module("fc1", std::make_shared<Linear>(in, first));
   fc2 = register_module("fc2", std::make_shared<Linear>(hidden, in));
 }
 
-at::Tensor Mlp::forward(const at::Tensor& x) { return fc2->forward(at::gelu(fc1->forward(x))); }
+at::Tensor Mlp::forward(const at::Tensor& x) {
+  const at::Tensor h = fc1->forward(x);
+  switch (activation_) {
+    case Activation::kGelu:
+      return fc2->forward(at::gelu(h));
+    case Activation::kQuickGelu:
+      return fc2->forward(h * at::sigmoid(h * 1.702));
+    case Activation::kSwiGlu: {
+      const std::vector<at::Tensor> halves = h.chunk(2, -1);
+      return fc2->forward(at::silu(halves[0]) * halves[1]);
+    }
+  }
+  TEC_CHECK(false) << "no such activation";
+  return h;
+}
 
-Attention::Attention(int64_t width, int64_t heads) : heads_(heads) {
+Attention::Attention(int64_t width, int64_t heads, int64_t relative_grid) : heads_(heads) {
   qkv = register_module("qkv", std::make_shared<Linear>(width, 3 * width));
   proj = register_module("proj", std::make_shared<Linear>(width, width));
+  if (relative_grid == 0) return;
+  const int64_t side = 2 * relative_grid - 1, rows = side * side + 3, patches = relative_grid * relative_grid;
+  relative_table_ = register_parameter("relative_position_bias_table", at::empty({rows, heads}));
+  const at::Tensor number = at::arange(patches, at::kLong);
+  const auto distance = [&](const at::Tensor& place) {  // [L, L]: of the query from the key, from 0 on.
+    return place.unsqueeze(1) - place.unsqueeze(0) + (relative_grid - 1);
+  };
+  at::Tensor index = at::empty({1 + patches, 1 + patches}, at::kLong);
+  index.slice(0, 1).slice(1, 1).copy_(distance(number.floor_divide(relative_grid)) * side +
+                                      distance(number.remainder(relative_grid)));
+  index[0].fill_(rows - 3);
+  index.select(1, 0).fill_(rows - 2);
+  index[0][0].fill_(rows - 1);
+  relative_index_ = register_buffer("relative_position_index", index.flatten());
+}
+
+at::Tensor Attention::RelativeBias() const {
+  if (!relative_table_.defined()) return {};
+  const int64_t tokens = std::llround(std::sqrt(static_cast<double>(relative_index_.size(0))));
+  return relative_table_.index_select(0, relative_index_).view({tokens, tokens, heads_}).permute({2, 0, 1});
 }
 
 Attention::Projections Attention::Project(const at::Tensor& x) {
@@ -42,15 +78,19 @@ Attention::Projections Attention::Project(const at::Tensor& x) {
 
 at::Tensor Attention::Attend(const Projections& p) {
   // Its scale is (C/H)^-1/2 by default.
-  const at::Tensor mixed = at::scaled_dot_product_attention(p.q, p.k, p.v);  // [N, H, T, C/H]
+  const at::Tensor bias = RelativeBias();
+  const at::Tensor mixed =  // [N, H, T, C/H]
+      bias.defined() ? at::scaled_dot_product_attention(p.q, p.k, p.v, bias.to(p.q.scalar_type()).contiguous())
+                     : at::scaled_dot_product_attention(p.q, p.k, p.v);
   return proj->forward(mixed.transpose(1, 2).flatten(2));
 }
 
-Block::Block(int64_t width, int64_t heads) {
-  norm1 = register_module("norm1", std::make_shared<LayerNorm>(width));
-  attn = register_module("attn", std::make_shared<Attention>(width, heads));
-  norm2 = register_module("norm2", std::make_shared<LayerNorm>(width));
-  mlp = register_module("mlp", std::make_shared<Mlp>(width, 4 * width));
+Block::Block(int64_t width, int64_t heads, const BlockOptions& options) {
+  norm1 = register_module("norm1", std::make_shared<LayerNorm>(width, options.norm_epsilon));
+  attn = register_module("attn", std::make_shared<Attention>(width, heads, options.relative_grid));
+  norm2 = register_module("norm2", std::make_shared<LayerNorm>(width, options.norm_epsilon));
+  const int64_t hidden = options.hidden == 0 ? 4 * width : options.hidden;
+  mlp = register_module("mlp", std::make_shared<Mlp>(width, hidden, options.activation));
 }
 
 at::Tensor Block::forward(const at::Tensor& x) {
@@ -63,9 +103,9 @@ at::Tensor Block::forward(const at::Tensor& x, const at::Tensor& attention_scale
   return y + mlp->forward(norm2->forward(y)) * mlp_scale.view({-1, 1, 1});
 }
 
-BlockList::BlockList(int64_t depth, int64_t width, int64_t heads) {
+BlockList::BlockList(int64_t depth, int64_t width, int64_t heads, const BlockOptions& options) {
   for (int64_t i = 0; i < depth; ++i) {
-    blocks.push_back(register_module(std::to_string(i), std::make_shared<Block>(width, heads)));
+    blocks.push_back(register_module(std::to_string(i), std::make_shared<Block>(width, heads, options)));
   }
 }
 

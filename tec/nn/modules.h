@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "tec/nn/activation.h"
 #include "torch/nn/module.h"
 
 namespace tec {
@@ -43,28 +44,38 @@ class LayerNorm : public torch::nn::Module {
   double epsilon_;
 };
 
-// fc2(gelu(fc1(x))), exact (erf) GELU: [..., in] -> [..., in].
+// fc2(activation(fc1(x))): [..., in] -> [..., in]. `hidden` is the width of fc2's input; with kSwiGlu fc1 gives twice
+// that.
 class Mlp : public torch::nn::Module {
  public:
-  Mlp(int64_t in, int64_t hidden);
+  Mlp(int64_t in, int64_t hidden, Activation activation = Activation::kGelu);
   at::Tensor forward(const at::Tensor& x);
 
   std::shared_ptr<Linear> fc1, fc2;
+
+ private:
+  Activation activation_;
 };
 
 // Multi-head self-attention. `qkv` is one Linear, C -> 3C, its output read as [N, T, 3, H, C/H]: q, k, v in that order,
 // heads contiguous.
+//
+// With a relative grid g > 0 a bias for where a token lies from another is added to the logits (BEiT; T = 1 + g*g):
+// relative_position_bias_table [(2g-1)^2 + 3, H], a row for each distance in rows and columns, and three for [CLS] to
+// patches, patches to [CLS], [CLS] to itself.
 class Attention : public torch::nn::Module {
  public:
-  Attention(int64_t width, int64_t heads);
+  Attention(int64_t width, int64_t heads, int64_t relative_grid = 0);
 
   struct Projections {
     at::Tensor q, k, v;  // Each [N, H, T, C/H], views of one tensor.
   };
   // x [N, T, C].
   Projections Project(const at::Tensor& x);
-  // proj(softmax(q k^T / sqrt(C/H)) v): [N, T, C].
+  // proj(softmax(q k^T / sqrt(C/H) + RelativeBias()) v): [N, T, C].
   at::Tensor Attend(const Projections& p);
+  // [H, T, T], query by key; undefined without a relative grid.
+  at::Tensor RelativeBias() const;
 
   at::Tensor forward(const at::Tensor& x) { return Attend(Project(x)); }
 
@@ -73,12 +84,21 @@ class Attention : public torch::nn::Module {
 
  private:
   int64_t heads_;
+  at::Tensor relative_table_, relative_index_;  // Undefined without a relative grid.
+};
+
+// What is not the same in every ViT; the defaults are MAE's and TEC's.
+struct BlockOptions {
+  int64_t hidden = 0;  // Of the MLP; 0: 4 C.
+  Activation activation = Activation::kGelu;
+  double norm_epsilon = kNormEpsilon;
+  int64_t relative_grid = 0;  // Attention.
 };
 
 // Pre-norm block: x += attn(norm1(x)), then x += mlp(norm2(x)). [N, T, C] -> [N, T, C].
 class Block : public torch::nn::Module {
  public:
-  Block(int64_t width, int64_t heads);
+  Block(int64_t width, int64_t heads, const BlockOptions& options = {});
   at::Tensor forward(const at::Tensor& x);
   // Stochastic depth: each branch is multiplied by its scale, one number an image (drop_path.h). Scales [N].
   at::Tensor forward(const at::Tensor& x, const at::Tensor& attention_scale, const at::Tensor& mlp_scale);
@@ -92,7 +112,7 @@ class Block : public torch::nn::Module {
 // `depth` blocks named 0, 1, ...
 class BlockList : public torch::nn::Module {
  public:
-  BlockList(int64_t depth, int64_t width, int64_t heads);
+  BlockList(int64_t depth, int64_t width, int64_t heads, const BlockOptions& options = {});
   // Through all blocks.
   at::Tensor forward(at::Tensor x);
 

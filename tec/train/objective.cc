@@ -5,8 +5,9 @@
 #include "ATen/ops/stack.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "tec/base/logging.h"
 #include "tec/base/status.h"
-#include "tec/checkpoint/state_dict_file.h"
+#include "tec/checkpoint/families/vit_plan.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/losses/losses.h"
 #include "tec/models/factory.h"
@@ -120,12 +121,13 @@ absl::StatusOr<std::unique_ptr<Objective>> Objective::Create(const config::Exper
     TEC_ASSIGN_OR_RETURN(std::shared_ptr<MaeModel> model, MakeMaeModel(experiment));
     return std::unique_ptr<Objective>(new MaeObjective(experiment, device, std::move(model)));
   }
-  TEC_ASSIGN_OR_RETURN(std::shared_ptr<BaseModel> base_model, MakeBaseModel(experiment));
-  const std::string& path = experiment.base_model().path();
-  const absl::StatusOr<StateDictFile> file = ReadStateDict(path);
+  const config::BaseModel& base = experiment.base_model();
+  const absl::StatusOr<VitFile> file = ReadVitFile(base.path(), base.family());
   TEC_RETURN_IF_ERROR(Annotate(file.status(), "base model"));
-  TEC_RETURN_IF_ERROR(
-      Annotate(LoadBaseModel(*base_model, TensorsOf(file->tensors)), absl::StrCat("base model ", path)));
+  TEC_LOG(INFO) << "base model " << file->description;
+  TEC_ASSIGN_OR_RETURN(std::shared_ptr<BaseModel> base_model, MakeBaseModel(experiment, VariantOf(file->plan.traits)));
+  TEC_RETURN_IF_ERROR(Annotate(LoadBaseModel(*base_model, file->plan, base.interpolate_positions()),
+                               absl::StrCat("base model ", base.path())));
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
   return ForTec(experiment, device, std::move(base_model), std::move(model));
 }

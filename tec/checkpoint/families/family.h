@@ -14,14 +14,9 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "tec/nn/activation.h"
 
 namespace tec {
-
-enum class Activation {
-  kGelu,       // Exact (erf).
-  kQuickGelu,  // x sigmoid(1.702 x): OpenAI's CLIP.
-  kSwiGlu,     // silu(a) b, where fc1 gives a and b side by side: DINOv2's giant.
-};
 
 struct NameRule {
   std::string from, to;

@@ -1,0 +1,72 @@
+#include "tec/base/file_operations.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace tec::file_operations {
+namespace {
+
+FaultHook& Hook() {
+  static FaultHook* hook = new FaultHook;
+  return *hook;
+}
+
+// Whether the call fails without being made.
+bool Fails(Operation operation) {
+  if (!Hook()) return false;
+  const int error = Hook()(operation);
+  if (error != 0) errno = error;
+  return error != 0;
+}
+
+}  // namespace
+
+int Create(const std::string& path) {
+  if (Fails(Operation::kOpen)) return -1;
+  return open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+}
+
+ssize_t Write(int fd, const char* bytes, size_t count) {
+  if (Fails(Operation::kWrite)) return -1;
+  return write(fd, bytes, count);
+}
+
+int Sync(int fd) { return Fails(Operation::kSync) ? -1 : fsync(fd); }
+
+int Close(int fd) {
+  // Closed in any case: a failing close() leaves no open file either.
+  const bool fails = Fails(Operation::kClose);
+  const int error = errno;
+  const int closed = close(fd);
+  if (!fails) return closed;
+  errno = error;
+  return -1;
+}
+
+int Rename(const std::string& from, const std::string& to) {
+  return Fails(Operation::kRename) ? -1 : rename(from.c_str(), to.c_str());
+}
+
+int Link(const std::string& from, const std::string& to) {
+  return Fails(Operation::kLink) ? -1 : link(from.c_str(), to.c_str());
+}
+
+int Unlink(const std::string& path) { return Fails(Operation::kUnlink) ? -1 : unlink(path.c_str()); }
+
+int SyncFolder(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  const int synced = Sync(fd);
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return synced;
+}
+
+void SetFaultHook(FaultHook hook) { Hook() = std::move(hook); }
+
+}  // namespace tec::file_operations

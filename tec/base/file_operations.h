@@ -1,0 +1,33 @@
+// The system calls by which files are written, in one place where a test can make each of them fail.
+
+#ifndef TEC_BASE_FILE_OPERATIONS_H_
+#define TEC_BASE_FILE_OPERATIONS_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <functional>
+#include <string>
+
+namespace tec::file_operations {
+
+enum class Operation { kOpen, kWrite, kSync, kClose, kRename, kLink, kUnlink };
+
+// As the system call of that name: -1 and errno on failure. SyncFolder opens, fsyncs and closes a folder.
+int Create(const std::string& path);
+ssize_t Write(int fd, const char* bytes, size_t count);
+int Sync(int fd);
+int Close(int fd);
+int Rename(const std::string& from, const std::string& to);
+int Link(const std::string& from, const std::string& to);
+int Unlink(const std::string& path);
+int SyncFolder(const std::string& path);
+
+// For tests: asked before each call; another result than 0 is the errno with which the call fails without being made.
+// A hook may end the process instead. nullptr: none. Not for programs with several threads at work on files.
+using FaultHook = std::function<int(Operation)>;
+void SetFaultHook(FaultHook hook);
+
+}  // namespace tec::file_operations
+
+#endif  // TEC_BASE_FILE_OPERATIONS_H_

@@ -1,0 +1,114 @@
+#include "tec/checkpoint/background_saver.h"
+
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "tec/base/file.h"
+#include "tec/base/file_operations.h"
+
+namespace tec {
+namespace {
+
+using file_operations::Operation;
+using file_operations::SetFaultHook;
+
+CheckpointFolder NewFolder() {
+  std::string pattern = testing::TempDir() + "/saverXXXXXX";
+  absl::StatusOr<CheckpointFolder> folder = CheckpointFolder::Open(mkdtemp(pattern.data()));
+  EXPECT_TRUE(folder.ok());
+  return *std::move(folder);
+}
+
+// A state whose tensors lie in `values`, as those of a model lie in the model.
+TrainingState StateOver(std::vector<float>* values, int64_t epoch) {
+  TensorView view;
+  view.shape = {static_cast<int64_t>(values->size())};
+  view.bytes = {reinterpret_cast<const char*>(values->data()), values->size() * sizeof(float)};
+  TrainingState state;
+  EXPECT_TRUE(state.model.Add("weight", view).ok());
+  state.epoch = epoch;
+  return state;
+}
+
+// Holds the first write of a save until Release().
+class Gate {
+ public:
+  Gate() {
+    SetFaultHook([this](Operation operation) {
+      if (operation != Operation::kWrite) return 0;
+      std::unique_lock<std::mutex> lock(mutex_);
+      changed_.wait(lock, [this] { return open_; });
+      return error_;
+    });
+  }
+  ~Gate() { SetFaultHook(nullptr); }
+  void Release(int error = 0) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    open_ = true;
+    error_ = error;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = false;
+  int error_ = 0;
+};
+
+TEST(BackgroundSaverTest, TrainingGoesOnWhileTheStateOfBeforeIsWritten) {
+  const CheckpointFolder folder = NewFolder();
+  std::vector<float> weights = {1, 2, 3};
+  Gate gate;
+  BackgroundSaver saver(folder);
+  ASSERT_TRUE(saver.Save(StateOver(&weights, 4)).ok());
+  // Save has returned, though no byte can be written yet.
+  EXPECT_EQ(folder.LoadNewest().status().code(), absl::StatusCode::kNotFound);
+  weights = {7, 8, 9};
+  gate.Release();
+  ASSERT_TRUE(saver.Wait().ok());
+  EXPECT_EQ(saver.newest(), folder.PathOf(CheckpointFolder::kThis));
+  const absl::StatusOr<LoadedState> loaded = folder.LoadNewest();
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->state.model.Find("weight")->Values<float>(), (std::vector<float>{1, 2, 3}));
+}
+
+TEST(BackgroundSaverTest, TheNextSaveWaitsAndBothAreThere) {
+  const CheckpointFolder folder = NewFolder();
+  std::vector<float> weights = {1};
+  {
+    BackgroundSaver saver(folder);
+    ASSERT_TRUE(saver.Save(StateOver(&weights, 0), 0).ok());
+    weights = {2};
+    ASSERT_TRUE(saver.Save(StateOver(&weights, 1)).ok());
+    // The end of the scope waits for the second.
+  }
+  EXPECT_EQ(LoadTrainingState(folder.NumberedPath(0))->epoch, 0);
+  EXPECT_EQ(LoadTrainingState(folder.PathOf(CheckpointFolder::kPrevious))->epoch, 0);
+  EXPECT_EQ(folder.LoadNewest()->state.epoch, 1);
+}
+
+TEST(BackgroundSaverTest, AnErrorIsToldOnceByTheNextCall) {
+  const CheckpointFolder folder = NewFolder();
+  std::vector<float> weights = {1};
+  BackgroundSaver saver(folder);
+  {
+    Gate gate;
+    ASSERT_TRUE(saver.Save(StateOver(&weights, 0)).ok());
+    gate.Release(ENOSPC);
+    const absl::Status status = saver.Save(StateOver(&weights, 1));
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  }
+  EXPECT_TRUE(saver.Wait().ok());
+  EXPECT_EQ(saver.newest(), "");
+  EXPECT_TRUE(saver.Save(StateOver(&weights, 2)).ok());
+  EXPECT_TRUE(saver.Wait().ok());
+  EXPECT_EQ(folder.LoadNewest()->state.epoch, 2);
+}
+
+}  // namespace
+}  // namespace tec

@@ -1,0 +1,102 @@
+// //tools:convert: the paper's weight_convert, with its flags, and conversion to other projects' names and formats.
+//
+//   ./bazelw run //tools:convert -- --resume runs/tec/checkpoint-299.pth --mlp_token --output_dir converted
+//   ./bazelw run //tools:convert -- --resume=checkpoint-299.pth --to=hf --output_dir=hf --ckptname=model.safetensors
+//
+// Exit codes: 0 done, 1 bad use or input, 2 failed while writing.
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+#include "tec/base/exit_code.h"
+#include "tec/base/logging.h"
+#include "tec/base/path.h"
+#include "tec/config/flag_parser.h"
+#include "tools/convert/convert_file.h"
+
+// The reference's (recipe.md section 9), with its defaults.
+ABSL_FLAG(std::string, model, "vit_base_patch16",
+          "Given: the file must hold this model. Not given: whatever it holds is converted.");
+ABSL_FLAG(std::string, resume, "",
+          "The weights: a checkpoint of //tec:pretrain or of the paper's code, or another file.");
+ABSL_FLAG(std::string, output_dir, "./output_dir_convert", "Folder of the result.");
+ABSL_FLAG(std::string, ckptname, "tec_checkpoint.pth", "File name of the result; .safetensors chooses that format.");
+ABSL_FLAG(bool, mlp_token, false,
+          "cls_token_mlp is folded wherever the file has it; the flag is accepted for the paper's "
+          "commands.");
+ABSL_FLAG(std::string, device, "cuda", "Accepted and unused: converting takes no accelerator.");
+ABSL_FLAG(int64_t, seed, 0, "Accepted and unused.");
+ABSL_FLAG(int64_t, world_size, 1, "Accepted and unused.");
+ABSL_FLAG(int64_t, rank, 0, "Accepted and unused.");
+ABSL_FLAG(int64_t, local_rank, -1, "Accepted and unused.");
+ABSL_FLAG(bool, dist_on_itp, false, "Accepted and unused.");
+ABSL_FLAG(std::string, dist_url, "env://", "Accepted and unused.");
+ABSL_FLAG(int64_t, input_size, 224, "Accepted and unused, as in the paper's code.");
+ABSL_FLAG(double, mask_ratio, 0.75, "Accepted and unused, as in the paper's code.");
+ABSL_FLAG(std::string, log_dir, "./output_dir_convert", "Accepted and unused, as in the paper's code.");
+// Ours.
+ABSL_FLAG(std::string, to, "tec",
+          "tec: as the paper's code, without final norm; timm; mae: timm's names under \"model\"; hf: ViTModel of "
+          "Hugging Face's transformers, with a config.json.");
+ABSL_FLAG(bool, everything, false, "Every tensor under its own name, decoders and heads too: another format alone.");
+ABSL_FLAG(std::string, dtype, "", "float32, float16 or bfloat16; empty: as in the file.");
+ABSL_FLAG(std::string, base_model_family, "", "How the file names its tensors; empty: recognised.");
+ABSL_FLAG(int64_t, heads, 0, "With --to=hf: attention heads where the file does not tell; 0: the usual number.");
+
+namespace tec {
+namespace {
+
+int Main(int argc, char** argv) {
+  InitLogging(argv[0]);
+  const std::vector<FlagGroup> groups = {
+      {"As the paper's weight_convert",
+       {{"model", ""},
+        {"resume", ""},
+        {"output_dir", ""},
+        {"ckptname", ""},
+        {"mlp_token", ""},
+        {"device", ""},
+        {"seed", ""},
+        {"world_size", ""},
+        {"rank", ""},
+        {"local_rank", ""},
+        {"dist_on_itp", ""},
+        {"dist_url", ""},
+        {"input_size", ""},
+        {"mask_ratio", ""},
+        {"log_dir", ""}}},
+      {"More", {{"to", ""}, {"everything", ""}, {"dtype", ""}, {"base_model_family", ""}, {"heads", ""}}}};
+  const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
+  const auto finish = [](const absl::Status& status) {
+    if (!status.ok()) std::fprintf(stderr, "convert: %s\n", std::string(status.message()).c_str());
+    return static_cast<int>(ExitCodeOf(status));
+  };
+  if (!parsed.ok()) return finish(parsed.status());
+  if (parsed->help) {
+    std::printf("Converts weights. Exit codes: 0 done, 1 bad use or input, 2 failed.\n\n%s",
+                DescribeFlags(groups).c_str());
+    return kExitDone;
+  }
+  if (absl::GetFlag(FLAGS_resume).empty()) return finish(absl::InvalidArgumentError("which file? give --resume=FILE"));
+  ConvertOptions options;
+  options.input = UserPath(absl::GetFlag(FLAGS_resume));
+  options.output = absl::StrCat(UserPath(absl::GetFlag(FLAGS_output_dir)), "/", absl::GetFlag(FLAGS_ckptname));
+  options.to = absl::GetFlag(FLAGS_to);
+  options.everything = absl::GetFlag(FLAGS_everything);
+  options.dtype = absl::GetFlag(FLAGS_dtype);
+  options.family = absl::GetFlag(FLAGS_base_model_family);
+  if (parsed->Given("model")) options.model = absl::GetFlag(FLAGS_model);
+  options.heads = absl::GetFlag(FLAGS_heads);
+  const absl::StatusOr<std::string> done = ConvertFile(options);
+  if (done.ok()) std::printf("%s\n", done->c_str());
+  return finish(done.status());
+}
+
+}  // namespace
+}  // namespace tec
+
+int main(int argc, char** argv) { return tec::Main(argc, argv); }

@@ -1,0 +1,174 @@
+#include "tools/weights/describe_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tec/base/status.h"
+#include "tec/checkpoint/elements.h"
+#include "tec/checkpoint/families/vit_plan.h"
+#include "tec/checkpoint/mapped_file.h"
+#include "tec/checkpoint/pth.h"
+#include "tec/checkpoint/state_dict_file.h"
+#include "tec/checkpoint/value.h"
+
+namespace tec {
+namespace {
+
+struct Contents {
+  std::string container;
+  std::vector<std::string> entries;  // Of the top level, beside the tensors.
+  StateDict tensors;                 // By path.
+};
+
+absl::StatusOr<Contents> ReadContents(const std::string& path) {
+  Contents contents;
+  const absl::StatusOr<Value> root = ReadPth(path);
+  if (!root.ok()) {
+    // No .pth, or a broken one: ReadStateDict knows the other containers, and whose message a broken file gets.
+    absl::StatusOr<StateDictFile> file = ReadStateDict(path);
+    if (!file.ok()) return file.status();
+    contents.container = file->container;
+    contents.tensors = std::move(file->tensors);
+    return contents;
+  }
+  TEC_ASSIGN_OR_RETURN(const auto mapped, MappedFile::Open(path));
+  contents.container = absl::StartsWith(mapped->bytes(), "PK") ? "zip .pth" : "legacy .pth";
+  if (root->is_dict()) {
+    for (const auto& [key, value] : root->entries()) {
+      if (value.kind() == Value::Kind::kTensor) continue;
+      const bool text = key.kind() == Value::Kind::kString;
+      std::string what = value.Describe();
+      if (value.kind() == Value::Kind::kInt) absl::StrAppend(&what, " ", value.int_value());
+      if (value.kind() == Value::Kind::kString && value.text().size() < 60) absl::StrAppend(&what, " ", value.text());
+      contents.entries.push_back(absl::StrCat(text ? key.text() : key.Describe(), ": ", what));
+    }
+  }
+  TEC_ASSIGN_OR_RETURN(contents.tensors, FlattenTensors(*root));
+  return contents;
+}
+
+std::string Statistics(const TensorView& tensor) {
+  double sum = 0, squares = 0, least = std::numeric_limits<double>::infinity(), most = -least;
+  int64_t not_finite = 0, count = 0;
+  for (float value : FloatsOf(tensor)) {
+    if (!std::isfinite(value)) {
+      ++not_finite;
+      continue;
+    }
+    ++count;
+    sum += value;
+    squares += static_cast<double>(value) * value;
+    least = std::min<double>(least, value);
+    most = std::max<double>(most, value);
+  }
+  std::string text;
+  if (count > 0) {
+    const double mean = sum / count;
+    text = absl::StrFormat("mean %.4g, std %.4g, from %.4g to %.4g", mean,
+                           std::sqrt(std::max(0.0, squares / count - mean * mean)), least, most);
+  }
+  if (not_finite > 0) absl::StrAppend(&text, text.empty() ? "" : ", ", not_finite, " NOT FINITE");
+  return text.empty() ? "empty" : text;
+}
+
+// "model/" or "state_dict/" if all tensors are below it.
+std::string CommonLevel(const StateDict& tensors) {
+  for (const char* level : {"model/", "state_dict/"}) {
+    const bool all = std::all_of(tensors.begin(), tensors.end(),
+                                 [&](const StateDict::Entry& entry) { return absl::StartsWith(entry.first, level); });
+    if (all && !tensors.empty()) return level;
+  }
+  return "";
+}
+
+// How two tensors of one shape differ.
+std::string ElementDifference(const TensorView& a, const TensorView& b) {
+  const std::vector<double> x = DoublesOf(a), y = DoublesOf(b);
+  double largest = 0, size = 0;
+  int64_t count = 0, one_nan = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (std::isnan(x[i]) || std::isnan(y[i])) {
+      one_nan += std::isnan(x[i]) != std::isnan(y[i]);
+    } else if (x[i] != y[i]) {
+      ++count;
+      largest = std::max(largest, std::abs(x[i] - y[i]));
+      size = std::max({size, std::abs(x[i]), std::abs(y[i])});
+    }
+  }
+  std::string text =
+      absl::StrFormat("%d of %d elements differ, by %.3g at most (values up to %.3g)", count, x.size(), largest, size);
+  if (one_nan > 0) absl::StrAppend(&text, ", ", one_nan, " NaN on one side");
+  if (a.dtype != b.dtype) absl::StrAppend(&text, ", ", DTypeName(a.dtype), " and ", DTypeName(b.dtype));
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> DescribeFile(const std::string& path) {
+  TEC_ASSIGN_OR_RETURN(const Contents contents, ReadContents(path));
+  TEC_ASSIGN_OR_RETURN(const auto mapped, MappedFile::Open(path));
+  std::string text = absl::StrFormat("%s\n%s, %d bytes, CRC-32 %08x, %d tensors\n", path, contents.container,
+                                     mapped->bytes().size(), mapped->Crc32(mapped->bytes()), contents.tensors.size());
+  for (const std::string& entry : contents.entries) absl::StrAppend(&text, "  ", entry, "\n");
+  int64_t elements = 0;
+  for (const auto& [name, tensor] : contents.tensors) {
+    elements += tensor.NumElements();
+    absl::StrAppend(&text, name, "  ", Describe(tensor), "  ", Statistics(tensor), "\n");
+  }
+  absl::StrAppend(&text, elements, " elements\n");
+  const absl::StatusOr<VitFile> vit = ReadVitFile(path);
+  if (!vit.ok()) {
+    absl::StrAppend(&text, "no base model: ", std::string(vit.status().message()), "\n");
+    return text;
+  }
+  const VitTraits& traits = vit->plan.traits;
+  absl::StrAppend(&text, "base model: ", vit->entry.empty() ? "" : absl::StrCat("entry ", vit->entry, ", "),
+                  vit->plan.Report(), "\n  width ", traits.width, ", ", traits.depth, " blocks, patches of ",
+                  traits.patch_size, " pixels, ", traits.grid, " x ", traits.grid, " patches, MLP ", traits.hidden,
+                  traits.heads > 0 ? absl::StrCat(", ", traits.heads, " heads") : "",
+                  traits.registers > 0 ? absl::StrCat(", ", traits.registers, " registers") : "",
+                  traits.final_norm ? "" : ", no final norm", "\n");
+  return text;
+}
+
+absl::StatusOr<FileDifference> DiffFiles(const std::string& a, const std::string& b) {
+  TEC_ASSIGN_OR_RETURN(const Contents first, ReadContents(a));
+  TEC_ASSIGN_OR_RETURN(const Contents second, ReadContents(b));
+  std::string level_a = CommonLevel(first.tensors), level_b = CommonLevel(second.tensors);
+  if (level_a == level_b) level_a = level_b = "";
+  FileDifference difference;
+  int same = 0, other = 0, alone = 0;
+  for (const auto& [name, tensor] : first.tensors) {
+    const TensorView* twin = second.tensors.Find(level_b + name.substr(level_a.size()));
+    if (twin == nullptr) {
+      ++alone;
+      absl::StrAppend(&difference.text, "only in ", a, ": ", name, "  ", Describe(tensor), "\n");
+    } else if (BitEqual(tensor, *twin)) {
+      ++same;
+    } else if (tensor.shape != twin->shape) {
+      ++other;
+      absl::StrAppend(&difference.text, name, "  ", Describe(tensor), " and ", Describe(*twin), "\n");
+    } else {
+      ++other;
+      absl::StrAppend(&difference.text, name, "  ", Describe(tensor), ": ", ElementDifference(tensor, *twin), "\n");
+    }
+  }
+  for (const auto& [name, tensor] : second.tensors) {
+    if (first.tensors.Find(level_a + name.substr(level_b.size())) != nullptr) continue;
+    ++alone;
+    absl::StrAppend(&difference.text, "only in ", b, ": ", name, "  ", Describe(tensor), "\n");
+  }
+  absl::StrAppend(&difference.text, same, " tensors are equal bit for bit, ", other, " differ, ", alone,
+                  " are in one file only\n");
+  difference.equal = other == 0 && alone == 0;
+  return difference;
+}
+
+}  // namespace tec

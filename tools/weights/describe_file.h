@@ -1,0 +1,27 @@
+// What a weight file holds, and how two of them differ: the text of //tools:inspect and //tools:diff.
+
+#ifndef TEC_TOOLS_WEIGHTS_DESCRIBE_FILE_H_
+#define TEC_TOOLS_WEIGHTS_DESCRIBE_FILE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace tec {
+
+// Container, checksum, entries, each tensor's type, shape and statistics, and the family with its report, or why it is
+// no base model. An error is why the file is refused.
+absl::StatusOr<std::string> DescribeFile(const std::string& path);
+
+struct FileDifference {
+  bool equal = false;  // Same names, types, shapes and bits.
+  std::string text;    // A line for each tensor that is not the same in both, with the largest difference, and a sum.
+};
+
+// Tensors go by their path in the file; where all of one file's, and not of the other's, are below "model/" or
+// "state_dict/", that is left out. An error is why a file is refused.
+absl::StatusOr<FileDifference> DiffFiles(const std::string& a, const std::string& b);
+
+}  // namespace tec
+
+#endif  // TEC_TOOLS_WEIGHTS_DESCRIBE_FILE_H_

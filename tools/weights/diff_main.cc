@@ -1,0 +1,24 @@
+// //tools:diff A B: which tensors of two weight files differ, and by how much. Exit codes: 0 equal, 2 different, 1 a
+// file is refused, or bad use.
+
+#include <cstdio>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "tec/base/exit_code.h"
+#include "tec/base/path.h"
+#include "tools/weights/describe_file.h"
+
+int main(int argc, char** argv) {
+  if (argc != 3 || argv[1][0] == '-') {
+    std::fprintf(stderr, "usage: diff FILE FILE\n");
+    return tec::kExitBadInput;
+  }
+  const absl::StatusOr<tec::FileDifference> difference = tec::DiffFiles(tec::UserPath(argv[1]), tec::UserPath(argv[2]));
+  if (!difference.ok()) {
+    std::fprintf(stderr, "refused: %s\n", std::string(difference.status().message()).c_str());
+    return tec::kExitBadInput;
+  }
+  std::fputs(difference->text.c_str(), stdout);
+  return difference->equal ? tec::kExitDone : tec::kExitFailed;
+}
