@@ -242,9 +242,10 @@ absl::Status ListTree(const std::string& root, const std::string& below, std::ve
   return absl::OkStatus();
 }
 
-// Adds the pictures under `path` in ImageFolder's order: folders by their path, in each its files by name. Returns
-// whether there were any.
-absl::StatusOr<bool> AddTree(const std::string& path, int32_t label, Scan* scan, Catalogue* catalogue) {
+// Adds the pictures under `path` in ImageFolder's order: folders by their path, in each its files by name; `prefix`
+// comes before their paths. Returns whether there were any.
+absl::StatusOr<bool> AddTree(const std::string& path, const std::string& prefix, int32_t label, Scan* scan,
+                             Catalogue* catalogue) {
   std::vector<std::string> folders;
   std::vector<std::pair<dev_t, ino_t>> above;
   TEC_RETURN_IF_ERROR(ListTree(path, "", &above, &folders));
@@ -253,7 +254,7 @@ absl::StatusOr<bool> AddTree(const std::string& path, int32_t label, Scan* scan,
   for (const std::string& folder : folders) {
     TEC_ASSIGN_OR_RETURN(const Listing listing, List(folder.empty() ? path : absl::StrCat(path, "/", folder), scan));
     for (const std::string& file : listing.files) {
-      catalogue->Add(folder.empty() ? file : absl::StrCat(folder, "/", file), label);
+      catalogue->Add(absl::StrCat(prefix, folder, folder.empty() ? "" : "/", file), label);
       any = true;
     }
   }
@@ -421,8 +422,13 @@ absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::st
   }
   Catalogue catalogue;
   if (!labels) {
-    TEC_ASSIGN_OR_RETURN(const bool any, AddTree(path, -1, scan, &catalogue));
-    if (!any) return NoPictures(path, looked_for);
+    for (const std::string& file : listing.files) catalogue.Add(file, -1);
+    for (const std::string& folder : listing.folders) {
+      const absl::StatusOr<bool> any =
+          AddTree(absl::StrCat(path, "/", folder), absl::StrCat(folder, "/"), -1, scan, &catalogue);
+      TEC_RETURN_IF_ERROR(any.status());
+    }
+    if (catalogue.size() == 0) return NoPictures(path, looked_for);
     return catalogue;
   }
   if (!listing.files.empty()) {
@@ -442,8 +448,8 @@ absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::st
   catalogue.in_class_folders = true;
   std::vector<std::string> empty;
   for (size_t i = 0; i < listing.folders.size(); ++i) {
-    TEC_ASSIGN_OR_RETURN(const bool any, AddTree(absl::StrCat(path, "/", listing.folders[i]), static_cast<int32_t>(i),
-                                                 scan, &catalogue));
+    TEC_ASSIGN_OR_RETURN(const bool any, AddTree(absl::StrCat(path, "/", listing.folders[i]), "",
+                                                 static_cast<int32_t>(i), scan, &catalogue));
     if (!any) empty.push_back(listing.folders[i]);
   }
   if (catalogue.size() == 0) return NoPictures(path, looked_for);

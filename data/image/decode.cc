@@ -106,8 +106,7 @@ absl::Status DecodeImage(absl::string_view bytes, Image* image) {
         return DecodeWebp(bytes, image);
       case ImageFormat::kUnknown:
         if (bytes.empty()) return absl::InvalidArgumentError("the file is empty");
-        return absl::InvalidArgumentError(
-            "not an image: none of JPEG, PNG, WebP, TIFF, BMP, GIF and PPM/PGM/PBM by its first bytes");
+        return absl::InvalidArgumentError("not an image: no known format by its first bytes");
       case ImageFormat::kJpeg2000:
       case ImageFormat::kHeif:
         break;

@@ -9,13 +9,16 @@
 #include <condition_variable>
 #include <cstring>
 #include <exception>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 
@@ -207,8 +210,21 @@ class Loader::Implementation {
     for (const auto& [index, reason] : slot->bad) {
       if (!bad_.emplace(index, reason).second) continue;
       TEC_LOG(WARNING) << "unreadable image " << dataset_->name(index) << ", replaced: " << reason.message();
+      if (!options_.bad_images_path.empty()) AddToList(dataset_->name(index), reason);
     }
     slot->bad.clear();
+  }
+
+  // Such images are few, so that the file is read and opened for each. A list that cannot be written stops nothing.
+  void AddToList(const std::string& name, const absl::Status& reason) const {
+    std::string line = absl::StrCat(name, "\t", reason.message());
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    const absl::StatusOr<std::string> before = ReadFile(options_.bad_images_path);
+    if (before.ok() && absl::StrContains(absl::StrCat("\n", *before), absl::StrCat("\n", name, "\t"))) return;
+    std::ofstream list(options_.bad_images_path, std::ios::app);
+    list << line + "\n";  // In one piece, which the system keeps together.
+    list.close();
+    if (!list) TEC_LOG(WARNING) << "cannot add to " << options_.bad_images_path;
   }
 
   absl::Status TooManyBad() const {
@@ -273,6 +289,7 @@ absl::StatusOr<std::unique_ptr<Loader>> Loader::Create(std::shared_ptr<const Dat
   sampler_options.rank = options.rank;
   sampler_options.training = options.training;
   sampler_options.seed = options.seed;
+  sampler_options.order = options.order;
   TEC_ASSIGN_OR_RETURN(Sampler sampler, Sampler::Create(sampler_options));
   try {
     return std::unique_ptr<Loader>(new Loader(

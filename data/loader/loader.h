@@ -38,6 +38,7 @@ struct LoaderOptions {
   int64_t rank = 0;
   bool training = true;
   uint64_t seed = 0;  // Of the order and of the transform.
+  SampleOrder order = SampleOrder::kOwn;
 
   int threads = 1;           // At least 1. All work is done by these; Next() only waits.
   int prefetch_batches = 2;  // Finished or unfinished batches held beside the one in use. At least 1.
@@ -46,6 +47,10 @@ struct LoaderOptions {
   // out unreadable since the loader was made; at exactly that many it goes on. In [0, 1]. So with the default one
   // unreadable image is let pass in each full 1000, and none in a data set of fewer.
   double max_bad_fraction = 0.001;
+
+  // A text file to which each unreadable image is added when it counts: its name, a tab, the reason. Lines of earlier
+  // runs stay, an image that is in it already is not added again, and several ranks may share it. Empty: none.
+  std::string bad_images_path;
 };
 
 // N = count images; size = the transform's. Valid until the next call of Next() or StartEpoch().

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <thread>
 #include <vector>
 
 #include "data/image/encode.h"
+#include "tec/base/file.h"
 #include "tec/base/random.h"
 
 namespace tec {
@@ -205,7 +207,7 @@ TEST(LoaderTest, UnreadableImagesAreReplacedByTheNext) {
   ASSERT_EQ(bad.size(), 3u);
   EXPECT_EQ(bad[0].index, 4);
   EXPECT_EQ(bad[0].name, "picture4");
-  EXPECT_EQ(bad[0].reason.message(), "not an image: neither JPEG nor PNG by its first bytes");
+  EXPECT_EQ(bad[0].reason.message(), "not an image: no known format by its first bytes");
   EXPECT_EQ(bad[2].index, 9);
 
   // The crop is that of the replaced image's key.
@@ -216,6 +218,22 @@ TEST(LoaderTest, UnreadableImagesAreReplacedByTheNext) {
   // A second epoch meets the same images: they count once.
   Epoch(loader.get(), 3);
   EXPECT_EQ(loader->bad_images().size(), 3u);
+}
+
+TEST(LoaderTest, UnreadableImagesAreListedInAFileOnce) {
+  const auto dataset = std::make_shared<MemoryDataset>(10, std::vector<int64_t>{4, 9});
+  LoaderOptions options = Options(10);
+  options.bad_images_path = ::testing::TempDir() + "/bad_images.txt";
+  std::remove(options.bad_images_path.c_str());
+  const std::string reason = "\tnot an image: no known format by its first bytes\n";
+  for (int run = 0; run < 2; ++run) {
+    const auto loader = Make(dataset, options);
+    Epoch(loader.get(), 0);
+    Epoch(loader.get(), 1);
+    const auto list = ReadFile(options.bad_images_path);
+    ASSERT_TRUE(list.ok()) << list.status();
+    EXPECT_EQ(*list, "picture4" + reason + "picture9" + reason);
+  }
 }
 
 TEST(LoaderTest, StopsAboveTheCeilingAtTheSameBatchWithAnyThreads) {
@@ -232,9 +250,9 @@ TEST(LoaderTest, StopsAboveTheCeilingAtTheSameBatchWithAnyThreads) {
       EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
       EXPECT_EQ(status.message(),
                 "3 of 20 images cannot be read; at most 2 may be replaced by others (max_bad_fraction 0.1):\n"
-                "  picture9: not an image: neither JPEG nor PNG by its first bytes\n"
-                "  picture13: not an image: neither JPEG nor PNG by its first bytes\n"
-                "  picture14: not an image: neither JPEG nor PNG by its first bytes");
+                "  picture9: not an image: no known format by its first bytes\n"
+                "  picture13: not an image: no known format by its first bytes\n"
+                "  picture14: not an image: no known format by its first bytes");
     }
     options.max_bad_fraction = 0.15;  // Exactly three.
     EXPECT_EQ(Epoch(Make(dataset, options).get(), 0).size(), 5u);

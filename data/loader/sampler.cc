@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
+#include <random>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -9,6 +12,22 @@
 #include "tec/base/random.h"
 
 namespace tec {
+
+namespace {
+
+// From there on PyTorch draws 64 bits for each step of a permutation.
+constexpr int64_t kLargestTorchPermutation = std::numeric_limits<uint32_t>::max() / 20;
+
+}  // namespace
+
+std::vector<int64_t> TorchPermutation(int64_t n, uint64_t seed) {
+  TEC_CHECK(n >= 0 && n < kLargestTorchPermutation) << n;
+  std::mt19937 generator(static_cast<uint32_t>(seed));
+  std::vector<int64_t> values(n);
+  std::iota(values.begin(), values.end(), 0);
+  for (int64_t i = 0; i < n - 1; ++i) std::swap(values[i], values[i + generator() % (n - i)]);
+  return values;
+}
 
 absl::StatusOr<Sampler> Sampler::Create(const SamplerOptions& options) {
   // Far above any real value, and low enough that no product below overflows.
@@ -22,6 +41,11 @@ absl::StatusOr<Sampler> Sampler::Create(const SamplerOptions& options) {
         absl::StrCat("rank ", options.rank, " of ", options.world_size, " processes: a rank is in 0 to size - 1"));
   }
   if (options.dataset_size < 1) return absl::InvalidArgumentError("the data set has no images");
+  if (options.order == SampleOrder::kReference && options.dataset_size >= kLargestTorchPermutation) {
+    return absl::InvalidArgumentError(absl::StrCat("the reference's order is known for fewer than ",
+                                                   kLargestTorchPermutation, " images, not for ",
+                                                   options.dataset_size));
+  }
   Sampler sampler(options);
   if (options.training && sampler.batches_ == 0) {
     return absl::InvalidArgumentError(
@@ -50,6 +74,11 @@ void Sampler::SetEpoch(int64_t epoch) {
   if (epoch == epoch_) return;
   epoch_ = epoch;
   if (!options_.training) return;
+  if (options_.order == SampleOrder::kReference) {
+    order_ = std::vector<int64_t>();
+    order_ = TorchPermutation(options_.dataset_size, static_cast<uint64_t>(epoch));
+    return;
+  }
   RandomStream stream(RandomKey{options_.seed, RandomPurpose::kShuffle, static_cast<uint64_t>(epoch), 0});
   order_ = std::vector<int64_t>();  // Before the new one is made: one at a time is enough.
   order_ = RandomPermutation(options_.dataset_size, stream);

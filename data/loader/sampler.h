@@ -10,6 +10,16 @@
 
 namespace tec {
 
+// How an epoch of training is shuffled.
+enum class SampleOrder {
+  kOwn,        // By RandomKey{seed, kShuffle, epoch}.
+  kReference,  // The reference's: torch.randperm of a generator seeded with the epoch, whatever the seed.
+};
+
+// torch.randperm(n) of a CPU generator with that seed (PyTorch 2.11): Fisher-Yates from the front, remainders of 32-bit
+// Mersenne Twister numbers. 0 <= n < 2^32 / 20; larger ones draw otherwise there.
+std::vector<int64_t> TorchPermutation(int64_t n, uint64_t seed);
+
 struct SamplerOptions {
   int64_t dataset_size = 0;
   int64_t batch_size = 1;  // Images a micro-batch of one rank.
@@ -24,6 +34,8 @@ struct SamplerOptions {
   // smaller: every image once over all ranks. Ranks may differ by one batch: no collective call per batch.
   bool training = true;
   uint64_t seed = 0;  // Unused in evaluation.
+  // kReference: the order of PyTorch's DistributedSampler with its default seed, rank by rank.
+  SampleOrder order = SampleOrder::kOwn;
 };
 
 class Sampler {

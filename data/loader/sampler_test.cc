@@ -130,5 +130,40 @@ TEST(SamplerTest, Errors) {
   EXPECT_EQ(message(Training(0, 1)), "the data set has no images");
 }
 
+// Numbers of PyTorch 2.11: torch.randperm(n, generator=torch.Generator().manual_seed(seed)).
+TEST(TorchPermutationTest, IsPyTorchs) {
+  using V = std::vector<int64_t>;
+  EXPECT_EQ(TorchPermutation(10, 0), (V{4, 1, 7, 5, 3, 9, 0, 8, 6, 2}));
+  EXPECT_EQ(TorchPermutation(10, 7), (V{5, 0, 3, 4, 1, 7, 9, 6, 8, 2}));
+  EXPECT_EQ(TorchPermutation(5, (uint64_t{1} << 32) + 5), (V{1, 3, 0, 4, 2}));
+  EXPECT_EQ(TorchPermutation(1, 3), (V{0}));
+  EXPECT_EQ(TorchPermutation(0, 3), V());
+  const V large = TorchPermutation(70000, 9);
+  EXPECT_EQ(V(large.begin(), large.begin() + 5), (V{36670, 30551, 16564, 20478, 51786}));
+  int64_t sum = 0;
+  for (int64_t i = 0; i < 70000; ++i) sum += i * large[i];
+  EXPECT_EQ(sum, 85787942661040);
+}
+
+// torch.utils.data.DistributedSampler over 11 images on 3 ranks, epoch 4.
+TEST(SamplerTest, ReferenceOrderIsDistributedSamplers) {
+  const std::vector<std::vector<int64_t>> expected = {{10, 8, 0, 2}, {5, 1, 4, 9}, {6, 7, 3, 10}};
+  for (int rank = 0; rank < 3; ++rank) {
+    SamplerOptions options;
+    options.dataset_size = 11;
+    options.batch_size = 4;
+    options.world_size = 3;
+    options.rank = rank;
+    options.seed = 123;  // Plays no part.
+    options.order = SampleOrder::kReference;
+    auto sampler = Sampler::Create(options);
+    ASSERT_TRUE(sampler.ok()) << sampler.status();
+    sampler->SetEpoch(4);
+    std::vector<int64_t> indices;
+    sampler->Batch(0, &indices);
+    EXPECT_EQ(indices, expected[rank]);
+  }
+}
+
 }  // namespace
 }  // namespace tec

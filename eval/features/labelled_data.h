@@ -1,4 +1,4 @@
-// The two image sets of an evaluation, with labels in one numbering, and subsets of the training images.
+// The two image sets of an evaluation, with labels in one numbering.
 
 #ifndef TEC_EVAL_FEATURES_LABELLED_DATA_H_
 #define TEC_EVAL_FEATURES_LABELLED_DATA_H_
@@ -11,24 +11,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "data/dataset/dataset.h"
+#include "data/dataset/subset.h"
 
 namespace tec {
-
-// Which training images are used. The default is all of them. A choice depends on the seed and on how many images each
-// class has, not on the order of the classes.
-struct SubsetOptions {
-  double fraction = 1;    // Of each class, (0, 1], rounded; at least one image.
-  int64_t per_class = 0;  // Images of each class ("shots"); all of a class that has fewer. 0: no limit.
-  uint64_t seed = 0;
-
-  bool whole() const { return fraction >= 1 && per_class == 0; }
-};
-
-// InvalidArgument naming the option out of range. Both options at once are refused.
-absl::Status Validate(const SubsetOptions& options);
-
-// The chosen images of `dataset`, in its order. `dataset` must be labelled, `options` valid.
-std::shared_ptr<const Dataset> SubsetOf(std::shared_ptr<const Dataset> dataset, const SubsetOptions& options);
 
 struct LabelledData {
   std::shared_ptr<const Dataset> train, held_out;

@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "c10/core/DeviceGuard.h"
 #include "data/dataset/dataset.h"
+#include "data/dataset/subset.h"
 #include "data/loader/loader.h"
 #include "eval/features/pretrained.h"
 #include "eval/finetune/augmentation.h"
@@ -174,15 +175,22 @@ class FinetuneRun {
 
 absl::Status FinetuneRun::OpenData() {
   const std::string& path = settings_.data().path();
-  const auto open = [&path](Split split, const char* what) -> absl::StatusOr<std::shared_ptr<const Dataset>> {
-    TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset(path, split));
+  DatasetOptions dataset_options;
+  dataset_options.index_folder = settings_.logging().output_dir();
+  const auto open = [&](Split split, const char* what) -> absl::StatusOr<std::shared_ptr<const Dataset>> {
+    TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset(path, split, dataset_options));
     if (!dataset->labelled()) {
       return absl::InvalidArgumentError(
           absl::StrCat(path, ": the ", what,
                        " images have no labels; finetuning needs one folder a class, or a "
                        "list with labels"));
     }
-    return std::shared_ptr<const Dataset>(std::move(dataset));
+    absl::StatusOr<std::shared_ptr<const Dataset>> kept = KeepClasses(std::move(dataset), settings_.data().classes());
+    if (!kept.ok() || split == Split::kHeldOut) return kept;
+    SubsetOptions subset;
+    subset.fraction = settings_.data().train_fraction();
+    subset.seed = static_cast<uint64_t>(settings_.seed());
+    return SubsetOf(*std::move(kept), subset);
   };
   TEC_ASSIGN_OR_RETURN(held_out_, open(Split::kHeldOut, "held-out"));
   absl::StatusOr<std::shared_ptr<const Dataset>> train = open(Split::kTrain, "training");
@@ -294,6 +302,8 @@ absl::Status FinetuneRun::MakeLoader() {
   options.seed = static_cast<uint64_t>(settings_.seed());
   options.threads = static_cast<int>(std::max<int64_t>(1, data.num_workers()));
   options.max_bad_fraction = data.max_bad_fraction();
+  options.order = data.sampler() == "reference" ? SampleOrder::kReference : SampleOrder::kOwn;
+  options.bad_images_path = absl::StrCat(settings_.logging().output_dir(), "/bad_images.txt");
   absl::StatusOr<std::unique_ptr<Loader>> loader = Loader::Create(train_, augmentation_.transform, options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
   loader_ = *std::move(loader);

@@ -115,6 +115,10 @@ void CheckData(const config::Data& data, Paths paths, Problems* problems) {
     problems->AddIf(value <= 0, absl::StrCat("data.std has the value ", value, "; each must be larger than 0"));
   }
   problems->Range("data.max_bad_fraction (--max_bad_fraction)", data.max_bad_fraction(), 0.0, 1.0);
+  problems->AddIf(data.sampler() != "own" && data.sampler() != "reference",
+                  absl::StrCat("data.sampler (--sampler) is \"", data.sampler(), "\"; it must be own or reference"));
+  problems->Range("data.train_fraction (--train_fraction)", data.train_fraction(), 0.0, 1.0);
+  problems->AddIf(data.train_fraction() == 0, "data.train_fraction (--train_fraction) is 0: no pictures");
   problems->Range("data.num_workers (--num_workers)", data.num_workers(), 0, 4096);
 }
 

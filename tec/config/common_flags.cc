@@ -12,12 +12,16 @@ ABSL_FLAG(std::string, config, "", "name of an experiment or a text file; other 
 ABSL_FLAG(bool, print_config, false, "print the experiment with every field set, and exit");
 
 ABSL_FLAG(std::string, data_path, "/datasets01/imagenet_full_size/061417/",
-          "pictures: a folder with train/, a folder of class folders, a flat folder, or a list file");
+          "pictures: a folder with train/, class folders, a flat folder, a list file, tar shards or a packed file");
 ABSL_FLAG(int64_t, input_size, 224, "pixels a side of the crop that the models see");
 ABSL_FLAG(int64_t, num_workers, 10, "threads that decode pictures");
 ABSL_FLAG(bool, pin_mem, true, "copy to the GPU from page-locked memory");
 ABSL_FLAG(bool, no_pin_mem, false, "switch --pin_mem off");
 ABSL_FLAG(double, max_bad_fraction, 0.001, "stop if more than this part of the pictures cannot be read");
+
+ABSL_FLAG(std::string, sampler, "own", "order of the pictures: own, or reference (PyTorch's permutation of the epoch)");
+ABSL_FLAG(double, train_fraction, 1, "this part of every class's training pictures, chosen by the seed");
+ABSL_FLAG(std::string, classes, "", "these classes alone: names separated by commas; empty: all");
 
 ABSL_FLAG(int64_t, batch_size, 64, "pictures a rank and micro-step");
 ABSL_FLAG(int64_t, accum_iter, 1, "micro-steps an update; the effective batch is batch_size x accum_iter x world size");
@@ -65,6 +69,9 @@ bool PrintConfigFlag() { return absl::GetFlag(FLAGS_print_config); }
 FlagGroup DataFlags() {
   return {"Data",
           {{"data_path", "data.path"},
+           {"classes", "data.classes"},
+           {"train_fraction", "data.train_fraction"},
+           {"sampler", "data.sampler"},
            {"num_workers", "data.num_workers"},
            {"max_bad_fraction", "data.max_bad_fraction"},
            {"pin_mem", "data.pin_mem"},

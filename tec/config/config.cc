@@ -52,6 +52,9 @@ constexpr char kReference[] = R"(
     max_bad_fraction: 0.001
     num_workers: 10
     pin_mem: true
+    sampler: "own"
+    train_fraction: 1
+    classes: ""
   }
   optimizer {
     batch_size: 64

@@ -44,6 +44,9 @@ constexpr char kReference[] = R"(
     max_bad_fraction: 0.001
     num_workers: 10
     pin_mem: true
+    sampler: "own"
+    train_fraction: 1
+    classes: ""
   }
   augmentation {
     color_jitter: 0

@@ -21,6 +21,7 @@
 #include "absl/time/clock.h"
 #include "c10/core/DeviceGuard.h"
 #include "data/dataset/dataset.h"
+#include "data/dataset/subset.h"
 #include "data/loader/loader.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
@@ -165,7 +166,17 @@ class TrainRun {
 
 absl::Status TrainRun::OpenData() {
   const config::Data& data = experiment_.data();
-  TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset(data.path(), Split::kTrain));
+  DatasetOptions dataset_options;
+  // Nothing here asks for labels, but --classes does.
+  dataset_options.labels = !data.classes().empty();
+  dataset_options.index_folder = experiment_.logging().output_dir();
+  TEC_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> dataset,
+                       OpenDataset(data.path(), Split::kTrain, dataset_options));
+  TEC_ASSIGN_OR_RETURN(dataset, KeepClasses(std::move(dataset), data.classes()));
+  SubsetOptions subset;
+  subset.fraction = data.train_fraction();
+  subset.seed = static_cast<uint64_t>(experiment_.seed());
+  dataset = SubsetOf(std::move(dataset), subset);
   TrainTransform::Options transform;
   transform.size = static_cast<int>(experiment_.model().encoder().image_size());
   transform.crop.scale_min = data.crop_scale_min();
@@ -180,8 +191,10 @@ absl::Status TrainRun::OpenData() {
   options.seed = static_cast<uint64_t>(experiment_.seed());
   options.threads = static_cast<int>(std::max<int64_t>(1, data.num_workers()));
   options.max_bad_fraction = data.max_bad_fraction();
-  absl::StatusOr<std::unique_ptr<Loader>> loader = Loader::Create(std::shared_ptr<const Dataset>(std::move(dataset)),
-                                                                  std::make_shared<TrainTransform>(transform), options);
+  options.order = data.sampler() == "reference" ? SampleOrder::kReference : SampleOrder::kOwn;
+  options.bad_images_path = absl::StrCat(experiment_.logging().output_dir(), "/bad_images.txt");
+  absl::StatusOr<std::unique_ptr<Loader>> loader =
+      Loader::Create(std::move(dataset), std::make_shared<TrainTransform>(transform), options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
   loader_ = *std::move(loader);
 

@@ -1,8 +1,8 @@
 // A 64-bit number for whatever a stored result was computed from, so that it is not taken for another's. It guards
 // against mistakes, not against malice.
 
-#ifndef TEC_EVAL_FEATURES_FINGERPRINT_H_
-#define TEC_EVAL_FEATURES_FINGERPRINT_H_
+#ifndef TEC_BASE_FINGERPRINT_H_
+#define TEC_BASE_FINGERPRINT_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -43,4 +43,4 @@ class Fingerprint {
 
 }  // namespace tec
 
-#endif  // TEC_EVAL_FEATURES_FINGERPRINT_H_
+#endif  // TEC_BASE_FINGERPRINT_H_
