@@ -89,6 +89,22 @@ std::string MutatedPickle(absl::string_view file, uint64_t seed, uint64_t stream
   return out;
 }
 
+std::string FileAround(absl::string_view pickle) {
+  std::string out;
+  ZipWriter writer(
+      [&out](absl::string_view bytes) {
+        out.append(bytes.data(), bytes.size());
+        return absl::OkStatus();
+      },
+      "r");
+  TEC_CHECK_OK(writer.Add("data.pkl", pickle));
+  TEC_CHECK_OK(writer.Add("byteorder", "little"));
+  TEC_CHECK_OK(writer.Add("data/0", std::string(32, 'x')));
+  TEC_CHECK_OK(writer.Add("version", "3\n"));
+  TEC_CHECK_OK(writer.Finish());
+  return out;
+}
+
 bool ReadAnything(std::string bytes, FileKind kind) {
   const std::shared_ptr<const MappedFile> file = MappedFile::FromBytes(std::move(bytes));
   bool accepted = false;

@@ -19,6 +19,9 @@ std::string MutatedFile(absl::string_view file, uint64_t seed, uint64_t stream, 
 // is no zip .pth file.
 std::string MutatedPickle(absl::string_view file, uint64_t seed, uint64_t stream, uint64_t number);
 
+// A zip .pth file with this pickle and one storage of eight float32 elements, "0".
+std::string FileAround(absl::string_view pickle);
+
 // Reads `bytes` as whatever they are (or, with `kind`, as that), looks at every element and plans a base model from it.
 // Whether it was accepted. Crashes and sanitizer reports are the caller's to notice.
 enum class FileKind { kAny, kPth, kSafetensors };

@@ -205,7 +205,8 @@ class ConsumersTest(unittest.TestCase):
                 state[outer + f'head.{head}.weight_v'] = torch.zeros(4, 4)
                 return state
             whole = {'student': entry(student, 'module.backbone.', 'module.'),
-                     'teacher': entry(teacher, 'backbone.', ''), 'epoch': 3, 'args': argparse.Namespace(lr=np.float64(0.1))}
+                     'teacher': entry(teacher, 'backbone.', ''),
+                     'epoch': 3, 'args': argparse.Namespace(lr=np.float64(0.1))}
             self.compare_timm(student, whole, family)
             self.compare_timm(teacher, whole, family + '_teacher', forced=family + '_teacher')
 
