@@ -23,6 +23,7 @@
 #include "tec/base/path.h"
 
 ABSL_FLAG(std::string, folder, "", "A data set: what --data_path of the training accepts.");
+ABSL_FLAG(std::string, index_folder, "", "Where the index of the data set is kept; empty: nowhere.");
 ABSL_FLAG(int64_t, images, 1000, "Images that are measured, after as many that are not.");
 ABSL_FLAG(int64_t, batch_size, 32, "");
 ABSL_FLAG(int, threads, 1, "Threads that decode.");
@@ -58,7 +59,9 @@ int64_t Take(int64_t images, Loader* loader, int64_t* epoch) {
 
 int Main() {
   const auto start = std::chrono::steady_clock::now();
-  auto dataset = OpenDataset(UserPath(absl::GetFlag(FLAGS_folder)), Split::kTrain);
+  DatasetOptions dataset_options;
+  dataset_options.index_folder = UserPath(absl::GetFlag(FLAGS_index_folder));
+  auto dataset = OpenDataset(UserPath(absl::GetFlag(FLAGS_folder)), Split::kTrain, dataset_options);
   TEC_CHECK_OK(dataset);
   LoaderOptions options;
   options.batch_size = absl::GetFlag(FLAGS_batch_size);

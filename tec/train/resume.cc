@@ -68,6 +68,10 @@ config::Experiment WeightDeciding(const config::Experiment& experiment) {
   result.mutable_data()->clear_max_bad_fraction();
   result.mutable_data()->clear_num_workers();
   result.mutable_data()->clear_pin_mem();
+  // Settings of checkpoints that were written before these existed lack them.
+  if (result.data().sampler() == "own") result.mutable_data()->clear_sampler();
+  if (result.data().train_fraction() == 1) result.mutable_data()->clear_train_fraction();
+  if (result.data().classes().empty()) result.mutable_data()->clear_classes();
   result.mutable_runtime()->clear_device();
   result.mutable_runtime()->clear_threads();
   return result;
