@@ -32,6 +32,11 @@ ABSL_FLAG(double, min_lr, 0, "learning rate at the end of the schedule");
 ABSL_FLAG(double, warmup_epochs, 40, "epochs of linear warm-up");
 ABSL_FLAG(int64_t, save_period, 50, "epochs between two numbered checkpoints; the last epoch always has one");
 
+ABSL_FLAG(int64_t, knn_every, 0,
+          "epochs between two kNN evaluations of the new model, logged as knn_top1 and knn_top5; 0: none");
+ABSL_FLAG(std::string, knn_data_path, "",
+          "class folders for it, with val/ or test/ or else each picture by the others; unless given, --data_path");
+
 namespace tec {
 namespace {
 
@@ -58,6 +63,7 @@ std::vector<FlagGroup> Groups() {
       DataFlags(),
       OptimizerFlags(),
       OutputFlags(),
+      {"Monitor", {{"knn_every", ""}, {"knn_data_path", ""}}},
       RuntimeFlags(),
       DistributedFlagGroup(),
   };
@@ -146,6 +152,13 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, 
     TEC_ASSIGN_OR_RETURN(command_line.quickstart, QuickstartOf(parsed, groups, name_or_file, machine));
   } else {
     TEC_ASSIGN_OR_RETURN(command_line.experiment, ExperimentOf(parsed, groups, name_or_file, machine));
+    command_line.knn_every = absl::GetFlag(FLAGS_knn_every);
+    if (command_line.knn_every < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--knn_every=", command_line.knn_every, ": it must be at least 0"));
+    }
+    command_line.knn_data_path = UserPath(absl::GetFlag(FLAGS_knn_data_path));
+    if (command_line.knn_data_path.empty()) command_line.knn_data_path = command_line.experiment.data().path();
   }
   return command_line;
 }

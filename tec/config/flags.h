@@ -16,6 +16,7 @@
 #ifndef TEC_CONFIG_FLAGS_H_
 #define TEC_CONFIG_FLAGS_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -32,6 +33,8 @@ struct CommandLine {
   bool is_quickstart = false;
   config::Experiment experiment;  // Unless is_quickstart: resolved, valid, its paths as by UserPath (tec/base/path.h).
   config::Quickstart quickstart;  // If is_quickstart: the same.
+  int64_t knn_every = 0;          // --knn_every: epochs between two kNN evaluations; 0: none.
+  std::string knn_data_path;      // --knn_data_path, its path as by UserPath; the experiment's data unless given.
   Distributed distributed;
 };
 

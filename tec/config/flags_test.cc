@@ -271,6 +271,18 @@ TEST(Flags, WithoutConfigAndDataPathItIsTheQuickstart) {
   EXPECT_TRUE(MessageDifferencer::Equals(Parsed({config.c_str()}).quickstart, line.quickstart));
 }
 
+TEST(Flags, MonitorTakesTheRunsData) {
+  const std::vector<const char*> run = {"--data_path=/pictures", "--base_model=/b"};
+  EXPECT_EQ(Parsed(run).knn_every, 0);
+  std::vector<const char*> monitored = run;
+  monitored.push_back("--knn_every=5");
+  EXPECT_EQ(Parsed(monitored).knn_every, 5);
+  EXPECT_EQ(Parsed(monitored).knn_data_path, "/pictures");
+  monitored.push_back("--knn_data_path=/labelled");
+  EXPECT_EQ(Parsed(monitored).knn_data_path, "/labelled");
+  EXPECT_EQ(ErrorOf({"--data_path=/p", "--base_model=/b", "--knn_every=-1"}), "--knn_every=-1: it must be at least 0");
+}
+
 TEST(Flags, MistakesAreExplained) {
   EXPECT_EQ(ErrorOf({"--bach_size=3"}),
             "unknown flag --bach_size; did you mean \"--batch_size\"? (--help lists all flags)");

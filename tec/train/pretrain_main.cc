@@ -1,24 +1,54 @@
 // //tec:pretrain: trains a new model against a base model, or a base model from pixels, or, without flags, both on made
 // pictures to show what comes of it. Exit codes: tec/base/exit_code.h.
 
+#include <algorithm>
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "eval/knn/knn_monitor.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/config/flags.h"
 #include "tec/dist/flags.h"
+#include "tec/models/factory.h"
 #include "tec/quickstart/quickstart.h"
 #include "tec/train/trainer.h"
 
 namespace tec {
 namespace {
 
+KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
+  const config::Experiment& experiment = command_line.experiment;
+  KnnMonitorOptions options;
+  options.data_path = command_line.knn_data_path;
+  options.encoder = VitOptionsFrom(experiment.model().encoder());
+  options.features.spec = kPoolFeatures;
+  options.features.threads = static_cast<int>(std::max<int64_t>(1, experiment.data().num_workers()));
+  options.features.max_bad_fraction = experiment.data().max_bad_fraction();
+  for (int c = 0; c < 3; ++c) {
+    options.features.mean[c] = static_cast<float>(experiment.data().mean(c));
+    options.features.std[c] = static_cast<float>(experiment.data().std(c));
+  }
+  return options;
+}
+
 absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
   TrainOptions options;
   TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
+  std::optional<KnnMonitor> monitor;
+  const int64_t every = command_line.knn_every;
+  if (every > 0) {
+    absl::StatusOr<KnnMonitor> made = KnnMonitor::Create(MonitorOptions(command_line));
+    if (!made.ok()) return Annotate(made.status(), "--knn_every");
+    monitor = *std::move(made);
+    options.monitor = [&monitor, every](int64_t epoch, const torch::nn::Module& model) {
+      return (epoch + 1) % every == 0 ? monitor->Evaluate(model) : std::vector<std::pair<std::string, double>>();
+    };
+  }
   return Train(command_line.experiment, options);
 }
 

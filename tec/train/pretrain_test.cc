@@ -154,6 +154,24 @@ TEST_F(PretrainTest, KilledBetweenTwoSavesItGoesOn) {
   EXPECT_EQ(CountLines(out + "/metrics.jsonl"), 24 * testing::kUpdatesPerEpoch);
 }
 
+// The same weights as without, and an accuracy in the log of every second epoch.
+TEST_F(PretrainTest, MonitorsByNearestNeighbours) {
+  const std::string out = EmptyFolder("monitored"), plain = EmptyFolder("unmonitored");
+  Program monitored(Arguments(out, {"--epochs=4", "--knn_every=2"})), unmonitored(Arguments(plain, {"--epochs=4"}));
+  ASSERT_EQ(monitored.Wait(), 0) << monitored.Output();
+  ASSERT_EQ(unmonitored.Wait(), 0) << unmonitored.Output();
+  EXPECT_TRUE(absl::StrContains(monitored.Output(), "monitor: knn_top1 ")) << monitored.Output();
+  EXPECT_TRUE(FileBytes(out + "/checkpoint-3.pth") == FileBytes(plain + "/checkpoint-3.pth"));
+  const std::vector<std::string> log = Lines(FileBytes(out + "/log.txt"));
+  ASSERT_EQ(log.size(), 4u);
+  for (size_t epoch = 0; epoch < 4; ++epoch) {
+    ASSERT_EQ(absl::StrContains(log[epoch], "knn_top1"), epoch % 2 == 1) << log[epoch];
+    if (epoch % 2 == 0) continue;
+    EXPECT_GE(Number(log[epoch], "knn_top1"), 0);
+    EXPECT_EQ(Number(log[epoch], "knn_top5"), 100);  // Three classes.
+  }
+}
+
 TEST_F(PretrainTest, TerminatedItSavesAndGoesOn) {
   const std::string whole = EmptyFolder("whole"), out = EmptyFolder("terminated");
   const std::vector<std::string> flags = {"--epochs=16", "--save_period=1000"};

@@ -596,8 +596,25 @@ absl::Status TrainRun::FinishEpoch() {
     fields.emplace_back("seconds", seconds);
     fields.emplace_back("data_wait_seconds", waited);
     fields.emplace_back("bad_images", static_cast<int64_t>(loader_->bad_images().size()));
+    if (options_.monitor) {
+      const absl::StatusOr<std::vector<std::pair<std::string, double>>> values =
+          options_.monitor(epoch_, objective_->model());
+      if (values.ok()) {
+        std::string line = "monitor:";
+        for (const auto& [name, value] : *values) {
+          fields.emplace_back(name, value);
+          absl::StrAppendFormat(&line, " %s %.3f", name, value);
+        }
+        if (!values->empty()) {
+          progress_->Print(line);
+          status = events_->AddScalars((epoch_ + 1) * 1000, *values);
+        }
+      } else {
+        TEC_LOG(WARNING) << "epoch " << epoch_ << " was not monitored: " << values.status().message();
+      }
+    }
     // Before the checkpoint: a run that dies in between trains the epoch again and TrimLog takes this line away.
-    status = AppendLine(OutputPath("log.txt"), ToJson(fields));
+    if (status.ok()) status = AppendLine(OutputPath("log.txt"), ToJson(fields));
     if (status.ok()) status = events_->Flush();
   }
   const int64_t finished = epoch_;

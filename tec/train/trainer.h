@@ -21,12 +21,18 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tec/base/exit_code.h"
 #include "tec/config/experiment.pb.h"
 #include "tec/dist/environment.h"
+
+namespace torch::nn {
+class Module;
+}
 
 namespace tec {
 
@@ -36,6 +42,12 @@ struct TrainOptions {
   // Called on every rank after each update with the number of updates done since epoch 0; true stops the run as a
   // signal would: it saves and returns with `stopped` set.
   std::function<bool(int64_t updates)> stop_after_update;
+  // Called on the first rank at the end of each epoch, numbered from 0, with the model that is trained, which it must
+  // not change. What it returns is logged with the epoch, in log.txt and TensorBoard. Its failure is a warning: no run
+  // ends for it.
+  using Monitor = std::function<absl::StatusOr<std::vector<std::pair<std::string, double>>>(
+      int64_t epoch, const torch::nn::Module& model)>;
+  Monitor monitor;
 };
 
 struct TrainResult {
