@@ -1,14 +1,18 @@
 // One forward and backward pass of each small model: every intermediate value, every loss, every gradient.
 
+#include <cmath>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/torch_tensors.h"
 #include "tec/losses/losses.h"
 #include "tec/models/base_model.h"
 #include "tec/models/encoder.h"
@@ -31,6 +35,25 @@ constexpr double kBaseRelationTolerance = 3e-5;
 constexpr double kFinetuneTolerance = 1e-5;
 
 at::ScalarType ComputeType(const GoldenItem& item) { return item.bfloat16() ? at::kBFloat16 : at::kFloat; }
+
+// A wrong epsilon in a norm changes a result by about a millionth: less than the tolerance of a single value, but of
+// all values alike. Their common factor, <actual, expected> / <expected, expected>, is known better: rounding of
+// float32 (6e-8) leaves a part of 5e-7 of it at most, and errors of single values, a tenth of the tolerance, average
+// out as those of a sum do.
+constexpr double kFactorTolerance = 5e-7;
+
+void ExpectFactor(GoldenItem& item, GoldenTensors& file, const std::string& name, const at::Tensor& actual,
+                  double tolerance) {
+  const TensorView* stored = file.Expected(name);
+  if (item.bfloat16() || stored == nullptr || !actual.defined()) return;
+  const at::Tensor a = actual.detach().to(at::kDouble).reshape({-1});
+  const at::Tensor b = TensorOf(*stored).to(at::kDouble).reshape({-1});
+  if (a.numel() != b.numel()) return;  // Compared, and failed, as it is.
+  const double norm = b.norm().item<double>(), off = (a * b).sum().item<double>() / (norm * norm) - 1;
+  const double allowed = kFactorTolerance + tolerance / 10 / norm;
+  item.Expect(absl::StrCat(name, ", factor"), std::abs(off) <= allowed,
+              absl::StrFormat("is off by a factor of 1 %+.2g, more than %.2g", off, allowed));
+}
 
 // The file whose inputs a file without its own names in its metadata "uses", else `file` itself.
 std::string FileOfInputs(const GoldenTensors& file) {
@@ -62,6 +85,12 @@ absl::Status CheckTec(GoldenItem& item) {
       item.Expect("parameters_unused", parameters.erase(name) == 1, absl::StrCat("there is no param.", name));
     }
     item.Group("");
+  }
+  for (const auto& [key, epsilon] :
+       {std::pair("norm_eps", kNormEpsilon), std::pair("adaptor_norm_eps", kAdaptorNormEpsilon)}) {
+    if (!config.contains(key)) continue;
+    item.Expect(absl::StrCat("config/", key), config.at(key) == epsilon,
+                absl::StrCat("ours is ", epsilon, ", not ", config.at(key).dump()));
   }
   TecModel model(options);
   TEC_RETURN_IF_ERROR(LoadState(model, parameters));
@@ -115,6 +144,7 @@ absl::Status CheckTec(GoldenItem& item) {
   compare("out.mask", output.mask, GoldenTolerance::Bits());
   compare("out.ids_restore", output.ids_restore, GoldenTolerance::Bits());
   compare("out.adaptor", adapted, item.Model(kPredictionTolerance));
+  if (file->Has("out.adaptor")) ExpectFactor(item, *file, "out.adaptor", adapted, kPredictionTolerance);
   compare("out.fea_pred", output.feature_prediction, item.Model(kPredictionTolerance));
   Compare(item, *file, "out.loss_fea", feature_loss, item.Model(kTecLossTolerance));
   if (options.pred_att) {
