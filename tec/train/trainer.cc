@@ -26,6 +26,7 @@
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/background_saver.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/config.h"
@@ -123,7 +124,11 @@ class TrainRun {
   void ShowProgress();
 
   TrainingState State() const;
-  absl::Status SaveThis();
+  // Starts to write the state, checkpoint-<numbered> before this_checkpoint; the error is that of the save before.
+  absl::Status Save(std::optional<int64_t> numbered = std::nullopt);
+  // Waits for the save in progress; its error.
+  absl::Status FinishSave();
+  absl::Status SaveError(const absl::Status& status);
 
   bool first_rank() const { return group_->rank() == 0; }
   int64_t images_per_micro_step() const { return experiment_.optimizer().batch_size() * group_->world_size(); }
@@ -139,7 +144,8 @@ class TrainRun {
   std::unique_ptr<AdamW> optimizer_;
   std::optional<LossScaler> scaler_;  // With float16.
   std::optional<CheckpointFolder> folder_;
-  std::unique_ptr<EventWriter> events_;  // First rank only.
+  std::optional<BackgroundSaver> saver_;  // On the first rank, as folder_.
+  std::unique_ptr<EventWriter> events_;   // First rank only.
   std::unique_ptr<Progress> progress_;
   StopSignal stop_signal_;
 
@@ -235,6 +241,7 @@ absl::Status TrainRun::Prepare() {
     schedule_.epochs = static_cast<double>(experiment_.schedule().epochs());
     loss_meters_.assign(objective_->loss_names().size(), Meter());
     TEC_ASSIGN_OR_RETURN(folder_, CheckpointFolder::Open(experiment_.logging().output_dir()));
+    saver_.emplace(*folder_);
     return absl::OkStatus();
   }()));
   Progress::Options progress;
@@ -403,11 +410,12 @@ absl::StatusOr<TrainResult> TrainRun::Run() {
     TEC_RETURN_IF_ERROR(AsFailure(TrainEpoch()));
     if (next_micro_step_ < steps_per_epoch_) {
       // Asked to stop within the epoch.
-      TEC_RETURN_IF_ERROR(AsFailure(group_->Agree(first_rank() ? SaveThis() : absl::OkStatus())));
+      TEC_RETURN_IF_ERROR(AsFailure(group_->Agree(first_rank() ? Save() : absl::OkStatus())));
       break;
     }
     TEC_RETURN_IF_ERROR(AsFailure(FinishEpoch()));
   }
+  TEC_RETURN_IF_ERROR(AsFailure(group_->Agree(first_rank() ? FinishSave() : absl::OkStatus())));
   result_.stopped = epoch_ < epochs;
   result_.epochs = epoch_;
   result_.updates = updates_;
@@ -505,6 +513,11 @@ absl::StatusOr<std::vector<std::vector<double>>> TrainRun::CollectLosses() {
 
 // The sums over ranks are not finite on any rank if they are not on one, so that all ranks come here together.
 absl::Status TrainRun::NonFinite(const std::string& what) {
+  if (saver_.has_value()) {
+    // So that the message names what is there; a save that failed has its own line.
+    const absl::Status saved = FinishSave();
+    if (!saved.ok()) TEC_LOG(ERROR) << saved.message();
+  }
   return absl::AbortedError(absl::StrFormat(
       "update %d: %s; lr %g. Stopped without saving; the newest checkpoint, from before, is %s. A lower --blr, "
       "--precision=float32 or --clip_grad may help",
@@ -535,7 +548,7 @@ absl::Status TrainRun::FinishUpdate() {
   // At the epoch's last update the save at its end is near.
   if (first_rank() && minutes > 0 && Now() - last_save_time_ >= 60 * minutes &&
       next_micro_step_ < updates_per_epoch_ * accum_iter_) {
-    TEC_RETURN_IF_ERROR(SaveThis());
+    TEC_RETURN_IF_ERROR(Save());
   }
   return absl::OkStatus();
 }
@@ -626,9 +639,7 @@ absl::Status TrainRun::FinishEpoch() {
   if (first_rank() && status.ok()) {
     // The numbered file first: a run that dies in between trains the epoch again and writes it again.
     const bool numbered = epoch_ == epochs || (period > 0 && finished % period == 0);
-    if (numbered) status = folder_->SaveNumbered(State(), finished);
-    if (status.ok()) status = SaveThis();
-    if (status.ok() && epoch_ == epochs) newest_checkpoint_ = folder_->NumberedPath(finished);
+    status = Save(numbered ? std::optional<int64_t>(finished) : std::nullopt);
   }
   return group_->Agree(status);
 }
@@ -678,12 +689,17 @@ TrainingState TrainRun::State() const {
   return state;
 }
 
-absl::Status TrainRun::SaveThis() {
-  TEC_RETURN_IF_ERROR(Annotate(folder_->SaveThis(State()),
-                               absl::StrCat("saving failed; the newest whole checkpoint is ", newest_checkpoint_)));
-  newest_checkpoint_ = folder_->PathOf(CheckpointFolder::kThis);
+absl::Status TrainRun::Save(std::optional<int64_t> numbered) {
+  TEC_RETURN_IF_ERROR(SaveError(saver_->Save(State(), numbered)));
   last_save_time_ = Now();
   return absl::OkStatus();
+}
+
+absl::Status TrainRun::FinishSave() { return SaveError(saver_->Wait()); }
+
+absl::Status TrainRun::SaveError(const absl::Status& status) {
+  if (!saver_->newest().empty()) newest_checkpoint_ = saver_->newest();
+  return Annotate(status, absl::StrCat("saving failed; the newest whole checkpoint is ", newest_checkpoint_));
 }
 
 }  // namespace
