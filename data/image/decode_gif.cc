@@ -133,12 +133,8 @@ absl::Status DecodeGif(absl::string_view bytes, Image* image) {
   const int flags = reader.Byte();
   reader.Take(2);  // Background and aspect.
   uint8_t palette[256][3];
-  bool coloured = false;
   for (int i = 0; i < 256; ++i) std::memset(palette[i], i, 3);
-  if (flags & 0x80) {
-    ReadPalette(&reader, flags, palette);
-    coloured = true;
-  }
+  if (flags & 0x80) ReadPalette(&reader, flags, palette);
   int canvas_colour = 0;
   while (true) {
     const int kind = reader.Byte();
@@ -155,25 +151,18 @@ absl::Status DecodeGif(absl::string_view bytes, Image* image) {
   const int64_t left = reader.Little16(), top = reader.Little16();
   const int64_t frame_width = reader.Little16(), frame_height = reader.Little16();
   const int frame_flags = reader.Byte();
-  if (frame_flags & 0x80) {
-    ReadPalette(&reader, frame_flags, palette);
-    coloured = true;
-  }
-  (void)coloured;
+  if (frame_flags & 0x80) ReadPalette(&reader, frame_flags, palette);
   if (!reader.ok()) return Truncated();
   width = std::max(width, left + frame_width);
   height = std::max(height, top + frame_height);
   const absl::Status size = CheckImageSize("GIF", height, width);
   if (!size.ok()) return size;
   image->Resize(height, width);
-  if (frame_width != width || frame_height != height) {
-    for (int64_t i = 0; i < width * height; ++i) std::memcpy(image->data() + 3 * i, palette[canvas_colour], 3);
-  }
   if (frame_width == 0 || frame_height == 0) return absl::DataLossError("the GIF's first frame is empty");
   RowOrder order(frame_height, frame_flags & 0x40);
   uint8_t* out = image->row(top + order.row()) + 3 * left;
   int64_t x = 0;
-  return DecodeLzw(&reader, frame_width * frame_height, [&](uint8_t index) {
+  const absl::Status status = DecodeLzw(&reader, frame_width * frame_height, [&](uint8_t index) {
     std::memcpy(out, palette[index], 3);
     out += 3;
     if (++x == frame_width) {
@@ -182,6 +171,19 @@ absl::Status DecodeGif(absl::string_view bytes, Image* image) {
       if (order.row() < frame_height) out = image->row(top + order.row()) + 3 * left;
     }
   });
+  if (!status.ok()) return status;
+  // The canvas around the frame comes last: a small broken file that claims a large one costs nothing.
+  const auto fill = [&](int64_t y, int64_t begin, int64_t end) {
+    for (int64_t column = begin; column < end; ++column) {
+      std::memcpy(image->row(y) + 3 * column, palette[canvas_colour], 3);
+    }
+  };
+  for (int64_t y = 0; y < height; ++y) {
+    const bool beside = y >= top && y < top + frame_height;
+    fill(y, 0, beside ? left : width);
+    if (beside) fill(y, left + frame_width, width);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace tec
