@@ -1,15 +1,12 @@
 #include "tec/base/nearest_name.h"
 
 #include <algorithm>
-#include <cstddef>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace tec {
-namespace {
 
-// Levenshtein distance.
 size_t EditDistance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -24,8 +21,6 @@ size_t EditDistance(const std::string& a, const std::string& b) {
   }
   return row.back();
 }
-
-}  // namespace
 
 std::string NearestName(const std::string& name, const std::vector<std::string>& candidates) {
   std::string nearest;

@@ -19,6 +19,7 @@
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/text_format.h"
 #include "tec/base/file.h"
+#include "tec/base/nearest_name.h"
 
 namespace tec {
 namespace {
@@ -34,22 +35,6 @@ constexpr int kRecursionLimit = 100;
 constexpr size_t kLargestFile = 1 << 20;
 
 std::string Folded(absl::string_view word) { return absl::StrReplaceAll(absl::AsciiStrToLower(word), {{"-", "_"}}); }
-
-// Levenshtein's distance.
-size_t Edits(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 // `message` or one of the messages in it, by full name.
 const Descriptor* FindMessage(const Descriptor* message, absl::string_view name) {
@@ -162,7 +147,7 @@ std::string Nearest(absl::string_view word, const std::vector<std::string>& cand
   std::string nearest;
   size_t fewest = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : candidates) {
-    const size_t edits = Edits(folded, Folded(candidate));
+    const size_t edits = EditDistance(folded, Folded(candidate));
     // A word of two letters is two edits from every other.
     if (edits < fewest && edits < folded.size()) {
       fewest = edits;
