@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -123,6 +127,20 @@ std::string ProcessorName() {
   return "unknown";
 }
 
+// The project's commit, which pins the version of every dependency, with "-dirty" after it if files were changed. Known
+// under `bazel run`, which names the checkout.
+std::string ProjectCommit() {
+  const std::string unknown = "unknown (not started by bazel run in a git checkout)";
+  const char* checkout = std::getenv("BUILD_WORKSPACE_DIRECTORY");
+  if (checkout == nullptr) return unknown;
+  const std::string command =
+      ShellCommand({"git", "-C", checkout, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"});
+  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen((command + " 2>/dev/null").c_str(), "r"), &pclose);
+  char line[128] = "";
+  if (pipe == nullptr || std::fgets(line, sizeof(line), pipe.get()) == nullptr) return unknown;
+  return std::string(absl::StripAsciiWhitespace(line));
+}
+
 Json Machine() {
   utsname name = {};
   uname(&name);
@@ -203,6 +221,7 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
   const std::string folder = absl::StrCat(plan.options.output_dir, "/report");
   TEC_RETURN_IF_ERROR(MakeDirectories(folder));
   const Json machine = Machine();
+  const std::string commit = ProjectCommit();
 
   Json json = {{"row", plan.row.name()},
                {"scale", plan.options.scale == Scale::kPaper ? "paper" : "mini"},
@@ -210,6 +229,7 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
                {"reproduced", verdict.reproduced ? Json(*verdict.reproduced) : Json(nullptr)},
                {"published_top1", plan.row.top1()},
                {"tolerance", plan.row.tolerance()},
+               {"commit", commit},
                {"machine", machine},
                {"results", Json::array()},
                {"stages", Json::array()}};
@@ -245,6 +265,7 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
       " neighbours, frozen features. Finetuned: the highest top-1 of any epoch on the held-out images.\n\n",
       "![Curves](curves.svg)\n\n## Machine\n\n", machine["processor"].get<std::string>(), ", ", machine["cores"].dump(),
       " cores; ", machine["system"].get<std::string>(), "; compiler ", machine["compiler"].get<std::string>(),
+      "; commit ", commit,
       "\n\n## Stages\n\nEach has a folder beside this one, with its settings in experiment.textproto, its log.txt and "
       "its "
       "checkpoints; what it printed is in logs/.\n\n",

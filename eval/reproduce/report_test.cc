@@ -1,5 +1,6 @@
 #include "eval/reproduce/report.h"
 
+#include <cstdlib>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@ namespace tec {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::SizeIs;
 
 ReproducePlan Plan(Scale scale, const std::string& folder) {
@@ -102,6 +104,29 @@ TEST(Report, ReadsWhatTheRunsLeftAndShowsIt) {
   EXPECT_EQ(json["stages"][3]["done"], true);
   EXPECT_THAT(*ReadFile(folder + "/report/report.md"), HasSubstr("84.62 % top-1 after finetuning, published 84.7"));
   EXPECT_THAT(*ReadFile(folder + "/report/curves.svg"), HasSubstr(">finetune</text>"));
+}
+
+TEST(Report, NamesTheCommitOfTheCheckout) {
+  const std::string folder = testing::FreshFolder("commit"), checkout = folder + "/checkout";
+  const auto git = [&checkout](const char* arguments) {
+    return std::system(absl::StrCat("git -C ", checkout, " -c user.name=t -c user.email=t@t ", arguments).c_str());
+  };
+  ASSERT_TRUE(MakeDirectories(checkout).ok());
+  ASSERT_TRUE(WriteFile(checkout + "/file", "one").ok());
+  ASSERT_EQ(git("init -q"), 0);
+  ASSERT_EQ(git("add file"), 0);
+  ASSERT_EQ(git("commit -q -m one"), 0);
+  const auto commit = [&folder] {
+    const ReproducePlan plan = Plan(Scale::kPaper, folder);
+    EXPECT_TRUE(WriteReport(plan, {}, Judge(plan, {})).ok());
+    return nlohmann::json::parse(*ReadFile(folder + "/report/results.json"))["commit"].get<std::string>();
+  };
+  ASSERT_EQ(setenv("BUILD_WORKSPACE_DIRECTORY", checkout.c_str(), 1), 0);
+  EXPECT_THAT(commit(), MatchesRegex("[0-9a-f]{40}"));
+  ASSERT_TRUE(WriteFile(checkout + "/file", "two").ok());
+  EXPECT_THAT(commit(), MatchesRegex("[0-9a-f]{40}-dirty"));
+  ASSERT_EQ(unsetenv("BUILD_WORKSPACE_DIRECTORY"), 0);
+  EXPECT_THAT(commit(), HasSubstr("unknown"));
 }
 
 TEST(Report, NamesAFileThatIsNoLog) {
