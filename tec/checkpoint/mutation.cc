@@ -73,7 +73,7 @@ std::string MutatedPickle(absl::string_view file, uint64_t seed, uint64_t stream
   for (const ZipEntry& entry : zip->entries()) {
     const std::string name = entry.name.substr(entry.name.find('/') + 1);
     std::string data(entry.data);
-    if (name == "data.pkl") {
+    if (name == "data.pkl" && !data.empty()) {
       for (int edits = 1 + random.UniformInt(3); edits > 0; --edits) {
         const size_t at = random.UniformInt(data.size());
         if (random.Bernoulli(0.5)) {

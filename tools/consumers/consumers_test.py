@@ -6,8 +6,12 @@ Every model is small and random: no file is downloaded. Programs: vit_outputs, c
 import argparse
 import os
 import subprocess
+import sys
 import tempfile
 import unittest
+
+# What PyTorch for CUDA wants of CUDA's libraries is looked for when it is called: never, without a GPU.
+sys.setdlopenflags(os.RTLD_LAZY)
 
 import numpy as np
 import onnx
