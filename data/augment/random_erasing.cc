@@ -49,7 +49,8 @@ std::vector<ErasedBox> DrawErasing(const EraseOptions& options, int height, int 
       erased.box.width = box_width;
       erased.box.top = static_cast<int>(stream.UniformInt(height - box_height + 1));
       erased.box.left = static_cast<int>(stream.UniformInt(width - box_width + 1));
-      erased.values.assign(options.mode == EraseMode::kPixel ? size_t{3} * box_height * box_width : 3, 0);
+      const auto channels = static_cast<size_t>(options.channels);
+      erased.values.assign(options.mode == EraseMode::kPixel ? channels * box_height * box_width : channels, 0);
       if (options.mode != EraseMode::kConst) {
         FillNormal(static_cast<int64_t>(erased.values.size()), stream, erased.values.data());
       }

@@ -28,11 +28,13 @@ struct EraseOptions {
   EraseMode mode = EraseMode::kPixel;
   // Each touched picture has 1 to `most` boxes, each number equally likely; their area is shared.
   int most = 1;
+  int channels = 3;  // Of the picture.
 };
 
 struct ErasedBox {
   Box box;
-  // float32 [3, box.height, box.width]: what goes there. Of kConst and kRand, [3]: the same for a whole channel.
+  // float32 [channels, box.height, box.width]: what goes there. Of kConst and kRand, [channels]: the same for a whole
+  // channel.
   std::vector<float> values;
 };
 

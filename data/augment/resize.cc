@@ -83,9 +83,10 @@ void FillAxis(int input, int64_t output, int64_t begin, int count, int origin, b
   }
 }
 
-void FlipRow(uint8_t* row, int width) {
+void FlipRow(uint8_t* row, int width, int channels) {
   for (int left = 0, right = width - 1; left < right; ++left, --right) {
-    for (int c = 0; c < 3; ++c) std::swap(row[3 * left + c], row[3 * right + c]);
+    std::swap_ranges(row + ptrdiff_t{channels} * left, row + ptrdiff_t{channels} * (left + 1),
+                     row + ptrdiff_t{channels} * right);
   }
 }
 
@@ -123,35 +124,34 @@ void ResizeWindow(const Image& pixels, int origin_top, int origin_left, const Bo
              &scratch->vertical);
   }
 
-  const uint8_t* in = pixels.row(present.top) + ptrdiff_t{3} * present.left;
-  const ptrdiff_t in_stride = pixels.stride();
+  const int channels = pixels.channels();
+  const uint8_t* in = pixels.row(present.top) + ptrdiff_t{channels} * present.left;
+  const ptrdiff_t in_stride = pixels.stride(), out_stride = ptrdiff_t{channels} * window.columns;
   if (resize_width && resize_height) {
     // Vertically first where the height shrinks by more than twice as many pixels as the width.
     const int64_t fewer_rows = box.height - window.height, fewer_columns = box.width - window.width;
     const bool vertical_first = fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
     const int rows = vertical_first ? window.rows : needed.height;
     const int columns = vertical_first ? needed.width : window.columns;
-    const ptrdiff_t stride = ptrdiff_t{3} * columns;
+    const ptrdiff_t stride = ptrdiff_t{channels} * columns;
     scratch->pixels.resize(static_cast<size_t>(stride) * rows + Image::kReadableBytesBeyond);
     uint8_t* between = scratch->pixels.data();
     if (vertical_first) {
       ResizeColumns(in, in_stride, stride, vertical, between);
-      ResizeRows(between, stride, rows, horizontal, out);
+      ResizeRows(between, stride, rows, channels, horizontal, out);
     } else {
-      ResizeRows(in, in_stride, rows, horizontal, between);
+      ResizeRows(in, in_stride, rows, channels, horizontal, between);
       ResizeColumns(between, stride, stride, vertical, out);
     }
   } else if (resize_width) {
-    ResizeRows(in, in_stride, window.rows, horizontal, out);
+    ResizeRows(in, in_stride, window.rows, channels, horizontal, out);
   } else if (resize_height) {
-    ResizeColumns(in, in_stride, 3 * window.columns, vertical, out);
+    ResizeColumns(in, in_stride, channels * window.columns, vertical, out);
   } else {
-    for (int y = 0; y < window.rows; ++y) {
-      std::memcpy(out + ptrdiff_t{3} * window.columns * y, in + y * in_stride, size_t{3} * window.columns);
-    }
+    for (int y = 0; y < window.rows; ++y) std::memcpy(out + y * out_stride, in + y * in_stride, out_stride);
   }
   if (flip && !resize_width) {
-    for (int y = 0; y < window.rows; ++y) FlipRow(out + ptrdiff_t{3} * window.columns * y, window.columns);
+    for (int y = 0; y < window.rows; ++y) FlipRow(out + y * out_stride, window.columns, channels);
   }
 }
 

@@ -21,8 +21,8 @@ struct ResizeScratch {
 };
 
 // Cuts `box` out of `source` and resizes it to `height` x `width`, as PIL's crop() and resize(BICUBIC): pixels outside
-// the box play no part. Writes uint8 [height, width, 3] to `out`; with `flip`, each row from right to left. `box` must
-// lie inside `source`; all sizes >= 1.
+// the box play no part. Writes uint8 [height, width, channels of `source`] to `out`; with `flip`, each row from right
+// to left. `box` must lie inside `source`; all sizes >= 1.
 void ResizeBicubic(const Image& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
                    uint8_t* out);
 // The same with a box of the whole image, of which `source` must have all of the box.
@@ -37,8 +37,8 @@ struct EvalGeometry {
 };
 EvalGeometry EvalCropGeometry(int height, int width, int size);
 
-// That crop of `source`: uint8 [size, size, 3] to `out`. Only what is shown is computed, so a strip of an image, whose
-// resized long side would not fit into memory, is as good as any.
+// That crop of `source`: uint8 [size, size, channels] to `out`. Only what is shown is computed, so a strip of an image,
+// whose resized long side would not fit into memory, is as good as any.
 void EvalCrop(const Image& source, int size, ResizeScratch* scratch, uint8_t* out);
 
 // The part of an image of height x width that EvalCrop looks at, and EvalCrop of a region that has it.

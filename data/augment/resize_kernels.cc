@@ -92,14 +92,15 @@ HWY_INLINE V32 Word(uint32_t word) { return hn::Set(D32(), static_cast<int32_t>(
 // loaded once for all.
 constexpr int kRows = 2 * kBlocks;
 
-// The bytes of one output pixel: word v of block b has red, green, blue and nothing of row v * kBlocks + b.
+// The bytes of one output pixel: word v of block b has the channels of row v * kBlocks + b, and zeros.
+template <int kChannels>
 HWY_INLINE V8 PixelOfRows(const uint8_t* HWY_RESTRICT pixel, ptrdiff_t in_stride,
                           const uint32_t* HWY_RESTRICT low_words, const uint32_t* HWY_RESTRICT high_words, int words,
                           V8 first_pair, V8 second_pair) {
   const D32 d32;
   const V32 half = hn::Set(d32, 1 << (kResizeFractionBits - 1));
   V32 low0 = half, low1 = half, high0 = hn::Zero(d32), high1 = high0;
-  for (int p = 0; p < words; p += 2, pixel += 12) {
+  for (int p = 0; p < words; p += 2, pixel += 4 * kChannels) {
     const V8 pixels0 = LoadRows(pixel, in_stride), pixels1 = LoadRows(pixel + kBlocks * in_stride, in_stride);
     const V32 low_word = Word(low_words[p]), high_word = Word(high_words[p]);
     const V32 a0 = hn::BitCast(d32, hn::TableLookupBytesOr0(pixels0, first_pair));
@@ -120,54 +121,80 @@ HWY_INLINE V8 PixelOfRows(const uint8_t* HWY_RESTRICT pixel, ptrdiff_t in_stride
   return ToBytes(value0, value1, value0, value1);
 }
 
+// Where a pair of pixels is taken from among four: channel c of pixels `first` and `first` + 1 into the 16-bit lanes of
+// word c. 0x80 gives zero.
+template <int kChannels, int first>
+V8 PairOfPixels() {
+  alignas(16) uint8_t from[16];
+  for (int c = 0; c < 4; ++c) {
+    from[4 * c] = c < kChannels ? first * kChannels + c : 0x80;
+    from[4 * c + 2] = c < kChannels ? (first + 1) * kChannels + c : 0x80;
+    from[4 * c + 1] = from[4 * c + 3] = 0x80;
+  }
+  return hn::LoadDup128(D8(), from);
+}
+
+template <int kChannels>
 void RowsOfBlocks(const uint8_t* HWY_RESTRICT in, ptrdiff_t in_stride, const ResizeAxis& axis,
                   uint8_t* HWY_RESTRICT out) {
   const D8 d8;
-  // Pixels 0 and 1, and 2 and 3, of RGBRGBRGBRGB to 16-bit pairs of each channel; 0x80 gives zero.
-  alignas(16) static constexpr uint8_t kFirstPair[16] = {0, 0x80, 3, 0x80, 1,    0x80, 4,    0x80,
-                                                         2, 0x80, 5, 0x80, 0x80, 0x80, 0x80, 0x80};
-  alignas(16) static constexpr uint8_t kSecondPair[16] = {6, 0x80, 9,  0x80, 7,    0x80, 10,   0x80,
-                                                          8, 0x80, 11, 0x80, 0x80, 0x80, 0x80, 0x80};
-  const V8 first_pair = hn::LoadDup128(d8, kFirstPair), second_pair = hn::LoadDup128(d8, kSecondPair);
+  const V8 first_pair = PairOfPixels<kChannels, 0>(), second_pair = PairOfPixels<kChannels, 2>();
   const int outputs = axis.outputs(), pairs = axis.pairs;
   const int* HWY_RESTRICT first = axis.first.data();
   const int* HWY_RESTRICT count = axis.count.data();
   const uint32_t* HWY_RESTRICT low = axis.low.data();
   const uint32_t* HWY_RESTRICT high = axis.high.data();
-  const ptrdiff_t out_stride = ptrdiff_t{3} * outputs;
+  const ptrdiff_t out_stride = ptrdiff_t{kChannels} * outputs;
   alignas(64) uint8_t bytes[HWY_MAX_BYTES];
-  for (int x = 0; x + 1 < outputs; ++x, low += pairs, high += pairs, out += 3) {
+  for (int x = 0; x + 1 < outputs; ++x, low += pairs, high += pairs, out += kChannels) {
     const int words = (count[x] + 3) / 4 * 2;
-    hn::Store(PixelOfRows(in + ptrdiff_t{3} * first[x], in_stride, low, high, words, first_pair, second_pair), d8,
-              bytes);
-    // Four bytes at once: the next pixel takes back the last.
+    const uint8_t* pixel = in + ptrdiff_t{kChannels} * first[x];
+    hn::Store(PixelOfRows<kChannels>(pixel, in_stride, low, high, words, first_pair, second_pair), d8, bytes);
+    // Of RGB four bytes at once: the next pixel takes back the last.
     for (int r = 0; r < kRows; ++r) {
-      std::memcpy(out + r * out_stride, bytes + 16 * (r % kBlocks) + 4 * (r / kBlocks), 4);
+      std::memcpy(out + r * out_stride, bytes + 16 * (r % kBlocks) + 4 * (r / kBlocks), kChannels == 3 ? 4 : kChannels);
     }
   }
   const int x = outputs - 1, words = (count[x] + 3) / 4 * 2;
-  hn::Store(PixelOfRows(in + ptrdiff_t{3} * first[x], in_stride, low, high, words, first_pair, second_pair), d8, bytes);
+  const uint8_t* pixel = in + ptrdiff_t{kChannels} * first[x];
+  hn::Store(PixelOfRows<kChannels>(pixel, in_stride, low, high, words, first_pair, second_pair), d8, bytes);
   for (int r = 0; r < kRows; ++r) {
-    std::memcpy(out + r * out_stride, bytes + 16 * (r % kBlocks) + 4 * (r / kBlocks), 3);
+    std::memcpy(out + r * out_stride, bytes + 16 * (r % kBlocks) + 4 * (r / kBlocks), kChannels);
   }
 }
 
-void Rows(const uint8_t* in, ptrdiff_t in_stride, int rows, const ResizeAxis& axis, uint8_t* out) {
-  const ptrdiff_t out_stride = ptrdiff_t{3} * axis.outputs();
+template <int kChannels>
+void RowsOfChannels(const uint8_t* in, ptrdiff_t in_stride, int rows, const ResizeAxis& axis, uint8_t* out) {
+  const ptrdiff_t out_stride = ptrdiff_t{kChannels} * axis.outputs();
   int y = 0;
-  for (; y + kRows <= rows; y += kRows) RowsOfBlocks(in + y * in_stride, in_stride, axis, out + y * out_stride);
+  for (; y + kRows <= rows; y += kRows)
+    RowsOfBlocks<kChannels>(in + y * in_stride, in_stride, axis, out + y * out_stride);
   if (y == rows) return;
   if (rows >= kRows) {
     // Some of these have been done already and come out the same.
     y = rows - kRows;
-    RowsOfBlocks(in + y * in_stride, in_stride, axis, out + y * out_stride);
+    RowsOfBlocks<kChannels>(in + y * in_stride, in_stride, axis, out + y * out_stride);
     return;
   }
   // Too few: one after another, each kRows times.
   std::vector<uint8_t> copies(static_cast<size_t>(out_stride) * kRows);
   for (; y < rows; ++y) {
-    RowsOfBlocks(in + y * in_stride, 0, axis, copies.data());
+    RowsOfBlocks<kChannels>(in + y * in_stride, 0, axis, copies.data());
     std::memcpy(out + y * out_stride, copies.data(), out_stride);
+  }
+}
+
+// 1 to 4 channels.
+void Rows(const uint8_t* in, ptrdiff_t in_stride, int rows, int channels, const ResizeAxis& axis, uint8_t* out) {
+  switch (channels) {
+    case 1:
+      return RowsOfChannels<1>(in, in_stride, rows, axis, out);
+    case 2:
+      return RowsOfChannels<2>(in, in_stride, rows, axis, out);
+    case 3:
+      return RowsOfChannels<3>(in, in_stride, rows, axis, out);
+    default:
+      return RowsOfChannels<4>(in, in_stride, rows, axis, out);
   }
 }
 
@@ -231,8 +258,28 @@ namespace tec {
 HWY_EXPORT(Rows);
 HWY_EXPORT(Columns);
 
-void ResizeRows(const uint8_t* in, ptrdiff_t in_stride, int rows, const ResizeAxis& axis, uint8_t* out) {
-  HWY_DYNAMIC_DISPATCH(Rows)(in, in_stride, rows, axis, out);
+namespace {
+
+void RowsOfManyChannels(const uint8_t* in, ptrdiff_t in_stride, int rows, int channels, const ResizeAxis& axis,
+                        uint8_t* out) {
+  for (int x = 0; x < axis.outputs(); ++x) {
+    for (int y = 0; y < rows; ++y) {
+      const uint8_t* pixels = in + y * in_stride + ptrdiff_t{channels} * axis.first[x];
+      uint8_t* result = out + (ptrdiff_t{axis.outputs()} * y + x) * channels;
+      for (int c = 0; c < channels; ++c) {
+        int32_t sum = 1 << (kResizeFractionBits - 1);
+        for (int k = 0; k < axis.count[x]; ++k) sum += axis.weight(x, k) * pixels[ptrdiff_t{channels} * k + c];
+        result[c] = static_cast<uint8_t>(std::clamp(sum >> kResizeFractionBits, 0, 255));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void ResizeRows(const uint8_t* in, ptrdiff_t in_stride, int rows, int channels, const ResizeAxis& axis, uint8_t* out) {
+  if (channels > 4) return RowsOfManyChannels(in, in_stride, rows, channels, axis, out);
+  HWY_DYNAMIC_DISPATCH(Rows)(in, in_stride, rows, channels, axis, out);
 }
 
 void ResizeColumns(const uint8_t* in, ptrdiff_t in_stride, int bytes, const ResizeAxis& axis, uint8_t* out) {

@@ -35,10 +35,11 @@ struct ResizeAxis {
   }
 };
 
-// Along rows of RGB pixels: out [rows, axis.outputs(), 3] without gaps. `in` is where input 0 of the axis lies (that
+// Along rows of pixels: out [rows, axis.outputs(), channels] without gaps. `in` is where input 0 of the axis lies (that
 // address itself is not read unless an output needs it), `in_stride` the bytes from row to row. Reads up to 16 bytes
-// beyond the last pixel that is needed, and writes nothing beyond `out`.
-void ResizeRows(const uint8_t* in, ptrdiff_t in_stride, int rows, const ResizeAxis& axis, uint8_t* out);
+// beyond the last pixel that is needed, and writes nothing beyond `out`. More than four channels are done one value at
+// a time.
+void ResizeRows(const uint8_t* in, ptrdiff_t in_stride, int rows, int channels, const ResizeAxis& axis, uint8_t* out);
 
 // Down columns of bytes: out [axis.outputs(), bytes] without gaps. `in` is where row 0 of the axis lies. Reads up to 64
 // bytes beyond the last that is needed, and writes nothing beyond `out`.

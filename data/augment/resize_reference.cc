@@ -40,22 +40,22 @@ uint8_t Sample(const std::vector<uint8_t>& line, int output, int index) {
 }
 
 Image ResizeWidth(const Image& image, int width) {
-  Image result(image.height(), width);
-  for (int c = 0; c < 3; ++c) {
+  Image result(image.height(), width, image.channels());
+  for (int c = 0; c < image.channels(); ++c) {
     for (int y = 0; y < image.height(); ++y) {
       std::vector<uint8_t> line;
       for (int x = 0; x < image.width(); ++x) line.push_back(image.at(y, x, c));
-      for (int x = 0; x < width; ++x) result.row(y)[3 * x + c] = Sample(line, width, x);
+      for (int x = 0; x < width; ++x) result.row(y)[image.channels() * x + c] = Sample(line, width, x);
     }
   }
   return result;
 }
 
 Image Transpose(const Image& image) {
-  Image result(image.width(), image.height());
+  Image result(image.width(), image.height(), image.channels());
   for (int y = 0; y < image.height(); ++y) {
     for (int x = 0; x < image.width(); ++x) {
-      for (int c = 0; c < 3; ++c) result.row(x)[3 * y + c] = image.at(y, x, c);
+      for (int c = 0; c < image.channels(); ++c) result.row(x)[image.channels() * y + c] = image.at(y, x, c);
     }
   }
   return result;
@@ -66,10 +66,12 @@ Image ResizeHeight(const Image& image, int height) { return Transpose(ResizeWidt
 }  // namespace
 
 Image ResizeBicubicReference(const Image& source, const Box& box, int height, int width, bool flip) {
-  Image crop(box.height, box.width);
+  Image crop(box.height, box.width, source.channels());
   for (int y = 0; y < box.height; ++y) {
     for (int x = 0; x < box.width; ++x) {
-      for (int c = 0; c < 3; ++c) crop.row(y)[3 * x + c] = source.at(box.top + y, box.left + x, c);
+      for (int c = 0; c < source.channels(); ++c) {
+        crop.row(y)[source.channels() * x + c] = source.at(box.top + y, box.left + x, c);
+      }
     }
   }
   const bool shrinks_mostly_in_height =
@@ -79,7 +81,8 @@ Image ResizeBicubicReference(const Image& source, const Box& box, int height, in
   if (flip) {
     for (int y = 0; y < height; ++y) {
       for (int x = 0; x < width / 2; ++x) {
-        for (int c = 0; c < 3; ++c) std::swap(resized.row(y)[3 * x + c], resized.row(y)[3 * (width - 1 - x) + c]);
+        uint8_t* left = resized.row(y) + source.channels() * x;
+        std::swap_ranges(left, left + source.channels(), resized.row(y) + source.channels() * (width - 1 - x));
       }
     }
   }

@@ -20,15 +20,16 @@ using ::tec::testing::ReadGolden;
 using ::tec::testing::ReadGoldenImages;
 using ::tec::testing::Sha256;
 
-Image Noise(int height, int width, uint64_t seed) {
+Image Noise(int height, int width, uint64_t seed, int channels = 3) {
   RandomStream stream(RandomKey{seed, RandomPurpose::kPictures, 0, 0});
-  Image image(height, width);
+  Image image(height, width, channels);
   for (size_t i = 0; i < image.size_bytes(); ++i) image.data()[i] = stream.NextUint32() >> 24;
   return image;
 }
 
 bool SamePixels(const Image& a, const Image& b) {
-  return a.height() == b.height() && a.width() == b.width() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+  return a.height() == b.height() && a.width() == b.width() && a.channels() == b.channels() &&
+         std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
 void DecodeRegion(const std::string& file, absl::FunctionRef<Box(int, int)> choose, ImageRegion* region) {
@@ -86,12 +87,14 @@ TEST_P(ResizeTest, EveryGoldenCaseIsBitExact) {
   EXPECT_GT(evals, 0);
 }
 
-// Sizes around the block of the column pass, one-pixel sides, shrinking and stretching, boxes at the image's end.
+// Sizes around the block of the column pass, one-pixel sides, shrinking and stretching, boxes at the image's end, in
+// RGB and in other numbers of channels.
 TEST_P(ResizeTest, EqualsTheReference) {
   RandomStream stream(RandomKey{1, RandomPurpose::kCrop, 0, 0});
   ResizeScratch scratch;
-  for (int round = 0; round < 60; ++round) {
-    const Image image = Noise(1 + stream.UniformInt(90), 1 + stream.UniformInt(90), round);
+  for (int round = 0; round < 120; ++round) {
+    const int channels = std::vector<int>{3, 1, 3, 2, 3, 4, 5, 8}[round / 3 % 8];
+    const Image image = Noise(1 + stream.UniformInt(90), 1 + stream.UniformInt(90), round, channels);
     Box box;
     box.height = 1 + stream.UniformInt(image.height());
     box.width = 1 + stream.UniformInt(image.width());
@@ -100,11 +103,11 @@ TEST_P(ResizeTest, EqualsTheReference) {
     const int height = round % 5 == 0 ? box.height : 1 + stream.UniformInt(50);
     const int width = round % 7 == 0 ? box.width : 1 + stream.UniformInt(50);
     const bool flip = round % 2 == 1;
-    Image result(height, width);
+    Image result(height, width, channels);
     ResizeBicubic(image, box, height, width, flip, &scratch, result.data());
     EXPECT_TRUE(SamePixels(result, ResizeBicubicReference(image, box, height, width, flip)))
         << "box " << box.top << " " << box.left << " " << box.height << " " << box.width << " of " << image.height()
-        << " x " << image.width() << " to " << height << " x " << width;
+        << " x " << image.width() << " to " << height << " x " << width << ", " << channels << " channels";
   }
 }
 

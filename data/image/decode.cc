@@ -20,6 +20,34 @@ bool StartsWith(absl::string_view bytes, const char (&prefix)[n]) {
   return absl::StartsWith(bytes, absl::string_view(prefix, n - 1));
 }
 
+// RGB, or the file's own `channels`.
+absl::Status Decode(absl::string_view bytes, int channels, Image* image) {
+  const ImageFormat format = SniffImageFormat(bytes);
+  switch (format) {
+    case ImageFormat::kUnknown:
+      if (bytes.empty()) return absl::InvalidArgumentError("the file is empty");
+      return absl::InvalidArgumentError("not an image: no known format by its first bytes");
+    case ImageFormat::kJpeg2000:
+    case ImageFormat::kHeif:
+      return absl::UnimplementedError(absl::StrCat(ImageFormatName(format), " images are not supported"));
+    case ImageFormat::kPng:
+      return DecodePng(bytes, image, channels);
+    case ImageFormat::kTiff:
+      return DecodeTiff(bytes, image, channels);
+    default:
+      break;
+  }
+  if (channels != 3) {
+    return absl::InvalidArgumentError(absl::StrCat("a ", ImageFormatName(format), " image gives 1 channel or 3, not ",
+                                                   channels, "; other numbers are those of PNG and TIFF files"));
+  }
+  if (format == ImageFormat::kJpeg) return DecodeJpeg(bytes, image);
+  if (format == ImageFormat::kBmp) return DecodeBmp(bytes, image);
+  if (format == ImageFormat::kGif) return DecodeGif(bytes, image);
+  if (format == ImageFormat::kPnm) return DecodePnm(bytes, image);
+  return DecodeWebp(bytes, image);
+}
+
 }  // namespace
 
 ImageFormat SniffImageFormat(absl::string_view bytes) {
@@ -72,61 +100,43 @@ const char* ImageFormatName(ImageFormat format) {
   return "unknown";
 }
 
-absl::Status CheckImageSize(const char* format, int64_t height, int64_t width, int64_t bytes_beside) {
+absl::Status CheckImageSize(const char* format, int64_t height, int64_t width, int64_t bytes_beside, int channels) {
   if (height <= 0 || width <= 0) return absl::DataLossError(absl::StrCat("the ", format, " has no pixels"));
   // Neither may overflow the product.
   if (height > kMaxImagePixels || width > kMaxImagePixels || height * width > kMaxImagePixels) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the ", format, " has ", width, " x ", height, " pixels, more than ", kMaxImagePixels));
   }
-  if (bytes_beside > kMaxDecodeMemory - 3 * height * width) {
+  if (bytes_beside > kMaxDecodeMemory - channels * height * width) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the ", format, " needs more than ", kMaxDecodeMemory >> 20, " MiB of memory to decode"));
   }
   return absl::OkStatus();
 }
 
-absl::Status DecodeImage(absl::string_view bytes, Image* image) {
+absl::Status DecodeImage(absl::string_view bytes, Image* image, int channels) {
+  TEC_CHECK_GE(channels, 1);
   try {
-    const ImageFormat format = SniffImageFormat(bytes);
-    switch (format) {
-      case ImageFormat::kJpeg:
-        return DecodeJpeg(bytes, image);
-      case ImageFormat::kPng:
-        return DecodePng(bytes, image);
-      case ImageFormat::kBmp:
-        return DecodeBmp(bytes, image);
-      case ImageFormat::kGif:
-        return DecodeGif(bytes, image);
-      case ImageFormat::kPnm:
-        return DecodePnm(bytes, image);
-      case ImageFormat::kTiff:
-        return DecodeTiff(bytes, image);
-      case ImageFormat::kWebp:
-        return DecodeWebp(bytes, image);
-      case ImageFormat::kUnknown:
-        if (bytes.empty()) return absl::InvalidArgumentError("the file is empty");
-        return absl::InvalidArgumentError("not an image: no known format by its first bytes");
-      case ImageFormat::kJpeg2000:
-      case ImageFormat::kHeif:
-        break;
-    }
-    return absl::UnimplementedError(absl::StrCat(ImageFormatName(format), " images are not supported"));
+    TEC_RETURN_IF_ERROR(Decode(bytes, channels == 1 ? 3 : channels, image));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("not enough memory to decode the image");
   }
+  if (channels == 1) image->ToGrey();
+  return absl::OkStatus();
 }
 
 absl::Status DecodeImageRegion(absl::string_view bytes, absl::FunctionRef<Box(int height, int width)> choose,
-                               ImageRegion* region) {
-  if (SniffImageFormat(bytes) == ImageFormat::kJpeg) {
+                               ImageRegion* region, int channels) {
+  if (SniffImageFormat(bytes) == ImageFormat::kJpeg && (channels == 1 || channels == 3)) {
     try {
-      return DecodeJpegRegion(bytes, choose, region);
+      TEC_RETURN_IF_ERROR(DecodeJpegRegion(bytes, choose, region));
     } catch (const std::bad_alloc&) {
       return absl::ResourceExhaustedError("not enough memory to decode the image");
     }
+    if (channels == 1) region->pixels.ToGrey();
+    return absl::OkStatus();
   }
-  TEC_RETURN_IF_ERROR(DecodeImage(bytes, &region->pixels));
+  TEC_RETURN_IF_ERROR(DecodeImage(bytes, &region->pixels, channels));
   region->height = region->pixels.height();
   region->width = region->pixels.width();
   region->top = region->left = 0;
@@ -135,9 +145,9 @@ absl::Status DecodeImageRegion(absl::string_view bytes, absl::FunctionRef<Box(in
   return absl::OkStatus();
 }
 
-absl::StatusOr<Image> DecodeImage(absl::string_view bytes) {
+absl::StatusOr<Image> DecodeImage(absl::string_view bytes, int channels) {
   Image image;
-  TEC_RETURN_IF_ERROR(DecodeImage(bytes, &image));
+  TEC_RETURN_IF_ERROR(DecodeImage(bytes, &image, channels));
   return image;
 }
 

@@ -1,4 +1,5 @@
-// Encoded image to RGB pixels, bit for bit what PIL's Image.open(f).convert("RGB") gives (reliability.md section 3.2).
+// Encoded image to pixels, bit for bit what PIL's Image.open(f).convert("RGB") gives (reliability.md section 3.2), or
+// convert("L"), or the file's own channels.
 
 #ifndef TEC_DATA_IMAGE_DECODE_H_
 #define TEC_DATA_IMAGE_DECODE_H_
@@ -31,19 +32,29 @@ const char* ImageFormatName(ImageFormat format);
 // profiles and gamma are ignored, alpha is dropped. On success `*image` holds every pixel; on an error its pixels are
 // undefined. Never throws. The status does not name the file: the caller knows its name.
 //
-//   InvalidArgument    no image: empty, text, an unknown format
+// `channels`, at least 1, says what a pixel is:
+//
+//   3       RGB, of any format
+//   1       grey, of any format: PIL's convert("L")
+//   other   the channels of the file itself, which must be a PNG or a TIFF of exactly that many. A PNG of grey and
+//   alpha
+//           has 2, one of colour and alpha 4, be it by a palette; PIL's pixels of mode LA and RGBA. A TIFF's are its
+//           samples of 8 bits, or the high bytes of 16, as they are stored, whatever they mean.
+//
+//
+//   InvalidArgument    no image: empty, text, an unknown format; a file of other than `channels` channels
 //   Unimplemented      a known format, or a rare kind of one, that is not supported, by name
 //   DataLoss           truncated or corrupt. As PIL, a JPEG must be complete to its end marker, but damaged data before
 //                      it are decoded as far as they go; a PNG must be whole up to its last row
 //   ResourceExhausted  beyond a limit above, or no memory
-absl::Status DecodeImage(absl::string_view bytes, Image* image);
-absl::StatusOr<Image> DecodeImage(absl::string_view bytes);
+absl::Status DecodeImage(absl::string_view bytes, Image* image, int channels = 3);
+absl::StatusOr<Image> DecodeImage(absl::string_view bytes, int channels = 3);
 
 // Decodes at least a box of the image, its pixels the same as DecodeImage's, and refuses what DecodeImage refuses.
 // `choose` is called once, with the image's height and width, and returns the box, which must fit into it. A JPEG costs
 // the entropy decoding of the rows above the box and the full decoding of the box; other formats are decoded whole.
 absl::Status DecodeImageRegion(absl::string_view bytes, absl::FunctionRef<Box(int height, int width)> choose,
-                               ImageRegion* region);
+                               ImageRegion* region, int channels = 3);
 
 }  // namespace tec
 

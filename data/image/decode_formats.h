@@ -14,12 +14,13 @@ namespace tec {
 absl::Status DecodeBmp(absl::string_view bytes, Image* image);
 absl::Status DecodeGif(absl::string_view bytes, Image* image);  // The first frame.
 absl::Status DecodePnm(absl::string_view bytes, Image* image);
-absl::Status DecodeTiff(absl::string_view bytes, Image* image);
-absl::Status DecodeWebp(absl::string_view bytes, Image* image);  // The first frame.
+absl::Status DecodeTiff(absl::string_view bytes, Image* image, int channels = 3);  // As DecodeImage's, but for 1.
+absl::Status DecodeWebp(absl::string_view bytes, Image* image);                    // The first frame.
 
 // ResourceExhausted for a size beyond kMaxImagePixels, or if pixels and bytes_beside (what the decoder keeps beside
 // them) exceed kMaxDecodeMemory. InvalidArgument for no pixels. To be asked before memory is taken.
-absl::Status CheckImageSize(const char* format, int64_t height, int64_t width, int64_t bytes_beside = 0);
+absl::Status CheckImageSize(const char* format, int64_t height, int64_t width, int64_t bytes_beside = 0,
+                            int channels = 3);
 
 // PIL's rounding of a * b / 255, and with it the conversion of 255 - ink of cyan, magenta or yellow, and of black.
 inline int MultiplyDivide255(int a, int b) {

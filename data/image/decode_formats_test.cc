@@ -43,6 +43,77 @@ TEST(DecodeFormatsTest, EveryFileGivesPilsPixelsOrItsError) {
   EXPECT_GT(decoded, 80);
 }
 
+TEST(DecodeFormatsTest, GreyIsPilsConvertL) {
+  Image image;
+  int decoded = 0;
+  for (const auto& file : Files()) {
+    if (!file.contains("grey")) continue;
+    const std::string name = file["file"];
+    const absl::Status status = DecodeImage(ReadFormat(name), &image, 1);
+    ASSERT_TRUE(status.ok()) << name << ": " << status;
+    EXPECT_EQ(image.channels(), 1);
+    EXPECT_EQ(testing::Sha256(image), file["grey"]) << name;
+    ++decoded;
+  }
+  EXPECT_GT(decoded, 80);
+}
+
+TEST(DecodeFormatsTest, OtherChannelsAreTheFilesOwn) {
+  Image image;
+  int decoded = 0, refused = 0;
+  for (const auto& file : Files()) {
+    const std::string name = file["file"], bytes = ReadFormat(name);
+    for (const int channels : {2, 4, 5, 6, 7, 12}) {
+      const absl::Status status = DecodeImage(bytes, &image, channels);
+      if (file.value("channels", 0) != channels) {
+        EXPECT_FALSE(status.ok()) << name << " as " << channels;
+        ++refused;
+        continue;
+      }
+      ASSERT_TRUE(status.ok()) << name << ": " << status;
+      EXPECT_EQ(image.channels(), channels);
+      EXPECT_EQ(image.height(), file["stored_height"]) << name;
+      EXPECT_EQ(image.width(), file["stored_width"]) << name;
+      EXPECT_EQ(testing::Sha256(image), file["stored"]) << name;
+      ++decoded;
+    }
+  }
+  EXPECT_GT(decoded, 20);
+  EXPECT_GT(refused, 500);
+  const auto message = [&](const char* name, int channels) {
+    return std::string(DecodeImage(ReadFormat(name), &image, channels).message());
+  };
+  EXPECT_EQ(message("rgb.png", 4), "the PNG has 3 channels, not the 4 asked for");
+  EXPECT_EQ(message("rgba.png", 2), "the PNG has 4 channels, not the 2 asked for");
+  EXPECT_EQ(message("bands5.tif", 4), "the TIFF has 5 channels, not the 4 asked for");
+  EXPECT_EQ(message("palette.tif", 4), "the TIFF has 3 channels, not the 4 asked for");
+  EXPECT_EQ(message("lossy_alpha.webp", 4),
+            "a WebP image gives 1 channel or 3, not 4; other numbers are those of PNG and TIFF files");
+  EXPECT_EQ(message("bands4_float.tif", 4),
+            "TIFF images of photometric interpretation 1, 4 samples of 32 bits and format 3 are not supported");
+}
+
+TEST(DecodeFormatsTest, RegionsOfOtherChannelsAreTheWholeImage) {
+  const Box box{2, 3, 6, 7};
+  for (const auto& [file, channels] : {std::make_pair("bands5.tif", 5), std::make_pair("rgba.png", 4),
+                                       std::make_pair("palette.gif", 1), std::make_pair("rgb.png", 3)}) {
+    const auto whole = DecodeImage(ReadFormat(file), channels);
+    ASSERT_TRUE(whole.ok()) << whole.status();
+    ImageRegion region;
+    ASSERT_TRUE(DecodeImageRegion(
+                    ReadFormat(file), [&](int, int) { return box; }, &region, channels)
+                    .ok());
+    const Box there = region.InPixels(box);
+    for (int y = 0; y < box.height; ++y) {
+      for (int x = 0; x < box.width; ++x) {
+        for (int c = 0; c < channels; ++c) {
+          ASSERT_EQ(region.pixels.at(there.top + y, there.left + x, c), whole->at(box.top + y, box.left + x, c));
+        }
+      }
+    }
+  }
+}
+
 // A box of any format is cut out of the whole.
 TEST(DecodeFormatsTest, RegionsAreTheWholeImage) {
   for (const char* name : {"lossy.webp", "palette.gif", "rgb.bmp", "colours.ppm", "strips.tif"}) {

@@ -1,6 +1,6 @@
 // PNG through libpng, with the conversions of PIL's convert("RGB"): alpha and transparency are dropped, not blended;
 // gamma and profiles are ignored; of 16 bits a channel the high byte is taken, except for grey without alpha, whose
-// values above 255 become 255.
+// values above 255 become 255. With alpha the pixels are those of PIL's modes LA and RGBA, 16 bits by their high byte.
 
 #include "data/image/decode_png.h"
 
@@ -19,11 +19,11 @@
 namespace tec {
 namespace {
 
-enum class Outcome { kDone, kTooLarge, kError };
+enum class Outcome { kDone, kTooLarge, kOtherChannels, kError };
 
 class PngDecoder {
  public:
-  explicit PngDecoder(absl::string_view bytes) : rest_(bytes) {}
+  PngDecoder(absl::string_view bytes, int channels) : rest_(bytes), channels_(channels) {}
   ~PngDecoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
   PngDecoder(const PngDecoder&) = delete;
   PngDecoder& operator=(const PngDecoder&) = delete;
@@ -51,19 +51,29 @@ class PngDecoder {
     if (bit_depth == 16 && !gray16) png_set_strip_16(png_);
     if (bit_depth < 8) png_set_packing(png_);  // One pixel a byte; a palette's indices are not to be scaled.
     if (colour_type == PNG_COLOR_TYPE_GRAY && bit_depth < 8) png_set_expand_gray_1_2_4_to_8(png_);
-    if (colour_type & PNG_COLOR_MASK_ALPHA) png_set_strip_alpha(png_);
+    if (channels_ != 3) {
+      const bool palette_alpha =
+          colour_type == PNG_COLOR_TYPE_PALETTE && png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
+      stored_channels_ = palette_alpha ? 4 : png_get_channels(png_, info_);
+      if (colour_type == PNG_COLOR_TYPE_PALETTE && !palette_alpha) stored_channels_ = 3;
+      if (stored_channels_ != channels_) return Outcome::kOtherChannels;
+      if (palette_alpha) png_set_palette_to_rgb(png_);  // And its tRNS to alpha.
+    } else if (colour_type & PNG_COLOR_MASK_ALPHA) {
+      png_set_strip_alpha(png_);
+    }
     const int passes = png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
 
-    const bool rgb = (colour_type & PNG_COLOR_MASK_COLOR) && !(colour_type & PNG_COLOR_MASK_PALETTE);
+    const bool as_stored =
+        channels_ != 3 || ((colour_type & PNG_COLOR_MASK_COLOR) && !(colour_type & PNG_COLOR_MASK_PALETTE));
     const size_t row_bytes = png_get_rowbytes(png_, info_);
     // An interlaced image of one channel is complete only after its last pass: all its rows are kept till then.
-    const size_t kept_rows = rgb ? 0 : passes == 1 ? 1 : height_;
-    if (static_cast<int64_t>(row_bytes * kept_rows) > kMaxDecodeMemory - int64_t{3} * width_ * height_) {
+    const size_t kept_rows = as_stored ? 0 : passes == 1 ? 1 : height_;
+    if (static_cast<int64_t>(row_bytes * kept_rows) > kMaxDecodeMemory - int64_t{channels_} * width_ * height_) {
       return Outcome::kTooLarge;
     }
-    image->Resize(height_, width_);
-    if (rgb) {
+    image->Resize(height_, width_, channels_);
+    if (as_stored) {
       // libpng's rows are the image's.
       for (int pass = 0; pass < passes; ++pass) {
         for (uint32_t y = 0; y < height_; ++y) png_read_row(png_, image->row(y), nullptr);
@@ -90,6 +100,9 @@ class PngDecoder {
         return absl::ResourceExhaustedError(
             absl::StrCat("the PNG has ", width_, " x ", height_, " pixels, more than ", kMaxImagePixels,
                          int64_t{width_} * height_ > kMaxImagePixels ? "" : ", or too many to keep all its passes"));
+      case Outcome::kOtherChannels:
+        return absl::InvalidArgumentError(
+            absl::StrCat("the PNG has ", stored_channels_, " channels, not the ", channels_, " asked for"));
       case Outcome::kError:
         break;
     }
@@ -141,6 +154,8 @@ class PngDecoder {
   absl::string_view rest_;
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
+  const int channels_;
+  int stored_channels_ = 0;
   uint32_t width_ = 0, height_ = 0;
   uint8_t palette_[256][3];
   std::unique_ptr<uint8_t[]> rows_;
@@ -151,8 +166,8 @@ class PngDecoder {
 
 }  // namespace
 
-absl::Status DecodePng(absl::string_view bytes, Image* image) {
-  PngDecoder decoder(bytes);
+absl::Status DecodePng(absl::string_view bytes, Image* image, int channels) {
+  PngDecoder decoder(bytes, channels);
   return decoder.Status(decoder.Decode(image));
 }
 

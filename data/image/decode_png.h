@@ -7,8 +7,8 @@
 
 namespace tec {
 
-// DecodeImage for bytes that start as a PNG. May throw std::bad_alloc.
-absl::Status DecodePng(absl::string_view bytes, Image* image);
+// DecodeImage for bytes that start as a PNG; not for 1 channel. May throw std::bad_alloc.
+absl::Status DecodePng(absl::string_view bytes, Image* image, int channels = 3);
 
 }  // namespace tec
 

@@ -98,7 +98,8 @@ absl::Status Unsupported(const Layout& layout) {
                                                layout.format, " are not supported"));
 }
 
-absl::Status ReadLayout(TIFF* tiff, Layout* layout) {
+// `channels`: as DecodeTiff's.
+absl::Status ReadLayout(TIFF* tiff, int channels, Layout* layout) {
   if (!TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &layout->width) ||
       !TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &layout->height)) {
     return absl::DataLossError("the TIFF does not tell its size");
@@ -113,6 +114,16 @@ absl::Status ReadLayout(TIFF* tiff, Layout* layout) {
   TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &layout->extra_count, &layout->extra);
   if (layout->format == SAMPLEFORMAT_VOID) layout->format = SAMPLEFORMAT_UINT;
 
+  if (channels != 3) {
+    if (layout->samples != channels || layout->photometric == PHOTOMETRIC_PALETTE) {
+      return absl::InvalidArgumentError(absl::StrCat("the TIFF has ",
+                                                     layout->photometric == PHOTOMETRIC_PALETTE ? 3 : layout->samples,
+                                                     " channels, not the ", channels, " asked for"));
+    }
+    const bool bytes = layout->format == SAMPLEFORMAT_UINT && (layout->bits == 8 || layout->bits == 16);
+    const bool known = bytes && layout->photometric != PHOTOMETRIC_YCBCR && layout->photometric != PHOTOMETRIC_CIELAB;
+    return known ? absl::OkStatus() : Unsupported(*layout);
+  }
   if (layout->photometric == PHOTOMETRIC_YCBCR && layout->compression == COMPRESSION_JPEG &&
       layout->planar == PLANARCONFIG_CONTIG && layout->samples == 3) {
     TIFFSetField(tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
@@ -149,11 +160,15 @@ absl::Status ReadLayout(TIFF* tiff, Layout* layout) {
   return known ? absl::OkStatus() : Unsupported(*layout);
 }
 
-// Rows of samples to RGB.
+// Rows of samples to pixels of `channels`: RGB, or the samples themselves.
 class Converter {
  public:
-  explicit Converter(const Layout& layout) : layout_(layout) {
+  Converter(const Layout& layout, int channels) : layout_(layout), channels_(channels) {
     // Samples that play a part.
+    if (channels != 3) {
+      used_ = channels;
+      return;
+    }
     switch (layout.photometric) {
       case PHOTOMETRIC_RGB:
         used_ = layout.premultiplied() ? 4 : 3;
@@ -170,6 +185,14 @@ class Converter {
   int used_samples() const { return used_; }
 
   // `count` pixels whose sample s begins at in[s], pixels `step` samples apart, in memory order of this machine.
+  void Convert(const uint8_t* const* in, int step, int count, uint8_t* out) const {
+    if (channels_ == 3) return ToRgb(in, step, count, out);
+    for (int x = 0; x < count; ++x, out += channels_) {
+      for (int s = 0; s < channels_; ++s) out[s] = High(in[s], x, step);
+    }
+  }
+
+ private:
   void ToRgb(const uint8_t* const* in, int step, int count, uint8_t* rgb) const {
     for (int x = 0; x < count; ++x, rgb += 3) {
       uint8_t value[4] = {};
@@ -195,7 +218,6 @@ class Converter {
     }
   }
 
- private:
   static uint8_t Divide(int value, int alpha) {
     return alpha == 0 ? 0 : alpha == 255 ? value : static_cast<uint8_t>(std::min(255, value * 255 / alpha));
   }
@@ -231,11 +253,12 @@ class Converter {
   }
 
   const Layout& layout_;
+  const int channels_;
   int used_ = 1;
 };
 
 // Blocks of an image, strips or tiles alike: reads them one after another and converts them.
-absl::Status ReadBlocks(TIFF* tiff, const MemoryFile& file, const Layout& layout, Image* image) {
+absl::Status ReadBlocks(TIFF* tiff, const MemoryFile& file, const Layout& layout, int channels, Image* image) {
   const bool tiled = TIFFIsTiled(tiff);
   uint32_t block_width = layout.width, block_height = 0;
   if (tiled) {
@@ -248,20 +271,20 @@ absl::Status ReadBlocks(TIFF* tiff, const MemoryFile& file, const Layout& layout
   const tmsize_t block_bytes = tiled ? TIFFTileSize(tiff) : TIFFStripSize(tiff);
   const tmsize_t row_bytes = tiled ? TIFFTileRowSize(tiff) : TIFFScanlineSize(tiff);
   const int per_block = layout.planar == PLANARCONFIG_CONTIG ? layout.samples : 1;
-  const int planes = layout.planar == PLANARCONFIG_CONTIG ? 1 : Converter(layout).used_samples();
+  const Converter converter(layout, channels);
+  const int planes = layout.planar == PLANARCONFIG_CONTIG ? 1 : converter.used_samples();
   // libtiff's idea of a row must be ours, which the conversion counts on.
   const int64_t expected_row = (int64_t{block_width} * per_block * layout.bits + 7) / 8;
   if (block_width == 0 || block_height == 0 || block_bytes <= 0 || row_bytes != expected_row ||
       block_bytes / row_bytes < block_height) {
     return absl::DataLossError("the TIFF's strips or tiles have no valid size");
   }
-  const absl::Status size = CheckImageSize("TIFF", layout.height, layout.width, 2 * block_bytes * planes);
+  const absl::Status size = CheckImageSize("TIFF", layout.height, layout.width, 2 * block_bytes * planes, channels);
   if (!size.ok()) return size;
 
-  image->Resize(layout.height, layout.width);
-  const Converter converter(layout);
+  image->Resize(layout.height, layout.width, channels);
   std::vector<std::vector<uint8_t>> buffers(planes, std::vector<uint8_t>(block_bytes));
-  const uint8_t* in[6] = {};
+  std::vector<const uint8_t*> in(converter.used_samples());
   for (int64_t top = 0; top < layout.height; top += block_height) {
     const int rows = std::min<int64_t>(block_height, layout.height - top);
     for (int64_t left = 0; left < layout.width; left += block_width) {
@@ -282,7 +305,7 @@ absl::Status ReadBlocks(TIFF* tiff, const MemoryFile& file, const Layout& layout
           in[s] = planes == 1 ? buffers[0].data() + row_bytes * y + s * (layout.bits / 8)
                               : buffers[s].data() + row_bytes * y;
         }
-        converter.ToRgb(in, per_block, columns, image->row(top + y) + 3 * left);
+        converter.Convert(in.data(), per_block, columns, image->row(top + y) + channels * left);
       }
     }
   }
@@ -291,15 +314,15 @@ absl::Status ReadBlocks(TIFF* tiff, const MemoryFile& file, const Layout& layout
 
 // Turns the picture so that it stands upright; orientation 2 to 8 as in TIFF and EXIF.
 void Turn(int orientation, Image* image) {
-  const int height = image->height(), width = image->width();
+  const int height = image->height(), width = image->width(), channels = image->channels();
   const bool swap = orientation >= 5;
-  Image turned(swap ? width : height, swap ? height : width);
+  Image turned(swap ? width : height, swap ? height : width, channels);
   for (int y = 0; y < turned.height(); ++y) {
     for (int x = 0; x < turned.width(); ++x) {
       int from_y = swap ? x : y, from_x = swap ? y : x;
       if (orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7) from_y = height - 1 - from_y;
       if (orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8) from_x = width - 1 - from_x;
-      std::memcpy(turned.row(y) + 3 * x, image->row(from_y) + 3 * from_x, 3);
+      std::memcpy(turned.row(y) + ptrdiff_t{channels} * x, image->row(from_y) + ptrdiff_t{channels} * from_x, channels);
     }
   }
   *image = std::move(turned);
@@ -307,20 +330,20 @@ void Turn(int orientation, Image* image) {
 
 }  // namespace
 
-absl::Status DecodeTiff(absl::string_view bytes, Image* image) {
+absl::Status DecodeTiff(absl::string_view bytes, Image* image, int channels) {
   MemoryFile file{bytes, 0, ""};
   const TiffPointer tiff = Open(&file);
   if (tiff == nullptr) return absl::DataLossError(absl::StrCat("the TIFF cannot be opened: ", file.error));
   if (file.lost_palette) return absl::DataLossError("the TIFF's palette is missing or broken");
   Layout layout;
-  absl::Status status = ReadLayout(tiff.get(), &layout);
+  absl::Status status = ReadLayout(tiff.get(), channels, &layout);
   if (!status.ok()) return status;
   const bool turn = layout.orientation >= 2 && layout.orientation <= 8;
   // Turning needs the picture twice.
-  const absl::Status size =
-      CheckImageSize("TIFF", layout.height, layout.width, turn ? int64_t{3} * layout.height * layout.width : 0);
+  const int64_t second_picture = turn ? int64_t{channels} * layout.height * layout.width : 0;
+  const absl::Status size = CheckImageSize("TIFF", layout.height, layout.width, second_picture, channels);
   if (!size.ok()) return size;
-  status = ReadBlocks(tiff.get(), file, layout, image);
+  status = ReadBlocks(tiff.get(), file, layout, channels, image);
   if (status.ok() && turn) Turn(layout.orientation, image);
   return status;
 }

@@ -23,6 +23,7 @@ std::string SampleAugmentationToText(const SampleAugmentation& drawn) {
 FinetuneTransform::FinetuneTransform(const Options& options) : options_(options) {
   const TrainTransform checked(options.crop);
   TEC_CHECK(options.color_jitter >= 0) << options.color_jitter;
+  TEC_CHECK(options.crop.channels == 3 || (!options.rand_augment && options.color_jitter == 0)) << "RGB alone";
   TEC_CHECK(!options.rand_augment || options.color_jitter == 0) << "colour jitter goes without RandAugment";
 }
 
@@ -59,7 +60,7 @@ absl::Status FinetuneTransform::Apply(absl::string_view encoded, const SampleKey
     drawn = Draw(height, width, key);
     return drawn.crop;
   };
-  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded));
+  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded, options_.crop.channels));
   PaintFrom(scratch->decoded, drawn, scratch, out);
   return absl::OkStatus();
 }

@@ -32,19 +32,20 @@ class FinetuneTransform : public Transform {
   struct Options {
     TrainTransform::Options crop;                   // scale_min is 0.08 here.
     std::optional<RandAugmentPolicy> rand_augment;  // At most one of the two.
-    double color_jitter = 0;                        // DrawColorJitter's strength; 0: none.
+    double color_jitter = 0;                        // DrawColorJitter's strength; 0: none. Both are of RGB alone.
     AugmentStyle style;
   };
   explicit FinetuneTransform(const Options& options);
 
   int size() const override { return options_.crop.size; }
+  int channels() const override { return options_.crop.channels; }
   const Options& options() const { return options_; }
   absl::Status Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                      uint8_t* out) const override;
 
   // Crop and flip are TrainTransform's for the same key; the steps have a stream of their own, kRandAugment.
   SampleAugmentation Draw(int height, int width, const SampleKey& key) const;
-  // Writes uint8 [size, size, 3] to `out`. The crop lies inside the image.
+  // Writes uint8 [size, size, channels of `image`] to `out`. The crop lies inside the image.
   void Paint(const Image& image, const SampleAugmentation& drawn, TransformScratch* scratch, uint8_t* out) const;
 
   // timm's fill colour of a normalisation: 255 * mean, rounded, at most 255.

@@ -32,14 +32,17 @@ class Loader::Implementation {
         transform_(std::move(transform)),
         options_(options),
         sampler_(std::move(sampler)),
-        image_bytes_(int64_t{3} * transform_->size() * transform_->size()),
+        image_bytes_(int64_t{transform_->channels()} * transform_->size() * transform_->size()),
         ring_(options.prefetch_batches + 1) {
     // The factor keeps 0.29 * 100 at 29.
     const double allowed = options.max_bad_fraction * static_cast<double>(dataset_->size()) * (1 + 1e-12);
     bad_allowed_ = std::min(dataset_->size(), static_cast<int64_t>(std::floor(allowed)));
     for (Slot& slot : ring_) {
       slot.batch.size = transform_->size();
-      slot.batch.pixels.reserve(options.batch_size * image_bytes_);
+      slot.batch.channels = transform_->channels();
+      const size_t bytes = options.batch_size * image_bytes_;
+      slot.memory = options.allocate ? options.allocate(bytes)
+                                     : std::shared_ptr<uint8_t>(new uint8_t[bytes], std::default_delete<uint8_t[]>());
     }
     threads_.reserve(options.threads);
     try {
@@ -106,6 +109,7 @@ class Loader::Implementation {
  private:
   struct Slot {
     Batch batch;
+    std::shared_ptr<uint8_t> memory;                    // Of the batch's pixels.
     int64_t missing = 0;                                // Images that are not finished yet.
     std::vector<std::pair<int64_t, absl::Status>> bad;  // Met while making this batch; may repeat.
     bool hopeless = false;                              // For some image no replacement was found.
@@ -166,7 +170,7 @@ class Loader::Implementation {
     sampler_.Batch(next_batch_, &batch.indices);
     batch.number = next_batch_;
     batch.count = batch.indices.size();
-    batch.pixels.resize(batch.count * image_bytes_);
+    batch.pixels = absl::MakeSpan(slot.memory.get(), batch.count * image_bytes_);
     batch.sources.resize(batch.count);
     batch.labels.resize(batch.count);
     slot.missing = batch.count;

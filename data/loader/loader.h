@@ -18,13 +18,16 @@
 #ifndef TEC_DATA_LOADER_LOADER_H_
 #define TEC_DATA_LOADER_LOADER_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "data/dataset/dataset.h"
 #include "data/loader/sampler.h"
 #include "data/loader/transform.h"
@@ -51,14 +54,20 @@ struct LoaderOptions {
   // A text file to which each unreadable image is added when it counts: its name, a tab, the reason. Lines of earlier
   // runs stay, an image that is in it already is not added again, and several ranks may share it. Empty: none.
   std::string bad_images_path;
+
+  // Where the pixels of the batches come to lie: called once for each of prefetch_batches + 1 batches when the loader
+  // is made; the memory is written in place and used again till the loader's end. It may throw. Empty: ordinary memory.
+  // For a CUDA device, page-locked memory (batch_images.h).
+  std::function<std::shared_ptr<uint8_t>(size_t bytes)> allocate;
 };
 
-// N = count images; size = the transform's. Valid until the next call of Next() or StartEpoch().
+// N = count images; size and channels = the transform's. Valid until the next call of Next() or StartEpoch().
 struct Batch {
-  int64_t number = 0;            // In the epoch, from 0.
-  int64_t count = 0;             // N; batch_size but for the last batch of an evaluation.
-  int size = 0;                  // Pixels a side.
-  std::vector<uint8_t> pixels;   // uint8 [N, size, size, 3], RGB; neither normalised nor converted.
+  int64_t number = 0;  // In the epoch, from 0.
+  int64_t count = 0;   // N; batch_size but for the last batch of an evaluation.
+  int size = 0;        // Pixels a side.
+  int channels = 3;
+  absl::Span<uint8_t> pixels;    // uint8 [N, size, size, channels]; neither normalised nor converted.
   std::vector<int64_t> indices;  // [N] data set index that the sampler chose: the key of everything random about it.
   std::vector<int64_t> sources;  // [N] data set index whose pixels these are: differs from indices for a replacement.
   std::vector<int32_t> labels;   // [N] of sources; -1 without labels.

@@ -1,5 +1,6 @@
 #include "data/loader/loader.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -8,6 +9,8 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -88,8 +91,8 @@ std::vector<Copy> Rest(Loader* loader) {
     EXPECT_TRUE(batch.ok()) << batch.status();
     if (!batch.ok() || *batch == nullptr) return all;
     const Batch& b = **batch;
-    EXPECT_EQ(b.pixels.size(), static_cast<size_t>(b.count * b.size * b.size * 3));
-    all.push_back({b.number, b.count, b.pixels, b.indices, b.sources, b.labels});
+    EXPECT_EQ(b.pixels.size(), static_cast<size_t>(b.count * b.size * b.size * b.channels));
+    all.push_back({b.number, b.count, {b.pixels.begin(), b.pixels.end()}, b.indices, b.sources, b.labels});
   }
 }
 
@@ -285,11 +288,83 @@ TEST(LoaderTest, TheBatchInUseIsNotOverwritten) {
   const auto loader = Make(std::make_shared<MemoryDataset>(40), Options(4, 4));
   loader->StartEpoch(0);
   const Batch* batch = *loader->Next();
-  const std::vector<uint8_t> before = batch->pixels;
+  const std::vector<uint8_t> before(batch->pixels.begin(), batch->pixels.end());
   const std::vector<int64_t> indices = batch->indices;
   usleep(50000);  // Time for the threads to fill the ring, if they wrongly would.
-  EXPECT_EQ(batch->pixels, before);
+  EXPECT_EQ(std::vector<uint8_t>(batch->pixels.begin(), batch->pixels.end()), before);
   EXPECT_EQ(batch->indices, indices);
+}
+
+TEST(LoaderTest, BatchesAreWrittenIntoTheMemoryGivenAgainAndAgain) {
+  std::vector<std::pair<uint8_t*, size_t>> given;
+  int alive = 0;
+  LoaderOptions options = Options(4, 2);
+  options.allocate = [&](size_t bytes) {
+    ++alive;
+    std::shared_ptr<uint8_t> memory(new uint8_t[bytes], [&alive](uint8_t* p) {
+      --alive;
+      delete[] p;
+    });
+    given.emplace_back(memory.get(), bytes);
+    return memory;
+  };
+  const auto dataset = std::make_shared<MemoryDataset>(40);
+  auto loader = Make(dataset, options);
+  const std::vector<Copy> expected = Epoch(Make(dataset, Options(4, 2)).get(), 0);
+  loader->StartEpoch(0);
+  std::map<const uint8_t*, int> used;
+  for (const Copy& copy : expected) {
+    const Batch* batch = *loader->Next();
+    ++used[batch->pixels.data()];
+    EXPECT_EQ(std::vector<uint8_t>(batch->pixels.begin(), batch->pixels.end()), copy.pixels);
+  }
+  ASSERT_EQ(static_cast<int>(given.size()), options.prefetch_batches + 1);
+  EXPECT_EQ(used.size(), given.size());
+  for (const auto& [memory, bytes] : given) {
+    EXPECT_EQ(bytes, 4u * 16 * 16 * 3);
+    EXPECT_GE(used[memory], 3);  // Ten batches.
+  }
+  loader.reset();
+  EXPECT_EQ(alive, 0);
+}
+
+TEST(LoaderTest, MemoryThatIsRefusedIsAStatus) {
+  LoaderOptions options = Options(4);
+  options.allocate = [](size_t) -> std::shared_ptr<uint8_t> { throw std::bad_alloc(); };
+  const auto loader = Loader::Create(std::make_shared<MemoryDataset>(40), SmallTransform(), options);
+  EXPECT_EQ(loader.status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+// From the file to the batch in other channels than RGB.
+TEST(LoaderTest, OtherChannels) {
+  const auto dataset = std::make_shared<MemoryDataset>(8);
+  for (const int channels : {1, 2}) {
+    TrainTransform::Options transform;
+    transform.size = 16;
+    transform.channels = channels;
+    LoaderOptions options = Options(8);
+    auto loader = Loader::Create(dataset, std::make_shared<TrainTransform>(transform), options);
+    ASSERT_TRUE(loader.ok()) << loader.status();
+    (*loader)->StartEpoch(0);
+    const absl::StatusOr<const Batch*> batch = (*loader)->Next();
+    if (channels == 2) {  // The data set's files have no two channels.
+      EXPECT_THAT(std::string(batch.status().message()),
+                  ::testing::HasSubstr("the PNG has 3 channels, not the 2 asked for"));
+      continue;
+    }
+    ASSERT_TRUE(batch.ok()) << batch.status();
+    EXPECT_EQ((*batch)->channels, 1);
+    ASSERT_EQ((*batch)->pixels.size(), 8u * 16 * 16);
+    TransformScratch scratch;
+    for (int i = 0; i < 8; ++i) {
+      std::string encoded;
+      ASSERT_TRUE(dataset->Read((*batch)->indices[i], &encoded).ok());
+      std::vector<uint8_t> expected(16 * 16);
+      const SampleKey key{options.seed, 0, static_cast<uint64_t>((*batch)->indices[i])};
+      ASSERT_TRUE(TrainTransform(transform).Apply(encoded, key, &scratch, expected.data()).ok());
+      EXPECT_EQ(std::memcmp(expected.data(), &(*batch)->pixels[i * expected.size()], expected.size()), 0);
+    }
+  }
 }
 
 TEST(LoaderTest, WaitingIsMeasured) {

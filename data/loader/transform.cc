@@ -10,6 +10,7 @@ namespace tec {
 TrainTransform::TrainTransform(const Options& options) : options_(options) {
   const CropOptions& crop = options_.crop;
   TEC_CHECK_GE(options_.size, 1);
+  TEC_CHECK_GE(options_.channels, 1);
   TEC_CHECK(crop.scale_min > 0 && crop.scale_min <= crop.scale_max) << crop.scale_min << " " << crop.scale_max;
   TEC_CHECK(crop.ratio_min > 0 && crop.ratio_min <= crop.ratio_max) << crop.ratio_min << " " << crop.ratio_max;
   TEC_CHECK(options_.flip_probability >= 0 && options_.flip_probability <= 1) << options_.flip_probability;
@@ -22,18 +23,20 @@ absl::Status TrainTransform::Apply(absl::string_view encoded, const SampleKey& k
   const auto choose = [&](int height, int width) {
     return box = RandomResizedCrop(height, width, options_.crop, stream);
   };
-  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded));
+  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded, options_.channels));
   const bool flip = stream.Bernoulli(options_.flip_probability);
   ResizeBicubic(scratch->decoded, box, options_.size, options_.size, flip, &scratch->resize, out);
   return absl::OkStatus();
 }
 
-EvalTransform::EvalTransform(int size) : size_(size) { TEC_CHECK_GE(size, 1); }
+EvalTransform::EvalTransform(int size, int channels) : size_(size), channels_(channels) {
+  TEC_CHECK(size >= 1 && channels >= 1) << size << " " << channels;
+}
 
 absl::Status EvalTransform::Apply(absl::string_view encoded, const SampleKey&, TransformScratch* scratch,
                                   uint8_t* out) const {
   const auto choose = [this](int height, int width) { return EvalCropSource(height, width, size_); };
-  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded));
+  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded, channels_));
   EvalCrop(scratch->decoded, size_, &scratch->resize, out);
   return absl::OkStatus();
 }

@@ -37,8 +37,10 @@ class Transform {
 
   // Side of the square result, pixels.
   virtual int size() const = 0;
+  // Of the result, and asked of the decoder.
+  virtual int channels() const { return 3; }
 
-  // Writes uint8 [size, size, 3] (RGB) to `out`. On an error `out` may be partly written. Errors are DecodeImage's.
+  // Writes uint8 [size, size, channels] to `out`. On an error `out` may be partly written. Errors are DecodeImage's.
   virtual absl::Status Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                              uint8_t* out) const = 0;
 };
@@ -51,10 +53,12 @@ class TrainTransform : public Transform {
     int size = 224;
     CropOptions crop;
     double flip_probability = 0.5;
+    int channels = 3;  // As DecodeImage's.
   };
   explicit TrainTransform(const Options& options);
 
   int size() const override { return options_.size; }
+  int channels() const override { return options_.channels; }
   absl::Status Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                      uint8_t* out) const override;
 
@@ -66,14 +70,15 @@ class TrainTransform : public Transform {
 // size above; then the central size x size. No randomness.
 class EvalTransform : public Transform {
  public:
-  explicit EvalTransform(int size);
+  explicit EvalTransform(int size, int channels = 3);
 
   int size() const override { return size_; }
+  int channels() const override { return channels_; }
   absl::Status Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                      uint8_t* out) const override;
 
  private:
-  int size_;
+  int size_, channels_;
 };
 
 }  // namespace tec

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "ATen/core/Tensor.h"
+#include "absl/types/span.h"
 
 namespace tec {
 
@@ -18,12 +19,13 @@ constexpr std::array<float, 3> kImageNetStd = {0.229f, 0.224f, 0.225f};
 // Pixels as torchvision's ToTensor and Normalize give them, to the last bit: (x / 255 - mean) / std, each operation
 // rounded to float32.
 //
-//   pixels      [N, H, W, 3]  uint8, RGB, contiguous, on the CPU or a CUDA device
-//   mean, std   a channel's, in units of the range [0, 1]; std is positive
-//   result      [N, 3, H, W]  float32, contiguous, on the device of `pixels`
+//   pixels      [N, H, W, c]  uint8, contiguous, on the CPU or a CUDA device; c channels, RGB or others, at most 64
+//   mean, std   [c]           in units of the range [0, 1]; std is positive
+//   result      [N, c, H, W]  float32, contiguous, on the device of `pixels`
 //
-// CPU and CUDA results have equal bits. TEC_CHECK-fails on any other shape, type or layout. No gradient.
-at::Tensor NormalizePixels(const at::Tensor& pixels, const std::array<float, 3>& mean, const std::array<float, 3>& std);
+// One pass over the pixels: on the CPU through a table of the 256 values of each channel. CPU and CUDA results have
+// equal bits. TEC_CHECK-fails on any other shape, type or layout. No gradient.
+at::Tensor NormalizePixels(const at::Tensor& pixels, absl::Span<const float> mean, absl::Span<const float> std);
 
 }  // namespace tec
 

@@ -3,7 +3,6 @@
 #ifndef TEC_NN_NORMALIZE_CUDA_H_
 #define TEC_NN_NORMALIZE_CUDA_H_
 
-#include <array>
 #include <cstdint>
 
 namespace tec {
@@ -11,12 +10,13 @@ namespace tec {
 // Enqueues out[n, c, i] = (pixels[n, i, c] / 255 - mean[c]) / std[c] on `stream` (a cudaStream_t) of the current
 // device.
 //
-//   pixels  [images, area, 3]  device memory, contiguous; area = H * W
-//   out     [images, 3, area]  device memory, contiguous
+//   pixels     [images, area, channels]  device memory, contiguous; area = H * W, 1 to 64 channels
+//   mean, std  [channels]                host memory
+//   out        [images, channels, area]  device memory, contiguous
 //
 // Returns nullptr, or CUDA's message if the launch failed.
-const char* LaunchNormalizePixels(const uint8_t* pixels, int64_t images, int64_t area, const std::array<float, 3>& mean,
-                                  const std::array<float, 3>& std, float* out, void* stream);
+const char* LaunchNormalizePixels(const uint8_t* pixels, int64_t images, int64_t area, int channels, const float* mean,
+                                  const float* std, float* out, void* stream);
 
 }  // namespace tec
 

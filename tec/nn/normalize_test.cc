@@ -5,6 +5,7 @@
 #include "ATen/Context.h"
 #include "ATen/ops/arange.h"
 #include "ATen/ops/equal.h"
+#include "ATen/ops/tensor.h"
 #include "ATen/ops/zeros.h"
 #include "gtest/gtest.h"
 
@@ -42,6 +43,29 @@ TEST(NormalizePixelsTest, RoundsAsTheFormulaInFloat32) {
           ASSERT_EQ(y[(n * 3 + c) * 8 * 16 + i], expected) << device << " n " << n << " i " << i << " c " << c;
         }
       }
+    }
+  }
+}
+
+// The steps as LibTorch does them one after another; c = 5 and 1 beside RGB.
+TEST(NormalizePixelsTest, EqualsTheChainOfOperations) {
+  for (const int64_t channels : {1, 2, 3, 5}) {
+    std::vector<float> mean, std;
+    for (int64_t c = 0; c < channels; ++c) {
+      mean.push_back(0.1F + 0.07F * static_cast<float>(c));
+      std.push_back(0.31F - 0.03F * static_cast<float>(c));
+    }
+    const at::Tensor pixels =
+        at::arange(3 * 16 * 16 * channels).mul(7).remainder(256).to(at::kByte).view({3, 16, 16, channels});
+    const at::Tensor chain = pixels.permute({0, 3, 1, 2})
+                                 .to(at::kFloat)
+                                 .div(255)
+                                 .sub(at::tensor(mean).view({1, channels, 1, 1}))
+                                 .div(at::tensor(std).view({1, channels, 1, 1}));
+    for (const at::Device& device : Devices()) {
+      const at::Tensor result = NormalizePixels(pixels.to(device), mean, std).cpu();
+      ASSERT_TRUE(result.is_contiguous());
+      EXPECT_TRUE(at::equal(result, chain)) << channels << " channels, " << device;
     }
   }
 }

@@ -1,5 +1,7 @@
 """Writes the small test images beside it, and index.json with what PIL makes of each: the SHA-256 of
-Image.open(f).convert("RGB")'s pixels, or "error".
+Image.open(f).convert("RGB")'s pixels, or "error"; "grey", that of convert("L")'s; and where the file has another number
+of channels, "channels" and, as "stored", that of those: PIL's pixels of mode LA or RGBA, or the samples themselves
+where PIL opens no file of so many.
 
     python3 data/testing/formats/make_formats.py      # with numpy 2.4.6 and pillow 13.0.0
 """
@@ -9,6 +11,7 @@ import io
 import json
 import os
 import struct
+import zlib
 
 import numpy as np
 import PIL
@@ -16,6 +19,7 @@ from PIL import Image
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILES = {}
+STORED = {}  # name -> uint8 [height, width, channels] of files with neither 1 nor 3, unless PIL is to be asked.
 
 
 def picture(height, width, channels, bits=8):
@@ -47,6 +51,23 @@ def bmp(name, bits, rows, compression=0, palette=b"", masks=b"", header=40, heig
         info += extra
     offset = 14 + len(info) + len(palette)
     FILES[name] = b"BM" + struct.pack("<IHHI", offset + len(body), 0, 0, offset) + info + palette + body
+
+
+def png(name, colour_type, bits, values, interlaced=False):
+    height, width, _ = values.shape
+    data = values.astype(">u2" if bits == 16 else np.uint8)
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    lines = b""
+    for top, left, down, right in passes if interlaced else [(0, 0, 1, 1)]:
+        for row in data[top::down, left::right]:
+            lines += b"\0" + row.tobytes() if row.size else b""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, int(interlaced))
+    FILES[name] = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) +
+                   chunk(b"IEND", b""))
 
 
 def make():
@@ -205,6 +226,44 @@ def make():
     tiles = np.zeros((16, 16, 3), np.uint8)
     tiles[:11, :13] = raw[..., :3]
     tiff("tiled.tif", 3, 8, 2, [tiles.tobytes()], tile=16)
+    # Other numbers of channels.
+    for channels in (2, 5, 12):
+        values = picture(11, 13, channels)
+        name = "bands%d.tif" % channels
+        tiff(name, channels, 8, 1, [values.tobytes()], extra=(0,) * (channels - 1))
+        STORED[name] = values
+    bands6 = picture(11, 13, 6, 16)
+    for name, kind, order in (("bands6_16.tif", "<u2", "<"), ("bands6_16_big_endian.tif", ">u2", ">")):
+        tiff(name, 6, 16, 1, [bands6.astype(kind).tobytes()], order, extra=(0,) * 5)
+        STORED[name] = (bands6 >> 8).astype(np.uint8)
+    bands7 = picture(11, 13, 7)
+    tiff("bands7_planes.tif", 7, 8, 1, [bands7[..., c].tobytes() for c in range(7)], planar=2, extra=(0,) * 6)
+    STORED["bands7_planes.tif"] = bands7
+    tiff("bands7_turned.tif", 7, 8, 1, [bands7.tobytes()], extra=(0,) * 6, more={274: (3, [6])}.items())
+    STORED["bands7_turned.tif"] = np.rot90(bands7, -1)
+    tiles5 = np.zeros((16, 16, 5), np.uint8)
+    tiles5[:11, :13] = picture(11, 13, 5)
+    tiff("bands5_tiled.tif", 5, 8, 1, [tiles5.tobytes()], tile=16, extra=(0,) * 4)
+    STORED["bands5_tiled.tif"] = tiles5[:11, :13]
+    tiff("bands4_float.tif", 4, 32, 1, [picture(11, 13, 4).astype("<f4").tobytes()], extra=(0,) * 3,
+         more={339: (3, [3] * 4)}.items())
+    STORED["cmyk.tif"] = picture(11, 13, 4)
+    STORED["cmyk16.tif"] = (wide4 >> 8).astype(np.uint8)
+    # As stored, where PIL divides by such an alpha or drops the fourth channel.
+    STORED["rgba_premultiplied.tif"] = STORED["rgbx.tif"] = raw
+
+    add("grey_alpha.png", Image.fromarray(picture(11, 13, 2), "LA"))
+    add("rgba.png", rgba)
+    add("rgb.png", rgb)
+    png("grey_alpha16.png", 4, 16, picture(11, 13, 2, 16))
+    STORED["grey_alpha16.png"] = (picture(11, 13, 2, 16) >> 8).astype(np.uint8)  # PIL makes it RGBA.
+    png("rgba16.png", 6, 16, wide4)
+    png("rgba_interlaced.png", 6, 8, raw, interlaced=True)
+    add("palette_alpha.png", palette, transparency=bytes(range(0, 255, 15)))
+    add("palette_key.png", palette, bits=4, transparency=3)
+    for name in ("palette_alpha.png", "palette_key.png"):
+        STORED[name] = np.asarray(Image.open(io.BytesIO(FILES[name])).convert("RGBA"))
+
     tiff("five_bits.tif", 1, 5, 1, [single.tobytes()])
     tiff("short_strip.tif", 3, 8, 2, [raw[..., :3].tobytes()[:-1]])
     tiff("signed16.tif", 1, 16, 1, [(single.astype("<i2") * 3 - 99).tobytes()], more={339: (3, [2])}.items())
@@ -217,9 +276,20 @@ def main():
         entry = {"file": name}
         try:
             image = Image.open(io.BytesIO(data)).convert("RGB")
-            entry.update(height=image.height, width=image.width, sha256=hashlib.sha256(image.tobytes()).hexdigest())
+            grey = Image.open(io.BytesIO(data)).convert("L")
+            entry.update(height=image.height, width=image.width, sha256=hashlib.sha256(image.tobytes()).hexdigest(),
+                         grey=hashlib.sha256(grey.tobytes()).hexdigest())
         except Exception as error:
             entry["error"] = type(error).__name__
+        stored = STORED.get(name)
+        if stored is None and "error" not in entry:
+            opened = Image.open(io.BytesIO(data))
+            if opened.format in ("PNG", "TIFF") and opened.mode in ("LA", "RGBA"):
+                stored = np.asarray(opened)
+        if stored is not None:
+            height, width, channels = stored.shape
+            entry.update(channels=channels, stored_height=height, stored_width=width,
+                         stored=hashlib.sha256(stored.tobytes()).hexdigest())
         with open(os.path.join(HERE, name), "wb") as file:
             file.write(data)
         index.append(entry)
