@@ -68,7 +68,7 @@ at::Tensor ComputeFeatures(Encoder& encoder, const at::Tensor& images, const Fea
   if (spec.cls_blocks > 0) {
     for (const at::Tensor& tokens : blocks) parts.push_back(encoder.Normalise(tokens.select(1, 0)));
   }
-  const at::Tensor patches = blocks.back().slice(1, 1);
+  const at::Tensor patches = encoder.Patches(blocks.back());
   if (spec.patch_mean == FeatureSpec::PatchMean::kAfterNorm) parts.push_back(encoder.Normalise(patches).mean(1));
   if (spec.patch_mean == FeatureSpec::PatchMean::kBeforeNorm) {
     const at::Tensor mean = patches.mean(1);

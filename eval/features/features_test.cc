@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ATen/ATen.h"
+#include "absl/strings/match.h"
 #include "data/image/decode.h"
 #include "eval/features/pretrained.h"
 #include "eval/testing/tiny.h"
@@ -16,6 +17,7 @@
 #include "tec/base/file.h"
 #include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/state_dict_file.h"
+#include "tec/checkpoint/torch_tensors.h"
 #include "tec/testing/tensor_matchers.h"
 
 namespace tec {
@@ -178,6 +180,124 @@ TEST(PretrainedTest, ReadsOtherFamilies) {
   ASSERT_TRUE(b.ok()) << b.status();
   const at::Tensor images = at::arange(3 * 16 * 16, at::kFloat).mul(0.37).cos().view({1, 3, 16, 16});
   EXPECT_TRUE(at::equal((*a)->forward(images).cls, (*b)->forward(images).cls));
+}
+
+// The encoder of WriteConvertedEncoder under other names and in other forms of the same function: its features are the
+// same. With HuggingFace's names q, k and v are apart; a LayerScale of 1/2 undoes a doubling of what it scales.
+class OtherFormTest : public ::testing::Test {
+ protected:
+  static constexpr int64_t kWidth = 16, kHeads = 2;
+
+  void SetUp() override {
+    testing::WriteConvertedEncoder(folder_ + "/plain.safetensors");
+    absl::StatusOr<StateDictFile> file = ReadStateDict(folder_ + "/plain.safetensors");
+    ASSERT_TRUE(file.ok()) << file.status();
+    for (const auto& [name, tensor] : file->tensors) state_.emplace_back(name, TensorOf(tensor));
+    state_.emplace_back("norm.weight", at::ones({kWidth}));
+    state_.emplace_back("norm.bias", at::zeros({kWidth}));
+  }
+
+  std::string Write(const std::string& name, const std::vector<std::pair<std::string, at::Tensor>>& state) {
+    const std::string path = folder_ + "/" + name + ".safetensors";
+    EXPECT_TRUE(WriteSafetensors(path, ViewsOf(state)).ok());
+    return path;
+  }
+
+  // norm_epsilon: of another one than the file's family has; 0: its own.
+  at::Tensor FeaturesOf(const std::string& path, const FeatureSpec& spec, const std::string& description,
+                        double norm_epsilon = 0) {
+    absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, kHeads);
+    EXPECT_TRUE(pretrained.ok()) << pretrained.status();
+    if (!pretrained.ok()) return {};
+    EXPECT_NE(pretrained->description.find(description), std::string::npos) << pretrained->description;
+    if (norm_epsilon != 0) pretrained->encoder.variant.norm_epsilon = norm_epsilon;
+    const absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(*pretrained);
+    EXPECT_TRUE(encoder.ok()) << encoder.status();
+    at::NoGradGuard no_grad;
+    return encoder.ok() ? ComputeFeatures(**encoder, images_, spec) : at::Tensor();
+  }
+
+  const std::string folder_ = testing::FreshFolder("other_form");
+  std::vector<std::pair<std::string, at::Tensor>> state_;
+  const at::Tensor images_ = at::arange(3 * 16 * 16, at::kFloat).mul(0.37).cos().view({1, 3, 16, 16});
+  const FeatureSpec both_ = {1, FeatureSpec::PatchMean::kAfterNorm};
+};
+
+TEST_F(OtherFormTest, LayerScale) {
+  const at::Tensor expected = FeaturesOf(folder_ + "/plain.safetensors", both_, "safetensors, ViT");
+  std::vector<std::pair<std::string, at::Tensor>> scaled;
+  for (const auto& [name, tensor] : state_) {
+    const bool first = name.find("attn.proj.") != std::string::npos;
+    const bool second = name.find("mlp.fc2.") != std::string::npos;
+    scaled.emplace_back(name, first || second ? tensor * 2 : tensor);
+    if (name.find("norm1.weight") != std::string::npos) {
+      const std::string block = name.substr(0, name.find("norm1"));
+      for (const char* gamma : {"ls1.gamma", "ls2.gamma"}) scaled.emplace_back(block + gamma, at::full({kWidth}, 0.5));
+    }
+  }
+  const std::string timm = Write("timm", scaled);
+  EXPECT_TRUE(at::equal(FeaturesOf(timm, both_, "of family timm"), expected));
+  EXPECT_TRUE(CheckFinetunable(*ReadPretrained(timm, kHeads), timm).ok());
+  // The first finetuning step starts from it.
+  FinetuneModel model({ReadPretrained(timm, kHeads)->encoder, /*classes=*/3});
+  EXPECT_TRUE(LoadPretrained(model, ReadPretrained(timm, kHeads)->state, 1).ok());
+
+  scaled.emplace_back("mask_token", at::zeros({1, kWidth}));
+  EXPECT_TRUE(at::equal(FeaturesOf(Write("dinov2", scaled), both_, "of family dinov2"), expected));
+}
+
+TEST_F(OtherFormTest, HuggingFace) {
+  // Their layer norms add 1e-12 to the variance, ours 1e-6: that shows in an untrained model's small tokens.
+  const at::Tensor expected = FeaturesOf(folder_ + "/plain.safetensors", both_, "safetensors, ViT", 1e-12);
+  const std::pair<const char*, const char*> renamed[] = {
+      {"cls_token", "embeddings.cls_token"},
+      {"pos_embed", "embeddings.position_embeddings"},
+      {"patch_embed.proj", "embeddings.patch_embeddings.projection"},
+      {"blocks.", "encoder.layer."},
+      {"norm1", "layernorm_before"},
+      {"norm2", "layernorm_after"},
+      {"attn.proj", "attention.output.dense"},
+      {"mlp.fc1", "intermediate.dense"},
+      {"mlp.fc2", "output.dense"},
+  };
+  std::vector<std::pair<std::string, at::Tensor>> theirs;
+  for (const auto& [name, tensor] : state_) {
+    std::string other = name;
+    for (const auto& [from, to] : renamed) {
+      if (const size_t at = other.find(from); at != std::string::npos) other.replace(at, strlen(from), to);
+    }
+    if (absl::StartsWith(name, "norm.")) other = "layernorm." + name.substr(5);
+    if (const size_t at = other.find("attn.qkv."); at != std::string::npos) {
+      const std::vector<at::Tensor> parts = tensor.chunk(3);
+      const char* names[] = {"query", "key", "value"};
+      for (int i = 0; i < 3; ++i) {
+        theirs.emplace_back(other.substr(0, at) + "attention.attention." + names[i] + other.substr(at + 8), parts[i]);
+      }
+    } else {
+      theirs.emplace_back(other, tensor);
+    }
+  }
+  EXPECT_TRUE(at::equal(FeaturesOf(Write("hf", theirs), both_, "of family hf_vit"), expected));
+}
+
+TEST_F(OtherFormTest, RegistersAreNoPatchesAndNotFinetuned) {
+  std::vector<std::pair<std::string, at::Tensor>> with = state_;
+  with.emplace_back("reg_token", at::arange(2 * kWidth, at::kFloat).cos().view({1, 2, kWidth}));
+  for (auto& [name, tensor] : with) {
+    if (name == "pos_embed") tensor = tensor.slice(1, 1);
+  }
+  const std::string path = Write("registers", with);
+  const absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, kHeads);
+  ASSERT_TRUE(pretrained.ok()) << pretrained.status();
+  const absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(*pretrained);
+  ASSERT_TRUE(encoder.ok()) << encoder.status();
+  at::NoGradGuard no_grad;
+  EXPECT_TRUE(TensorNear(ComputeFeatures(**encoder, images_, kPoolFeatures), (*encoder)->forward(images_).patch_mean,
+                         kRounding));
+  const absl::Status finetunable = CheckFinetunable(*pretrained, path);
+  EXPECT_NE(finetunable.message().find("register or distillation tokens, which finetuning has not"),
+            absl::string_view::npos)
+      << finetunable;
 }
 
 TEST(PretrainedTest, ReadsTheShapeOffTheTensors) {

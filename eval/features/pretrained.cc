@@ -2,36 +2,33 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/usual_heads.h"
 #include "tec/checkpoint/families/vit_plan.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
-#include "tec/config/config.h"
-#include "tec/config/finetune.h"
+#include "tec/models/encoder_state.h"
 #include "tec/models/factory.h"
+#include "tec/models/vit.h"
+#include "tec/train/run_record.h"
 
 namespace tec {
 namespace {
 
-// Heads of the named sizes, tiny to huge (tec/config); 0 for a width that none of them has.
-int64_t UsualHeads(int64_t width) {
-  switch (width) {
-    case 192:
-      return 3;
-    case 384:
-      return 6;
-    case 768:
-      return 12;
-    case 1024:
-    case 1280:
-      return 16;
-    default:
-      return 0;
-  }
+absl::Status UnknownHeads(int64_t width) {
+  return absl::InvalidArgumentError(absl::StrCat("the file does not say how many attention heads its encoder has, and ",
+                                                 "width ", width, " is not one of the named sizes'; pass --heads"));
+}
+
+// Patches a side of a position table of this many rows: [CLS] and a square grid; 0 if it is none.
+int64_t GridOf(int64_t rows) {
+  const int64_t grid = std::llround(std::sqrt(static_cast<double>(std::max<int64_t>(0, rows - 1))));
+  return grid * grid + 1 == rows ? grid : 0;
 }
 
 absl::StatusOr<VitOptions> ShapeOf(const TensorMap& state, int64_t heads) {
@@ -47,68 +44,43 @@ absl::StatusOr<VitOptions> ShapeOf(const TensorMap& state, int64_t heads) {
   VitOptions options;
   options.width = positions->second.size(2);
   options.patch_size = patches->second.size(3);
-  const int64_t grid = std::llround(std::sqrt(static_cast<double>(positions->second.size(1) - 1)));
-  if (grid < 1 || grid * grid + 1 != positions->second.size(1)) {
+  const int64_t grid = GridOf(positions->second.size(1));
+  if (grid == 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("pos_embed has ", positions->second.size(1), " rows: not one and a square grid"));
   }
   options.image_size = grid * options.patch_size;
   while (state.count(absl::StrCat("blocks.", options.depth, ".norm1.weight")) != 0) ++options.depth;
   options.heads = heads > 0 ? heads : UsualHeads(options.width);
-  if (options.heads == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the file does not say how many attention heads its encoder has, and width ", options.width,
-                     " is not one of the named sizes'; pass --heads"));
-  }
+  if (options.heads == 0) return UnknownHeads(options.width);
   return options;
 }
 
-// Takes over what the run that wrote the file recorded about itself.
-absl::Status TakeRecord(const TrainingState& record, const std::string& path, Pretrained* result) {
-  config::Vit vit;
-  config::Data data;
-  if (record.method == "finetune") {
-    TEC_ASSIGN_OR_RETURN(config::Finetune finetune, ParseFinetune(record.experiment, path));
-    finetune = Resolve(finetune);
-    vit = finetune.encoder();
-    data = finetune.data();
-  } else {
-    TEC_ASSIGN_OR_RETURN(config::Experiment experiment, ParseExperiment(record.experiment, path));
-    experiment = Resolve(experiment);
-    vit = experiment.model().encoder();
-    data = experiment.data();
+// Whether the tensors, as they are, are those of an encoder here or of a model around one.
+bool IsPlain(const StateDict& tensors) {
+  static const auto* names = new std::vector<NameRule>(PlainNames());
+  static const auto* others = new std::vector<std::string>{"cls_token_mlp.*", "head.*", "fc_norm.*"};
+  for (const auto& [name, tensor] : tensors) {
+    if (!Renamed(name, *names) && !FitsAny(name, *others) && !IsPretrainingOnly(name)) return false;
   }
-  result->encoder = VitOptionsFrom(vit);
-  for (int c = 0; c < 3 && data.mean_size() == 3 && data.std_size() == 3; ++c) {
-    result->mean[c] = static_cast<float>(data.mean(c));
-    result->std[c] = static_cast<float>(data.std(c));
-  }
-  result->recorded = true;
-  return absl::OkStatus();
+  // timm has tables without a row for [CLS].
+  const TensorView* positions = tensors.Find("pos_embed");
+  return positions != nullptr && positions->shape.size() == 3 && GridOf(positions->shape[1]) > 0;
 }
 
-// An encoder under another project's names.
+// An encoder under other names, or with parts of other projects.
 absl::StatusOr<Pretrained> ReadOtherFamily(const std::string& path, int64_t heads) {
   TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(path));
   const VitTraits& traits = file.plan.traits;
-  const char* unknown = traits.registers > 0                     ? "register tokens"
-                        : traits.pre_norm                        ? "a norm before its blocks"
-                        : traits.relative_positions              ? "relative positions"
-                        : traits.activation != Activation::kGelu ? "another activation than GELU"
-                        : traits.hidden != 4 * traits.width      ? "an MLP that is not four times as wide"
-                        : traits.heads == 0 && UsualHeads(traits.width) == 0 && heads == 0 ? "heads of unknown number"
-                                                                                           : nullptr;
-  if (unknown != nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(file.description, ": it has ", unknown,
-                                                   ", which these evaluations have not; as a base model it is fine"));
-  }
-  TEC_ASSIGN_OR_RETURN(const StateDict tensors, ReadAll(file.plan));
   Pretrained result;
-  result.state = TensorsOf(tensors);
-  result.encoder = {traits.grid * traits.patch_size, traits.patch_size, traits.width, traits.depth,
-                    traits.heads > 0 ? traits.heads
-                    : heads > 0      ? heads
-                                     : UsualHeads(traits.width)};
+  result.encoder.image_size = traits.grid * traits.patch_size;
+  result.encoder.patch_size = traits.patch_size;
+  result.encoder.width = traits.width;
+  result.encoder.depth = traits.depth;
+  result.encoder.heads = traits.heads > 0 ? traits.heads : heads > 0 ? heads : UsualHeads(traits.width);
+  result.encoder.variant = VariantOf(traits);
+  if (result.encoder.heads == 0) return Annotate(UnknownHeads(traits.width), path);
+  for (const PlannedTensor& tensor : file.plan.tensors) result.state.emplace(tensor.name, TensorOf(tensor.read()));
   result.description = absl::StrCat(file.container, " of family ", file.plan.family);
   return result;
 }
@@ -123,7 +95,7 @@ std::string DescribeShape(const VitOptions& vit) {
 
 absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads) {
   absl::StatusOr<StateDictFile> file = ReadStateDict(path);
-  if (!file.ok() || file->tensors.Find("patch_embed.proj.weight") == nullptr) {
+  if (!file.ok() || !IsPlain(file->tensors)) {
     absl::StatusOr<Pretrained> other = ReadOtherFamily(path, heads);
     if (!other.ok()) return file.ok() || absl::IsInvalidArgument(file.status()) ? other.status() : file.status();
     other->description += DescribeShape(other->encoder);
@@ -136,12 +108,18 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
   std::string kind = file->container;
   if (file->container != "safetensors" && !file->top_level.empty()) {
     // A file of another program is no training state of ours, or one without a record: the tensors say what they can.
-    const absl::StatusOr<TrainingState> record = LoadTrainingState(path);
-    // A linear probe's file has no encoder, and its record is none of a model.
-    if (record.ok() && !record->experiment.empty() && record->method != "linear") {
-      TEC_RETURN_IF_ERROR(
-          Annotate(TakeRecord(*record, path, &result), absl::StrCat(path, ": the recorded experiment")));
-      kind = absl::StrCat(record->method, " checkpoint after epoch ", record->epoch);
+    if (const absl::StatusOr<TrainingState> state = LoadTrainingState(path); state.ok()) {
+      TEC_ASSIGN_OR_RETURN(const std::optional<RunRecord> record, RecordOf(*state, path));
+      if (record) {
+        result.encoder = VitOptionsFrom(record->encoder);
+        const config::Data& data = record->data;
+        for (int c = 0; c < 3 && data.mean_size() == 3 && data.std_size() == 3; ++c) {
+          result.mean[c] = static_cast<float>(data.mean(c));
+          result.std[c] = static_cast<float>(data.std(c));
+        }
+        result.recorded = true;
+        kind = absl::StrCat(state->method, " checkpoint after epoch ", state->epoch);
+      }
     }
   }
   if (!result.recorded) {
@@ -151,6 +129,21 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
   }
   result.description = kind + DescribeShape(result.encoder);
   return result;
+}
+
+absl::Status CheckFinetunable(const Pretrained& pretrained, const std::string& path) {
+  const VitVariant& variant = pretrained.encoder.variant;
+  const char* part = variant.registers > 0                     ? "register or distillation tokens"
+                     : variant.pre_norm                        ? "a norm before its blocks"
+                     : variant.relative_positions              ? "relative positions"
+                     : variant.activation != Activation::kGelu ? "another activation than GELU"
+                     : variant.hidden != 0 && variant.hidden != 4 * pretrained.encoder.width
+                         ? "an MLP that is not four times as wide"
+                         : nullptr;
+  if (part == nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(path, " (", pretrained.description, ") has ", part,
+                                                 ", which finetuning has not; as a base model, and for kNN, linear and "
+                                                 "logistic evaluation, it is fine"));
 }
 
 absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained) {

@@ -27,11 +27,15 @@ struct Pretrained {
   std::string description;
 };
 
-// Any weight file (tec/checkpoint/state_dict_file.h) that holds a ViT's encoder: TEC, MAE, finetuned, converted; or one
-// under another project's names (tec/checkpoint/families), as long as its function is that of an Encoder.
-// `heads` > 0 overrides the number of heads where the file has no record. InvalidArgument for a file without an
-// encoder, or one whose number of heads cannot be told.
+// Any weight file (tec/checkpoint/state_dict_file.h) that holds a ViT's encoder: TEC, MAE, finetuned, converted; or
+// that of another family (tec/checkpoint/families), whose tensors then are brought into the form of an Encoder. `heads`
+// > 0 overrides the number of heads where the file has no record. InvalidArgument for a file without an encoder, or one
+// whose number of heads cannot be told.
 absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads = 0);
+
+// InvalidArgument if the encoder has parts that a FinetuneModel has not, such as register tokens. `path`: for the
+// message.
+absl::Status CheckFinetunable(const Pretrained& pretrained, const std::string& path);
 
 // The encoder with those weights, on the CPU, in evaluation mode.
 absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained);

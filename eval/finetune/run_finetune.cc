@@ -33,7 +33,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/random.h"
 #include "tec/base/status.h"
-#include "tec/checkpoint/state_dict_file.h"
+#include "tec/checkpoint/load_state.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/config.h"
@@ -268,9 +268,10 @@ absl::Status FinetuneRun::MakeModel() {
   InitialiseFinetuning(*model_, seed);
   if (!resume_ && !settings_.eval() && !settings_.finetune().empty()) {
     const std::string& path = settings_.finetune();
-    TEC_ASSIGN_OR_RETURN(const StateDictFile file, ReadStateDict(path));
-    TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*model_, TensorsOf(file.tensors), seed),
-                                 absl::StrCat("cannot start from --finetune=", path)));
+    TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path, options.encoder.heads));
+    TEC_RETURN_IF_ERROR(CheckFinetunable(pretrained, path));
+    TEC_RETURN_IF_ERROR(
+        Annotate(LoadPretrained(*model_, pretrained.state, seed), absl::StrCat("cannot start from --finetune=", path)));
   }
   model_->to(device_);
 
@@ -365,7 +366,7 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
     TEC_RETURN_IF_ERROR(Annotate(position.status(), path));
     next_micro_step_ = *position;
   }
-  TEC_RETURN_IF_ERROR(Annotate(LoadState(*model_, TensorsOf(state.model)),
+  TEC_RETURN_IF_ERROR(Annotate(LoadState(*model_, state.model),
                                absl::StrCat(path,
                                             " is a checkpoint of another model; choose another --output_dir or "
                                             "--resume, or the same model")));
@@ -474,7 +475,7 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::EvaluateOnly() {
   TEC_RETURN_IF_ERROR(group_->Agree([&]() -> absl::Status {
     TEC_RETURN_IF_ERROR(TakeShape());
     TEC_RETURN_IF_ERROR(MakeModel());
-    return Annotate(LoadState(*model_, TensorsOf(resume_->state.model)),
+    return Annotate(LoadState(*model_, resume_->state.model),
                     absl::StrCat(resume_->path, " is a checkpoint of another model"));
   }()));
   progress_->Print(absl::StrCat("evaluating ", resume_->path, " on ", held_out_->size(), " images"));

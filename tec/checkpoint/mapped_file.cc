@@ -61,8 +61,8 @@ uint32_t MappedFile::Crc32(absl::string_view part) const {
     piece.bytes = part.substr(begin, kPiece);
     piece.mapped = mapped_;
     crc = crc32(crc, reinterpret_cast<const Bytef*>(piece.bytes.data()), piece.bytes.size());
-    // Small files stay: their pages cost nothing and will be wanted at once.
-    if (part.size() > kPiece) ReleasePages(piece);
+    // Small files stay: their pages cost nothing and will be wanted at once. A large one of many small parts does not.
+    if (bytes_.size() > kPiece) ReleasePages(piece);
   }
   return crc;
 }

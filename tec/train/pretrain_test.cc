@@ -22,6 +22,8 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tec/base/logging.h"
+#include "tec/checkpoint/pth.h"
+#include "tec/checkpoint/state_dict_file.h"
 #include "tec/train/small_run.h"
 
 namespace tec {
@@ -269,6 +271,104 @@ TEST_F(PretrainTest, BadInputIsOneClearLine) {
     EXPECT_FALSE(absl::StrContains(program.Output(), "Check failed")) << c.what << ": " << program.Output();
     EXPECT_FALSE(Exists(out + "/this_checkpoint.pth")) << c.what;
   }
+}
+
+// Files of other projects and shapes, made of the base model's own encoder.
+class BaseModelFileTest : public PretrainTest {
+ protected:
+  void SetUp() override {
+    const absl::StatusOr<StateDictFile> file = ReadStateDict(*base_model_);
+    ASSERT_TRUE(file.ok()) << file.status();
+    for (const auto& [name, tensor] : file->tensors) {
+      if (!absl::StrContains(name, "decoder") && name != "mask_token") encoder_.emplace_back(name, tensor);
+    }
+  }
+
+  static Value WithPrefix(const std::string& prefix, const std::vector<StateDict::Entry>& entries) {
+    Value state = Value::OrderedDict();
+    for (const auto& [name, tensor] : entries) state.Set(prefix + name, Value::Tensor(tensor));
+    return state;
+  }
+
+  std::vector<StateDict::Entry> With(const std::string& name, const TensorView& tensor) const {
+    std::vector<StateDict::Entry> entries = encoder_;
+    for (auto& [own, value] : entries) {
+      if (own == name) value = tensor;
+    }
+    return entries;
+  }
+
+  static TensorView Filled(std::vector<int64_t> shape, int64_t count) {
+    std::vector<float> values;
+    for (int64_t i = 0; i < count; ++i) values.push_back(static_cast<float>(std::sin(0.1 * i)));
+    return TensorView::FromFloats(std::move(shape), values);
+  }
+
+  // The loss of the first update; NaN if the run failed, with the end of what it printed in output_.
+  double FirstLoss(const std::vector<std::string>& more) {
+    const std::string out = EmptyFolder("form");
+    std::vector<std::string> arguments = Arguments(out, {"--epochs=1"});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    Program program(arguments);
+    const int code = program.Wait();
+    output_ = program.Output();
+    EXPECT_LE(code, 1) << output_;
+    return code == 0 ? Number(Lines(FileBytes(out + "/metrics.jsonl"))[0], "loss") : std::nan("");
+  }
+
+  std::vector<StateDict::Entry> encoder_;
+  const std::string scratch_ = EmptyFolder("base_models");
+  std::string output_;
+};
+
+TEST_F(BaseModelFileTest, TheFamilyIsRecognisedOrForced) {
+  Value root = Value::Dict();
+  std::vector<StateDict::Entry> student = encoder_;
+  student.emplace_back("masked_embed", Filled({1, 32}, 32));
+  root.Set("student", WithPrefix("module.backbone.", student));
+  root.Set("teacher", WithPrefix("backbone.", With("cls_token", Filled({1, 1, 32}, 32))));
+  const std::string path = scratch_ + "/ibot.pth";
+  ASSERT_TRUE(WritePth(path, root).ok());
+  const double expected = FirstLoss({"--base_model=" + *base_model_});
+  ASSERT_FALSE(std::isnan(expected)) << output_;
+  EXPECT_EQ(FirstLoss({"--base_model=" + path}), expected) << output_;
+  EXPECT_TRUE(absl::StrContains(output_, "entry student, family ibot: 42 of 42 tensors set")) << output_;
+  const double teacher = FirstLoss({"--base_model=" + path, "--base_model_family=ibot_teacher"});
+  EXPECT_TRUE(absl::StrContains(output_, "entry teacher, family ibot_teacher: 42 of 42 tensors set")) << output_;
+  EXPECT_FALSE(std::isnan(teacher));
+  EXPECT_NE(teacher, expected);
+  // Not what the file is: everything that does not fit is listed. Not known at all: what was meant.
+  EXPECT_TRUE(std::isnan(FirstLoss({"--base_model=" + *base_model_, "--base_model_family=hf_vit"})));
+  for (const char* part : {"do not fit the family hf_vit", "embeddings.cls_token is missing",
+                           "blocks.2.mlp.fc2.weight is unexpected", "norm.bias is unexpected"}) {
+    EXPECT_TRUE(absl::StrContains(output_, part)) << part << " in " << output_;
+  }
+  EXPECT_TRUE(std::isnan(FirstLoss({"--base_model=" + path, "--base_model_family=ibot_techer"})));
+  EXPECT_TRUE(absl::StrContains(output_, "did you mean ibot_teacher?")) << output_;
+}
+
+TEST_F(BaseModelFileTest, PositionsAreInterpolatedOnlyIfAskedFor) {
+  const std::string path = scratch_ + "/larger.pth";
+  ASSERT_TRUE(WritePth(path, WithPrefix("", With("pos_embed", Filled({1, 65, 32}, 65 * 32)))).ok());
+  EXPECT_TRUE(std::isnan(FirstLoss({"--base_model=" + path})));
+  for (const char* part :
+       {"a position table for 8 x 8 patches (the experiment says 4 x 4)", "--interpolate_positions"}) {
+    EXPECT_TRUE(absl::StrContains(output_, part)) << part << " in " << output_;
+  }
+  EXPECT_FALSE(std::isnan(FirstLoss({"--base_model=" + path, "--interpolate_positions"}))) << output_;
+}
+
+TEST_F(BaseModelFileTest, MayHaveAnotherPatchSize) {
+  // The same 4 x 4 patches, of 4 pixels, in pictures of 16.
+  const std::string path = scratch_ + "/small_patches.pth";
+  ASSERT_TRUE(WritePth(path, WithPrefix("", With("patch_embed.proj.weight", Filled({32, 3, 4, 4}, 32 * 3 * 16)))).ok());
+  EXPECT_TRUE(std::isnan(FirstLoss({"--base_model=" + path})));
+  EXPECT_TRUE(absl::StrContains(output_, "patch size 4 (the experiment says 8)")) << output_;
+  std::string text = testing::TecText(*pictures_, path, scratch_ + "/run");
+  const std::string shape = "image_size: 32 patch_size: 8";
+  text.replace(text.rfind(shape), shape.size(), "image_size: 16 patch_size: 4");
+  WriteText(scratch_ + "/small_patches.textproto", text);
+  EXPECT_FALSE(std::isnan(FirstLoss({"--config=" + scratch_ + "/small_patches.textproto"}))) << output_;
 }
 
 int FreePort() {

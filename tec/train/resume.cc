@@ -37,6 +37,22 @@ std::string FieldText(const Message& message, const FieldDescriptor* field) {
   return text;
 }
 
+// An int and a double of one value are the same.
+std::string ArgumentText(const Value& value) {
+  switch (value.kind()) {
+    case Value::Kind::kBool:
+      return value.bool_value() ? "True" : "False";
+    case Value::Kind::kInt:
+      return absl::StrCat(value.int_value());
+    case Value::Kind::kDouble:
+      return absl::StrCat(value.double_value());
+    case Value::Kind::kString:
+      return value.text();
+    default:
+      return value.Describe();
+  }
+}
+
 void CompareMessages(const Message& before, const Message& now, const std::string& prefix,
                      const std::vector<std::string>& refused, ExperimentChanges* changes) {
   const auto* descriptor = before.GetDescriptor();
@@ -86,6 +102,18 @@ ExperimentChanges CompareSettings(const Message& before, const Message& now, con
 ExperimentChanges CompareExperiments(const config::Experiment& before, const config::Experiment& now) {
   return CompareSettings(WeightDeciding(before), WeightDeciding(now),
                          {std::begin(kShapeFields), std::end(kShapeFields)});
+}
+
+std::vector<std::string> CompareArguments(const Value& before, const Value& now) {
+  std::vector<std::string> changes;
+  if (!before.is_dict() && before.kind() != Value::Kind::kObject) return changes;
+  for (const auto& [key, value] : now.entries()) {
+    const Value* old = before.Find(key.text());
+    if (old == nullptr || value.kind() == Value::Kind::kNone) continue;
+    const std::string was = ArgumentText(*old), is = ArgumentText(value);
+    if (was != is) changes.push_back(absl::StrCat(key.text(), ": ", is, ", was ", was));
+  }
+  return changes;
 }
 
 absl::StatusOr<int64_t> ContinueEpoch(const EpochPosition& before, const EpochPosition& now) {

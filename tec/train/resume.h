@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "google/protobuf/message.h"
+#include "tec/checkpoint/value.h"
 #include "tec/config/experiment.pb.h"
 
 namespace tec {
@@ -28,6 +29,10 @@ ExperimentChanges CompareSettings(const google::protobuf::Message& before, const
                                   const std::vector<std::string>& refused);
 // Compares WeightDeciding() forms.
 ExperimentChanges CompareExperiments(const config::Experiment& before, const config::Experiment& now);
+
+// The same for a checkpoint without an experiment, one of the reference's own scripts: of the arguments that both have,
+// those that changed. `before`: dict or Namespace. What `now` leaves open (None) is not compared.
+std::vector<std::string> CompareArguments(const Value& before, const Value& now);
 
 // Where in an epoch of `before` a run of `now` goes on.
 struct EpochPosition {

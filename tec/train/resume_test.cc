@@ -46,6 +46,33 @@ TEST(CompareExperimentsTest, ShapesAreRefusedTheRestIsListed) {
                                       "optimizer.weight_decay: 0.1, was 0.05", "schedule.epochs: 9, was unset"}));
 }
 
+TEST(CompareArgumentsTest, ListsWhatBothHaveAndDiffers) {
+  Value now = Value::Dict();
+  now.Set("lr", Value::None());
+  now.Set("epochs", Value::Int(300));
+  now.Set("warmup_epochs", Value::Double(40));
+  now.Set("weight_decay", Value::Double(0.05));
+  now.Set("pred_att", Value::Bool(true));
+  now.Set("basemodel", Value::String("mae1kbase"));
+  now.Set("att_tau", Value::Double(1.8));
+  std::vector<std::pair<Value, Value>> entries;
+  for (const auto& [name, value] : std::vector<std::pair<const char*, Value>>{{"lr", Value::Double(0.1)},
+                                                                              {"epochs", Value::Int(100)},
+                                                                              {"warmup_epochs", Value::Int(40)},
+                                                                              {"weight_decay", Value::Double(0.1)},
+                                                                              {"pred_att", Value::Bool(false)},
+                                                                              {"basemodel", Value::None()},
+                                                                              {"num_workers", Value::Int(10)}}) {
+    entries.emplace_back(Value::String(name), value);
+  }
+  const Value before = Value::Entries(Value::Kind::kObject, entries, "argparse.Namespace");
+  EXPECT_EQ(CompareArguments(before, now),
+            std::vector<std::string>({"epochs: 300, was 100", "weight_decay: 0.05, was 0.1",
+                                      "pred_att: True, was False", "basemodel: mae1kbase, was None"}));
+  EXPECT_TRUE(CompareArguments(now, now).empty());
+  EXPECT_TRUE(CompareArguments(Value::None(), now).empty());
+}
+
 EpochPosition Position(int64_t next, int64_t images, int64_t accum) { return {next, images, 1000, accum, 5}; }
 
 TEST(ContinueEpochTest, SameImagesWhateverTheRanks) {

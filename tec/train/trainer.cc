@@ -27,6 +27,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/background_saver.h"
+#include "tec/checkpoint/load_state.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/config.h"
@@ -269,6 +270,17 @@ absl::Status TrainRun::ResumeFrom(const TrainingState& state, const std::string&
                        ". Choose another --output_dir or --resume, or the same model"));
     }
     changes = difference.applied;
+  } else {
+    changes = CompareArguments(state.args, ReferenceArguments(experiment_));
+    const auto compare = [&changes](const char* name, double now, double was) {
+      if (now != was) changes.push_back(absl::StrCat(name, ": ", now, ", was ", was));
+    };
+    if (!state.optimizer.groups.empty()) {
+      const OptimizerGroup& group = state.optimizer.groups[0];
+      compare("optimizer.beta1", optimizer_->options().beta1, group.beta1);
+      compare("optimizer.beta2", optimizer_->options().beta2, group.beta2);
+      compare("optimizer.epsilon", optimizer_->options().epsilon, group.eps);
+    }
   }
 
   const auto counter = [&state](const std::string& name, int64_t otherwise) {
@@ -300,8 +312,8 @@ absl::Status TrainRun::ResumeFrom(const TrainingState& state, const std::string&
                                    before.images_per_micro_step));
   }
 
-  TEC_RETURN_IF_ERROR(Annotate(LoadState(objective_->model(), TensorsOf(state.model)),
-                               absl::StrCat(path, " is a checkpoint of another model")));
+  TEC_RETURN_IF_ERROR(
+      Annotate(LoadState(objective_->model(), state.model), absl::StrCat(path, " is a checkpoint of another model")));
   TEC_RETURN_IF_ERROR(Annotate(LoadOptimizerState(*optimizer_, state.optimizer),
                                absl::StrCat(path, " has the optimizer of another model")));
   if (scaler_ && state.scaler) scaler_.emplace(LossScalerStateOf(*state.scaler));

@@ -3,10 +3,12 @@
 #include "tec/train/trainer.h"
 
 #include <cmath>
+#include <functional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "tec/checkpoint/training_state.h"
 #include "tec/train/small_run.h"
 
 namespace tec {
@@ -183,6 +185,96 @@ TEST_F(TrainerTest, ChangedHyperparametersCountFromTheConfig) {
   EXPECT_TRUE(absl::StrContains(metrics[4], "\"lr\": 0.0625,")) << metrics[4];
 }
 
+// A setting that changed, set in `experiment`, and the line that says so.
+struct Change {
+  std::function<void(config::Experiment*)> make;
+  const char* line;
+};
+
+TEST_F(TrainerTest, WhatChangedIsListedAndAppliedNotRestored) {
+  const std::string first = EmptyFolder("one_epoch");
+  config::Experiment experiment = Tec(first);
+  experiment.mutable_schedule()->set_epochs(1);
+  ASSERT_TRUE(Run(experiment).ok());
+  const std::string start = first + "/checkpoint-0.pth";
+  const auto go_on = [&](const std::function<void(config::Experiment*)>& make, std::string* log) {
+    const std::string out = EmptyFolder("goes_on");
+    config::Experiment changed = Tec(out);
+    changed.mutable_schedule()->set_epochs(1);
+    make(&changed);
+    // One more, so that something is trained.
+    changed.mutable_schedule()->set_epochs(changed.schedule().epochs() + 1);
+    changed.mutable_checkpointing()->set_resume(start);
+    ::testing::internal::CaptureStderr();
+    const auto result = Run(changed);
+    *log = ::testing::internal::GetCapturedStderr();
+    EXPECT_TRUE(result.ok()) << result.status();
+    return out + "/this_checkpoint.pth";
+  };
+  std::string log;
+  const std::string unchanged = FileBytes(go_on([](config::Experiment*) {}, &log));
+  const std::string applied = "changed since the checkpoint, and applied from here on: ";
+  EXPECT_TRUE(absl::StrContains(log, applied + "schedule.epochs: 2, was 1")) << log;
+  EXPECT_EQ(log.find(applied), log.rfind(applied)) << log;
+  const Change changes[] = {
+      {[](config::Experiment* e) { e->mutable_optimizer()->set_blr(0.03); }, "optimizer.blr: 0.03, was 0.02"},
+      {[](config::Experiment* e) { e->mutable_optimizer()->set_lr(0.25); }, "optimizer.lr: 0.25, was 0"},
+      {[](config::Experiment* e) { e->mutable_optimizer()->set_beta1(0.5); }, "optimizer.beta1: 0.5, was 0.9"},
+      {[](config::Experiment* e) { e->mutable_optimizer()->set_beta2(0.5); }, "optimizer.beta2: 0.5, was 0.95"},
+      {[](config::Experiment* e) { e->mutable_optimizer()->set_weight_decay(0.5); },
+       "optimizer.weight_decay: 0.5, was 0.05"},
+      {[](config::Experiment* e) { e->mutable_optimizer()->set_batch_size(5); }, "optimizer.batch_size: 5, was 4"},
+      {[](config::Experiment* e) { e->mutable_optimizer()->set_accum_iter(1); }, "optimizer.accum_iter: 1, was 2"},
+      {[](config::Experiment* e) { e->set_seed(7); }, "seed: 7, was 5"},
+      {[](config::Experiment* e) { e->mutable_schedule()->set_epochs(2); }, "schedule.epochs: 3, was 1"},
+      {[](config::Experiment* e) { e->mutable_schedule()->set_min_lr(0.01); }, "schedule.min_lr: 0.01, was 0"},
+      {[](config::Experiment* e) { e->mutable_masking()->set_mask_ratio(0.5); }, "masking.mask_ratio: 0.5, was 0.75"},
+      {[](config::Experiment* e) { e->mutable_base_model()->set_topkatt(3); }, "base_model.topkatt: 3, was 5"},
+      {[](config::Experiment* e) { e->mutable_losses()->set_att_tau(3); }, "losses.att_tau: 3, was 1.8"},
+  };
+  for (const Change& change : changes) {
+    const std::string path = go_on(change.make, &log);
+    EXPECT_TRUE(absl::StrContains(log, applied + change.line)) << change.line << " in " << log;
+    EXPECT_FALSE(FileBytes(path) == unchanged) << change.line;
+  }
+  // What the optimiser counts with and saves is the new values, not the old file's.
+  const auto state = LoadTrainingState(go_on(
+      [](config::Experiment* e) {
+        e->mutable_optimizer()->set_beta1(0.5);
+        e->mutable_optimizer()->set_beta2(0.625);
+        e->mutable_optimizer()->set_weight_decay(0.25);
+      },
+      &log));
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->optimizer.groups[1].beta1, 0.5);
+  EXPECT_EQ(state->optimizer.groups[1].beta2, 0.625);
+  EXPECT_EQ(state->optimizer.groups[1].weight_decay, 0.25);
+}
+
+// A checkpoint of the reference's script has its arguments and the optimiser's settings, no experiment.
+TEST_F(TrainerTest, WhatChangedSinceARunOfTheReferenceIsListed) {
+  const std::string out = EmptyFolder("of_the_reference");
+  ASSERT_TRUE(Run(Tec(out), kUpdatesPerEpoch + 1).ok());
+  auto state = LoadTrainingState(out + "/checkpoint-0.pth");
+  ASSERT_TRUE(state.ok()) << state.status();
+  state->experiment.clear();
+  state->method.clear();
+  state->counters.clear();
+  state->args.Set("weight_decay", Value::Double(0.125));
+  state->optimizer.groups[0].beta2 = 0.75;
+  const std::string path = out + "/theirs.pth";
+  ASSERT_TRUE(SaveTrainingState(path, *state).ok());
+  config::Experiment experiment = Tec(EmptyFolder("goes_on"));
+  experiment.mutable_checkpointing()->set_resume(path);
+  ::testing::internal::CaptureStderr();
+  const auto result = Run(experiment);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->updates, kEpochs * kUpdatesPerEpoch);
+  EXPECT_TRUE(absl::StrContains(log, "weight_decay: 0.05, was 0.125")) << log;
+  EXPECT_TRUE(absl::StrContains(log, "optimizer.beta2: 0.95, was 0.75")) << log;
+}
+
 TEST_F(TrainerTest, CheckpointOfAnotherModelIsRefusedAndKept) {
   const std::string out = EmptyFolder("other_model");
   ASSERT_TRUE(Run(Tec(out), 2).ok());
@@ -205,11 +297,16 @@ TEST_F(TrainerTest, CheckpointOfAnotherModelIsRefusedAndKept) {
 TEST_F(TrainerTest, MiddleOfAnEpochNeedsTheSameData) {
   const std::string out = EmptyFolder("other_data");
   ASSERT_TRUE(Run(Tec(out), 1).ok());
-  config::Experiment experiment = Tec(out);
-  experiment.set_seed(6);
-  const auto result = Run(experiment);
-  EXPECT_TRUE(absl::IsInvalidArgument(result.status())) << result.status();
-  EXPECT_TRUE(absl::StrContains(result.status().message(), "middle of an epoch")) << result.status();
+  const std::string before = FileBytes(out + "/this_checkpoint.pth");
+  config::Experiment other_seed = Tec(out), other_batch = Tec(out);
+  other_seed.set_seed(6);
+  other_batch.mutable_optimizer()->set_batch_size(5);
+  for (const config::Experiment& experiment : {other_seed, other_batch}) {
+    const auto result = Run(experiment);
+    EXPECT_TRUE(absl::IsInvalidArgument(result.status())) << result.status();
+    EXPECT_TRUE(absl::StrContains(result.status().message(), "middle of an epoch")) << result.status();
+    EXPECT_TRUE(FileBytes(out + "/this_checkpoint.pth") == before);
+  }
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/weight_convert.h"
+#include "tools/convert/encoder_heads.h"
 
 namespace tec {
 namespace {
@@ -20,12 +21,11 @@ namespace {
 // The reference's names of finetuning models.
 struct NamedVit {
   const char* name;
-  int64_t patch_size, width, depth, heads;
+  int64_t patch_size, width, depth;
 };
 constexpr NamedVit kNamedVits[] = {
-    {"vit_tiny_patch16", 16, 192, 12, 3},   {"vit_small_patch16", 16, 384, 12, 6},
-    {"vit_base_patch16", 16, 768, 12, 12},  {"vit_large_patch16", 16, 1024, 24, 16},
-    {"vit_huge_patch14", 14, 1280, 32, 16},
+    {"vit_tiny_patch16", 16, 192, 12},   {"vit_small_patch16", 16, 384, 12}, {"vit_base_patch16", 16, 768, 12},
+    {"vit_large_patch16", 16, 1024, 24}, {"vit_huge_patch14", 14, 1280, 32},
 };
 
 absl::StatusOr<std::optional<DType>> DTypeOf(const std::string& name) {
@@ -51,15 +51,6 @@ absl::Status CheckModel(const std::string& name, const VitTraits& traits) {
                      " blocks and patches of ", traits.patch_size, ". Leave --model out to take what the file has."));
   }
   return absl::InvalidArgumentError(absl::StrCat("--model=", name, " is not known; known are ", known));
-}
-
-int64_t HeadsOf(const VitTraits& traits, int64_t given) {
-  if (given > 0) return given;
-  if (traits.heads > 0) return traits.heads;
-  for (const NamedVit& vit : kNamedVits) {
-    if (vit.width == traits.width) return vit.heads;
-  }
-  return traits.width % 64 == 0 ? traits.width / 64 : 0;
 }
 
 std::string FolderOf(const std::string& path) {
@@ -94,10 +85,7 @@ absl::StatusOr<std::string> ConvertFile(const ConvertOptions& options) {
     tensors = *std::move(exported);
     description = file.description;
     if (hugging_face) {
-      file.plan.traits.heads = HeadsOf(file.plan.traits, options.heads);
-      if (file.plan.traits.heads == 0) {
-        return absl::InvalidArgumentError("the file does not tell the number of attention heads: say --heads");
-      }
+      TEC_ASSIGN_OR_RETURN(file.plan.traits.heads, EncoderHeads(options.input, file.plan.traits, options.heads));
       config = HuggingFaceConfig(file.plan.traits);
     }
   }

@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
 #include "tec/checkpoint/state_dict_file.h"
+#include "tec/checkpoint/training_state.h"
 
 namespace tec {
 namespace {
@@ -62,6 +63,23 @@ TEST(ConvertFileTest, EverythingKeepsEveryTensor) {
   EXPECT_EQ(Converted(options, "half.pth").tensors.Find("norm.bias")->dtype, DType::kBFloat16);
 }
 
+TEST(ConvertFileTest, TakesTheHeadsFromTheRecordedRun) {
+  absl::StatusOr<TrainingState> state = LoadTrainingState(kInput);
+  ASSERT_TRUE(state.ok()) << state.status();
+  state->method = "tec";
+  state->experiment = R"(model { name: "custom" encoder { width: 16 heads: 8 } })";
+  ConvertOptions options;
+  options.input = ::testing::TempDir() + "/recorded.pth";
+  ASSERT_TRUE(SaveTrainingState(options.input, *state).ok());
+  options.output = ::testing::TempDir() + "/recorded/model.safetensors";
+  options.to = "hf";
+  const absl::StatusOr<std::string> done = ConvertFile(options);
+  ASSERT_TRUE(done.ok()) << done.status();
+  const absl::StatusOr<std::string> config = ReadFile(::testing::TempDir() + "/recorded/config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(*config, HasSubstr("\"num_attention_heads\": 8"));
+}
+
 TEST(ConvertFileTest, SaysWhatCannotBeDone) {
   ConvertOptions options;
   options.input = kInput;
@@ -76,6 +94,8 @@ TEST(ConvertFileTest, SaysWhatCannotBeDone) {
   changed = options;
   changed.to = "hf";
   EXPECT_THAT(error(changed), HasSubstr("--heads"));
+  changed.heads = 3;
+  EXPECT_THAT(error(changed), HasSubstr("3 attention heads do not divide the width 16"));
   changed = options;
   changed.to = "timm";
   changed.input = "tec/testing/goldens/weight_convert/converted.pth";

@@ -45,7 +45,9 @@ ABSL_FLAG(std::string, to, "tec",
 ABSL_FLAG(bool, everything, false, "Every tensor under its own name, decoders and heads too: another format alone.");
 ABSL_FLAG(std::string, dtype, "", "float32, float16 or bfloat16; empty: as in the file.");
 ABSL_FLAG(std::string, base_model_family, "", "How the file names its tensors; empty: recognised.");
-ABSL_FLAG(int64_t, heads, 0, "With --to=hf: attention heads where the file does not tell; 0: the usual number.");
+ABSL_FLAG(
+    int64_t, heads, 0,
+    "With --to=hf: attention heads where the file does not tell; 0: the usual number for the width, if there is one.");
 
 namespace tec {
 namespace {
@@ -82,6 +84,7 @@ int Main(int argc, char** argv) {
     return kExitDone;
   }
   if (absl::GetFlag(FLAGS_resume).empty()) return finish(absl::InvalidArgumentError("which file? give --resume=FILE"));
+  if (absl::GetFlag(FLAGS_ckptname).empty()) return finish(absl::InvalidArgumentError("--ckptname is empty"));
   ConvertOptions options;
   options.input = UserPath(absl::GetFlag(FLAGS_resume));
   options.output = absl::StrCat(UserPath(absl::GetFlag(FLAGS_output_dir)), "/", absl::GetFlag(FLAGS_ckptname));

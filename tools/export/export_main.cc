@@ -18,19 +18,18 @@
 #include "tec/base/status.h"
 #include "tec/checkpoint/families/vit_plan.h"
 #include "tec/config/flag_parser.h"
+#include "tools/convert/encoder_heads.h"
 #include "tools/export/vit_onnx.h"
 
 ABSL_FLAG(std::string, format, "onnx", "onnx: opset 17, any number of images.");
 ABSL_FLAG(std::string, resume, "", "The weights: a checkpoint of //tec:pretrain, or a file of another known family.");
 ABSL_FLAG(std::string, output, "encoder.onnx", "The file to write.");
 ABSL_FLAG(std::string, base_model_family, "", "How the file names its tensors; empty: recognised.");
-ABSL_FLAG(int64_t, heads, 0, "Attention heads where the file does not tell; 0: the usual number for the width.");
+ABSL_FLAG(int64_t, heads, 0,
+          "Attention heads where the file does not tell; 0: the usual number for the width, if there is one.");
 
 namespace tec {
 namespace {
-
-// Heads of 64 channels, but for ViT-Huge's of 80 and DINOv2 giant's, which are 64 again.
-int64_t UsualHeads(int64_t width) { return width == 1280 ? 16 : width / 64; }
 
 absl::Status Export() {
   const std::string format = absl::GetFlag(FLAGS_format), resume = absl::GetFlag(FLAGS_resume);
@@ -40,9 +39,8 @@ absl::Status Export() {
   }
   if (resume.empty()) return absl::InvalidArgumentError("which file? give --resume=FILE");
   TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(UserPath(resume), absl::GetFlag(FLAGS_base_model_family)));
-  int64_t heads = absl::GetFlag(FLAGS_heads);
-  if (heads == 0) heads = file.plan.traits.heads;
-  if (heads == 0) heads = UsualHeads(file.plan.traits.width);
+  TEC_ASSIGN_OR_RETURN(const int64_t heads,
+                       EncoderHeads(UserPath(resume), file.plan.traits, absl::GetFlag(FLAGS_heads)));
   TEC_ASSIGN_OR_RETURN(const std::string model, VitToOnnx(file.plan, heads));
   const std::string output = UserPath(absl::GetFlag(FLAGS_output));
   TEC_RETURN_IF_ERROR(WriteFile(output, model));

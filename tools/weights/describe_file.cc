@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/elements.h"
 #include "tec/checkpoint/families/vit_plan.h"
@@ -78,14 +79,20 @@ std::string Statistics(const TensorView& tensor) {
   return text.empty() ? "empty" : text;
 }
 
-// "model/" or "state_dict/" if all tensors are below it.
-std::string CommonLevel(const StateDict& tensors) {
+// "model/" or "state_dict/" if a tensor is below it.
+std::string ModelLevel(const StateDict& tensors) {
   for (const char* level : {"model/", "state_dict/"}) {
-    const bool all = std::all_of(tensors.begin(), tensors.end(),
-                                 [&](const StateDict::Entry& entry) { return absl::StartsWith(entry.first, level); });
-    if (all && !tensors.empty()) return level;
+    for (const auto& [name, tensor] : tensors) {
+      if (absl::StartsWith(name, level)) return level;
+    }
   }
   return "";
+}
+
+// The tensor of `tensors`, whose model is below `level`, that is `name` of a file whose model is below `other_level`.
+const TensorView* TwinOf(absl::string_view name, absl::string_view other_level, const StateDict& tensors,
+                         const std::string& level) {
+  return absl::ConsumePrefix(&name, other_level) ? tensors.Find(absl::StrCat(level, name)) : nullptr;
 }
 
 // How two tensors of one shape differ.
@@ -141,12 +148,12 @@ absl::StatusOr<std::string> DescribeFile(const std::string& path) {
 absl::StatusOr<FileDifference> DiffFiles(const std::string& a, const std::string& b) {
   TEC_ASSIGN_OR_RETURN(const Contents first, ReadContents(a));
   TEC_ASSIGN_OR_RETURN(const Contents second, ReadContents(b));
-  std::string level_a = CommonLevel(first.tensors), level_b = CommonLevel(second.tensors);
+  std::string level_a = ModelLevel(first.tensors), level_b = ModelLevel(second.tensors);
   if (level_a == level_b) level_a = level_b = "";
   FileDifference difference;
   int same = 0, other = 0, alone = 0;
   for (const auto& [name, tensor] : first.tensors) {
-    const TensorView* twin = second.tensors.Find(level_b + name.substr(level_a.size()));
+    const TensorView* twin = TwinOf(name, level_a, second.tensors, level_b);
     if (twin == nullptr) {
       ++alone;
       absl::StrAppend(&difference.text, "only in ", a, ": ", name, "  ", Describe(tensor), "\n");
@@ -161,7 +168,7 @@ absl::StatusOr<FileDifference> DiffFiles(const std::string& a, const std::string
     }
   }
   for (const auto& [name, tensor] : second.tensors) {
-    if (first.tensors.Find(level_a + name.substr(level_b.size())) != nullptr) continue;
+    if (TwinOf(name, level_b, first.tensors, level_a) != nullptr) continue;
     ++alone;
     absl::StrAppend(&difference.text, "only in ", b, ": ", name, "  ", Describe(tensor), "\n");
   }

@@ -18,8 +18,8 @@ struct FileDifference {
   std::string text;    // A line for each tensor that is not the same in both, with the largest difference, and a sum.
 };
 
-// Tensors go by their path in the file; where all of one file's, and not of the other's, are below "model/" or
-// "state_dict/", that is left out. An error is why a file is refused.
+// Tensors go by their path in the file; where the models of the two are at different places ("model/", "state_dict/",
+// the file itself), by their path in the model. An error is why a file is refused.
 absl::StatusOr<FileDifference> DiffFiles(const std::string& a, const std::string& b);
 
 }  // namespace tec

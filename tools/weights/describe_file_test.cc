@@ -59,6 +59,12 @@ TEST(DiffFilesTest, NamesEveryTensorThatDiffers) {
       DiffFiles(absl::StrCat(kConvert, "converted.pth"), absl::StrCat(kConvert, "converted.safetensors"));
   ASSERT_TRUE(twins.ok()) << twins.status();
   EXPECT_TRUE(twins->equal) << twins->text;
+  // A model and a whole checkpoint: what they share, the model, is compared.
+  const absl::StatusOr<FileDifference> parts = DiffFiles(absl::StrCat(kConvert, "pretrain.pth"), whole);
+  ASSERT_TRUE(parts.ok()) << parts.status();
+  EXPECT_THAT(parts->text, AllOf(HasSubstr("pretrain.pth: optimizer/"),
+                                 HasSubstr("83 tensors are equal bit for bit, 0 differ, 243 are in one file only")));
+  EXPECT_FALSE(parts->equal);
 }
 
 }  // namespace

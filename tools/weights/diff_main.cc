@@ -11,8 +11,9 @@
 
 int main(int argc, char** argv) {
   if (argc != 3 || argv[1][0] == '-') {
-    std::fprintf(stderr, "usage: diff FILE FILE\n");
-    return tec::kExitBadInput;
+    const bool help = argc == 2 && std::string(argv[1]) == "--help";
+    std::fprintf(help ? stdout : stderr, "usage: diff FILE FILE\n");
+    return help ? tec::kExitDone : tec::kExitBadInput;
   }
   const absl::StatusOr<tec::FileDifference> difference = tec::DiffFiles(tec::UserPath(argv[1]), tec::UserPath(argv[2]));
   if (!difference.ok()) {

@@ -10,8 +10,9 @@
 
 int main(int argc, char** argv) {
   if (argc != 2 || argv[1][0] == '-') {
-    std::fprintf(stderr, "usage: inspect FILE\n");
-    return tec::kExitBadInput;
+    const bool help = argc == 2 && std::string(argv[1]) == "--help";
+    std::fprintf(help ? stdout : stderr, "usage: inspect FILE\n");
+    return help ? tec::kExitDone : tec::kExitBadInput;
   }
   const absl::StatusOr<std::string> text = tec::DescribeFile(tec::UserPath(argv[1]));
   if (!text.ok()) {

@@ -392,7 +392,16 @@ class Planner {
     Add(name, shape, {}, [shape] { return Zeros(shape); });
   }
 
+  // As the family spells the tensor; `name` where it puts it together from several.
+  std::string NameInFile(const std::string& name) const {
+    std::vector<NameRule> rules;
+    for (const NameRule& rule : family_.names) rules.push_back({rule.to, rule.from});
+    const std::optional<std::string> own = Renamed(name, rules);
+    return own.has_value() ? PrefixOf(family_, tensors_) + *own : name;
+  }
+
   absl::Status Problems() {
+    for (std::string& name : missing_) name = NameInFile(name);
     std::vector<std::string> unexpected = unexpected_;
     for (const auto& [name, part] : parts_) {
       if (used_.count(name) == 0) unexpected.push_back(part.name);
@@ -531,7 +540,7 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const std::string& 
     if (family == nullptr) {
       const std::string nearest = NearestName(family_name, FamilyNames());
       return Invalid(absl::StrCat("unknown base-model family \"", family_name, "\"",
-                                  nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?"), " Known are ",
+                                  nearest.empty() ? "." : absl::StrCat("; did you mean ", nearest, "?"), " Known are ",
                                   absl::StrJoin(FamilyNames(), ", ")));
     }
   }

@@ -263,6 +263,16 @@ TEST(VitPlanTest, ListsAllThatIsWrong) {
       AllOf(HasSubstr("blocks.1.norm2.bias is missing"), HasSubstr("norm.bias is missing (there is norm.bais)"),
             HasSubstr("norm.bais is unexpected (meant: norm.bias?)"), HasSubstr("q_norm.weight is unexpected"),
             HasSubstr("blocks.0.mlp.fc1.weight has shape [16,4]"), HasSubstr("blocks.1.mlp.fc2.weight has shape")));
+  // What is missing is named as the family names it.
+  EXPECT_THAT(std::string(PlanVit(HuggingFaceVitFamily(), whole.tensors()).status().message()),
+              AllOf(HasSubstr("embeddings.cls_token is missing"), HasSubstr("; cls_token is unexpected")));
+  StateDict student;
+  for (const auto& [name, tensor] : whole.tensors()) {
+    if (name == "norm.bias") continue;
+    ASSERT_TRUE(student.Add("module.backbone." + name, tensor).ok());
+  }
+  EXPECT_THAT(std::string(PlanVit(IbotFamily(), student).status().message()),
+              HasSubstr(" module.backbone.norm.bias is missing"));
   Builder gap = Plain();
   EXPECT_THAT(std::string(PlanVit(TimmFamily(), gap.Norm("blocks.7.norm1").tensors()).status().message()),
               HasSubstr("not numbered in a row: 0, 1, 7"));
