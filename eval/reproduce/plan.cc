@@ -186,7 +186,12 @@ absl::Status PlanMini(ReproducePlan* plan, int64_t train_images) {
       config::Finetune finetune = chain.finetune;
       const std::string stage_name = name(absl::StrCat("finetune_", which));
       planner.Place(stage_name, data, seed, &finetune);
-      if (!scratch) finetune.set_finetune(planner.LastCheckpoint(run));
+      if (scratch) {
+        // Smaller rates for lower blocks keep what pretraining taught them; here there is nothing to keep.
+        finetune.set_layer_decay(1);
+      } else {
+        finetune.set_finetune(planner.LastCheckpoint(run));
+      }
       finetune.set_mlp_token(!scratch && run.model().mlp_token());
       Stage stage = planner.New(Program::kFinetune, stage_name, absl::StrCat("finetune: ", encoder.what), seed, which);
       stage.result = ResultKind::kFinetuneLog;
