@@ -1,5 +1,6 @@
-// One pretraining step (base model, forward, backward, optimiser) in float32 on the CPU, beside the rate that the same
-// threads reach in a plain matrix product in the same run.
+// One pretraining step (base model, forward, backward, optimiser) on the CPU, in float32 and in bfloat16 (where the
+// processor has it, a case of its own), beside the rate that the same threads reach in a plain matrix product of the
+// same type in the same run.
 //
 //   ./bazelw run //benchmarks/train:step
 //
@@ -24,6 +25,7 @@
 #include "tec/config/cost.h"
 #include "tec/losses/losses.h"
 #include "tec/models/factory.h"
+#include "tec/nn/autocast.h"
 #include "tec/nn/masking.h"
 #include "tec/nn/module_state.h"
 #include "tec/optim/adamw.h"
@@ -53,10 +55,10 @@ double Seconds() {
   return now.tv_sec + 1e-9 * now.tv_nsec;
 }
 
-// FLOP/s of square float32 products, as many as fill about half a second.
-double GemmRate() {
+// FLOP/s of square products, as many as fill about half a second.
+double GemmRate(at::ScalarType precision) {
   constexpr int64_t kSize = 2048;
-  const at::Tensor a = at::ones({kSize, kSize}), b = at::ones({kSize, kSize});
+  const at::Tensor a = at::ones({kSize, kSize}, precision), b = at::ones({kSize, kSize}, precision);
   at::Tensor c = at::mm(a, b);
   TEC_CHECK_EQ(c[0][0].item<float>(), kSize);
   int64_t products = 0;
@@ -74,7 +76,12 @@ double PeakGiB() {
   return usage.ru_maxrss / 1048576.0;  // Linux counts in KiB.
 }
 
-void TrainingStep(benchmark::State& state, const config::Experiment& experiment, int64_t batch) {
+void TrainingStep(benchmark::State& state, const config::Experiment& experiment, int64_t batch,
+                  at::ScalarType precision) {
+  if (precision == at::kBFloat16 && !__builtin_cpu_supports("avx512bf16")) {
+    state.SkipWithError("this processor has no bfloat16 instructions");
+    return;
+  }
   const std::shared_ptr<BaseModel> base_model = *MakeBaseModel(experiment);
   {
     // A frozen model has no initial values; small distinct weights do for a benchmark.
@@ -96,11 +103,15 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
 
   uint64_t epoch = 0;
   const auto step = [&] {
-    const Targets targets = base_model->forward(images);
-    const at::Tensor noise = MaskingNoise(1, epoch++, samples, patches);
-    const TecOutput output = model->forward(images, noise, experiment.masking().mask_ratio(), targets.idx);
-    const at::Tensor loss = FeatureLoss(output.feature_prediction, targets.features, output.mask) +
-                            RelationLoss(output.relation_logits, targets.relations, experiment.losses().att_tau());
+    at::Tensor loss;
+    {
+      AutocastGuard autocast(at::kCPU, precision);
+      const Targets targets = base_model->forward(images);
+      const at::Tensor noise = MaskingNoise(1, epoch++, samples, patches);
+      const TecOutput output = model->forward(images, noise, experiment.masking().mask_ratio(), targets.idx);
+      loss = FeatureLoss(output.feature_prediction, targets.features, output.mask) +
+             RelationLoss(output.relation_logits, targets.relations, experiment.losses().att_tau());
+    }
     loss.backward();
     const at::Tensor norm = GradientNorm(optimizer.parameters());
     optimizer.Step(1e-4);
@@ -110,7 +121,7 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
   };
   step();  // Allocates the memory and fills the caches.
 
-  const double gemm_before = GemmRate();
+  const double gemm_before = GemmRate(precision);
   int64_t steps = 0;
   const double start = Seconds();
   for (auto _ : state) {
@@ -118,7 +129,7 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
     ++steps;
   }
   const double seconds = (Seconds() - start) / steps;
-  const double gemm = (gemm_before + GemmRate()) / 2;
+  const double gemm = (gemm_before + GemmRate(precision)) / 2;
   const double flops = TrainingFlopsPerImage(experiment);
   const double rate = flops * batch / seconds;
   state.counters["GFLOP_per_image"] = flops * 1e-9;
@@ -130,11 +141,19 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
   state.counters["threads"] = at::get_num_threads();
 }
 
-BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128, Tiny(), 128)
+BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128, Tiny(), 128, at::kFloat)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(5);
-BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8, RowB(), 8)
+BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128_bfloat16, Tiny(), 128, at::kBFloat16)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(5);
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8, RowB(), 8, at::kFloat)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(3);
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8_bfloat16, RowB(), 8, at::kBFloat16)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(3);

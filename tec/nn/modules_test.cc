@@ -2,6 +2,8 @@
 
 #include "tec/nn/modules.h"
 
+#include <utility>
+
 #include "gtest/gtest.h"
 #include "tec/nn/autocast.h"
 #include "tec/nn/encoder_adaptor.h"
@@ -19,6 +21,8 @@ using testing::TensorNear;
 constexpr double kFloatTolerance = 1e-5;
 // bfloat16 has 8 bits of mantissa, half an ulp is 2^-9 of a value of up to about 4, and a handful of roundings add up.
 constexpr double kBFloat16Tolerance = 0.06;
+// A gradient with 10 % of noise, five times what a handful of such roundings makes.
+constexpr double kBFloat16Cosine = 0.995;
 
 // A function of its index, about as large as a normal draw.
 at::Tensor Wave(at::IntArrayRef sizes, double frequency) {
@@ -61,6 +65,39 @@ TEST(AttentionTest, MatchesTheReadableReferenceAtTheLengthsInUse) {
     const at::Tensor x = Wave({2, tokens, 32}, 0.83);
     const at::Tensor expected = testing::ReferenceAttention(StateOf(attention, "a"), "a", x.to(at::kDouble), 2);
     EXPECT_TRUE(TensorNear(attention.forward(x), expected.to(at::kFloat), kFloatTolerance)) << tokens;
+  }
+}
+
+// Up to 256 tokens bfloat16 takes plain products, beyond LibTorch's fused attention; both with a bias and without.
+TEST(AttentionTest, KeepsToTheReferenceInBFloat16) {
+  const auto check = [](Attention& attention, int64_t tokens) {
+    FillWithWaves(attention);
+    const at::Tensor x = Wave({2, tokens, 32}, 0.83);
+    const auto run = [&](at::ScalarType precision) {
+      attention.zero_grad();
+      at::Tensor out;
+      {
+        AutocastGuard autocast(at::kCPU, precision);
+        out = attention.forward(x);
+        out.to(at::kFloat).square().mean().backward();
+      }
+      return std::make_pair(out.detach().to(at::kFloat), attention.qkv->weight.grad().clone());
+    };
+    const auto [exact, exact_gradient] = run(at::kFloat);
+    const auto [rounded, rounded_gradient] = run(at::kBFloat16);
+    EXPECT_TRUE(TensorNear(rounded, exact, kBFloat16Tolerance)) << tokens;
+    EXPECT_FALSE(TensorNear(rounded, exact, kFloatTolerance)) << tokens << ": not in bfloat16";
+    const double cosine =
+        at::cosine_similarity(rounded_gradient.flatten(), exact_gradient.flatten(), 0).item<double>();
+    EXPECT_GT(cosine, kBFloat16Cosine) << tokens;
+  };
+  for (const int64_t tokens : {17, 256, 257}) {
+    Attention attention(32, 2);
+    check(attention, tokens);
+  }
+  for (const int64_t grid : {4, 16}) {
+    Attention attention(32, 2, grid);
+    check(attention, 1 + grid * grid);
   }
 }
 
