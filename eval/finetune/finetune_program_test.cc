@@ -5,7 +5,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <string>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -15,6 +18,7 @@
 #include "nlohmann/json.hpp"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
+#include "tec/base/file_operations.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/finetune.h"
 #include "tec/dist/launch.h"
@@ -176,6 +180,29 @@ TEST_F(FinetuneProgramTest, ResumingEqualsGoingThrough) {
     const std::vector<std::string> lines = absl::StrSplit(Content(out + "/log.txt"), '\n', absl::SkipEmpty());
     EXPECT_EQ(lines.size(), 2);
   }
+}
+
+// Not one checkpoint is written by the thread that trains.
+TEST_F(FinetuneProgramTest, SavesBesideTheTraining) {
+  std::mutex mutex;
+  std::map<file_operations::Operation, int> here, beside;
+  const std::thread::id training = std::this_thread::get_id();
+  file_operations::SetFaultHook([&](file_operations::Operation operation) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    ++(std::this_thread::get_id() == training ? here : beside)[operation];
+    return 0;
+  });
+  RunFinetuneOptions quiet;
+  quiet.quiet = true;
+  const absl::StatusOr<RunFinetuneResult> result = RunFinetune(Settings("beside"), quiet);
+  file_operations::SetFaultHook(nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->checkpoint, folder_ + "/beside/checkpoint-1.pth");
+  // Only this_checkpoint is linked: before and after the evaluation of two epochs.
+  EXPECT_EQ(here[file_operations::Operation::kLink], 0);
+  EXPECT_EQ(beside[file_operations::Operation::kLink], 4);
+  // And two numbered files, and the best at least once.
+  EXPECT_GE(beside[file_operations::Operation::kOpen], 7);
 }
 
 // Everything random is on; the number of loader threads changes no byte.

@@ -130,8 +130,8 @@ class FinetuneRun {
   void ShowProgress();
 
   TrainingState State() const;
-  // this_checkpoint, by the first rank; every rank learns whether it went well.
-  absl::Status SaveThis() { return group_->Agree(first_rank() ? saver_->SaveThis(State()) : absl::OkStatus()); }
+  // this_checkpoint, by the first rank, in the background; every rank learns whether the save before went well.
+  absl::Status SaveThis() { return group_->Agree(first_rank() ? saver_->Save(State()) : absl::OkStatus()); }
 
   bool first_rank() const { return group_->rank() == 0; }
   int64_t images_per_micro_step() const { return settings_.optimizer().batch_size() * group_->world_size(); }
@@ -497,6 +497,7 @@ absl::Status FinetuneRun::Train() {
     if (absl::IsCancelled(finished)) break;
     TEC_RETURN_IF_ERROR(finished);
   }
+  TEC_RETURN_IF_ERROR(group_->Agree(first_rank() ? saver_->Wait() : absl::OkStatus()));
   result_.stopped = epoch_ < epochs;
   result_.epochs = epoch_;
   result_.updates = updates_;
@@ -603,7 +604,7 @@ absl::Status FinetuneRun::NonFinite(const std::string& what) {
   return absl::AbortedError(absl::StrFormat(
       "update %d: %s at epoch %d, micro-step %d of %d; lr %g. Stopped without saving; the newest checkpoint, from "
       "before, is %s. A lower --blr, --precision=float32 or --clip_grad may help",
-      updates_ + 1, what, epoch_, next_micro_step_ - 1, steps_per_epoch_, lr_, saver_->NewestOrNone()));
+      updates_ + 1, what, epoch_, next_micro_step_ - 1, steps_per_epoch_, lr_, saver_->WaitForNewest()));
 }
 
 absl::Status FinetuneRun::FinishUpdate() {
@@ -618,7 +619,7 @@ absl::Status FinetuneRun::FinishUpdate() {
   TEC_RETURN_IF_ERROR(LogUpdate(update, loss));
   const double minutes = settings_.checkpointing().save_every_minutes();
   if (first_rank() && minutes > 0 && saver_->MinutesSinceSave() >= minutes && next_micro_step_ < steps_per_epoch_) {
-    return saver_->SaveThis(State());
+    return saver_->Save(State());
   }
   return absl::OkStatus();
 }
@@ -714,15 +715,12 @@ absl::Status FinetuneRun::FinishEpoch() {
   lr_meter_ = Meter();
   absl::Status status;
   if (first_rank()) {
-    status = [&]() -> absl::Status {
-      // this_checkpoint last: a run that dies in between does the epoch's end again, and writes the others again.
-      if (best) TEC_RETURN_IF_ERROR(SaveTrainingState(saver_->folder().PathOf(kBest), State()));
-      const bool numbered = epoch_ == epochs || (period > 0 && finished % period == 0);
-      if (numbered) TEC_RETURN_IF_ERROR(saver_->folder().SaveNumbered(State(), finished));
-      TEC_RETURN_IF_ERROR(saver_->SaveThis(State()));
-      if (epoch_ == epochs) saver_->set_newest(saver_->folder().NumberedPath(finished));
-      return absl::OkStatus();
-    }();
+    std::vector<std::string> names;
+    if (best) names.push_back(kBest);
+    if (epoch_ == epochs || (period > 0 && finished % period == 0)) {
+      names.push_back(CheckpointFolder::NumberedName(finished));
+    }
+    status = saver_->Save(State(), std::move(names));
   }
   return group_->Agree(status);
 }

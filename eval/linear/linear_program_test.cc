@@ -1,8 +1,11 @@
 // The program from command line to table: protocols, resuming, stored features, and what it says to bad input.
 
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/base/file_operations.h"
 #include "tec/checkpoint/training_state.h"
 
 namespace tec {
@@ -138,6 +142,26 @@ TEST_F(LinearProgramTest, StoppingAndResumingChangesNothing) {
     ASSERT_TRUE(again.ok()) << again.status();
     EXPECT_EQ(again->max_accuracy, uninterrupted->max_accuracy);
   }
+}
+
+// Not one checkpoint is written by the thread that trains.
+TEST_F(LinearProgramTest, SavesBesideTheTraining) {
+  std::mutex mutex;
+  std::map<file_operations::Operation, int> here, beside;
+  const std::thread::id training = std::this_thread::get_id();
+  file_operations::SetFaultHook([&](file_operations::Operation operation) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    ++(std::this_thread::get_id() == training ? here : beside)[operation];
+    return 0;
+  });
+  const absl::StatusOr<LinearRunResult> result = RunLinear(SmallRun("beside"));
+  file_operations::SetFaultHook(nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  // Only this_checkpoint is linked, after each of three epochs.
+  EXPECT_EQ(here[file_operations::Operation::kLink], 0);
+  EXPECT_EQ(beside[file_operations::Operation::kLink], 3);
+  // And the best at least once.
+  EXPECT_GE(beside[file_operations::Operation::kOpen], 4);
 }
 
 TEST_F(LinearProgramTest, RefusesToGoOnWithOtherSettings) {

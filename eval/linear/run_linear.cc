@@ -103,7 +103,6 @@ class LinearRun {
   std::string Record() const;
   TrainingState State() const;
   TrainingState BestState() const;
-  absl::Status SaveThis() { return saver_->SaveThis(State()); }
   void ShowProgress(int64_t micro_step);
 
   bool StopAsked() {
@@ -397,9 +396,10 @@ absl::Status LinearRun::Train() {
     TEC_RETURN_IF_ERROR(TrainEpoch());
     if (updates_ < (epoch_ + 1) * updates_per_epoch_) break;  // Stopped.
     TEC_RETURN_IF_ERROR(FinishEpoch());
-    if (StopAsked()) return absl::OkStatus();
+    if (StopAsked()) return saver_->Wait();
   }
-  return epoch_ < options_.epochs ? SaveThis() : absl::OkStatus();
+  if (epoch_ < options_.epochs) TEC_RETURN_IF_ERROR(saver_->Save(State()));
+  return saver_->Wait();
 }
 
 absl::StatusOr<LinearRun::TrainBatch> LinearRun::NextBatch(int64_t micro_step) {
@@ -463,7 +463,7 @@ absl::Status LinearRun::TrainEpoch() {
           return absl::AbortedError(absl::StrFormat(
               "update %d: the loss is %g at epoch %d; lr %g. Stopped without saving; the newest checkpoint, from "
               "before, is %s. A lower --blr or --precision=float32 may help",
-              updates_ + 1, value, epoch_, lr_, saver_->NewestOrNone()));
+              updates_ + 1, value, epoch_, lr_, saver_->WaitForNewest()));
         }
       }
       loss_meter_.Add(value);
@@ -536,7 +536,7 @@ absl::Status LinearRun::FinishEpoch() {
     return absl::AbortedError(absl::StrFormat(
         "epoch %d: the loss of every head is not finite. Stopped without saving; the newest checkpoint, from before, "
         "is %s. A lower --blr may help",
-        epoch_, saver_->NewestOrNone()));
+        epoch_, saver_->WaitForNewest()));
   }
   newest_ = EvaluateHeads(probes_);
   int64_t best = 0;
@@ -570,12 +570,13 @@ absl::Status LinearRun::FinishEpoch() {
       epoch_,
       {{"perf/test_acc1", accuracy.top1}, {"perf/test_acc5", accuracy.top5}, {"perf/test_loss", accuracy.loss}}));
   TEC_RETURN_IF_ERROR(events_->Flush());
-  // this_checkpoint last: a run that dies in between does the epoch's end again, and writes the best one again.
-  if (better) TEC_RETURN_IF_ERROR(SaveTrainingState(saver_->folder().PathOf(kBest), BestState()));
+  std::vector<StateFiles> files;
+  if (better) files.push_back({BestState(), {kBest}});
   ++epoch_;
   loss_sum_.zero_();
   loss_count_ = 0;
-  return SaveThis();
+  files.push_back({State(), {CheckpointFolder::kThis}});
+  return saver_->Save(files);
 }
 
 TrainingState LinearRun::State() const {

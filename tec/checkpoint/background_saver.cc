@@ -1,6 +1,5 @@
 #include "tec/checkpoint/background_saver.h"
 
-#include <memory>
 #include <utility>
 
 #include "tec/base/logging.h"
@@ -35,18 +34,20 @@ BackgroundSaver::~BackgroundSaver() {
   if (!status.ok()) TEC_LOG(ERROR) << status.message();
 }
 
-absl::Status BackgroundSaver::Save(const TrainingState& state, std::optional<int64_t> numbered) {
+absl::Status BackgroundSaver::Save(const std::vector<StateFiles>& files) {
   TEC_RETURN_IF_ERROR(Wait());
-  auto copy = std::make_shared<const TrainingState>(CopyOf(state));
-  thread_ = std::thread([this, copy = std::move(copy), numbered] {
-    absl::Status status;
-    if (numbered.has_value()) {
-      status = folder_.SaveNumbered(*copy, *numbered);
-      if (status.ok()) written_ = folder_.NumberedPath(*numbered);
+  std::vector<StateFiles> copies;
+  for (const StateFiles& one : files) copies.push_back({CopyOf(one.state), one.names});
+  thread_ = std::thread([this, copies = std::move(copies)] {
+    for (const StateFiles& one : copies) {
+      for (const std::string& name : one.names) {
+        status_ = folder_.Save(one.state, name);
+        if (!status_.ok()) return;
+        if (CheckpointFolder::EpochOfName(name) || (name == CheckpointFolder::kThis && written_.empty())) {
+          written_ = folder_.PathOf(name);
+        }
+      }
     }
-    if (status.ok()) status = folder_.SaveThis(*copy);
-    if (status.ok() && !numbered.has_value()) written_ = folder_.PathOf(CheckpointFolder::kThis);
-    status_ = std::move(status);
   });
   return absl::OkStatus();
 }

@@ -1,17 +1,19 @@
 // Checkpoints written while training goes on: a save takes as long as copying the state; a thread writes it.
 //
 //   BackgroundSaver saver(folder);
-//   TEC_RETURN_IF_ERROR(saver.Save(state));             // this_checkpoint.pth; returns what the save before gave
-//   TEC_RETURN_IF_ERROR(saver.Save(state, epoch));      // checkpoint-<epoch>.pth first
-//   TEC_RETURN_IF_ERROR(saver.Wait());                  // before the end
+//   TEC_RETURN_IF_ERROR(saver.Save({{state, {CheckpointFolder::kThis}}}));   // returns what the save before gave
+//   TEC_RETURN_IF_ERROR(saver.Save({{state, {"best_checkpoint.pth", CheckpointFolder::kThis}}}));
+//   TEC_RETURN_IF_ERROR(saver.Wait());                                       // before the end
+//
+// Training has RunSaver (tec/train/run_saver.h) around it.
 
 #ifndef TEC_CHECKPOINT_BACKGROUND_SAVER_H_
 #define TEC_CHECKPOINT_BACKGROUND_SAVER_H_
 
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "tec/checkpoint/training_state.h"
@@ -21,6 +23,12 @@ namespace tec {
 // A copy whose tensors have bytes of their own, so that training may change the originals.
 TrainingState CopyOf(const TrainingState& state);
 
+// A state, and the names of the files of the folder that are to hold it, in the order in which they are written.
+struct StateFiles {
+  TrainingState state;
+  std::vector<std::string> names;
+};
+
 class BackgroundSaver {
  public:
   explicit BackgroundSaver(CheckpointFolder folder) : folder_(std::move(folder)) {}
@@ -29,14 +37,16 @@ class BackgroundSaver {
   BackgroundSaver(const BackgroundSaver&) = delete;
   BackgroundSaver& operator=(const BackgroundSaver&) = delete;
 
-  // Waits for the save in progress and returns its error, without saving, if it had one. Else copies `state` and starts
-  // to write it: checkpoint-<numbered>.pth if given, then this_checkpoint.pth.
-  absl::Status Save(const TrainingState& state, std::optional<int64_t> numbered = std::nullopt);
+  // Waits for the save in progress and returns its error, without saving, if it had one. Else copies the states and
+  // starts to write the files, one after the other; the first error ends the save. this_checkpoint.pth belongs at the
+  // end: a run that dies before it does the step again that the other files are of, and writes them again.
+  absl::Status Save(const std::vector<StateFiles>& files);
 
   // Waits for the save in progress. Its status, once; OK if there was none since the last call.
   absl::Status Wait();
 
-  // The newest file that a finished save wrote; "" before the first. Current after Wait().
+  // The newest file to go on from that a finished save wrote, checkpoint-N.pth where there was one, which stays, else
+  // this_checkpoint.pth; "" before the first. Current after Wait().
   const std::string& newest() const { return newest_; }
 
  private:

@@ -34,6 +34,11 @@ TrainingState StateOver(std::vector<float>* values, int64_t epoch) {
   return state;
 }
 
+absl::Status Save(BackgroundSaver* saver, const TrainingState& state, std::vector<std::string> before_this = {}) {
+  before_this.push_back(CheckpointFolder::kThis);
+  return saver->Save({{state, before_this}});
+}
+
 // Holds the first write of a save until Release().
 class Gate {
  public:
@@ -65,7 +70,7 @@ TEST(BackgroundSaverTest, TrainingGoesOnWhileTheStateOfBeforeIsWritten) {
   std::vector<float> weights = {1, 2, 3};
   Gate gate;
   BackgroundSaver saver(folder);
-  ASSERT_TRUE(saver.Save(StateOver(&weights, 4)).ok());
+  ASSERT_TRUE(Save(&saver, StateOver(&weights, 4)).ok());
   // Save has returned, though no byte can be written yet.
   EXPECT_EQ(folder.LoadNewest().status().code(), absl::StatusCode::kNotFound);
   weights = {7, 8, 9};
@@ -82,14 +87,40 @@ TEST(BackgroundSaverTest, TheNextSaveWaitsAndBothAreThere) {
   std::vector<float> weights = {1};
   {
     BackgroundSaver saver(folder);
-    ASSERT_TRUE(saver.Save(StateOver(&weights, 0), 0).ok());
+    ASSERT_TRUE(Save(&saver, StateOver(&weights, 0), {CheckpointFolder::NumberedName(0)}).ok());
     weights = {2};
-    ASSERT_TRUE(saver.Save(StateOver(&weights, 1)).ok());
+    ASSERT_TRUE(Save(&saver, StateOver(&weights, 1)).ok());
     // The end of the scope waits for the second.
   }
   EXPECT_EQ(LoadTrainingState(folder.NumberedPath(0))->epoch, 0);
   EXPECT_EQ(LoadTrainingState(folder.PathOf(CheckpointFolder::kPrevious))->epoch, 0);
   EXPECT_EQ(folder.LoadNewest()->state.epoch, 1);
+}
+
+TEST(BackgroundSaverTest, EachFileOfTheListGetsItsState) {
+  const CheckpointFolder folder = NewFolder();
+  std::vector<float> weights = {1}, head = {5};
+  BackgroundSaver saver(folder);
+  ASSERT_TRUE(saver
+                  .Save({{StateOver(&head, 3), {"best_checkpoint.pth"}},
+                         {StateOver(&weights, 4), {CheckpointFolder::NumberedName(4), CheckpointFolder::kThis}}})
+                  .ok());
+  weights = head = {0};
+  ASSERT_TRUE(saver.Wait().ok());
+  // The one that stays.
+  EXPECT_EQ(saver.newest(), folder.NumberedPath(4));
+  const auto value = [&folder](const std::string& name) {
+    const absl::StatusOr<TrainingState> state = LoadTrainingState(folder.PathOf(name));
+    EXPECT_TRUE(state.ok()) << state.status();
+    return state.ok() ? state->model.Find("weight")->Values<float>()[0] : -1;
+  };
+  EXPECT_EQ(value("best_checkpoint.pth"), 5);
+  EXPECT_EQ(value("checkpoint-4.pth"), 1);
+  EXPECT_EQ(value(CheckpointFolder::kThis), 1);
+  // The best file alone is none that a run goes on from.
+  ASSERT_TRUE(saver.Save({{StateOver(&head, 5), {"best_checkpoint.pth"}}}).ok());
+  ASSERT_TRUE(saver.Wait().ok());
+  EXPECT_EQ(saver.newest(), folder.NumberedPath(4));
 }
 
 TEST(BackgroundSaverTest, AnErrorIsToldOnceByTheNextCall) {
@@ -98,14 +129,14 @@ TEST(BackgroundSaverTest, AnErrorIsToldOnceByTheNextCall) {
   BackgroundSaver saver(folder);
   {
     Gate gate;
-    ASSERT_TRUE(saver.Save(StateOver(&weights, 0)).ok());
+    ASSERT_TRUE(Save(&saver, StateOver(&weights, 0)).ok());
     gate.Release(ENOSPC);
-    const absl::Status status = saver.Save(StateOver(&weights, 1));
+    const absl::Status status = Save(&saver, StateOver(&weights, 1));
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   }
   EXPECT_TRUE(saver.Wait().ok());
   EXPECT_EQ(saver.newest(), "");
-  EXPECT_TRUE(saver.Save(StateOver(&weights, 2)).ok());
+  EXPECT_TRUE(Save(&saver, StateOver(&weights, 2)).ok());
   EXPECT_TRUE(saver.Wait().ok());
   EXPECT_EQ(folder.LoadNewest()->state.epoch, 2);
 }

@@ -328,8 +328,16 @@ absl::StatusOr<CheckpointFolder> CheckpointFolder::Open(const std::string& direc
 
 std::string CheckpointFolder::PathOf(const std::string& name) const { return absl::StrCat(directory_, "/", name); }
 
-std::string CheckpointFolder::NumberedPath(int64_t epoch) const {
-  return PathOf(absl::StrCat("checkpoint-", epoch, ".pth"));
+std::string CheckpointFolder::NumberedName(int64_t epoch) { return absl::StrCat("checkpoint-", epoch, ".pth"); }
+
+std::optional<int64_t> CheckpointFolder::EpochOfName(absl::string_view name) {
+  absl::string_view number = name;
+  int64_t epoch;
+  if (absl::ConsumePrefix(&number, "checkpoint-") && absl::ConsumeSuffix(&number, ".pth") &&
+      absl::SimpleAtoi(number, &epoch) && NumberedName(epoch) == name) {
+    return epoch;
+  }
+  return std::nullopt;
 }
 
 absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
@@ -367,17 +375,16 @@ absl::Status CheckpointFolder::SaveNumbered(const TrainingState& state, int64_t 
   return SaveTrainingState(NumberedPath(epoch), state);
 }
 
+absl::Status CheckpointFolder::Save(const TrainingState& state, const std::string& name) const {
+  return name == kThis ? SaveThis(state) : SaveTrainingState(PathOf(name), state);
+}
+
 absl::StatusOr<LoadedState> CheckpointFolder::LoadNewest() const {
   std::vector<int64_t> epochs;
   DIR* entries = opendir(directory_.c_str());
   if (entries == nullptr) return ErrnoToStatus(errno, "cannot list", directory_);
   while (const dirent* entry = readdir(entries)) {
-    absl::string_view name = entry->d_name;
-    int64_t epoch;
-    if (absl::ConsumePrefix(&name, "checkpoint-") && absl::ConsumeSuffix(&name, ".pth") &&
-        absl::SimpleAtoi(name, &epoch) && NumberedPath(epoch) == PathOf(entry->d_name)) {
-      epochs.push_back(epoch);
-    }
+    if (const std::optional<int64_t> epoch = EpochOfName(entry->d_name)) epochs.push_back(*epoch);
   }
   closedir(entries);
   std::sort(epochs.rbegin(), epochs.rend());

@@ -10,6 +10,8 @@
 //   TEC_RETURN_IF_ERROR(folder.SaveThis(state));                   // this_checkpoint.pth, one generation kept
 //   TEC_RETURN_IF_ERROR(folder.SaveNumbered(state, epoch));        // checkpoint-<epoch>.pth
 //
+// A run saves in the background: background_saver.h.
+//
 // No LibTorch here: tensors are views (tensor_view.h); torch_tensors.h makes views of at::Tensors without a copy.
 
 #ifndef TEC_CHECKPOINT_TRAINING_STATE_H_
@@ -23,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "tec/checkpoint/tensor_view.h"
 #include "tec/checkpoint/value.h"
 
@@ -118,6 +121,8 @@ class CheckpointFolder {
   absl::Status SaveThis(const TrainingState& state) const;
   // Writes checkpoint-<epoch>.pth.
   absl::Status SaveNumbered(const TrainingState& state, int64_t epoch) const;
+  // Writes the file of that name: this_checkpoint.pth as SaveThis does, any other one whole or not at all.
+  absl::Status Save(const TrainingState& state, const std::string& name) const;
 
   // The newest state that is whole: this_checkpoint.pth, else the previous one, else checkpoint-N by falling N. Falling
   // back is logged with the names of both files. NotFound if there is no checkpoint at all; DataLoss listing every file
@@ -125,7 +130,10 @@ class CheckpointFolder {
   absl::StatusOr<LoadedState> LoadNewest() const;
 
   std::string PathOf(const std::string& name) const;
-  std::string NumberedPath(int64_t epoch) const;
+  std::string NumberedPath(int64_t epoch) const { return PathOf(NumberedName(epoch)); }
+  // "checkpoint-<epoch>.pth", and the epoch of such a name; nothing for another name.
+  static std::string NumberedName(int64_t epoch);
+  static std::optional<int64_t> EpochOfName(absl::string_view name);
 
  private:
   explicit CheckpointFolder(std::string directory) : directory_(std::move(directory)) {}

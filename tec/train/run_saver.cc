@@ -14,19 +14,37 @@ double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
 
 }  // namespace
 
-RunSaver::RunSaver(CheckpointFolder folder) : folder_(std::move(folder)), saved_(Now()) {}
+RunSaver::RunSaver(CheckpointFolder folder)
+    : folder_(std::move(folder)), saver_(std::make_unique<BackgroundSaver>(folder_)), saved_(Now()) {}
 
 absl::StatusOr<RunSaver> RunSaver::Open(const std::string& directory) {
   TEC_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(directory));
   return RunSaver(std::move(folder));
 }
 
-absl::Status RunSaver::SaveThis(const TrainingState& state) {
-  TEC_RETURN_IF_ERROR(Annotate(folder_.SaveThis(state),
-                               absl::StrCat("saving failed; the newest whole checkpoint is ", NewestOrNone())));
-  newest_ = folder_.PathOf(CheckpointFolder::kThis);
+absl::Status RunSaver::Save(const std::vector<StateFiles>& files) {
+  TEC_RETURN_IF_ERROR(Finished(saver_->Save(files)));
   saved_ = Now();
   return absl::OkStatus();
+}
+
+absl::Status RunSaver::Save(TrainingState state, std::vector<std::string> before_this) {
+  before_this.push_back(CheckpointFolder::kThis);
+  return Save({StateFiles{std::move(state), std::move(before_this)}});
+}
+
+absl::Status RunSaver::Wait() { return Finished(saver_->Wait()); }
+
+absl::Status RunSaver::Finished(const absl::Status& status) {
+  if (!saver_->newest().empty()) newest_ = saver_->newest();
+  return Annotate(status, absl::StrCat("saving failed; the newest whole checkpoint is ",
+                                       newest_.empty() ? "none" : newest_));
+}
+
+std::string RunSaver::WaitForNewest() {
+  const absl::Status saved = Wait();
+  if (!saved.ok()) TEC_LOG(ERROR) << saved.message();
+  return newest_.empty() ? "none" : newest_;
 }
 
 double RunSaver::MinutesSinceSave() const { return (Now() - saved_) / 60; }

@@ -1,14 +1,17 @@
-// Where a run's checkpoints are: the one to go on from, and the newest whole one, for messages. What pretraining,
-// finetuning and probing share. No tensors.
+// Where a run's checkpoints are: the one to go on from, those it writes, in the background, and the newest whole one, for
+// messages. What pretraining, finetuning and probing share. No tensors.
 
 #ifndef TEC_TRAIN_RUN_SAVER_H_
 #define TEC_TRAIN_RUN_SAVER_H_
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tec/checkpoint/background_saver.h"
 #include "tec/checkpoint/training_state.h"
 
 namespace tec {
@@ -18,23 +21,32 @@ class RunSaver {
   // Errors are CheckpointFolder::Open's.
   static absl::StatusOr<RunSaver> Open(const std::string& directory);
 
-  // folder().SaveThis(state); a failure names the newest whole checkpoint.
-  absl::Status SaveThis(const TrainingState& state);
+  // As BackgroundSaver::Save: takes as long as copying the states, and waits for the save before, whose error it
+  // returns. Errors name the newest whole checkpoint.
+  absl::Status Save(const std::vector<StateFiles>& files);
+  // `state` alone: the files `before_this`, then this_checkpoint.pth.
+  absl::Status Save(TrainingState state, std::vector<std::string> before_this = {});
+  // Waits for the save in progress and returns its error. A run calls it before it ends, and before it reads what it
+  // wrote.
+  absl::Status Wait();
 
   const CheckpointFolder& folder() const { return folder_; }
-  // Path of the newest whole checkpoint; empty before the first one. A run that resumes, or writes others than by
-  // SaveThis, sets it.
+  // Path of the newest whole checkpoint, or of the one that the run went on from; "" before the first. Current after
+  // Wait().
   const std::string& newest() const { return newest_; }
   void set_newest(const std::string& path) { newest_ = path; }
-  // For messages: newest(), or "none".
-  std::string NewestOrNone() const { return newest_.empty() ? "none" : newest_; }
-  // Since the last SaveThis, or since Open.
+  // For messages: newest(), or "none". Waits for the save in progress, whose error, if it has one, is logged.
+  std::string WaitForNewest();
+  // Since the last Save, or since Open.
   double MinutesSinceSave() const;
 
  private:
   explicit RunSaver(CheckpointFolder folder);
+  // Of a finished save: takes over its newest file, and annotates.
+  absl::Status Finished(const absl::Status& status);
 
   CheckpointFolder folder_;
+  std::unique_ptr<BackgroundSaver> saver_;
   std::string newest_;
   double saved_ = 0;
 };

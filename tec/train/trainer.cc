@@ -26,7 +26,6 @@
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
-#include "tec/checkpoint/background_saver.h"
 #include "tec/checkpoint/load_state.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
@@ -47,6 +46,7 @@
 #include "tec/train/rank_runtime.h"
 #include "tec/train/resume.h"
 #include "tec/train/run_log.h"
+#include "tec/train/run_saver.h"
 #include "tec/train/stop_signal.h"
 #include "tec/train/torch_runtime.h"
 
@@ -125,11 +125,6 @@ class TrainRun {
   void ShowProgress();
 
   TrainingState State() const;
-  // Starts to write the state, checkpoint-<numbered> before this_checkpoint; the error is that of the save before.
-  absl::Status Save(std::optional<int64_t> numbered = std::nullopt);
-  // Waits for the save in progress; its error.
-  absl::Status FinishSave();
-  absl::Status SaveError(const absl::Status& status);
 
   bool first_rank() const { return group_->rank() == 0; }
   int64_t images_per_micro_step() const { return experiment_.optimizer().batch_size() * group_->world_size(); }
@@ -144,9 +139,8 @@ class TrainRun {
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<AdamW> optimizer_;
   std::optional<LossScaler> scaler_;  // With float16.
-  std::optional<CheckpointFolder> folder_;
-  std::optional<BackgroundSaver> saver_;  // On the first rank, as folder_.
-  std::unique_ptr<EventWriter> events_;   // First rank only.
+  std::optional<RunSaver> saver_;        // The first rank saves.
+  std::unique_ptr<EventWriter> events_;  // First rank only.
   std::unique_ptr<Progress> progress_;
   StopSignal stop_signal_;
 
@@ -157,14 +151,13 @@ class TrainRun {
   int64_t epoch_ = 0, next_micro_step_ = 0, updates_ = 0;
   double lr_ = 0;  // Of the newest update.
   bool stop_ = false;
-  std::string newest_checkpoint_ = "none yet";
   std::vector<at::Tensor> pending_losses_;  // One a micro-step not collected yet.
   std::vector<double> pending_lr_;
   std::vector<Meter> loss_meters_;
   Meter lr_meter_;
 
   // Clocks; nothing of this is saved.
-  double start_time_ = 0, last_save_time_ = 0, last_flush_time_ = 0, update_time_ = 0, update_wait_ = 0;
+  double start_time_ = 0, last_flush_time_ = 0, update_time_ = 0, update_wait_ = 0;
   double epoch_time_ = 0, epoch_wait_ = 0;
   int64_t steps_done_ = 0, epoch_steps_done_ = 0, update_steps_ = 0;
   Meter step_seconds_, step_wait_;
@@ -241,8 +234,7 @@ absl::Status TrainRun::Prepare() {
     schedule_.warmup_epochs = experiment_.schedule().warmup_epochs();
     schedule_.epochs = static_cast<double>(experiment_.schedule().epochs());
     loss_meters_.assign(objective_->loss_names().size(), Meter());
-    TEC_ASSIGN_OR_RETURN(folder_, CheckpointFolder::Open(experiment_.logging().output_dir()));
-    saver_.emplace(*folder_);
+    TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(experiment_.logging().output_dir()));
     return absl::OkStatus();
   }()));
   Progress::Options progress;
@@ -333,7 +325,7 @@ absl::Status TrainRun::ResumeFrom(const TrainingState& state, const std::string&
   }
   // What the next save writes as the optimiser's rate if nothing is trained before it.
   if (!state.optimizer.groups.empty()) lr_ = state.optimizer.groups[0].lr;
-  newest_checkpoint_ = path;
+  saver_->set_newest(path);
   if (first_rank()) {
     progress_->Print(absl::StrFormat("resumed from %s: epoch %d, micro-step %d of %d, %d updates done", path, epoch_,
                                      next_micro_step_, steps_per_epoch_, updates_));
@@ -357,7 +349,7 @@ absl::Status TrainRun::Resume() {
   std::optional<TrainingState> state;
   absl::Status status;
   if (first_rank() && wanted.empty()) {
-    absl::StatusOr<LoadedState> newest = folder_->LoadNewest();
+    absl::StatusOr<LoadedState> newest = saver_->folder().LoadNewest();
     if (newest.ok()) {
       path = newest->path;
       state = std::move(newest->state);
@@ -381,7 +373,7 @@ absl::Status TrainRun::Resume() {
 absl::Status TrainRun::OpenLogs() {
   if (!first_rank()) return absl::OkStatus();
   TEC_RETURN_IF_ERROR(WriteFile(OutputPath("experiment.textproto"), ToText(experiment_)));
-  if (newest_checkpoint_ != "none yet") {
+  if (!saver_->newest().empty()) {
     TEC_RETURN_IF_ERROR(TrimLog(OutputPath("log.txt"), "epoch", epoch_));
     TEC_RETURN_IF_ERROR(TrimLog(OutputPath("metrics.jsonl"), "update", updates_ + 1));
   }
@@ -415,27 +407,27 @@ absl::StatusOr<TrainResult> TrainRun::Run() {
   Announce();
 
   result_.loss = result_.loss_fea = result_.loss_att = std::numeric_limits<double>::quiet_NaN();
-  start_time_ = last_save_time_ = last_flush_time_ = Now();
+  start_time_ = last_flush_time_ = Now();
   const int64_t epochs = experiment_.schedule().epochs();
   if (epoch_ >= epochs) progress_->Print("nothing is left to train: all epochs are done");
   while (epoch_ < epochs && !stop_) {
     TEC_RETURN_IF_ERROR(AsFailure(TrainEpoch()));
     if (next_micro_step_ < steps_per_epoch_) {
       // Asked to stop within the epoch.
-      TEC_RETURN_IF_ERROR(AsFailure(group_->Agree(first_rank() ? Save() : absl::OkStatus())));
+      TEC_RETURN_IF_ERROR(AsFailure(group_->Agree(first_rank() ? saver_->Save(State()) : absl::OkStatus())));
       break;
     }
     TEC_RETURN_IF_ERROR(AsFailure(FinishEpoch()));
   }
-  TEC_RETURN_IF_ERROR(AsFailure(group_->Agree(first_rank() ? FinishSave() : absl::OkStatus())));
+  TEC_RETURN_IF_ERROR(AsFailure(group_->Agree(first_rank() ? saver_->Wait() : absl::OkStatus())));
   result_.stopped = epoch_ < epochs;
   result_.epochs = epoch_;
   result_.updates = updates_;
   result_.seconds = Now() - start_time_;
   result_.images_per_second = steps_done_ * images_per_micro_step() / std::max(result_.seconds, 1e-9);
-  result_.checkpoint = newest_checkpoint_;
+  result_.checkpoint = saver_->newest();
   if (result_.stopped) {
-    progress_->Print(absl::StrCat("stopped; saved ", newest_checkpoint_, "; the same command goes on from there"));
+    progress_->Print(absl::StrCat("stopped; saved ", saver_->newest(), "; the same command goes on from there"));
   }
   return result_;
 }
@@ -525,15 +517,10 @@ absl::StatusOr<std::vector<std::vector<double>>> TrainRun::CollectLosses() {
 
 // The sums over ranks are not finite on any rank if they are not on one, so that all ranks come here together.
 absl::Status TrainRun::NonFinite(const std::string& what) {
-  if (saver_.has_value()) {
-    // So that the message names what is there; a save that failed has its own line.
-    const absl::Status saved = FinishSave();
-    if (!saved.ok()) TEC_LOG(ERROR) << saved.message();
-  }
   return absl::AbortedError(absl::StrFormat(
       "update %d: %s; lr %g. Stopped without saving; the newest checkpoint, from before, is %s. A lower --blr, "
       "--precision=float32 or --clip_grad may help",
-      updates_ + 1, what, lr_, newest_checkpoint_));
+      updates_ + 1, what, lr_, saver_->WaitForNewest()));
 }
 
 absl::Status TrainRun::FinishUpdate() {
@@ -558,9 +545,9 @@ absl::Status TrainRun::FinishUpdate() {
   TEC_RETURN_IF_ERROR(LogUpdate(rows, grad_norm, overflow));
   const double minutes = experiment_.checkpointing().save_every_minutes();
   // At the epoch's last update the save at its end is near.
-  if (first_rank() && minutes > 0 && Now() - last_save_time_ >= 60 * minutes &&
+  if (first_rank() && minutes > 0 && saver_->MinutesSinceSave() >= minutes &&
       next_micro_step_ < updates_per_epoch_ * accum_iter_) {
-    TEC_RETURN_IF_ERROR(Save());
+    TEC_RETURN_IF_ERROR(saver_->Save(State()));
   }
   return absl::OkStatus();
 }
@@ -650,8 +637,11 @@ absl::Status TrainRun::FinishEpoch() {
   const int64_t epochs = experiment_.schedule().epochs(), period = experiment_.checkpointing().save_period();
   if (first_rank() && status.ok()) {
     // The numbered file first: a run that dies in between trains the epoch again and writes it again.
-    const bool numbered = epoch_ == epochs || (period > 0 && finished % period == 0);
-    status = Save(numbered ? std::optional<int64_t>(finished) : std::nullopt);
+    std::vector<std::string> numbered;
+    if (epoch_ == epochs || (period > 0 && finished % period == 0)) {
+      numbered.push_back(CheckpointFolder::NumberedName(finished));
+    }
+    status = saver_->Save(State(), std::move(numbered));
   }
   return group_->Agree(status);
 }
@@ -699,19 +689,6 @@ TrainingState TrainRun::State() const {
     state.numbers[absl::StrCat(kMeterTotal, "lr")] = lr_meter_.total();
   }
   return state;
-}
-
-absl::Status TrainRun::Save(std::optional<int64_t> numbered) {
-  TEC_RETURN_IF_ERROR(SaveError(saver_->Save(State(), numbered)));
-  last_save_time_ = Now();
-  return absl::OkStatus();
-}
-
-absl::Status TrainRun::FinishSave() { return SaveError(saver_->Wait()); }
-
-absl::Status TrainRun::SaveError(const absl::Status& status) {
-  if (!saver_->newest().empty()) newest_checkpoint_ = saver_->newest();
-  return Annotate(status, absl::StrCat("saving failed; the newest whole checkpoint is ", newest_checkpoint_));
 }
 
 }  // namespace
