@@ -342,6 +342,16 @@ std::optional<int64_t> CheckpointFolder::EpochOfName(absl::string_view name) {
 
 absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
   const std::string path = PathOf(kThis), previous = PathOf(kPrevious);
+  if (!this_is_ours_) {
+    const absl::Status found = LoadTrainingState(path).status();
+    if (IsDamage(found)) {
+      const std::string aside = PathOf(kDamaged);
+      if (file_operations::Rename(path, aside) != 0) {
+        return ErrnoToStatus(errno, absl::StrCat("cannot rename ", path, ", which is damaged, to"), aside);
+      }
+      TEC_LOG(WARNING) << found.message() << "; it is " << aside << " from here on";
+    }
+  }
   // The present file gets a second name first; the new one takes its place; only then does the second name replace the
   // generation before. So two whole generations are there at every moment. The name is one that RemoveLeftovers knows.
   const std::string second = absl::StrCat(previous, ".", getpid(), AtomicFileWriter::kSuffix);
@@ -362,6 +372,7 @@ absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
     if (linked) file_operations::Unlink(second);
     return saved;
   }
+  this_is_ours_ = true;
   if (!linked) return absl::OkStatus();
   if (file_operations::Rename(second, previous) != 0) {
     const int error = errno;

@@ -112,12 +112,15 @@ class CheckpointFolder {
  public:
   static constexpr char kThis[] = "this_checkpoint.pth";
   static constexpr char kPrevious[] = "this_checkpoint.prev.pth";
+  // What was this_checkpoint.pth and turned out to be damaged when the next one was saved.
+  static constexpr char kDamaged[] = "this_checkpoint.damaged.pth";
 
   // Makes the folder if it is missing and removes what killed saves left there.
   static absl::StatusOr<CheckpointFolder> Open(const std::string& directory);
 
   // Replaces this_checkpoint.pth; what it was becomes this_checkpoint.prev.pth. At every moment, a crash included, at
-  // least one of the two is whole.
+  // least one of the two is whole. A file from before this object is read through first: a damaged one is renamed to
+  // kDamaged, with a warning, and does not push the generation before out.
   absl::Status SaveThis(const TrainingState& state) const;
   // Writes checkpoint-<epoch>.pth.
   absl::Status SaveNumbered(const TrainingState& state, int64_t epoch) const;
@@ -138,6 +141,7 @@ class CheckpointFolder {
  private:
   explicit CheckpointFolder(std::string directory) : directory_(std::move(directory)) {}
   std::string directory_;
+  mutable bool this_is_ours_ = false;  // Written by this object: whole.
 };
 
 }  // namespace tec

@@ -204,9 +204,17 @@ TEST(CheckpointFolderTest, DamageFallsBackStepByStep) {
   EXPECT_EQ(newest->path, folder->PathOf(CheckpointFolder::kPrevious));
   ASSERT_EQ(newest->skipped.size(), 1);
   EXPECT_TRUE(absl::StrContains(newest->skipped[0], folder->PathOf(CheckpointFolder::kThis)));
-  // A damaged newest file does not push the good generation out.
-  ASSERT_TRUE(folder->SaveThis(newest->state).ok());
-  EXPECT_EQ(EpochOf(folder->PathOf(CheckpointFolder::kThis)), 11);
+  // A damaged newest file does not push the good generation out. What follows is what the run started anew does.
+  const std::string damaged = *ReadFile(folder->PathOf(CheckpointFolder::kThis));
+  const auto started = CheckpointFolder::Open(folder->PathOf(""));
+  ASSERT_TRUE(started.ok());
+  ASSERT_TRUE(started->SaveThis(Example(13)).ok());
+  EXPECT_EQ(EpochOf(folder->PathOf(CheckpointFolder::kThis)), 13);
+  EXPECT_EQ(EpochOf(folder->PathOf(CheckpointFolder::kPrevious)), 11);
+  EXPECT_EQ(*ReadFile(folder->PathOf(CheckpointFolder::kDamaged)), damaged);
+  // From the second save on there are two new ones.
+  ASSERT_TRUE(started->SaveThis(Example(14)).ok());
+  EXPECT_EQ(EpochOf(folder->PathOf(CheckpointFolder::kPrevious)), 13);
   Flip(folder->PathOf(CheckpointFolder::kThis), 2000);
   ASSERT_EQ(truncate(folder->PathOf(CheckpointFolder::kPrevious).c_str(), 100), 0);
   newest = folder->LoadNewest();
