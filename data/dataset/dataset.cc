@@ -307,8 +307,8 @@ absl::StatusOr<int32_t> LabelOfMember(const std::string& extension, const std::s
 }
 
 // Adds the samples of one shard: members that follow one another and share their name up to the first dot of its last
-// part. Returns the first defect; what lies before it has been added.
-absl::Status AddShard(const std::string& folder, uint32_t number, Scan* scan, Catalogue* catalogue,
+// part. Returns the first defect; what lies before it has been added. Without `labels` none are looked for.
+absl::Status AddShard(const std::string& folder, uint32_t number, bool labels, Scan* scan, Catalogue* catalogue,
                       int64_t* unlabelled) {
   const std::string path = absl::StrCat(folder, "/", catalogue->containers[number]);
   const Closer file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -319,18 +319,21 @@ absl::Status AddShard(const std::string& folder, uint32_t number, Scan* scan, Ca
 
   std::string key;
   TarMember picture;
+  bool plain = false;  // Whether the picture is KEY.jpg rather than KEY.depth.jpg, which says something about it.
   int32_t label = -1;
   int64_t added = 0;
   const auto add = [&] {
-    if (picture.name.empty()) return;
-    // Labels are all or none: which, the first picture says; what does not fit is counted.
-    if (catalogue->size() > 0 && (label >= 0) == catalogue->labels.empty()) {
+    if (picture.name.empty()) {
+      // Not a picture's.
+    } else if (catalogue->size() > 0 && (label >= 0) == catalogue->labels.empty()) {
+      // Labels are all or none: which, the first picture says; what does not fit is counted.
       ++*unlabelled;
     } else {
       catalogue->AddRecord(picture.name, label, number, picture.begin, picture.size);
       ++added;
     }
     picture = TarMember();
+    plain = false;
     label = -1;
   };
   const auto read_at = [&](uint64_t offset, size_t count, char* out) {
@@ -352,8 +355,12 @@ absl::Status AddShard(const std::string& folder, uint32_t number, Scan* scan, Ca
     }
     const std::string extension = absl::AsciiStrToLower(member.name.substr(dot + 1));
     if (IsPictureName(member.name)) {
-      if (picture.name.empty()) picture = member;
-    } else if (extension == "cls" || extension == "json") {
+      const bool better = !plain && extension.find('.') == std::string::npos;
+      if (picture.name.empty() || better) {
+        picture = member;
+        plain = better;
+      }
+    } else if (labels && (extension == "cls" || extension == "json")) {
       if (member.size > kMaxLabelBytes) {
         defect = absl::InvalidArgumentError(absl::StrCat(member.name, " has ", member.size, " bytes"));
         break;
@@ -376,13 +383,14 @@ absl::Status AddShard(const std::string& folder, uint32_t number, Scan* scan, Ca
   return defect;
 }
 
-absl::StatusOr<Catalogue> CatalogueShards(const std::string& folder, std::vector<std::string> shards, Scan* scan) {
+absl::StatusOr<Catalogue> CatalogueShards(const std::string& folder, std::vector<std::string> shards, bool labels,
+                                          Scan* scan) {
   Catalogue catalogue;
   catalogue.containers = std::move(shards);
   std::vector<std::string> defects;
   int64_t unlabelled = 0;
   for (uint32_t i = 0; i < catalogue.containers.size(); ++i) {
-    const absl::Status defect = AddShard(folder, i, scan, &catalogue, &unlabelled);
+    const absl::Status defect = AddShard(folder, i, labels, scan, &catalogue, &unlabelled);
     if (defect.ok()) continue;
     defects.push_back(absl::StrCat(catalogue.containers[i], ": ", defect.message()));
     TEC_LOG(WARNING) << "broken shard, used up to the defect: " << folder << "/" << defects.back();
@@ -418,7 +426,7 @@ absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::st
                                                      ") as well as pictures (", listing.files.front(),
                                                      "): which of them are meant?"));
     }
-    return CatalogueShards(path, std::move(listing.shards), scan);
+    return CatalogueShards(path, std::move(listing.shards), labels, scan);
   }
   Catalogue catalogue;
   if (!labels) {
@@ -520,23 +528,27 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, con
 }
 
 // A packed file (data/dataset/pack.h).
-absl::StatusOr<std::unique_ptr<Dataset>> OpenPack(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Dataset>> OpenPack(const std::string& path, const DatasetOptions& options) {
   TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
   absl::StatusOr<Catalogue> catalogue = ReadPackCatalogue(file->bytes());
   TEC_RETURN_IF_ERROR(Annotate(catalogue.status(), path));
+  if (!options.labels) {
+    catalogue->labels.clear();
+    catalogue->classes.clear();
+  }
   return std::make_unique<CatalogueDataset>("", *std::move(catalogue), file);
 }
 
-absl::StatusOr<std::unique_ptr<Dataset>> OpenShard(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Dataset>> OpenShard(const std::string& path, const DatasetOptions& options) {
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   Scan scan(path);
-  TEC_ASSIGN_OR_RETURN(Catalogue catalogue,
-                       CatalogueShards(folder, {slash == std::string::npos ? path : path.substr(slash + 1)}, &scan));
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, CatalogueShards(folder, {name}, options.labels, &scan));
   return std::make_unique<CatalogueDataset>(folder, std::move(catalogue));
 }
 
-absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path, const DatasetOptions& options) {
   TEC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   const size_t slash = path.rfind('/');
   Catalogue catalogue;
@@ -570,16 +582,17 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path) {
     if (name.empty()) return error("no path before the label");
     if (label >= kMaxClasses) return error(absl::StrCat("label ", label, " is not below ", kMaxClasses));
     (label >= 0 ? labelled_line : unlabelled_line) = line_number;
-    if (labelled_line > 0 && unlabelled_line > 0) {
+    if (options.labels && labelled_line > 0 && unlabelled_line > 0) {
       return error(absl::StrCat("line ", labelled_line, " has a label and line ", unlabelled_line,
                                 " has none: all lines need one, or none"));
     }
     largest = std::max(largest, label);
-    catalogue.Add(name, label);
+    catalogue.Add(name, options.labels ? label : -1);
   }
   if (catalogue.size() == 0) {
     return absl::NotFoundError(absl::StrCat("no pictures in ", path, ": looked for a list file, one path a line"));
   }
+  if (!options.labels) largest = -1;
   for (int32_t i = 0; i <= largest; ++i) catalogue.classes.push_back(absl::StrCat(i));
   return std::make_unique<CatalogueDataset>(slash == std::string::npos ? "." : path.substr(0, slash),
                                             std::move(catalogue));
@@ -624,9 +637,9 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path_as_
       return absl::InvalidArgumentError(
           absl::StrCat(path, " is a picture: a data set is a folder of pictures or a list file of their paths"));
     }
-    if (IsShardName(path)) return OpenShard(path);
-    if (IsPackName(path)) return OpenPack(path);
-    return OpenList(path);
+    if (IsShardName(path)) return OpenShard(path, options);
+    if (IsPackName(path)) return OpenPack(path, options);
+    return OpenList(path, options);
   }
   switch (split) {
     case Split::kTrain: {

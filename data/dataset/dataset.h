@@ -52,8 +52,9 @@ enum class Split {
 };
 
 struct DatasetOptions {
-  // false: folders are no classes. All pictures under the path, at any depth, in ImageFolder's order, without labels;
-  // folders without pictures and pictures beside folders are welcome then.
+  // false: no labels, whatever the data set has. Folders are no classes: all pictures under the path, at any depth, in
+  // ImageFolder's order; folders without pictures and pictures beside folders are welcome then, and so are lists and
+  // shards that have labels for some pictures only.
   bool labels = true;
   // Where an index of a folder or of a folder of shards is kept from one start to the next; empty: nowhere. It is used
   // as long as no folder below the path and no shard has changed its modification time (or a shard its size), which
@@ -72,7 +73,8 @@ struct DatasetOptions {
 //     with # are passed over. A path that itself ends in a space and digits needs a tab and a label.
 //   - tar shards: a file ending in .tar, or a folder of such. Members that follow one another and share their name up
 //     to the first dot are one sample (WebDataset): a picture, and its label in a .cls (a whole number) or a .json
-//     ("label" or "cls"). A shard that is broken somewhere is used up to there, with a warning that says where;
+//     ("label" or "cls"). Of several pictures in a sample 7.jpg is taken rather than 7.depth.png, else the first. A
+//     shard that is broken somewhere is used up to there, with a warning that says where;
 //   - a packed file: written by //tools:shard, ending in .tecpack. It keeps names, labels and class names.
 // A picture is a file whose name ends in one of kPictureExtensions, in upper or lower case. Its content is not looked
 // at before Read().

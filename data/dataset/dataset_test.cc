@@ -236,6 +236,47 @@ TEST_F(DatasetTest, ShardsOfWebDataset) {
   EXPECT_EQ(Names(*one), (Strings{"b.tar/0003.PNG"}));
 }
 
+TEST_F(DatasetTest, OfASamplesPicturesThatWithTheShortestSuffix) {
+  testing::TarMaker tar;
+  tar.AddFile("1.depth.png", "depth").AddFile("1.jpg", "1").AddFile("1.mask.png", "mask").AddFile("1.png", "png");
+  tar.AddFile("2.cls", "1");  // Of a sample without a picture: not the next one's.
+  tar.AddFile("3.jpg", "3").AddFile("3.right.jpg", "right").AddFile("4.left.jpg", "left").AddFile("4.right.jpg", "");
+  ASSERT_TRUE(WriteFile("a.tar", tar.Finish()).ok());
+  const auto dataset = Open("a.tar");
+  ASSERT_NE(dataset, nullptr);
+  EXPECT_EQ(Names(*dataset), (Strings{"a.tar/1.jpg", "a.tar/3.jpg", "a.tar/4.left.jpg"}));
+  EXPECT_FALSE(dataset->labelled());
+  EXPECT_EQ(*dataset->Read(0), "1");
+}
+
+TEST_F(DatasetTest, WithoutLabelsWhateverTheDataSetHas) {
+  testing::TarMaker labelled, partly;
+  labelled.AddFile("1.jpg", "1").AddFile("1.cls", "0");
+  partly.AddFile("2.jpg", "2").AddFile("3.cls", "1").AddFile("3.jpg", "3").AddFile("4.cls", "none").AddFile("4.jpg", "");
+  ASSERT_TRUE(MakeDirectories("d").ok());
+  ASSERT_TRUE(WriteFile("d/a.tar", labelled.Finish()).ok());
+  ASSERT_TRUE(WritePack(*Open("d"), "a.tecpack").ok());
+  ASSERT_TRUE(WriteFile("d/b.tar", partly.Finish()).ok());
+  ASSERT_TRUE(WriteFile("list", "1.jpg\t7\n2.jpg\n").ok());
+  Error("d", absl::StatusCode::kInvalidArgument);
+  Error("list", absl::StatusCode::kInvalidArgument);
+  const std::pair<std::string, Strings> expected[] = {
+      {"d", {"a.tar/1.jpg", "b.tar/2.jpg", "b.tar/3.jpg", "b.tar/4.jpg"}},
+      {"d/b.tar", {"b.tar/2.jpg", "b.tar/3.jpg", "b.tar/4.jpg"}},
+      {"a.tecpack", {"a.tar/1.jpg"}},
+      {"list", {"1.jpg", "2.jpg"}},
+  };
+  DatasetOptions options;
+  options.labels = false;
+  for (const auto& [path, names] : expected) {
+    const auto dataset = OpenDataset(path, Split::kTrain, options);
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    EXPECT_EQ(Names(**dataset), names);
+    EXPECT_FALSE((*dataset)->labelled()) << path;
+    EXPECT_EQ((*dataset)->label(0), -1) << path;
+  }
+}
+
 TEST_F(DatasetTest, ABrokenShardIsUsedUpToTheDefect) {
   testing::TarMaker tar;
   tar.AddFile("1.jpg", "one").AddFile("1.cls", "0").AddFile("2.jpg", "two").AddFile("2.cls", "1");
