@@ -42,6 +42,8 @@ constexpr int64_t kMaxFileBytes = int64_t{1} << 30;
 // More classes than this are a mistake, such as an index taken for a label.
 constexpr int32_t kMaxClasses = 10000000;
 constexpr uint64_t kMaxLabelBytes = 1 << 20;
+// Of the files that hold a part of a data set, in the order in which they are looked for.
+constexpr const char* kPartSuffixes[] = {".tecpack", ".tar", ".txt"};
 // The search for pictures that are not expected stops there: a loop of links has no end.
 constexpr int kMaxSearchDepth = 64;
 
@@ -278,6 +280,11 @@ std::string Extensions() { return absl::StrJoin(kPictureExtensions, " "); }
 bool IsFolder(const std::string& path) {
   struct stat info;
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool IsFile(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
 absl::Status NoPictures(const std::string& path, const std::string& looked_for) {
@@ -610,6 +617,34 @@ absl::StatusOr<bool> TrainIsASplit(const std::string& path) {
   return true;
 }
 
+absl::StatusOr<std::unique_ptr<Dataset>> OpenFile(const std::string& path, const DatasetOptions& options) {
+  if (IsPictureName(path)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is a picture: a data set is a folder of pictures or a list file of their paths"));
+  }
+  if (IsShardName(path)) return OpenShard(path, options);
+  if (IsPackName(path)) return OpenPack(path, options);
+  return OpenList(path, options);
+}
+
+// The file that holds the part `name` of the data set `path`; empty: there is none.
+std::string FileOfPart(const std::string& path, const char* name) {
+  for (const char* suffix : kPartSuffixes) {
+    std::string file = absl::StrCat(path, "/", name, suffix);
+    if (!IsFile(file)) continue;
+    // It may not be what the user thinks of who gave a folder.
+    TEC_LOG(INFO) << "the pictures of " << path << ": " << file;
+    return file;
+  }
+  return "";
+}
+
+// "train.tecpack, train.tar, train.txt".
+std::string FilesOfPart(const char* name) {
+  return absl::StrJoin(kPartSuffixes, ", ",
+                       [name](std::string* out, const char* suffix) { absl::StrAppend(out, name, suffix); });
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path_as_given, Split split,
@@ -617,42 +652,44 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path_as_
   std::string path = path_as_given;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (path.empty()) return absl::InvalidArgumentError("the data set's path is empty");
+  const std::string held_out_files = absl::StrCat(FilesOfPart("val"), ", ", FilesOfPart("test"));
   struct stat info;
   if (stat(path.c_str(), &info) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) {
       return absl::NotFoundError(absl::StrCat("no data set at ", path, ": looked for a folder with ",
-                                              split == Split::kHeldOut ? "val/ or test/" : "train/",
+                                              split == Split::kHeldOut ? absl::StrCat("val/ or test/, ", held_out_files)
+                                                                       : absl::StrCat("train/, ", FilesOfPart("train")),
                                               ", a folder of class folders, a folder of pictures, or a list file"));
     }
     return ErrnoToStatus(errno, "open the data set", path);
   }
   if (!S_ISDIR(info.st_mode)) {
     if (split == Split::kHeldOut) {
-      return absl::NotFoundError(absl::StrCat(path, " is a file: held-out pictures need a folder with val/ or test/"));
+      return absl::NotFoundError(
+          absl::StrCat(path, " is a file: held-out pictures need a folder with one of val/, test/, ", held_out_files));
     }
     if (!S_ISREG(info.st_mode)) {
       return absl::InvalidArgumentError(absl::StrCat(path, " is neither a folder nor a list file"));
     }
-    if (IsPictureName(path)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, " is a picture: a data set is a folder of pictures or a list file of their paths"));
-    }
-    if (IsShardName(path)) return OpenShard(path, options);
-    if (IsPackName(path)) return OpenPack(path, options);
-    return OpenList(path, options);
+    return OpenFile(path, options);
   }
   switch (split) {
     case Split::kTrain: {
       TEC_ASSIGN_OR_RETURN(const bool split_folder, TrainIsASplit(path));
       if (split_folder) return OpenFolder(absl::StrCat(path, "/train"), "", options);
-      return OpenFolder(path, "a folder train/, ", options);
+      const std::string file = FileOfPart(path, "train");
+      if (!file.empty()) return OpenFile(file, options);
+      return OpenFolder(path, absl::StrCat("a folder train/, ", FilesOfPart("train"), ", "), options);
     }
     case Split::kHeldOut:
       for (const char* name : {"val", "test"}) {
         const std::string folder = absl::StrCat(path, "/", name);
         if (IsFolder(folder)) return OpenFolder(folder, "", options);
+        const std::string file = FileOfPart(path, name);
+        if (!file.empty()) return OpenFile(file, options);
       }
-      return absl::NotFoundError(absl::StrCat("no held-out pictures in ", path, ": looked for folders val/ and test/"));
+      return absl::NotFoundError(
+          absl::StrCat("no held-out pictures in ", path, ": looked for folders val/ and test/, ", held_out_files));
     case Split::kWhole:
       break;
   }

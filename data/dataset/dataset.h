@@ -44,10 +44,11 @@ class Dataset {
   bool labelled() const { return !classes().empty(); }
 };
 
-// Which part of a path to open.
+// Which part of a path to open. A part NAME of a folder is a folder NAME/ in it, or else a file NAME.tecpack, NAME.tar
+// or NAME.txt (a list), the first of these that is there.
 enum class Split {
-  kTrain,    // path/train if there is such a folder, else path itself.
-  kHeldOut,  // path/val, or else path/test; an error if there is neither. Never path itself.
+  kTrain,    // The part "train" if there is one, else path itself.
+  kHeldOut,  // The part "val", or else "test"; an error if there is neither. Never path itself.
   kWhole,    // path itself.
 };
 

@@ -91,7 +91,44 @@ TEST_F(DatasetTest, Splits) {
   EXPECT_EQ(Open("d", Split::kWhole)->classes(), (Strings{"test", "train", "val"}));
   EXPECT_EQ(Names(*Open("e", Split::kHeldOut)), Strings{"5.jpg"});
   EXPECT_EQ(Error("d/train", absl::StatusCode::kNotFound, Split::kHeldOut),
-            "no held-out pictures in d/train: looked for folders val/ and test/");
+            "no held-out pictures in d/train: looked for folders val/ and test/, val.tecpack, val.tar, val.txt, "
+            "test.tecpack, test.tar, test.txt");
+}
+
+TEST_F(DatasetTest, PartsMayBeFiles) {
+  // Every kind of part, with the labels of the others.
+  Touch("d/0/1.jpg");
+  Touch("d/1/2.jpg");
+  testing::TarMaker tar;
+  tar.AddFile("3.jpg", "").AddFile("3.cls", "1");
+  ASSERT_TRUE(MakeDirectories("p").ok());
+  ASSERT_TRUE(WriteFile("p/val.txt", "../d/0/1.jpg 0\n").ok());
+  ASSERT_TRUE(WriteFile("p/train.txt", "../d/0/1.jpg 0\n../d/1/2.jpg 1\n").ok());
+  EXPECT_EQ(Names(*Open("p")), (Strings{"../d/0/1.jpg", "../d/1/2.jpg"}));
+  EXPECT_EQ(Names(*Open("p", Split::kHeldOut)), Strings{"../d/0/1.jpg"});
+  EXPECT_EQ(*Open("p", Split::kHeldOut)->Read(0), "d/0/1.jpg");
+  // A shard comes before a list, a packed file before both, a folder before all.
+  ASSERT_TRUE(WriteFile("p/train.tar", tar.Finish()).ok());
+  ASSERT_TRUE(WriteFile("p/val.tar", tar.Finish()).ok());
+  EXPECT_EQ(Names(*Open("p")), Strings{"train.tar/3.jpg"});
+  EXPECT_EQ(Names(*Open("p", Split::kHeldOut)), Strings{"val.tar/3.jpg"});
+  for (const char* part : {"p/train.tecpack", "p/test.tecpack", "p/val.tecpack"}) {
+    ASSERT_TRUE(WritePack(*Open("d"), part).ok());
+  }
+  EXPECT_EQ(Names(*Open("p")), (Strings{"0/1.jpg", "1/2.jpg"}));
+  EXPECT_EQ(Open("p", Split::kHeldOut)->classes(), (Strings{"0", "1"}));
+  Touch("p/train/0/4.jpg");
+  Touch("p/val/0/5.jpg");
+  EXPECT_EQ(Names(*Open("p")), Strings{"0/4.jpg"});
+  EXPECT_EQ(Names(*Open("p", Split::kHeldOut)), Strings{"0/5.jpg"});
+  // "test" serves where there is no "val" of any kind.
+  for (const char* suffix : {"txt", "tar", "tecpack"}) ASSERT_EQ(unlink(("p/val." + std::string(suffix)).c_str()), 0);
+  ASSERT_EQ(rename("p/val", "p/elsewhere"), 0);
+  EXPECT_EQ(Names(*Open("p", Split::kHeldOut)), (Strings{"0/1.jpg", "1/2.jpg"}));
+  // A file alone has no parts.
+  EXPECT_EQ(Error("p/train.tecpack", absl::StatusCode::kNotFound, Split::kHeldOut),
+            "p/train.tecpack is a file: held-out pictures need a folder with one of val/, test/, val.tecpack, val.tar, "
+            "val.txt, test.tecpack, test.tar, test.txt");
 }
 
 TEST_F(DatasetTest, AClassCalledTrainIsNoSplit) {
@@ -142,19 +179,19 @@ TEST_F(DatasetTest, ListErrorsNameTheLine) {
 TEST_F(DatasetTest, ErrorsSayWhatWasLookedFor) {
   EXPECT_EQ(
       Error("nowhere", absl::StatusCode::kNotFound),
-      "no data set at nowhere: looked for a folder with train/, a folder of class folders, a folder of pictures, or a "
-      "list file");
+      "no data set at nowhere: looked for a folder with train/, train.tecpack, train.tar, train.txt, a folder of class "
+      "folders, a folder of pictures, or a list file");
   ASSERT_TRUE(MakeDirectories("empty").ok());
   const std::string pictures = "files ending in .jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp";
   const std::string extensions = pictures + " .tar";
   EXPECT_EQ(Error("empty", absl::StatusCode::kNotFound),
-            "no pictures in empty: looked for a folder train/, class folders with pictures, for pictures directly in "
-            "it and for tar shards, " +
+            "no pictures in empty: looked for a folder train/, train.tecpack, train.tar, train.txt, class folders with "
+            "pictures, for pictures directly in it and for tar shards, " +
                 extensions);
   Touch("text/a/notes.txt");
   EXPECT_EQ(Error("text", absl::StatusCode::kNotFound),
-            "no pictures in text: looked for a folder train/, class folders with pictures, for pictures directly in "
-            "it and for tar shards, " +
+            "no pictures in text: looked for a folder train/, train.tecpack, train.tar, train.txt, class folders with "
+            "pictures, for pictures directly in it and for tar shards, " +
                 extensions);
   ASSERT_TRUE(MakeDirectories("split/train").ok());
   EXPECT_EQ(Error("split", absl::StatusCode::kNotFound),
@@ -252,7 +289,11 @@ TEST_F(DatasetTest, OfASamplesPicturesThatWithTheShortestSuffix) {
 TEST_F(DatasetTest, WithoutLabelsWhateverTheDataSetHas) {
   testing::TarMaker labelled, partly;
   labelled.AddFile("1.jpg", "1").AddFile("1.cls", "0");
-  partly.AddFile("2.jpg", "2").AddFile("3.cls", "1").AddFile("3.jpg", "3").AddFile("4.cls", "none").AddFile("4.jpg", "");
+  partly.AddFile("2.jpg", "2")
+      .AddFile("3.cls", "1")
+      .AddFile("3.jpg", "3")
+      .AddFile("4.cls", "none")
+      .AddFile("4.jpg", "");
   ASSERT_TRUE(MakeDirectories("d").ok());
   ASSERT_TRUE(WriteFile("d/a.tar", labelled.Finish()).ok());
   ASSERT_TRUE(WritePack(*Open("d"), "a.tecpack").ok());
