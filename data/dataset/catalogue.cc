@@ -13,7 +13,8 @@
 namespace tec {
 namespace {
 
-constexpr char kMagic[] = "TECCAT01";
+constexpr char kMagic[] = "TECCAT02";
+constexpr char kFirstMagic[] = "TECCAT01";  // Without defects; packed files outlive versions.
 constexpr size_t kHeader = 8 + 4;
 
 uint32_t Crc(absl::string_view bytes) { return crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()); }
@@ -143,6 +144,8 @@ std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& sta
   Append(c.container, &out);
   Append(c.begin, &out);
   Append(c.bytes, &out);
+  append_number(c.defects.size());
+  for (const std::string& defect : c.defects) Append(defect, &out);
   const uint32_t crc = Crc(absl::string_view(out).substr(kHeader));
   std::memcpy(&out[8], &crc, sizeof(crc));
   return out;
@@ -150,7 +153,8 @@ std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& sta
 
 absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<Stamp>* stamps) {
   const absl::Status damaged = absl::DataLossError("the index is damaged or of another version");
-  if (bytes.size() < kHeader || bytes.substr(0, 8) != absl::string_view(kMagic, 8)) return damaged;
+  const bool first_version = bytes.substr(0, 8) == absl::string_view(kFirstMagic, 8);
+  if (bytes.size() < kHeader || !(first_version || bytes.substr(0, 8) == absl::string_view(kMagic, 8))) return damaged;
   uint32_t crc;
   std::memcpy(&crc, bytes.data() + 8, sizeof(crc));
   bytes.remove_prefix(kHeader);
@@ -173,6 +177,7 @@ absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<St
   parser.Array(&c.container);
   parser.Array(&c.begin);
   parser.Array(&c.bytes);
+  if (!first_version) c.defects = parser.Texts();
   if (!parser.AtEnd() || !Consistent(c)) return damaged;
   return c;
 }

@@ -25,6 +25,8 @@ struct Catalogue {
   std::string names;
   std::vector<uint64_t> ends;   // Of each name in `names`.
   std::vector<int32_t> labels;  // Empty without labels.
+  // Containers that are broken and used up to the defect: name and defect of each.
+  std::vector<std::string> defects;
   // Where each image lies; empty without containers.
   std::vector<uint32_t> container;
   std::vector<uint64_t> begin, bytes;
@@ -46,8 +48,8 @@ struct Stamp {
   int64_t modified = 0;  // Nanoseconds since 1970.
 };
 
-// To bytes and back. Bytes that Serialize did not write, damaged ones included, give DataLoss and never more memory
-// than a few times their size.
+// To bytes and back; bytes of the first version, which knew no defects, are read too. Bytes that Serialize did not
+// write, damaged ones included, give DataLoss and never more memory than a few times their size.
 std::string SerializeCatalogue(const Catalogue& catalogue, const std::vector<Stamp>& stamps);
 absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<Stamp>* stamps);
 

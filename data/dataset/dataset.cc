@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -118,6 +119,7 @@ class CatalogueDataset : public Dataset {
                                        : std::string(name);
   }
   const std::vector<std::string>& classes() const override { return catalogue_.classes; }
+  std::vector<std::string> defects() const override { return catalogue_.defects; }
 
   using Dataset::Read;
   absl::Status Read(int64_t index, std::string* bytes) const override {
@@ -314,15 +316,21 @@ absl::StatusOr<int32_t> LabelOfMember(const std::string& extension, const std::s
 }
 
 // Adds the samples of one shard: members that follow one another and share their name up to the first dot of its last
-// part. Returns the first defect; what lies before it has been added. Without `labels` none are looked for.
+// part. `*defect` is the shard's first; what lies before it has been added. Errors are the system's: they may be gone
+// at the next start, so that no index may keep what they have left. Without `labels` none are looked for.
 absl::Status AddShard(const std::string& folder, uint32_t number, bool labels, Scan* scan, Catalogue* catalogue,
-                      int64_t* unlabelled) {
+                      int64_t* unlabelled, absl::Status* defect) {
   const std::string path = absl::StrCat(folder, "/", catalogue->containers[number]);
-  const Closer file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // O_NONBLOCK: a FIFO must not hold us up.
+  const Closer file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.fd < 0) return ErrnoToStatus(errno, "open", path);
   struct stat info;
   if (fstat(file.fd, &info) != 0) return ErrnoToStatus(errno, "stat", path);
   scan->Depend(path, info);
+  if (!S_ISREG(info.st_mode)) {
+    *defect = absl::InvalidArgumentError("not a regular file");
+    return absl::OkStatus();
+  }
 
   std::string key;
   TarMember picture;
@@ -343,15 +351,17 @@ absl::Status AddShard(const std::string& folder, uint32_t number, bool labels, S
     plain = false;
     label = -1;
   };
+  absl::Status failure;  // Of the system.
   const auto read_at = [&](uint64_t offset, size_t count, char* out) {
-    return ReadRange(file.fd, path, offset, count, out);
+    const absl::Status status = ReadRange(file.fd, path, offset, count, out);
+    if (!absl::IsDataLoss(status)) failure.Update(status);
+    return status;
   };
   TarReader reader(read_at, info.st_size);
-  absl::Status defect;
   TarMember member;
   while (true) {
     const absl::StatusOr<bool> more = reader.Next(&member);
-    if (!more.ok()) defect = more.status();
+    if (!more.ok()) *defect = more.status();
     if (!more.ok() || !*more) break;
     const size_t slash = member.name.rfind('/');
     const size_t dot = member.name.find('.', slash == std::string::npos ? 0 : slash + 1);
@@ -369,38 +379,38 @@ absl::Status AddShard(const std::string& folder, uint32_t number, bool labels, S
       }
     } else if (labels && (extension == "cls" || extension == "json")) {
       if (member.size > kMaxLabelBytes) {
-        defect = absl::InvalidArgumentError(absl::StrCat(member.name, " has ", member.size, " bytes"));
+        *defect = absl::InvalidArgumentError(absl::StrCat(member.name, " has ", member.size, " bytes"));
         break;
       }
       std::string content(member.size, '\0');
-      defect = read_at(member.begin, content.size(), content.data());
-      if (!defect.ok()) break;
+      *defect = read_at(member.begin, content.size(), content.data());
+      if (!defect->ok()) break;
       const absl::StatusOr<int32_t> found = LabelOfMember(extension, content);
       if (found.ok()) {
         label = *found;
       } else if (extension == "cls") {  // A .json may say other things.
-        defect = Annotate(found.status(), member.name);
+        *defect = Annotate(found.status(), member.name);
         break;
       }
     }
   }
+  TEC_RETURN_IF_ERROR(failure);
   // A sample that the defect has cut off from its label is not one without a label.
-  if (defect.ok() || label >= 0 || catalogue->labels.empty()) add();
+  if (defect->ok() || label >= 0 || catalogue->labels.empty()) add();
   scan->Count(added);
-  return defect;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Catalogue> CatalogueShards(const std::string& folder, std::vector<std::string> shards, bool labels,
                                           Scan* scan) {
   Catalogue catalogue;
   catalogue.containers = std::move(shards);
-  std::vector<std::string> defects;
+  std::vector<std::string>& defects = catalogue.defects;
   int64_t unlabelled = 0;
   for (uint32_t i = 0; i < catalogue.containers.size(); ++i) {
-    const absl::Status defect = AddShard(folder, i, labels, scan, &catalogue, &unlabelled);
-    if (defect.ok()) continue;
-    defects.push_back(absl::StrCat(catalogue.containers[i], ": ", defect.message()));
-    TEC_LOG(WARNING) << "broken shard, used up to the defect: " << folder << "/" << defects.back();
+    absl::Status defect;
+    TEC_RETURN_IF_ERROR(AddShard(folder, i, labels, scan, &catalogue, &unlabelled, &defect));
+    if (!defect.ok()) defects.push_back(absl::StrCat(catalogue.containers[i], ": ", defect.message()));
   }
   if (catalogue.size() == 0) {
     return absl::NotFoundError(absl::StrCat("no pictures in the tar shards of ", folder,
@@ -490,25 +500,28 @@ std::string IndexPath(const std::string& folder, const std::string& path, bool l
                       ".index");
 }
 
-// The catalogue in an index, if all that it was made from is as it was then.
+// The catalogue in an index, if all that it was made from is as it was then. `path`: as it was first stamped.
 absl::StatusOr<Catalogue> ReadIndex(const std::string& index_path, const std::string& path) {
   TEC_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(index_path));
   std::vector<Stamp> stamps;
   TEC_ASSIGN_OR_RETURN(Catalogue catalogue, ParseCatalogue(bytes, &stamps));
-  // The first is the folder itself; another with the same checksum in its name is no match.
+  // The first is the data set itself; another with the same checksum in its name is no match.
   if (stamps.empty() || stamps.front().path != path || catalogue.size() == 0) {
     return absl::NotFoundError("another data set's index");
   }
   for (const Stamp& stamp : stamps) {
     struct stat info;
-    if (stat(stamp.path.c_str(), &info) != 0) return absl::NotFoundError("a folder is gone");
+    if (stat(stamp.path.c_str(), &info) != 0) return absl::NotFoundError(absl::StrCat(stamp.path, " is gone"));
     const Stamp now = Scan::StampOf(stamp.path, info);
-    if (now.bytes != stamp.bytes || now.modified != stamp.modified) return absl::NotFoundError("a folder has changed");
+    if (now.bytes != stamp.bytes || now.modified != stamp.modified) {
+      return absl::NotFoundError(absl::StrCat(stamp.path, " has changed"));
+    }
   }
   return catalogue;
 }
 
-void WriteIndex(const std::string& index_path, const Catalogue& catalogue, const std::vector<Stamp>& stamps) {
+void WriteIndex(const std::string& folder, const std::string& index_path, const Catalogue& catalogue,
+                const std::vector<Stamp>& stamps) {
   // A folder that was changed a moment ago may change again without its time being another one.
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const int64_t recent = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() - 2000000000;
@@ -516,22 +529,38 @@ void WriteIndex(const std::string& index_path, const Catalogue& catalogue, const
     if (stamp.modified > recent) return;
   }
   // Without it all works, only later.
-  const absl::Status status = WriteFile(index_path, SerializeCatalogue(catalogue, stamps));
+  absl::Status status = MakeDirectories(folder);
+  if (status.ok()) status = WriteFile(index_path, SerializeCatalogue(catalogue, stamps));
   if (!status.ok()) TEC_LOG(WARNING) << "no index of the data set is kept: " << status.message();
+}
+
+// The data set `path` from its index, or else from the catalogue that `make` makes, stamping `path` first. `folder`:
+// what names are relative to.
+absl::StatusOr<std::unique_ptr<Dataset>> OpenIndexed(const std::string& path, const std::string& folder,
+                                                     const DatasetOptions& options,
+                                                     const std::function<absl::StatusOr<Catalogue>(Scan*)>& make) {
+  std::string index_path;
+  absl::StatusOr<Catalogue> catalogue = absl::NotFoundError("no index is kept");
+  if (!options.index_folder.empty()) {
+    index_path = IndexPath(options.index_folder, path, options.labels);
+    catalogue = ReadIndex(index_path, path);
+  }
+  if (!catalogue.ok()) {
+    Scan scan(path);
+    catalogue = make(&scan);
+    TEC_RETURN_IF_ERROR(catalogue.status());
+    if (!index_path.empty()) WriteIndex(options.index_folder, index_path, *catalogue, scan.stamps());
+  }
+  for (const std::string& defect : catalogue->defects) {
+    TEC_LOG(WARNING) << "broken shard, used up to the defect: " << folder << "/" << defect;
+  }
+  return std::make_unique<CatalogueDataset>(folder, *std::move(catalogue));
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, const std::string& looked_for,
                                                     const DatasetOptions& options) {
-  std::string index_path;
-  if (!options.index_folder.empty()) {
-    index_path = IndexPath(options.index_folder, path, options.labels);
-    absl::StatusOr<Catalogue> catalogue = ReadIndex(index_path, path);
-    if (catalogue.ok()) return std::make_unique<CatalogueDataset>(path, *std::move(catalogue));
-  }
-  Scan scan(path);
-  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, CatalogueFolder(path, looked_for, options.labels, &scan));
-  if (!index_path.empty()) WriteIndex(index_path, catalogue, scan.stamps());
-  return std::make_unique<CatalogueDataset>(path, std::move(catalogue));
+  return OpenIndexed(path, path, options,
+                     [&](Scan* scan) { return CatalogueFolder(path, looked_for, options.labels, scan); });
 }
 
 // A packed file (data/dataset/pack.h).
@@ -548,11 +577,10 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPack(const std::string& path, const
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenShard(const std::string& path, const DatasetOptions& options) {
   const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  Scan scan(path);
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash);
   const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, CatalogueShards(folder, {name}, options.labels, &scan));
-  return std::make_unique<CatalogueDataset>(folder, std::move(catalogue));
+  return OpenIndexed(absl::StrCat(folder, "/", name), folder, options,
+                     [&](Scan* scan) { return CatalogueShards(folder, {name}, options.labels, scan); });
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path, const DatasetOptions& options) {

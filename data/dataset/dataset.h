@@ -34,6 +34,10 @@ class Dataset {
   // Names of the classes in the order of their labels; empty where there are no labels.
   virtual const std::vector<std::string>& classes() const = 0;
 
+  // What is missing because a file of many images is broken: the file's name and its defect, each. Of what could be
+  // catalogued nothing is said here; whether an image is good shows when it is read and decoded.
+  virtual std::vector<std::string> defects() const { return {}; }
+
   // Replaces `*bytes` by the encoded image, keeping its capacity. The status names neither the data set nor the image:
   // the caller adds name(index).
   virtual absl::Status Read(int64_t index, std::string* bytes) const = 0;
@@ -57,9 +61,9 @@ struct DatasetOptions {
   // ImageFolder's order; folders without pictures and pictures beside folders are welcome then, and so are lists and
   // shards that have labels for some pictures only.
   bool labels = true;
-  // Where an index of a folder or of a folder of shards is kept from one start to the next; empty: nowhere. It is used
-  // as long as no folder below the path and no shard has changed its modification time (or a shard its size), which
-  // takes a stat() each, and made anew otherwise.
+  // Where an index of a folder, a shard or a folder of shards is kept from one start to the next; empty: nowhere. It is
+  // used as long as no folder below the path and no shard has changed its modification time (or a shard its size),
+  // which takes a stat() each, and made anew otherwise. The folder is made where it is missing.
   std::string index_folder;
 };
 
@@ -75,7 +79,8 @@ struct DatasetOptions {
 //   - tar shards: a file ending in .tar, or a folder of such. Members that follow one another and share their name up
 //     to the first dot are one sample (WebDataset): a picture, and its label in a .cls (a whole number) or a .json
 //     ("label" or "cls"). Of several pictures in a sample 7.jpg is taken rather than 7.depth.png, else the first. A
-//     shard that is broken somewhere is used up to there, with a warning that says where;
+//     shard that is broken somewhere is used up to there, with a warning on every start that says where; one that the
+//     system cannot open or read is an error;
 //   - a packed file: written by //tools:shard, ending in .tecpack. It keeps names, labels and class names.
 // A picture is a file whose name ends in one of kPictureExtensions, in upper or lower case. Its content is not looked
 // at before Read().

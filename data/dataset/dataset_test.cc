@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cstdlib>
+#include <cstring>
 
+#include "data/dataset/catalogue.h"
 #include "data/dataset/pack.h"
 #include "data/testing/make_tar.h"
 #include "tec/base/file.h"
@@ -341,6 +344,22 @@ TEST_F(DatasetTest, ABrokenShardIsUsedUpToTheDefect) {
             "d holds tar shards (a.tar) as well as pictures (x.jpg): which of them are meant?");
 }
 
+TEST_F(DatasetTest, AShardThatTheSystemCannotReadIsAnError) {
+  testing::TarMaker tar;
+  tar.AddFile("1.jpg", "one");
+  ASSERT_TRUE(MakeDirectories("d").ok());
+  ASSERT_TRUE(WriteFile("d/a.tar", tar.Finish()).ok());
+  ASSERT_EQ(symlink("../later", "d/b.tar"), 0);
+  EXPECT_EQ(Error("d", absl::StatusCode::kNotFound), "open d/b.tar: No such file or directory");
+  ASSERT_TRUE(WriteFile("later", tar.Finish()).ok());
+  EXPECT_EQ(Names(*Open("d")), (Strings{"a.tar/1.jpg", "b.tar/1.jpg"}));
+  // What is no archive at all is a defect of the data, and nothing waits for a FIFO's other end.
+  ASSERT_EQ(mkfifo("d/c.tar", 0600), 0);
+  const auto dataset = Open("d");
+  EXPECT_EQ(dataset->size(), 2);
+  EXPECT_EQ(dataset->defects(), Strings{"c.tar: not a regular file"});
+}
+
 TEST_F(DatasetTest, APackIsTheDataSetItWasMadeOf) {
   for (const char* name : {"d/b/2.jpg", "d/a/1.png", "d/b/x/3.jpg"}) Touch(name);
   const auto folder = Open("d");
@@ -358,7 +377,7 @@ TEST_F(DatasetTest, APackIsTheDataSetItWasMadeOf) {
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_FALSE(ReadPackCatalogue(absl::string_view(bytes).substr(0, size)).ok()) << size;
   }
-  const size_t index = bytes.find("TECCAT01");
+  const size_t index = bytes.find("TECCAT02");
   for (size_t i = index; i < bytes.size(); ++i) {
     std::string damaged = bytes;
     damaged[i] ^= 4;
@@ -395,6 +414,86 @@ TEST_F(DatasetTest, TheIndexIsUsedUntilAFolderChanges) {
   EXPECT_EQ(OpenDataset("d", Split::kTrain, options).value()->classes(), (Strings{"a", "b"}));
   Touched("d/b", 1001);
   EXPECT_EQ(names(), (Strings{"a/1.png", "b/2.jpg"}));
+}
+
+TEST_F(DatasetTest, TheIndexKeepsTheDefectsOfShards) {
+  testing::TarMaker tar;
+  tar.AddFile("1.jpg", "one").AddFile("2.jpg", "two");
+  const std::string bytes = tar.Finish();
+  ASSERT_TRUE(MakeDirectories("d").ok());
+  ASSERT_TRUE(WriteFile("d/a.tar", bytes.substr(0, 3 * 512)).ok());  // Ends after the header of 2.jpg.
+  ASSERT_TRUE(WriteFile("d/b.tar", bytes).ok());
+  for (const char* path : {"d/a.tar", "d/b.tar", "d"}) Touched(path, 1000);
+  const std::string defect = "a.tar: a size of 3 bytes, where the archive ends after 0, in the header at byte 1024";
+  DatasetOptions options;
+  options.index_folder = "made/index";
+  for (const std::string path : {"d", "d/a.tar"}) {
+    for (const bool indexed : {false, true}) {
+      ::testing::internal::CaptureStderr();
+      const auto dataset = OpenDataset(path, Split::kTrain, options);
+      const std::string log = ::testing::internal::GetCapturedStderr();
+      ASSERT_TRUE(dataset.ok()) << dataset.status();
+      EXPECT_EQ((*dataset)->size(), path == "d" ? 3 : 1);
+      EXPECT_EQ((*dataset)->defects(), Strings{defect});
+      EXPECT_NE(log.find("broken shard, used up to the defect: d/" + defect), std::string::npos) << log;
+      if (indexed) continue;
+      // What the index does not see: a change that leaves size and time as they were. So it is in use.
+      ASSERT_TRUE(WriteFile("d/a.tar", std::string(3 * 512, 'x')).ok());
+      for (const char* changed : {"d/a.tar", "d"}) Touched(changed, 1000);
+    }
+    ASSERT_TRUE(WriteFile("d/a.tar", bytes.substr(0, 3 * 512)).ok());
+    for (const char* changed : {"d/a.tar", "d"}) Touched(changed, 1000);
+  }
+  // Repaired, it is read again.
+  ASSERT_TRUE(WriteFile("d/a.tar", bytes).ok());
+  Touched("d/a.tar", 1000);
+  Touched("d", 1000);
+  for (const std::string path : {"d", "d/a.tar"}) {
+    const auto dataset = OpenDataset(path, Split::kTrain, options);
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    EXPECT_EQ((*dataset)->size(), path == "d" ? 4 : 2);
+    EXPECT_TRUE((*dataset)->defects().empty());
+  }
+}
+
+// A shard that could not be opened for a while is missing from no index.
+TEST_F(DatasetTest, NoIndexIsKeptOfWhatTheSystemCouldNotRead) {
+  testing::TarMaker tar;
+  tar.AddFile("1.jpg", "one");
+  ASSERT_TRUE(MakeDirectories("d").ok());
+  ASSERT_TRUE(WriteFile("d/a.tar", tar.Finish()).ok());
+  ASSERT_EQ(symlink("../later", "d/b.tar"), 0);
+  for (const char* path : {"d/a.tar", "d"}) Touched(path, 1000);
+  DatasetOptions options;
+  options.index_folder = "index";
+  EXPECT_EQ(OpenDataset("d", Split::kTrain, options).status().code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(WriteFile("later", tar.Finish()).ok());
+  Touched("later", 1000);
+  const auto dataset = OpenDataset("d", Split::kTrain, options);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(Names(**dataset), (Strings{"a.tar/1.jpg", "b.tar/1.jpg"}));
+}
+
+// Packed files were written before the index knew of defects.
+TEST(CatalogueTest, TheFirstVersionIsRead) {
+  Catalogue catalogue;
+  catalogue.classes = {"a", "b"};
+  catalogue.containers = {"pack"};
+  catalogue.AddRecord("x.jpg", 1, 0, 8, 3);
+  std::string bytes = SerializeCatalogue(catalogue, {});
+  bytes.resize(bytes.size() - 8);  // The number of defects.
+  bytes[7] = '1';
+  const uint32_t crc =
+      static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data() + 12), bytes.size() - 12));
+  std::memcpy(&bytes[8], &crc, sizeof(crc));
+  std::vector<Stamp> stamps;
+  const auto read = ParseCatalogue(bytes, &stamps);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->name(0), "x.jpg");
+  EXPECT_EQ(read->label(0), 1);
+  EXPECT_TRUE(read->defects.empty());
+  bytes[7] = '3';
+  EXPECT_FALSE(ParseCatalogue(bytes, &stamps).ok());
 }
 
 }  // namespace
