@@ -187,17 +187,17 @@ struct Listing {
   std::vector<std::string> folders;  // Names, sorted bytewise.
 };
 
-// What `path` holds directly; links are followed, entries that are neither pictures nor folders are left out.
-absl::StatusOr<Listing> List(const std::string& path, Scan* scan = nullptr) {
+// Calls `take` for what `path` holds directly, in no order, until it returns false. Links are followed.
+absl::Status ForEachEntry(const std::string& path, Scan* scan,
+                          const std::function<bool(const char* name, bool folder)>& take) {
   DIR* directory = opendir(path.c_str());
   if (directory == nullptr) return ErrnoToStatus(errno, "list the folder", path);
   struct stat self;
   // Before its entries are read: what comes later changes it.
   if (scan != nullptr && fstat(dirfd(directory), &self) == 0) scan->Depend(path, self);
-  Listing listing;
   errno = 0;
   while (const dirent* entry = readdir(directory)) {
-    const std::string name = entry->d_name;
+    const absl::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
     unsigned char type = entry->d_type;
     if (type == DT_UNKNOWN || type == DT_LNK) {
@@ -206,18 +206,27 @@ absl::StatusOr<Listing> List(const std::string& path, Scan* scan = nullptr) {
       const bool known = stat(absl::StrCat(path, "/", name).c_str(), &info) == 0;
       type = known && S_ISDIR(info.st_mode) ? DT_DIR : DT_REG;
     }
-    if (type == DT_DIR) {
+    if (!take(entry->d_name, type == DT_DIR)) break;
+    errno = 0;
+  }
+  const int error = errno;
+  closedir(directory);
+  return error == 0 ? absl::OkStatus() : ErrnoToStatus(error, "list the folder", path);
+}
+
+// What `path` holds directly; entries that are neither pictures, shards nor folders are left out.
+absl::StatusOr<Listing> List(const std::string& path, Scan* scan = nullptr) {
+  Listing listing;
+  TEC_RETURN_IF_ERROR(ForEachEntry(path, scan, [&](const char* name, bool folder) {
+    if (folder) {
       listing.folders.push_back(name);
     } else if (IsPictureName(name)) {
       listing.files.push_back(name);
     } else if (IsShardName(name)) {
       listing.shards.push_back(name);
     }
-    errno = 0;
-  }
-  const int error = errno;
-  closedir(directory);
-  if (error != 0) return ErrnoToStatus(error, "list the folder", path);
+    return true;
+  }));
   std::sort(listing.files.begin(), listing.files.end());
   std::sort(listing.shards.begin(), listing.shards.end());
   std::sort(listing.folders.begin(), listing.folders.end());
@@ -225,10 +234,15 @@ absl::StatusOr<Listing> List(const std::string& path, Scan* scan = nullptr) {
   return listing;
 }
 
-// Appends `below` and every folder under it, as paths under `root`; "" is root itself. `above`: device and inode of the
-// folders on the way here.
-absl::Status ListTree(const std::string& root, const std::string& below, std::vector<std::pair<dev_t, ino_t>>* above,
-                      std::vector<std::string>* folders) {
+// A folder of a tree and the pictures directly in it.
+struct TreeFolder {
+  std::string path;   // Under the tree's root; empty: the root.
+  std::string files;  // Their names, sorted, each ended by a zero byte: a string for each would cost twice the memory.
+};
+
+// Appends `below` and every folder under it; "" is the root. `above`: device and inode of the folders on the way here.
+absl::Status ListTree(const std::string& root, const std::string& below, Scan* scan,
+                      std::vector<std::pair<dev_t, ino_t>>* above, std::vector<TreeFolder>* folders) {
   const std::string path = below.empty() ? root : absl::StrCat(root, "/", below);
   struct stat info;
   if (stat(path.c_str(), &info) != 0) return ErrnoToStatus(errno, "list the folder", path);
@@ -237,10 +251,12 @@ absl::Status ListTree(const std::string& root, const std::string& below, std::ve
     return absl::InvalidArgumentError(absl::StrCat(path, " is a link back to a folder that it lies in"));
   }
   above->push_back(self);
-  folders->push_back(below);
-  TEC_ASSIGN_OR_RETURN(const Listing listing, List(path));
+  TEC_ASSIGN_OR_RETURN(const Listing listing, List(path, scan));
+  TreeFolder folder{below, ""};
+  for (const std::string& name : listing.files) folder.files.append(name.c_str(), name.size() + 1);
+  folders->push_back(std::move(folder));
   for (const std::string& name : listing.folders) {
-    TEC_RETURN_IF_ERROR(ListTree(root, below.empty() ? name : absl::StrCat(below, "/", name), above, folders));
+    TEC_RETURN_IF_ERROR(ListTree(root, below.empty() ? name : absl::StrCat(below, "/", name), scan, above, folders));
   }
   above->pop_back();
   return absl::OkStatus();
@@ -250,19 +266,18 @@ absl::Status ListTree(const std::string& root, const std::string& below, std::ve
 // comes before their paths. Returns whether there were any.
 absl::StatusOr<bool> AddTree(const std::string& path, const std::string& prefix, int32_t label, Scan* scan,
                              Catalogue* catalogue) {
-  std::vector<std::string> folders;
+  std::vector<TreeFolder> folders;
   std::vector<std::pair<dev_t, ino_t>> above;
-  TEC_RETURN_IF_ERROR(ListTree(path, "", &above, &folders));
-  std::sort(folders.begin(), folders.end());
-  bool any = false;
-  for (const std::string& folder : folders) {
-    TEC_ASSIGN_OR_RETURN(const Listing listing, List(folder.empty() ? path : absl::StrCat(path, "/", folder), scan));
-    for (const std::string& file : listing.files) {
-      catalogue->Add(absl::StrCat(prefix, folder, folder.empty() ? "" : "/", file), label);
-      any = true;
+  TEC_RETURN_IF_ERROR(ListTree(path, "", scan, &above, &folders));
+  std::sort(folders.begin(), folders.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+  const int64_t before = catalogue->size();
+  for (const TreeFolder& folder : folders) {
+    for (size_t i = 0; i < folder.files.size(); i = folder.files.find('\0', i) + 1) {
+      catalogue->Add(absl::StrCat(prefix, folder.path, folder.path.empty() ? "" : "/", folder.files.c_str() + i),
+                     label);
     }
   }
-  return any;
+  return catalogue->size() > before;
 }
 
 // Whether there is a picture anywhere under `path`.
@@ -633,16 +648,23 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path, const
                                             std::move(catalogue));
 }
 
-// Whether path/train is one part of a data set rather than a class called "train".
+// Whether path/train is one part of a data set rather than a class called "train". Every start asks, also one with an
+// index: nothing is sorted, and a large train/ is looked at only where folders that are no parts lie beside it.
 absl::StatusOr<bool> TrainIsASplit(const std::string& path) {
   if (!IsFolder(absl::StrCat(path, "/train"))) return false;
-  TEC_ASSIGN_OR_RETURN(const Listing train, List(absl::StrCat(path, "/train")));
-  if (!train.folders.empty() || train.files.empty()) return true;
-  TEC_ASSIGN_OR_RETURN(const Listing beside, List(path));
-  for (const std::string& name : beside.folders) {
-    if (name != "train" && name != "val" && name != "valid" && name != "validation" && name != "test") return false;
-  }
-  return true;
+  bool another = false;
+  TEC_RETURN_IF_ERROR(ForEachEntry(path, nullptr, [&](absl::string_view name, bool folder) {
+    another = folder && name != "train" && name != "val" && name != "valid" && name != "validation" && name != "test";
+    return !another;
+  }));
+  if (!another) return true;
+  bool folders = false, pictures = false;
+  TEC_RETURN_IF_ERROR(ForEachEntry(absl::StrCat(path, "/train"), nullptr, [&](absl::string_view name, bool folder) {
+    folders = folder;
+    pictures = pictures || IsPictureName(name);
+    return !folders;
+  }));
+  return folders || !pictures;
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenFile(const std::string& path, const DatasetOptions& options) {

@@ -135,9 +135,13 @@ TEST_F(DatasetTest, PartsMayBeFiles) {
 }
 
 TEST_F(DatasetTest, AClassCalledTrainIsNoSplit) {
-  for (const char* name : {"v/bus/1.jpg", "v/train/2.jpg", "f/train/1.jpg", "f/val/2.jpg"}) Touch(name);
+  for (const char* name : {"v/bus/1.jpg", "v/train/2.jpg", "f/train/1.jpg", "f/val/2.jpg", "o/train/a/1.jpg",
+                           "o/train/x.jpg.txt", "o/logs/log.txt"}) {
+    Touch(name);
+  }
   EXPECT_EQ(Open("v")->classes(), (Strings{"bus", "train"}));
   EXPECT_EQ(Names(*Open("f")), Strings{"1.jpg"});
+  EXPECT_EQ(Names(*Open("o")), Strings{"a/1.jpg"});
 }
 
 TEST_F(DatasetTest, ListFile) {
