@@ -9,8 +9,11 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "eval/finetune/run_finetune.h"
 #include "eval/testing/tiny.h"
@@ -156,29 +159,38 @@ TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
 TEST_F(FinetuneProgramTest, ResumingEqualsGoingThrough) {
   RunFinetuneOptions quiet;
   quiet.quiet = true;
-  const absl::StatusOr<RunFinetuneResult> through = RunFinetune(Settings("through"), quiet);
-  ASSERT_TRUE(through.ok()) << through.status();
-  EXPECT_FALSE(through->stopped);
-  EXPECT_EQ(through->updates, 6);
-  EXPECT_EQ(through->epochs, 2);
-  // Within the first epoch, at its end (all micro-steps done, not evaluated), within the second.
-  for (int64_t stop : {1, 3, 5}) {
-    const std::string out = absl::StrCat("stopped", stop);
-    RunFinetuneOptions options = quiet;
-    options.stop_after_update = [stop](int64_t updates) { return updates == stop; };
-    const absl::StatusOr<RunFinetuneResult> first = RunFinetune(Settings(out), options);
-    ASSERT_TRUE(first.ok()) << first.status();
-    EXPECT_TRUE(first->stopped);
-    EXPECT_EQ(first->updates, stop);
-    const absl::StatusOr<RunFinetuneResult> second = RunFinetune(Settings(out), quiet);
-    ASSERT_TRUE(second.ok()) << second.status();
-    EXPECT_FALSE(second->stopped);
-    for (const char* file : {"/checkpoint-0.pth", "/checkpoint-1.pth", "/this_checkpoint.pth"}) {
-      EXPECT_TRUE(Content("through" + std::string(file)) == Content(out + file)) << out << file;
+  for (const bool ema : {false, true}) {
+    const auto settings = [ema](const std::string& out) {
+      config::Finetune result = Settings(out);
+      result.set_model_ema(ema);
+      result.set_model_ema_decay(0.9);
+      return result;
+    };
+    const std::string straight = ema ? "through_ema" : "through";
+    const absl::StatusOr<RunFinetuneResult> through = RunFinetune(settings(straight), quiet);
+    ASSERT_TRUE(through.ok()) << through.status();
+    EXPECT_FALSE(through->stopped);
+    EXPECT_EQ(through->updates, 6);
+    EXPECT_EQ(through->epochs, 2);
+    // Within the first epoch, at its end (all micro-steps done, not evaluated), within the second.
+    for (int64_t stop : {1, 3, 5}) {
+      const std::string out = absl::StrCat("stopped", stop, ema ? "_ema" : "");
+      RunFinetuneOptions options = quiet;
+      options.stop_after_update = [stop](int64_t updates) { return updates == stop; };
+      const absl::StatusOr<RunFinetuneResult> first = RunFinetune(settings(out), options);
+      ASSERT_TRUE(first.ok()) << first.status();
+      EXPECT_TRUE(first->stopped);
+      EXPECT_EQ(first->updates, stop);
+      const absl::StatusOr<RunFinetuneResult> second = RunFinetune(settings(out), quiet);
+      ASSERT_TRUE(second.ok()) << second.status();
+      EXPECT_FALSE(second->stopped);
+      for (const char* file : {"/checkpoint-0.pth", "/checkpoint-1.pth", "/this_checkpoint.pth"}) {
+        EXPECT_TRUE(Content(straight + file) == Content(out + file)) << out << file;
+      }
+      EXPECT_EQ(second->max_accuracy, through->max_accuracy);
+      const std::vector<std::string> lines = absl::StrSplit(Content(out + "/log.txt"), '\n', absl::SkipEmpty());
+      EXPECT_EQ(lines.size(), 2);
     }
-    EXPECT_EQ(second->max_accuracy, through->max_accuracy);
-    const std::vector<std::string> lines = absl::StrSplit(Content(out + "/log.txt"), '\n', absl::SkipEmpty());
-    EXPECT_EQ(lines.size(), 2);
   }
 }
 
@@ -203,6 +215,84 @@ TEST_F(FinetuneProgramTest, SavesBesideTheTraining) {
   EXPECT_EQ(beside[file_operations::Operation::kLink], 4);
   // And two numbered files, and the best at least once.
   EXPECT_GE(beside[file_operations::Operation::kOpen], 7);
+}
+
+// From checkpoint to checkpoint: after each update the average is decay x itself + (1 - decay) x the weights, and it
+// began with the weights of --finetune.
+TEST_F(FinetuneProgramTest, AveragesTheWeights) {
+  constexpr double kDecay = 0.75;
+  config::Finetune settings = Settings("average");
+  settings.set_model_ema(true);
+  settings.set_model_ema_decay(kDecay);
+  std::vector<float> expected;
+  for (int64_t stop = 1; stop <= 3; ++stop) {
+    RunFinetuneOptions options;
+    options.quiet = true;
+    options.stop_after_update = [stop](int64_t updates) { return updates == stop; };
+    ASSERT_TRUE(RunFinetune(settings, options).ok());
+    const absl::StatusOr<TrainingState> state = LoadTrainingState(folder_ + "/average/this_checkpoint.pth");
+    ASSERT_TRUE(state.ok()) << state.status();
+    ASSERT_EQ(state->model_ema.size(), state->model.size());
+    std::vector<float> weights, average;
+    for (const auto& [name, tensor] : state->model) {
+      const TensorView* averaged = state->model_ema.Find(name);
+      ASSERT_NE(averaged, nullptr) << name;
+      for (const float value : tensor.Values<float>()) weights.push_back(value);
+      for (const float value : averaged->Values<float>()) average.push_back(value);
+    }
+    if (stop == 1) {
+      const absl::StatusOr<TrainingState> start = LoadTrainingState(folder_ + "/tec.pth");
+      const std::vector<float> token = start->model.Find("cls_token")->Values<float>();
+      const std::vector<float> now = state->model.Find("cls_token")->Values<float>();
+      const std::vector<float> averaged = state->model_ema.Find("cls_token")->Values<float>();
+      for (size_t i = 0; i < token.size(); ++i) {
+        EXPECT_NE(now[i], token[i]);
+        EXPECT_NEAR(averaged[i], kDecay * token[i] + (1 - kDecay) * now[i], 1e-7) << i;
+      }
+    } else {
+      for (size_t i = 0; i < weights.size(); ++i) {
+        // A few float32 roundings of values of at most about 1.
+        ASSERT_NEAR(average[i], kDecay * expected[i] + (1 - kDecay) * weights[i], 5e-7) << i;
+      }
+    }
+    expected = average;
+  }
+}
+
+TEST_F(FinetuneProgramTest, TheAverageIsEvaluatedTooAndAlone) {
+  const std::string tec = "--mlp_token --epochs=2 --drop_path=0 --finetune=" + folder_ + "/tec.pth ";
+  const ProgramResult result = Run(Arguments("ema") + tec + "--model_ema --model_ema_decay=0.8");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  // Six updates: 0.8^6.
+  EXPECT_NE(result.output.find("after all epochs 26 % of it are the starting weights"), std::string::npos)
+      << result.output;
+  const std::vector<std::string> lines = absl::StrSplit(Content("ema/log.txt"), '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 2u);
+  const nlohmann::json last = nlohmann::json::parse(lines.back());
+  EXPECT_NE(last.at("test_ema_loss"), last.at("test_loss"));
+  EXPECT_EQ(last.at("test_ema_acc5"), 100);
+  EXPECT_GE(last.at("max_ema_accuracy"), last.at("test_ema_acc1"));
+
+  const std::string eval = Arguments("ema_eval") + "--mlp_token --eval --model_ema --resume=" + folder_;
+  const ProgramResult both = Run(eval + "/ema/this_checkpoint.pth");
+  ASSERT_EQ(both.exit_code, 0) << both.output;
+  for (const auto& [line, name] : {std::pair<const char*, const char*>{"\n* Acc@1 ", "test_"},
+                                   {"\nmodel_ema: * Acc@1 ", "test_ema_"}}) {
+    const std::string expected =
+        absl::StrFormat("%s%.3f Acc@5 %.3f loss %.3f", line, last.at(absl::StrCat(name, "acc1")).get<double>(),
+                        last.at(absl::StrCat(name, "acc5")).get<double>(),
+                        last.at(absl::StrCat(name, "loss")).get<double>());
+    EXPECT_NE(both.output.find(expected), std::string::npos) << expected << "\n" << both.output;
+  }
+
+  // A run without it has none to evaluate; to go on from, its weights will do.
+  ASSERT_EQ(Run(Arguments("no_ema") + tec + "--epochs=1").exit_code, 0);
+  const ProgramResult none = Run(eval + "/no_ema/this_checkpoint.pth");
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_NE(none.output.find("no_ema/this_checkpoint.pth has no model_ema"), std::string::npos) << none.output;
+  const ProgramResult on = Run(Arguments("no_ema") + tec + "--model_ema");
+  EXPECT_EQ(on.exit_code, 0) << on.output;
+  EXPECT_NE(on.output.find("model_ema: begins with the weights of "), std::string::npos) << on.output;
 }
 
 // Everything random is on; the number of loader threads changes no byte.
@@ -250,7 +340,8 @@ TEST_F(FinetuneProgramTest, EachAugmentationIsApplied) {
 // Two ranks with half the batch see the same images, crops and dropped paths as one rank: losses equal but for the
 // order of float32 sums. With --dist_eval they share the nine held-out images, five and four.
 TEST_F(FinetuneProgramTest, TwoRanksTrainAndEvaluateAsOne) {
-  const std::string common = "--mlp_token --epochs=3 --drop_path=0.2 --finetune=" + folder_ + "/tec.pth ";
+  const std::string common =
+      "--mlp_token --epochs=3 --drop_path=0.2 --model_ema --model_ema_decay=0.5 --finetune=" + folder_ + "/tec.pth ";
   const ProgramResult alone = Run(Arguments("one_rank") + common);
   ASSERT_EQ(alone.exit_code, 0) << alone.output;
   LaunchRequest request;
@@ -269,7 +360,7 @@ TEST_F(FinetuneProgramTest, TwoRanksTrainAndEvaluateAsOne) {
     const nlohmann::json one = nlohmann::json::parse(expected[epoch]), two = nlohmann::json::parse(got[epoch]);
     // 1e-4: float32 rounding, 6e-8, grown by AdamW's division over a few updates; another image would change the loss
     // by some percent.
-    for (const char* key : {"train_loss", "test_loss", "train_lr"}) {
+    for (const char* key : {"train_loss", "test_loss", "test_ema_loss", "train_lr"}) {
       EXPECT_NEAR(two[key].get<double>(), one[key].get<double>(), 1e-4) << key << " of epoch " << epoch;
     }
     EXPECT_EQ(two["test_acc1"], one["test_acc1"]);

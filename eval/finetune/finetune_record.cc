@@ -19,6 +19,10 @@ config::Finetune WeightDeciding(const config::Finetune& finetune) {
   if (result.data().sampler() == "own") result.mutable_data()->clear_sampler();
   if (result.data().train_fraction() == 1) result.mutable_data()->clear_train_fraction();
   if (result.data().classes().empty()) result.mutable_data()->clear_classes();
+  if (!result.model_ema()) {
+    result.clear_model_ema();
+    result.clear_model_ema_decay();
+  }
   result.mutable_runtime()->clear_device();
   result.mutable_runtime()->clear_threads();
   return result;

@@ -26,6 +26,7 @@
 #include "eval/finetune/finetune_record.h"
 #include "eval/finetune/finetune_step.h"
 #include "eval/finetune/mix_batch.h"
+#include "eval/finetune/weight_average.h"
 #include "eval/metrics/class_map.h"
 #include "eval/progress/count_progress.h"
 #include "tec/base/exit_code.h"
@@ -72,6 +73,7 @@ constexpr char kMeterCount[] = "epoch_micro_steps_logged";
 constexpr char kLossTotal[] = "epoch_sum_loss";
 constexpr char kLrTotal[] = "epoch_sum_lr";
 constexpr char kMaxAccuracy[] = "max_accuracy";
+constexpr char kMaxEmaAccuracy[] = "max_ema_accuracy";
 
 double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
 
@@ -121,8 +123,11 @@ class FinetuneRun {
   absl::Status LogUpdate(const FinetuneStep::Update& update, double loss);
   // After the last micro-step: evaluation, log, checkpoints.
   absl::Status FinishEpoch();
-  absl::Status LogEpoch(const ClassifierAccuracy& accuracy, double seconds, double waited);
-  absl::StatusOr<ClassifierAccuracy> Evaluate();
+  // ema: of average_, where there is one.
+  absl::Status LogEpoch(const ClassifierAccuracy& accuracy, const std::optional<ClassifierAccuracy>& ema,
+                        double seconds, double waited);
+  // The model, or its average.
+  absl::StatusOr<ClassifierAccuracy> Evaluate(FinetuneModel& model);
   absl::Status NonFinite(const std::string& what);
   // Brings the losses since the last update here, as means over the ranks, adds them to the meters, and agrees on
   // stop_. Aborted if one is not finite. The mean of all.
@@ -146,9 +151,10 @@ class FinetuneRun {
   std::vector<int64_t> class_of_held_out_;
   FinetuneAugmentation augmentation_;
   std::unique_ptr<Loader> loader_;
-  std::shared_ptr<FinetuneModel> model_;
+  std::shared_ptr<FinetuneModel> model_, average_;  // The average: null without --model_ema.
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<FinetuneStep> step_;
+  std::optional<WeightAverage> averaging_;
   std::optional<RunSaver> saver_;
   std::optional<LoadedState> resume_;
   std::unique_ptr<EventWriter> events_;  // First rank only.
@@ -161,7 +167,7 @@ class FinetuneRun {
   // Where the run stands.
   int64_t epoch_ = 0, next_micro_step_ = 0, updates_ = 0;
   double lr_ = 0;                      // Of the newest update, before the groups' scales.
-  double max_accuracy_ = -1;           // No evaluation yet.
+  double max_accuracy_ = -1, max_ema_accuracy_ = -1;  // No evaluation yet.
   bool stop_ = false;                  // The same on every rank.
   std::vector<double> update_losses_;  // This rank's, of the micro-steps since the last update.
   Meter loss_meter_, lr_meter_;
@@ -274,6 +280,11 @@ absl::Status FinetuneRun::MakeModel() {
         Annotate(LoadPretrained(*model_, pretrained.state, seed), absl::StrCat("cannot start from --finetune=", path)));
   }
   model_->to(device_);
+  if (settings_.model_ema()) {
+    average_ = std::make_shared<FinetuneModel>(options);
+    average_->to(device_);
+    averaging_.emplace(*model_, *average_, settings_.model_ema_decay());
+  }
 
   const config::Optimizer& optimizer = settings_.optimizer();
   optimizer_ = std::make_unique<AdamW>(FinetuningGroups(NamedTrainable(*model_), options.encoder.depth,
@@ -370,12 +381,20 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
                                absl::StrCat(path,
                                             " is a checkpoint of another model; choose another --output_dir or "
                                             "--resume, or the same model")));
+  if (averaging_ && state.model_ema.empty()) {
+    averaging_->Reset();
+    changes.push_back(absl::StrCat("model_ema: begins with the weights of ", path, ", which has none"));
+  } else if (averaging_) {
+    TEC_RETURN_IF_ERROR(
+        Annotate(LoadState(*average_, state.model_ema), absl::StrCat(path, ": model_ema is of another model")));
+  }
   TEC_RETURN_IF_ERROR(
       Annotate(LoadOptimizerState(*optimizer_, state.optimizer), absl::StrCat(path, " has another optimizer")));
   if (step_->scaler() != nullptr && state.scaler) *step_->scaler() = LossScaler(LossScalerStateOf(*state.scaler));
   epoch_ = state.epoch + 1;
   updates_ = counter(kUpdates, epoch_ * updates_per_epoch_);
   max_accuracy_ = number(kMaxAccuracy, -1);
+  max_ema_accuracy_ = number(kMaxEmaAccuracy, -1);
   if (next_micro_step_ > 0) {
     loss_meter_.Restore(number(kLossTotal, 0), counter(kMeterCount, 0));
     lr_meter_.Restore(number(kLrTotal, 0), counter(kMeterCount, 0));
@@ -423,6 +442,12 @@ void FinetuneRun::Announce() {
   progress_->Print(absl::StrFormat("lr %.3g, %s on %s, results in %s", schedule_.lr,
                                    config::Precision_Name(settings_.runtime().precision()), device_.str(),
                                    settings_.logging().output_dir()));
+  if (average_) {
+    const double updates = static_cast<double>(settings_.schedule().epochs() * updates_per_epoch_);
+    progress_->Print(absl::StrFormat("model_ema: decay %g; after all epochs %.2g %% of it are the starting weights",
+                                     settings_.model_ema_decay(),
+                                     100 * std::pow(settings_.model_ema_decay(), updates)));
+  }
 }
 
 absl::StatusOr<RunFinetuneResult> FinetuneRun::Run() {
@@ -475,12 +500,19 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::EvaluateOnly() {
   TEC_RETURN_IF_ERROR(group_->Agree([&]() -> absl::Status {
     TEC_RETURN_IF_ERROR(TakeShape());
     TEC_RETURN_IF_ERROR(MakeModel());
-    return Annotate(LoadState(*model_, resume_->state.model),
-                    absl::StrCat(resume_->path, " is a checkpoint of another model"));
+    const std::string other = absl::StrCat(resume_->path, " is a checkpoint of another model");
+    TEC_RETURN_IF_ERROR(Annotate(LoadState(*model_, resume_->state.model), other));
+    if (!average_) return absl::OkStatus();
+    if (resume_->state.model_ema.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--model_ema: ", resume_->path, " has no model_ema; it was trained without"));
+    }
+    return Annotate(LoadState(*average_, resume_->state.model_ema), other);
   }()));
   progress_->Print(absl::StrCat("evaluating ", resume_->path, " on ", held_out_->size(), " images"));
   resume_->state = TrainingState();
-  TEC_RETURN_IF_ERROR(AsFailure(Evaluate().status()));
+  TEC_RETURN_IF_ERROR(AsFailure(Evaluate(*model_).status()));
+  if (average_) TEC_RETURN_IF_ERROR(AsFailure(Evaluate(*average_).status()));
   return result_;
 }
 
@@ -614,6 +646,7 @@ absl::Status FinetuneRun::FinishUpdate() {
   if (update.skipped && step_->scaler() == nullptr) {
     return NonFinite(absl::StrFormat("the gradient's norm is %g", update.grad_norm));
   }
+  if (averaging_ && !update.skipped) averaging_->Update();
   ++updates_;
   if (options_.stop_after_update && options_.stop_after_update(updates_)) stop_ = true;
   TEC_RETURN_IF_ERROR(LogUpdate(update, loss));
@@ -649,7 +682,7 @@ absl::Status FinetuneRun::LogUpdate(const FinetuneStep::Update& update, double l
   return events_->AddScalars(static_cast<int64_t>(where * 1000), scalars);
 }
 
-absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate() {
+absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate(FinetuneModel& model) {
   EvaluateOptions options;
   options.batch_size = settings_.optimizer().batch_size();
   options.threads = static_cast<int>(std::max<int64_t>(1, settings_.data().num_workers()));
@@ -669,7 +702,7 @@ absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate() {
     if (!options_.quiet && first_rank()) {
       options.progress = [&](int64_t done, int64_t total) { count.Update(done, total); };
     }
-    counts = EvaluateClassifier(*model_, held_out_, class_of_held_out_, options);
+    counts = EvaluateClassifier(model, held_out_, class_of_held_out_, options);
   }
   TEC_ASSIGN_OR_RETURN(const bool stopped, group_->Any(absl::IsCancelled(counts.status())));
   if (stopped) {
@@ -689,24 +722,32 @@ absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate() {
                static_cast<int64_t>(values[3]), static_cast<int64_t>(values[4])};
   }
   const ClassifierAccuracy accuracy = AccuracyOf(*counts);
-  progress_->Print(FormatAccuracy(accuracy));
+  progress_->Print(absl::StrCat(&model == average_.get() ? "model_ema: " : "", FormatAccuracy(accuracy)));
   if (accuracy.unreadable > 0) {
     progress_->Print(absl::StrCat(accuracy.unreadable, " held-out images could not be read and were not counted"));
   }
-  result_.top1 = accuracy.top1;
-  result_.top5 = accuracy.top5;
-  result_.loss = accuracy.loss;
+  if (&model == model_.get()) {
+    result_.top1 = accuracy.top1;
+    result_.top5 = accuracy.top5;
+    result_.loss = accuracy.loss;
+  }
   return accuracy;
 }
 
 absl::Status FinetuneRun::FinishEpoch() {
   const double seconds = Now() - epoch_time_, waited = loader_->wait_seconds() - epoch_wait_;
-  TEC_ASSIGN_OR_RETURN(const ClassifierAccuracy accuracy, Evaluate());
+  TEC_ASSIGN_OR_RETURN(const ClassifierAccuracy accuracy, Evaluate(*model_));
+  std::optional<ClassifierAccuracy> ema;
+  if (average_) {
+    TEC_ASSIGN_OR_RETURN(ema, Evaluate(*average_));
+    max_ema_accuracy_ = std::max(max_ema_accuracy_, ema->top1);
+  }
   const bool best = accuracy.top1 > max_accuracy_;
   max_accuracy_ = std::max(max_accuracy_, accuracy.top1);
   progress_->Print(absl::StrFormat("Max accuracy: %.2f%%", max_accuracy_));
+  if (ema) progress_->Print(absl::StrFormat("Max accuracy of model_ema: %.2f%%", max_ema_accuracy_));
 
-  if (first_rank()) TEC_RETURN_IF_ERROR(LogEpoch(accuracy, seconds, waited));
+  if (first_rank()) TEC_RETURN_IF_ERROR(LogEpoch(accuracy, ema, seconds, waited));
   const int64_t finished = epoch_, epochs = settings_.schedule().epochs();
   const int64_t period = settings_.checkpointing().save_period();
   ++epoch_;
@@ -725,26 +766,37 @@ absl::Status FinetuneRun::FinishEpoch() {
   return group_->Agree(status);
 }
 
-absl::Status FinetuneRun::LogEpoch(const ClassifierAccuracy& accuracy, double seconds, double waited) {
+absl::Status FinetuneRun::LogEpoch(const ClassifierAccuracy& accuracy, const std::optional<ClassifierAccuracy>& ema,
+                                   double seconds, double waited) {
   int64_t parameters = 0;
   for (const at::Tensor& parameter : optimizer_->parameters()) parameters += parameter.numel();
   const double images = static_cast<double>(epoch_steps_done_ * images_per_micro_step());
+  JsonFields fields = {{"train_lr", lr_meter_.Mean()},
+                       {"train_loss", loss_meter_.Mean()},
+                       {"test_loss", accuracy.loss},
+                       {"test_acc1", accuracy.top1},
+                       {"test_acc5", accuracy.top5},
+                       {"epoch", epoch_},
+                       {"n_parameters", parameters},
+                       {"max_accuracy", max_accuracy_},
+                       {"updates", updates_},
+                       {"images_per_second", images / std::max(seconds, 1e-9)},
+                       {"seconds", seconds},
+                       {"data_wait_seconds", waited}};
+  std::vector<std::pair<std::string, double>> scalars = {
+      {"perf/test_acc1", accuracy.top1}, {"perf/test_acc5", accuracy.top5}, {"perf/test_loss", accuracy.loss}};
+  if (ema) {
+    for (const auto& [name, value] : {std::pair<const char*, double>{"test_ema_loss", ema->loss},
+                                      {"test_ema_acc1", ema->top1},
+                                      {"test_ema_acc5", ema->top5}}) {
+      fields.emplace_back(name, value);
+      scalars.emplace_back(absl::StrCat("perf/", name), value);
+    }
+    fields.emplace_back("max_ema_accuracy", max_ema_accuracy_);
+  }
   // Before the checkpoint: a run that dies in between does the epoch again and TrimLog takes this line away.
-  TEC_RETURN_IF_ERROR(AppendLine(OutputPath("log.txt"), ToJson({{"train_lr", lr_meter_.Mean()},
-                                                                {"train_loss", loss_meter_.Mean()},
-                                                                {"test_loss", accuracy.loss},
-                                                                {"test_acc1", accuracy.top1},
-                                                                {"test_acc5", accuracy.top5},
-                                                                {"epoch", epoch_},
-                                                                {"n_parameters", parameters},
-                                                                {"max_accuracy", max_accuracy_},
-                                                                {"updates", updates_},
-                                                                {"images_per_second", images / std::max(seconds, 1e-9)},
-                                                                {"seconds", seconds},
-                                                                {"data_wait_seconds", waited}})));
-  TEC_RETURN_IF_ERROR(events_->AddScalars(
-      epoch_,
-      {{"perf/test_acc1", accuracy.top1}, {"perf/test_acc5", accuracy.top5}, {"perf/test_loss", accuracy.loss}}));
+  TEC_RETURN_IF_ERROR(AppendLine(OutputPath("log.txt"), ToJson(fields)));
+  TEC_RETURN_IF_ERROR(events_->AddScalars(epoch_, scalars));
   return events_->Flush();
 }
 
@@ -769,6 +821,7 @@ void FinetuneRun::ShowProgress() {
 TrainingState FinetuneRun::State() const {
   TrainingState state;
   state.model = ViewsOf(NamedState(*model_));
+  if (average_) state.model_ema = ViewsOf(NamedState(*average_));
   state.optimizer = OptimizerStateOf(*optimizer_, lr_, /*with_lr_scale=*/true);
   state.epoch = epoch_ - 1;
   state.next_micro_step = next_micro_step_;
@@ -780,6 +833,7 @@ TrainingState FinetuneRun::State() const {
   state.counters[kDatasetSize] = train_->size();
   state.counters[kImagesPerMicroStep] = images_per_micro_step();
   state.numbers[kMaxAccuracy] = max_accuracy_;
+  if (average_) state.numbers[kMaxEmaAccuracy] = max_ema_accuracy_;
   if (next_micro_step_ > 0) {
     state.counters[kMeterCount] = loss_meter_.count();
     state.numbers[kLossTotal] = loss_meter_.total();

@@ -22,6 +22,7 @@ TrainingState CopyOf(const TrainingState& state) {
   TrainingState copy = state;
   copy.model = Copied(state.model);
   copy.extra = Copied(state.extra);
+  copy.model_ema = Copied(state.model_ema);
   for (auto& [number, moment] : copy.optimizer.moments) {
     moment.exp_avg = Copied(moment.exp_avg);
     moment.exp_avg_sq = Copied(moment.exp_avg_sq);

@@ -30,6 +30,7 @@ TrainingState StateOver(std::vector<float>* values, int64_t epoch) {
   view.bytes = {reinterpret_cast<const char*>(values->data()), values->size() * sizeof(float)};
   TrainingState state;
   EXPECT_TRUE(state.model.Add("weight", view).ok());
+  EXPECT_TRUE(state.model_ema.Add("weight", view).ok());
   state.epoch = epoch;
   return state;
 }
@@ -80,6 +81,7 @@ TEST(BackgroundSaverTest, TrainingGoesOnWhileTheStateOfBeforeIsWritten) {
   const absl::StatusOr<LoadedState> loaded = folder.LoadNewest();
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_EQ(loaded->state.model.Find("weight")->Values<float>(), (std::vector<float>{1, 2, 3}));
+  EXPECT_EQ(loaded->state.model_ema.Find("weight")->Values<float>(), (std::vector<float>{1, 2, 3}));
 }
 
 TEST(BackgroundSaverTest, TheNextSaveWaitsAndBothAreThere) {

@@ -246,6 +246,7 @@ Value ToValue(const TrainingState& state) {
   root.Set("epoch", Value::Int(state.epoch));
   root.Set("scaler", std::move(scaler));
   root.Set("args", state.args);
+  if (!state.model_ema.empty()) root.Set("model_ema", Value::FromStateDict(state.model_ema));
   root.Set("tec", std::move(tec));
   return root;
 }
@@ -284,6 +285,12 @@ absl::StatusOr<TrainingState> TrainingStateFromValue(const Value& root) {
   }
   // A Namespace of the reference becomes the dict it is saved as from here on.
   state.args = Value::Entries(Value::Kind::kDict, args->entries());
+
+  if (const Value* average = root.Find("model_ema"); average != nullptr && average->kind() != Value::Kind::kNone) {
+    absl::StatusOr<StateDict> averages = StateDictFromValue(*average);
+    if (!averages.ok()) return Annotate(averages.status(), "\"model_ema\"");
+    state.model_ema = *std::move(averages);
+  }
 
   if (const Value* tec = root.Find("tec")) {
     TEC_RETURN_IF_ERROR(Annotate(TecFromValue(*tec, &state), "\"tec\""));

@@ -54,6 +54,7 @@ TrainingState Example(int64_t epoch) {
   state.counters["updates"] = 1234567890123;
   state.numbers["loss_sum"] = 0.1 + 0.2;
   EXPECT_TRUE(state.extra.Add("grad.norm.weight", TensorView::FromFloats({4}, {1, 2, 3, 4})).ok());
+  EXPECT_TRUE(state.model_ema.Add("norm.weight", TensorView::FromFloats({4}, {1, e / 2, 1, 1})).ok());
   return state;
 }
 
@@ -77,6 +78,8 @@ TEST(TrainingStateTest, EverythingComesBack) {
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(FirstDifference(read->model, state.model), "");
   EXPECT_EQ(FirstDifference(read->extra, state.extra), "");
+  EXPECT_EQ(FirstDifference(read->model_ema, state.model_ema), "");
+  EXPECT_NE(ReadPth(path)->Find("model_ema"), nullptr);
   ASSERT_EQ(read->optimizer.groups.size(), 2);
   EXPECT_EQ(read->optimizer.groups[1].lr, 1e-3 / 3);
   EXPECT_EQ(read->optimizer.groups[1].lr_scale, 0.65);
@@ -103,7 +106,9 @@ TEST(TrainingStateTest, WithoutScalerAndFromTheStart) {
   state.epoch = -1;
   state.scaler.reset();
   state.optimizer.moments.clear();
+  state.model_ema = StateDict();
   ASSERT_TRUE(SaveTrainingState(path, state).ok());
+  EXPECT_EQ(ReadPth(path)->Find("model_ema"), nullptr);
   const auto read = LoadTrainingState(path);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->epoch, -1);

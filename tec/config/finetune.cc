@@ -74,6 +74,8 @@ constexpr char kReference[] = R"(
     clip_grad: 0
   }
   layer_decay: 0.75
+  model_ema: false
+  model_ema_decay: 0.9999
   schedule { epochs: 50 warmup_epochs: 5 min_lr: 1e-6 start_epoch: 0 }
   checkpointing { resume: "" save_period: 40 save_every_minutes: 0 }
   logging { output_dir: "./output_dir" print_freq: 20 }
@@ -198,6 +200,9 @@ absl::Status Validate(const config::Finetune& resolved, Paths paths) {
   problems.AddIf(resolved.layer_decay() <= 0 || resolved.layer_decay() > 1,
                  absl::StrCat("layer_decay (--layer_decay) is ", resolved.layer_decay(),
                               "; it must be larger than 0 and at most 1"));
+  problems.AddIf(resolved.model_ema_decay() < 0 || resolved.model_ema_decay() >= 1,
+                 absl::StrCat("model_ema_decay (--model_ema_decay) is ", resolved.model_ema_decay(),
+                              "; it must be at least 0 and less than 1"));
   problems.AddIf(absl::StartsWith(resolved.finetune(), "https://") || absl::StartsWith(resolved.finetune(), "http://"),
                  absl::StrCat("finetune (--finetune) is an address, ", resolved.finetune(),
                               "; download the file and give its path"));

@@ -23,6 +23,11 @@ ABSL_FLAG(int64_t, epochs, 50, "passes over the data");
 ABSL_FLAG(double, min_lr, 1e-6, "learning rate at the end of the schedule");
 ABSL_FLAG(double, warmup_epochs, 5, "epochs of linear warm-up");
 ABSL_FLAG(double, layer_decay, 0.75, "learning rate of a block over that of the block above it");
+ABSL_FLAG(bool, model_ema, false,
+          "keep an exponential moving average of the weights, evaluate it too, and save it as model_ema; with --eval: "
+          "evaluate the checkpoint's too");
+ABSL_FLAG(double, model_ema_decay, 0.9999,
+          "share of the average that stays at an update; for runs of a few thousand updates rather 0.999 or 0.99");
 ABSL_FLAG(int64_t, save_period, 40, "epochs between two numbered checkpoints; the last epoch always has one");
 ABSL_FLAG(bool, eval, false, "evaluate only");
 ABSL_FLAG(bool, dist_eval, false, "spread the evaluation over the ranks");
@@ -79,6 +84,7 @@ std::vector<FlagGroup> Groups() {
         {"mixup_mode", "augmentation.mixup_mode"}}},
       OptimizerFlags(),
       {"Layer-wise rates", {{"layer_decay", "layer_decay"}}},
+      {"Average of the weights", {{"model_ema", "model_ema"}, {"model_ema_decay", "model_ema_decay"}}},
       OutputFlags(),
       RuntimeFlags(),
       DistributedFlagGroup(),

@@ -78,6 +78,8 @@ TEST(FinetuneFlags, AreTheReferences) {
       {"eval", "false"},
       {"dist_eval", "false"},
       {"mlp_token", "false"},
+      {"model_ema", "false"},  // As --model_ema_decay, not the reference's but timm's.
+      {"model_ema_decay", "0.9999"},
   };
   const std::string help = FinetuneHelpText();
   const config::Finetune plain = Parsed({"--data_path=/pictures"});
@@ -125,6 +127,8 @@ TEST(FinetuneFlags, SetTheirFields) {
                                      "160",
                                      "--clip_grad",
                                      "1",
+                                     "--model_ema",
+                                     "--model_ema_decay=0.99",
                                      "--resplit",
                                      "--recount",
                                      "2",
@@ -149,6 +153,8 @@ TEST(FinetuneFlags, SetTheirFields) {
   EXPECT_EQ(f.augmentation().reprob(), 0);
   EXPECT_EQ(f.optimizer().clip_grad(), 1);
   EXPECT_TRUE(f.augmentation().resplit());
+  EXPECT_TRUE(f.model_ema());
+  EXPECT_EQ(f.model_ema_decay(), 0.99);
   EXPECT_EQ(f.augmentation().recount(), 2);
   EXPECT_EQ(f.augmentation().mixup_prob(), 0.5);
   EXPECT_EQ(f.runtime().precision(), config::FLOAT32);

@@ -108,10 +108,11 @@ TEST(Finetune, ListsAllProblemsAtOnce) {
   f.set_drop_path(1);
   f.set_layer_decay(0);
   f.set_nb_classes(1);
+  f.set_model_ema_decay(1);
   f.mutable_augmentation()->set_smoothing(1);
   f.set_finetune("https://a/b.pth");
   EXPECT_THAT(std::string(Validate(Resolve(f)).message()),
-              AllOf(HasSubstr("6 problems"), HasSubstr("did you mean \"vit_base_patch16\"?"), HasSubstr("drop_path"),
+              AllOf(HasSubstr("7 problems"), HasSubstr("model_ema_decay"), HasSubstr("did you mean \"vit_base_patch16\"?"), HasSubstr("drop_path"),
                     HasSubstr("layer_decay"), HasSubstr("nb_classes"), HasSubstr("smoothing"), HasSubstr("download")));
 }
 
