@@ -38,8 +38,6 @@ absl::StatusOr<std::string> Dataset::Read(int64_t index) const {
 
 namespace {
 
-// No picture is larger; a file that is would only fill the memory.
-constexpr int64_t kMaxFileBytes = int64_t{1} << 30;
 // More classes than this are a mistake, such as an index taken for a label.
 constexpr int32_t kMaxClasses = 10000000;
 constexpr uint64_t kMaxLabelBytes = 1 << 20;
@@ -73,6 +71,12 @@ struct Closer {
   const int fd;
 };
 
+absl::Status CheckEncodedSize(uint64_t bytes) {
+  if (bytes <= kMaxEncodedBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the encoded image has ", bytes, " bytes, more than ", kMaxEncodedBytes));
+}
+
 absl::Status ReadInto(const std::string& path, std::string* bytes) {
   // O_NONBLOCK: a FIFO must not hold us up before fstat unmasks it.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -81,10 +85,7 @@ absl::Status ReadInto(const std::string& path, std::string* bytes) {
   struct stat info;
   if (fstat(fd, &info) != 0) return ErrnoToStatus(errno, "stat", path);
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("not a regular file");
-  if (info.st_size > kMaxFileBytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the file has ", info.st_size, " bytes, more than ", kMaxFileBytes));
-  }
+  TEC_RETURN_IF_ERROR(CheckEncodedSize(info.st_size));
   bytes->resize(info.st_size);
   size_t done = 0;
   while (done < bytes->size()) {
@@ -124,6 +125,7 @@ class CatalogueDataset : public Dataset {
   using Dataset::Read;
   absl::Status Read(int64_t index, std::string* bytes) const override {
     TEC_CHECK(index >= 0 && index < size()) << index << " of " << size();
+    if (!catalogue_.containers.empty()) TEC_RETURN_IF_ERROR(CheckEncodedSize(catalogue_.bytes[index]));
     if (pack_ != nullptr) {
       const absl::string_view record = pack_->bytes().substr(catalogue_.begin[index], catalogue_.bytes[index]);
       bytes->assign(record.data(), record.size());

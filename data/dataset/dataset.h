@@ -17,6 +17,9 @@
 
 namespace tec {
 
+// The most bytes of one encoded image, in a file, a shard or a packed file: more would only fill the memory.
+inline constexpr uint64_t kMaxEncodedBytes = uint64_t{256} << 20;
+
 // Immutable once made; every method may be called from many threads at once.
 class Dataset {
  public:
@@ -39,7 +42,7 @@ class Dataset {
   virtual std::vector<std::string> defects() const { return {}; }
 
   // Replaces `*bytes` by the encoded image, keeping its capacity. The status names neither the data set nor the image:
-  // the caller adds name(index).
+  // the caller adds name(index). ResourceExhausted, before memory is taken, for more than kMaxEncodedBytes.
   virtual absl::Status Read(int64_t index, std::string* bytes) const = 0;
 
   // The same with a fresh string.

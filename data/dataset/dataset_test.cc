@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "absl/strings/str_format.h"
 #include "data/dataset/catalogue.h"
 #include "data/dataset/pack.h"
 #include "data/testing/make_tar.h"
@@ -498,6 +499,54 @@ TEST(CatalogueTest, TheFirstVersionIsRead) {
   EXPECT_TRUE(read->defects.empty());
   bytes[7] = '3';
   EXPECT_FALSE(ParseCatalogue(bytes, &stamps).ok());
+}
+
+// A large file whose middle, zeros, takes no place on the disk.
+void WriteWithHole(const std::string& path, const std::string& begin, uint64_t hole, const std::string& end) {
+  ASSERT_TRUE(WriteFile(path, begin).ok());
+  ASSERT_EQ(truncate(path.c_str(), static_cast<off_t>(begin.size() + hole)), 0);
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(write(fd, end.data(), end.size()), static_cast<ssize_t>(end.size()));
+  close(fd);
+}
+
+// A file, a member of a shard and a record of a packed file; what is beside them can be read.
+TEST_F(DatasetTest, AnOversizedImageIsRefusedBeforeMemoryIsTaken) {
+  const uint64_t size = kMaxEncodedBytes + 512;
+  Touch("files/a.jpg");
+  WriteWithHole("files/b.jpg", "", size, "");
+
+  using testing::TarMaker;
+  const std::string header = TarMaker().Add('0', "b.jpg", "", absl::StrFormat("%011o", size)).unfinished();
+  WriteWithHole("s.tar", TarMaker().AddFile("a.jpg", "files/a.jpg").unfinished() + header, size,
+                TarMaker().AddFile("c.jpg", "c").Finish());
+
+  Catalogue catalogue;
+  catalogue.containers = {"pack"};
+  catalogue.AddRecord("a.jpg", -1, 0, 8, 11);
+  catalogue.AddRecord("b.jpg", -1, 0, 19, size);
+  const std::string index = SerializeCatalogue(catalogue, {});
+  const uint64_t place[2] = {19 + size, index.size()};
+  WriteWithHole("p.tecpack", "TECPACK1files/a.jpg", size,
+                index + std::string(reinterpret_cast<const char*>(place), sizeof(place)) + "TECPACKE");
+
+  for (const char* path : {"files", "s.tar", "p.tecpack"}) {
+    const auto dataset = Open(path);
+    ASSERT_NE(dataset, nullptr);
+    std::string bytes;
+    const absl::Status status = dataset->Read(1, &bytes);
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << path;
+    EXPECT_EQ(status.message(), "the encoded image has 268435968 bytes, more than 268435456") << path;
+    EXPECT_LT(bytes.capacity(), 1000u) << path;
+    EXPECT_EQ(*dataset->Read(0), "files/a.jpg") << path;
+  }
+  EXPECT_EQ(*Open("s.tar")->Read(2), "c");
+  // At exactly the limit it is read.
+  ASSERT_EQ(truncate("files/b.jpg", kMaxEncodedBytes), 0);
+  std::string bytes;
+  EXPECT_TRUE(Open("files")->Read(1, &bytes).ok());
+  EXPECT_EQ(bytes.size(), kMaxEncodedBytes);
 }
 
 }  // namespace

@@ -28,6 +28,8 @@ class Image {
   // Bytes from one row to the next: channels * width.
   ptrdiff_t stride() const { return ptrdiff_t{channels_} * width_; }
   size_t size_bytes() const { return static_cast<size_t>(stride()) * height_; }
+  // Of the memory held, which an earlier, larger image may have needed.
+  size_t capacity_bytes() const { return capacity_; }
 
   uint8_t* data() { return data_.get(); }
   const uint8_t* data() const { return data_.get(); }

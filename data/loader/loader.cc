@@ -147,6 +147,8 @@ class Loader::Implementation {
 
       bad.clear();
       const int64_t source = MakeImage(key, &scratch, &encoded, &slot.batch.pixels[image * image_bytes_], &bad);
+      scratch.GiveBackLarge();
+      if (encoded.capacity() > kMostKeptBytes) std::string().swap(encoded);  // An assignment keeps it.
 
       lock.lock();
       --busy_;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <map>
 #include <new>
@@ -366,6 +367,48 @@ TEST(LoaderTest, OtherChannels) {
     }
   }
 }
+
+// Resident memory of this process, bytes.
+int64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+// A file of 80 MB that decodes to 75 MB, between small ones.
+class HugeImageDataset : public MemoryDataset {
+ public:
+  HugeImageDataset() : MemoryDataset(4) {
+    Image image(5000, 5000);
+    std::memset(image.data(), 0, image.size_bytes());
+    huge_ = *EncodePng(image);
+  }
+  using MemoryDataset::Read;
+  absl::Status Read(int64_t index, std::string* bytes) const override {
+    if (index != 1) return MemoryDataset::Read(index, bytes);
+    bytes->assign(80 << 20, '\0');
+    bytes->replace(0, huge_.size(), huge_);
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string huge_;
+};
+
+#if !defined(__SANITIZE_ADDRESS__)  // It keeps freed memory.
+TEST(LoaderTest, TheMemoryOfAHugeImageIsGivenBack) {
+  const auto dataset = std::make_shared<HugeImageDataset>();
+  LoaderOptions options = Options(4, 2);
+  options.training = false;
+  const auto loader = Make(dataset, options);
+  const int64_t before = ResidentBytes();
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    EXPECT_EQ(Epoch(loader.get(), epoch)[0].sources, (std::vector<int64_t>{0, 1, 2, 3}));
+    EXPECT_LT(ResidentBytes() - before, 32 << 20);
+  }
+}
+#endif
 
 TEST(LoaderTest, WaitingIsMeasured) {
   auto dataset = std::make_shared<MemoryDataset>(8);

@@ -1,11 +1,18 @@
 #include "data/loader/transform.h"
 
+#include <vector>
+
 #include "data/image/decode.h"
 #include "tec/base/logging.h"
 #include "tec/base/random.h"
 #include "tec/base/status.h"
 
 namespace tec {
+
+void TransformScratch::GiveBackLarge() {
+  if (decoded.pixels.capacity_bytes() > kMostKeptBytes) decoded.pixels = Image();
+  if (resize.pixels.capacity() > kMostKeptBytes) resize.pixels = std::vector<uint8_t>();
+}
 
 TrainTransform::TrainTransform(const Options& options) : options_(options) {
   const CropOptions& crop = options_.crop;

@@ -5,6 +5,7 @@
 #ifndef TEC_DATA_LOADER_TRANSFORM_H_
 #define TEC_DATA_LOADER_TRANSFORM_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -21,7 +22,14 @@ struct TransformScratch {
   ImageRegion decoded;
   ResizeScratch resize;
   AugmentScratch augment;
+
+  // Gives back what is larger than kMostKeptBytes, between two images: a single huge one must not be paid for till the
+  // run's end.
+  void GiveBackLarge();
 };
+
+// Of one buffer that a thread keeps for the images to come: 22 million pixels, more than most cameras'.
+inline constexpr size_t kMostKeptBytes = size_t{64} << 20;
 
 // What the random decisions about one image depend on, besides their purpose.
 struct SampleKey {
