@@ -16,6 +16,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 ReproducePlan Plan(Scale scale, const std::string& folder) {
   ReproduceOptions options;
@@ -50,9 +51,14 @@ TEST(Judge, PaperWithinToleranceIsReproduced) {
     return Judge(plan, {Result(ResultKind::kFinetuneLog, "tec", 5, top1)}).reproduced;
   };
   EXPECT_EQ(judge(84.7), true);
-  EXPECT_EQ(judge(84.51), true);
-  EXPECT_EQ(judge(84.49), false);
+  EXPECT_EQ(judge(84.5), true);  // Exactly at the tolerance.
+  EXPECT_EQ(judge(84.498), false);  // One image of 50,000 less.
   EXPECT_EQ(judge(85.4), true);
+  const auto text = [&](double top1) {
+    return Judge(plan, {Result(ResultKind::kFinetuneLog, "tec", 5, top1)}).text;
+  };
+  EXPECT_THAT(text(84.9), StartsWith("Reproduced"));
+  EXPECT_THAT(text(84.902), StartsWith("Above the published result"));
   EXPECT_EQ(Judge(plan, {}).reproduced, std::nullopt);
 }
 
