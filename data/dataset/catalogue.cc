@@ -14,7 +14,7 @@ namespace tec {
 namespace {
 
 constexpr char kMagic[] = "TECCAT02";
-constexpr char kFirstMagic[] = "TECCAT01";  // Without defects; packed files outlive versions.
+constexpr char kFirstMagic[] = "TECCAT01";  // Without defects and left_out; packed files outlive versions.
 constexpr size_t kHeader = 8 + 4;
 
 uint32_t Crc(absl::string_view bytes) { return crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()); }
@@ -146,6 +146,7 @@ std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& sta
   Append(c.bytes, &out);
   append_number(c.defects.size());
   for (const std::string& defect : c.defects) Append(defect, &out);
+  Append(c.left_out, &out);
   const uint32_t crc = Crc(absl::string_view(out).substr(kHeader));
   std::memcpy(&out[8], &crc, sizeof(crc));
   return out;
@@ -177,7 +178,10 @@ absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<St
   parser.Array(&c.container);
   parser.Array(&c.begin);
   parser.Array(&c.bytes);
-  if (!first_version) c.defects = parser.Texts();
+  if (!first_version) {
+    c.defects = parser.Texts();
+    c.left_out = std::string(parser.Text());
+  }
   if (!parser.AtEnd() || !Consistent(c)) return damaged;
   return c;
 }

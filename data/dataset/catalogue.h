@@ -27,6 +27,7 @@ struct Catalogue {
   std::vector<int32_t> labels;  // Empty without labels.
   // Containers that are broken and used up to the defect: name and defect of each.
   std::vector<std::string> defects;
+  std::string left_out;  // Of what was looked at, files that were not taken for pictures, in words; empty: none.
   // Where each image lies; empty without containers.
   std::vector<uint32_t> container;
   std::vector<uint64_t> begin, bytes;
@@ -48,8 +49,8 @@ struct Stamp {
   int64_t modified = 0;  // Nanoseconds since 1970.
 };
 
-// To bytes and back; bytes of the first version, which knew no defects, are read too. Bytes that Serialize did not
-// write, damaged ones included, give DataLoss and never more memory than a few times their size.
+// To bytes and back; bytes of the first version, which knew neither defects nor files left out, are read too. Bytes
+// that Serialize did not write, damaged ones included, give DataLoss and never more memory than a few times their size.
 std::string SerializeCatalogue(const Catalogue& catalogue, const std::vector<Stamp>& stamps);
 absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<Stamp>* stamps);
 

@@ -11,6 +11,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -121,6 +123,7 @@ class CatalogueDataset : public Dataset {
   }
   const std::vector<std::string>& classes() const override { return catalogue_.classes; }
   std::vector<std::string> defects() const override { return catalogue_.defects; }
+  std::string left_out() const override { return catalogue_.left_out; }
 
   using Dataset::Read;
   absl::Status Read(int64_t index, std::string* bytes) const override {
@@ -159,6 +162,26 @@ class Scan {
     said_ = now;
     TEC_LOG(INFO) << "scanning " << root_ << ": " << pictures_ << " pictures so far";
   }
+  // A file that is no picture by its name, which ends in `suffix`.
+  void LeaveOut(absl::string_view suffix) {
+    constexpr size_t kKept = 100;  // x.0001, x.0002, ... are a name's ends, but no suffixes.
+    std::string key = suffix.empty() ? "without a suffix" : absl::AsciiStrToLower(suffix);
+    if (left_out_.size() >= kKept && left_out_.count(key) == 0) key = "others";
+    ++left_out_[key];
+  }
+  // As Dataset::left_out() says it; the most frequent first.
+  std::string LeftOut() const {
+    if (left_out_.empty()) return "";
+    std::vector<std::pair<std::string, int64_t>> counts(left_out_.begin(), left_out_.end());
+    std::stable_sort(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+    int64_t files = 0;
+    for (const auto& [suffix, count] : counts) files += count;
+    constexpr size_t kNamed = 10;
+    const bool more = counts.size() > kNamed;
+    if (more) counts.resize(kNamed);
+    return absl::StrCat(files, files == 1 ? " file" : " files", ", not taken for pictures by their names: ",
+                        absl::StrJoin(counts, ", ", absl::PairFormatter(" ")), more ? ", ..." : "");
+  }
   void Depend(const std::string& path, const struct stat& info) { stamps_.push_back(StampOf(path, info)); }
 
   static Stamp StampOf(const std::string& path, const struct stat& info) {
@@ -172,13 +195,21 @@ class Scan {
   int64_t pictures_ = 0;
   std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
   std::vector<Stamp> stamps_;
+  std::map<std::string, int64_t> left_out_;
 };
 
-bool IsPictureName(absl::string_view name) {
-  for (const absl::string_view extension : kPictureExtensions) {
-    if (absl::EndsWithIgnoreCase(name, extension)) return true;
-  }
-  return false;
+// `as_image_folder`: as torchvision's ImageFolder decides.
+bool IsPictureName(absl::string_view name, bool as_image_folder) {
+  const auto ends_in = [name](absl::string_view extension) { return absl::EndsWithIgnoreCase(name, extension); };
+  return std::any_of(std::begin(kPictureExtensions), std::end(kPictureExtensions), ends_in) ||
+         (!as_image_folder &&
+          std::any_of(std::begin(kMorePictureExtensions), std::end(kMorePictureExtensions), ends_in));
+}
+
+// From its last dot; empty without one.
+absl::string_view SuffixOf(absl::string_view name) {
+  const size_t dot = name.rfind('.');
+  return dot == absl::string_view::npos ? absl::string_view() : name.substr(dot);
 }
 
 bool IsShardName(absl::string_view name) { return absl::EndsWithIgnoreCase(name, ".tar"); }
@@ -216,16 +247,19 @@ absl::Status ForEachEntry(const std::string& path, Scan* scan,
   return error == 0 ? absl::OkStatus() : ErrnoToStatus(error, "list the folder", path);
 }
 
-// What `path` holds directly; entries that are neither pictures, shards nor folders are left out.
-absl::StatusOr<Listing> List(const std::string& path, Scan* scan = nullptr) {
+// What `path` holds directly; entries that are neither pictures, shards nor folders are left out. `labels`: as in
+// DatasetOptions.
+absl::StatusOr<Listing> List(const std::string& path, bool labels, Scan* scan = nullptr) {
   Listing listing;
   TEC_RETURN_IF_ERROR(ForEachEntry(path, scan, [&](const char* name, bool folder) {
     if (folder) {
       listing.folders.push_back(name);
-    } else if (IsPictureName(name)) {
+    } else if (IsPictureName(name, labels)) {
       listing.files.push_back(name);
     } else if (IsShardName(name)) {
       listing.shards.push_back(name);
+    } else if (scan != nullptr) {
+      scan->LeaveOut(SuffixOf(name));
     }
     return true;
   }));
@@ -243,7 +277,7 @@ struct TreeFolder {
 };
 
 // Appends `below` and every folder under it; "" is the root. `above`: device and inode of the folders on the way here.
-absl::Status ListTree(const std::string& root, const std::string& below, Scan* scan,
+absl::Status ListTree(const std::string& root, const std::string& below, bool labels, Scan* scan,
                       std::vector<std::pair<dev_t, ino_t>>* above, std::vector<TreeFolder>* folders) {
   const std::string path = below.empty() ? root : absl::StrCat(root, "/", below);
   struct stat info;
@@ -253,24 +287,25 @@ absl::Status ListTree(const std::string& root, const std::string& below, Scan* s
     return absl::InvalidArgumentError(absl::StrCat(path, " is a link back to a folder that it lies in"));
   }
   above->push_back(self);
-  TEC_ASSIGN_OR_RETURN(const Listing listing, List(path, scan));
+  TEC_ASSIGN_OR_RETURN(const Listing listing, List(path, labels, scan));
   TreeFolder folder{below, ""};
   for (const std::string& name : listing.files) folder.files.append(name.c_str(), name.size() + 1);
   folders->push_back(std::move(folder));
   for (const std::string& name : listing.folders) {
-    TEC_RETURN_IF_ERROR(ListTree(root, below.empty() ? name : absl::StrCat(below, "/", name), scan, above, folders));
+    TEC_RETURN_IF_ERROR(
+        ListTree(root, below.empty() ? name : absl::StrCat(below, "/", name), labels, scan, above, folders));
   }
   above->pop_back();
   return absl::OkStatus();
 }
 
 // Adds the pictures under `path` in ImageFolder's order: folders by their path, in each its files by name; `prefix`
-// comes before their paths. Returns whether there were any.
+// comes before their paths; label -1: none. Returns whether there were any.
 absl::StatusOr<bool> AddTree(const std::string& path, const std::string& prefix, int32_t label, Scan* scan,
                              Catalogue* catalogue) {
   std::vector<TreeFolder> folders;
   std::vector<std::pair<dev_t, ino_t>> above;
-  TEC_RETURN_IF_ERROR(ListTree(path, "", scan, &above, &folders));
+  TEC_RETURN_IF_ERROR(ListTree(path, "", label >= 0, scan, &above, &folders));
   std::sort(folders.begin(), folders.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
   const int64_t before = catalogue->size();
   for (const TreeFolder& folder : folders) {
@@ -283,18 +318,21 @@ absl::StatusOr<bool> AddTree(const std::string& path, const std::string& prefix,
 }
 
 // Whether there is a picture anywhere under `path`.
-absl::StatusOr<bool> HoldsPictures(const std::string& path, int depth = 0) {
+absl::StatusOr<bool> HoldsPictures(const std::string& path, bool labels, int depth = 0) {
   if (depth > kMaxSearchDepth) return false;
-  TEC_ASSIGN_OR_RETURN(const Listing listing, List(path));
+  TEC_ASSIGN_OR_RETURN(const Listing listing, List(path, labels));
   if (!listing.files.empty()) return true;
   for (const std::string& folder : listing.folders) {
-    TEC_ASSIGN_OR_RETURN(const bool found, HoldsPictures(absl::StrCat(path, "/", folder), depth + 1));
+    TEC_ASSIGN_OR_RETURN(const bool found, HoldsPictures(absl::StrCat(path, "/", folder), labels, depth + 1));
     if (found) return true;
   }
   return false;
 }
 
-std::string Extensions() { return absl::StrJoin(kPictureExtensions, " "); }
+std::string Extensions(bool labels) {
+  return absl::StrCat(absl::StrJoin(kPictureExtensions, " "), labels ? "" : " ",
+                      labels ? "" : absl::StrJoin(kMorePictureExtensions, " "));
+}
 
 bool IsFolder(const std::string& path) {
   struct stat info;
@@ -306,11 +344,11 @@ bool IsFile(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
-absl::Status NoPictures(const std::string& path, const std::string& looked_for) {
+absl::Status NoPictures(const std::string& path, const std::string& looked_for, bool labels) {
   return absl::NotFoundError(
       absl::StrCat("no pictures in ", path, ": looked for ", looked_for,
                    "class folders with pictures, for pictures directly in it and for tar shards, files ending in ",
-                   Extensions(), " .tar"));
+                   Extensions(labels), " .tar"));
 }
 
 // The number that a member NAME.cls or NAME.json says is the label.
@@ -351,6 +389,7 @@ absl::Status AddShard(const std::string& folder, uint32_t number, bool labels, S
 
   std::string key;
   TarMember picture;
+  std::string picture_suffix;
   bool plain = false;  // Whether the picture is KEY.jpg rather than KEY.depth.jpg, which says something about it.
   int32_t label = -1;
   int64_t added = 0;
@@ -382,19 +421,26 @@ absl::Status AddShard(const std::string& folder, uint32_t number, bool labels, S
     if (!more.ok() || !*more) break;
     const size_t slash = member.name.rfind('/');
     const size_t dot = member.name.find('.', slash == std::string::npos ? 0 : slash + 1);
-    if (dot == std::string::npos) continue;
+    if (dot == std::string::npos) {
+      scan->LeaveOut("");
+      continue;
+    }
     if (member.name.compare(0, dot, key) != 0 || key.size() != dot) {
       add();
       key = member.name.substr(0, dot);
     }
     const std::string extension = absl::AsciiStrToLower(member.name.substr(dot + 1));
-    if (IsPictureName(member.name)) {
+    if (IsPictureName(member.name, /*as_image_folder=*/false)) {
       const bool better = !plain && extension.find('.') == std::string::npos;
+      if (!picture.name.empty()) scan->LeaveOut(better ? picture_suffix : absl::StrCat(".", extension));
       if (picture.name.empty() || better) {
         picture = member;
+        picture_suffix = absl::StrCat(".", extension);
         plain = better;
       }
-    } else if (labels && (extension == "cls" || extension == "json")) {
+    } else if (extension != "cls" && extension != "json") {
+      scan->LeaveOut(absl::StrCat(".", extension));
+    } else if (labels) {
       if (member.size > kMaxLabelBytes) {
         *defect = absl::InvalidArgumentError(absl::StrCat(member.name, " has ", member.size, " bytes"));
         break;
@@ -449,10 +495,10 @@ absl::StatusOr<Catalogue> CatalogueShards(const std::string& folder, std::vector
 // `looked_for` tells what was tried before `path` was chosen.
 absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::string& looked_for, bool labels,
                                           Scan* scan) {
-  TEC_ASSIGN_OR_RETURN(Listing listing, List(path, scan));
+  TEC_ASSIGN_OR_RETURN(Listing listing, List(path, labels, scan));
   if (!listing.shards.empty()) {
     for (const std::string& folder : listing.folders) {
-      TEC_ASSIGN_OR_RETURN(const bool pictures, HoldsPictures(absl::StrCat(path, "/", folder)));
+      TEC_ASSIGN_OR_RETURN(const bool pictures, HoldsPictures(absl::StrCat(path, "/", folder), labels));
       if (pictures) listing.files.push_back(folder);
     }
     if (!listing.files.empty()) {
@@ -470,12 +516,12 @@ absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::st
           AddTree(absl::StrCat(path, "/", folder), absl::StrCat(folder, "/"), -1, scan, &catalogue);
       TEC_RETURN_IF_ERROR(any.status());
     }
-    if (catalogue.size() == 0) return NoPictures(path, looked_for);
+    if (catalogue.size() == 0) return NoPictures(path, looked_for, labels);
     return catalogue;
   }
   if (!listing.files.empty()) {
     for (const std::string& folder : listing.folders) {
-      TEC_ASSIGN_OR_RETURN(const bool pictures, HoldsPictures(absl::StrCat(path, "/", folder)));
+      TEC_ASSIGN_OR_RETURN(const bool pictures, HoldsPictures(absl::StrCat(path, "/", folder), labels));
       if (pictures) {
         return absl::InvalidArgumentError(
             absl::StrCat(path, " holds pictures (", listing.files.front(), ") as well as folders of pictures (", folder,
@@ -494,7 +540,7 @@ absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::st
                                                  static_cast<int32_t>(i), scan, &catalogue));
     if (!any) empty.push_back(listing.folders[i]);
   }
-  if (catalogue.size() == 0) return NoPictures(path, looked_for);
+  if (catalogue.size() == 0) return NoPictures(path, looked_for, labels);
   if (!empty.empty()) {
     constexpr size_t kNamed = 10;
     const size_t named = std::min(empty.size(), kNamed);
@@ -502,7 +548,7 @@ absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::st
         empty.size(), " of ", listing.folders.size(), " class folders of ", path, " without a picture: ",
         absl::StrJoin(empty.begin(), empty.begin() + named, ", "), empty.size() > named ? ", ..." : "",
         "; remove them or fill them, or the labels would shift between data sets (pictures are files ending in ",
-        Extensions(), ")"));
+        Extensions(labels), ")"));
   }
   return catalogue;
 }
@@ -566,11 +612,13 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenIndexed(const std::string& path, co
     Scan scan(path);
     catalogue = make(&scan);
     TEC_RETURN_IF_ERROR(catalogue.status());
+    catalogue->left_out = scan.LeftOut();
     if (!index_path.empty()) WriteIndex(options.index_folder, index_path, *catalogue, scan.stamps());
   }
   for (const std::string& defect : catalogue->defects) {
     TEC_LOG(WARNING) << "broken shard, used up to the defect: " << folder << "/" << defect;
   }
+  if (!catalogue->left_out.empty()) TEC_LOG(INFO) << path << ": left out " << catalogue->left_out;
   return std::make_unique<CatalogueDataset>(folder, *std::move(catalogue));
 }
 
@@ -663,14 +711,14 @@ absl::StatusOr<bool> TrainIsASplit(const std::string& path) {
   bool folders = false, pictures = false;
   TEC_RETURN_IF_ERROR(ForEachEntry(absl::StrCat(path, "/train"), nullptr, [&](absl::string_view name, bool folder) {
     folders = folder;
-    pictures = pictures || IsPictureName(name);
+    pictures = pictures || IsPictureName(name, /*as_image_folder=*/true);
     return !folders;
   }));
   return folders || !pictures;
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenFile(const std::string& path, const DatasetOptions& options) {
-  if (IsPictureName(path)) {
+  if (IsPictureName(path, /*as_image_folder=*/false)) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, " is a picture: a data set is a folder of pictures or a list file of their paths"));
   }

@@ -41,6 +41,9 @@ class Dataset {
   // catalogued nothing is said here; whether an image is good shows when it is read and decoded.
   virtual std::vector<std::string> defects() const { return {}; }
 
+  // "12 files, not taken for pictures by their names: .gif 7, .txt 5"; empty where there are none.
+  virtual std::string left_out() const { return ""; }
+
   // Replaces `*bytes` by the encoded image, keeping its capacity. The status names neither the data set nor the image:
   // the caller adds name(index). ResourceExhausted, before memory is taken, for more than kMaxEncodedBytes.
   virtual absl::Status Read(int64_t index, std::string* bytes) const = 0;
@@ -85,8 +88,10 @@ struct DatasetOptions {
 //     shard that is broken somewhere is used up to there, with a warning on every start that says where; one that the
 //     system cannot open or read is an error;
 //   - a packed file: written by //tools:shard, ending in .tecpack. It keeps names, labels and class names.
-// A picture is a file whose name ends in one of kPictureExtensions, in upper or lower case. Its content is not looked
-// at before Read().
+// A picture is a file whose name ends in one of kPictureExtensions, in upper or lower case, and in shards and without
+// labels (DatasetOptions) also in one of kMorePictureExtensions: there no numbering has to be ImageFolder's. A list's
+// files may be called anything. Contents are not looked at before Read(). Files that are left out are counted in the
+// log by the ends of their names.
 //
 // A folder called "train" is taken for a class, not a split, when it holds pictures but no folders and stands beside
 // folders other than val, valid, validation and test.
@@ -102,6 +107,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, Sp
 // torchvision's IMG_EXTENSIONS.
 inline constexpr absl::string_view kPictureExtensions[] = {".jpg", ".jpeg", ".png",  ".ppm", ".bmp",
                                                            ".pgm", ".tif",  ".tiff", ".webp"};
+inline constexpr absl::string_view kMorePictureExtensions[] = {".gif", ".jfif", ".pbm"};
 
 }  // namespace tec
 

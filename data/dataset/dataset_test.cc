@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "absl/strings/str_format.h"
 #include "data/dataset/catalogue.h"
@@ -56,6 +57,12 @@ class DatasetTest : public ::testing::Test {
 };
 
 using Strings = std::vector<std::string>;
+
+// Sets the time of the last change.
+void Touched(const std::string& path, int64_t seconds) {
+  const timespec times[2] = {{seconds, 0}, {seconds, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+}
 
 TEST_F(DatasetTest, ClassFoldersInImageFoldersOrder) {
   for (const char* name : {"d/b/2.jpg", "d/b/10.JPEG", "d/B/x.png", "d/b/a/1.jpg", "d/b/a-b/1.jpg", "d/b/a/c/0.Webp",
@@ -259,6 +266,45 @@ TEST_F(DatasetTest, NestedFoldersWithoutLabels) {
   EXPECT_EQ(*(*dataset)->Read(1), "d/a/deep/1.png");
 }
 
+TEST_F(DatasetTest, WhatIsLeftOutIsCounted) {
+  for (const char* name : {"d/a/1.jpg", "d/a/2.GIF", "d/b/3.png", "d/b/x/4.gif", "d/b/README", "d/b/5.txt"})
+    Touch(name);
+  ::testing::internal::CaptureStderr();
+  const auto labelled = Open("d");
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(labelled->size(), 2);  // As ImageFolder has it.
+  EXPECT_EQ(labelled->left_out(), "4 files, not taken for pictures by their names: .gif 2, .txt 1, without a suffix 1");
+  EXPECT_NE(log.find("d: left out 4 files, not taken"), std::string::npos) << log;
+  DatasetOptions options;
+  options.labels = false;
+  const auto unlabelled = OpenDataset("d", Split::kTrain, options);
+  ASSERT_TRUE(unlabelled.ok()) << unlabelled.status();
+  EXPECT_EQ(Names(**unlabelled), (Strings{"a/1.jpg", "a/2.GIF", "b/3.png", "b/x/4.gif"}));
+  EXPECT_EQ((*unlabelled)->left_out(), "2 files, not taken for pictures by their names: .txt 1, without a suffix 1");
+
+  testing::TarMaker tar;
+  tar.AddFile("1.depth.png", "").AddFile("1.gif", "1").AddFile("1.json", "{}").AddFile("1.txt", "a cat");
+  tar.AddFile("2.txt", "").AddFile("2.jpg", "").AddFile("2.mask.png", "").AddFile("LICENSE", "");
+  ASSERT_TRUE(WriteFile("a.tar", tar.Finish()).ok());
+  EXPECT_EQ(Names(*Open("a.tar")), (Strings{"a.tar/1.gif", "a.tar/2.jpg"}));
+  EXPECT_EQ(Open("a.tar")->left_out(),
+            "5 files, not taken for pictures by their names: .txt 2, .depth.png 1, .mask.png 1, without a suffix 1");
+
+  // Names that are numbered after their dot: few are kept apart, fewer named.
+  Touch("n/1.jpg");
+  for (int i = 0; i < 120; ++i) std::ofstream("n/x." + std::to_string(1000 + i)).put('x');
+  const std::string many = Open("n")->left_out();
+  EXPECT_EQ(many.substr(0, many.find(", .")), "120 files, not taken for pictures by their names: others 20") << many;
+  EXPECT_EQ(many.substr(many.size() - 5), ", ...");
+  // The index keeps it.
+  for (const char* folder : {"d", "d/a", "d/b", "d/b/x"}) Touched(folder, 1000);
+  options = DatasetOptions();
+  options.index_folder = "index";
+  for (int start = 0; start < 2; ++start) {
+    EXPECT_EQ(OpenDataset("d", Split::kTrain, options).value()->left_out(), labelled->left_out());
+  }
+}
+
 TEST_F(DatasetTest, ShardsOfWebDataset) {
   testing::TarMaker first, second;
   first.AddFile("n01/a.b/0001.jpg", "picture 1").AddFile("n01/a.b/0001.cls", " 2\n").AddFile("note.txt", "no picture");
@@ -390,12 +436,6 @@ TEST_F(DatasetTest, APackIsTheDataSetItWasMadeOf) {
   }
 }
 
-// Sets the time of the last change.
-void Touched(const std::string& path, int64_t seconds) {
-  const timespec times[2] = {{seconds, 0}, {seconds, 0}};
-  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
-}
-
 TEST_F(DatasetTest, TheIndexIsUsedUntilAFolderChanges) {
   for (const char* name : {"d/b/2.jpg", "d/a/1.png"}) Touch(name);
   ASSERT_TRUE(MakeDirectories("index").ok());
@@ -486,7 +526,7 @@ TEST(CatalogueTest, TheFirstVersionIsRead) {
   catalogue.containers = {"pack"};
   catalogue.AddRecord("x.jpg", 1, 0, 8, 3);
   std::string bytes = SerializeCatalogue(catalogue, {});
-  bytes.resize(bytes.size() - 8);  // The number of defects.
+  bytes.resize(bytes.size() - 16);  // The number of defects, and the length of left_out.
   bytes[7] = '1';
   const uint32_t crc =
       static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data() + 12), bytes.size() - 12));

@@ -32,6 +32,7 @@ class Subset : public Dataset {
   std::string name(int64_t index) const override { return whole_->name(At(index)); }
   const std::vector<std::string>& classes() const override { return classes_; }
   std::vector<std::string> defects() const override { return whole_->defects(); }
+  std::string left_out() const override { return whole_->left_out(); }
   using Dataset::Read;
   absl::Status Read(int64_t index, std::string* bytes) const override { return whole_->Read(At(index), bytes); }
 
