@@ -2,7 +2,7 @@
 //
 //   ./bazelw run //tools:verify_dataset -- /imagenet --stats --contact_sheet=imagenet.png
 //
-// Exit codes: 0 every picture is good, 1 bad use, or some pictures are bad, 2 failed while running.
+// Exit codes: 0 every picture is good, 1 bad use, or some pictures or shards are bad, 2 failed while running.
 
 #include <algorithm>
 #include <array>
@@ -13,15 +13,17 @@
 #include <utility>
 #include <vector>
 
+#include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "data/dataset/dataset.h"
 #include "data/image/decode.h"
 #include "data/image/encode.h"
-#include "data/loader/finetune_transform.h"
 #include "eval/finetune/augmentation.h"
 #include "eval/progress/count_progress.h"
 #include "tec/base/exit_code.h"
@@ -31,12 +33,14 @@
 #include "tec/base/status.h"
 #include "tec/config/finetune.h"
 #include "tec/config/flag_parser.h"
+#include "tools/augment_preview/preview.h"
 #include "tools/contact_sheet/contact_sheet.h"
 #include "tools/verify_dataset/survey.h"
 
 ABSL_FLAG(std::string, data_path, "",
           "what --data_path of a run would be; may also stand alone, without the flag's name");
-ABSL_FLAG(bool, stats, false, "print mean and standard deviation of each channel, as data.mean and data.std take them");
+ABSL_FLAG(bool, stats, false,
+          "print mean and standard deviation of each channel of RGB, as data.mean and data.std take them and as flags");
 ABSL_FLAG(std::string, contact_sheet, "",
           "a PNG of augmented samples: pictures from all over the training set, as finetuning would see them");
 ABSL_FLAG(int64_t, samples, 64, "tiles of the contact sheet");
@@ -61,10 +65,22 @@ struct Part {
   std::shared_ptr<const Dataset> dataset;
 };
 
+// What has no use for labels, such as folders at will, is opened as pretraining opens it.
+absl::StatusOr<std::unique_ptr<Dataset>> OpenPart(const std::string& path, Split split) {
+  absl::StatusOr<std::unique_ptr<Dataset>> dataset = OpenDataset(path, split);
+  if (!absl::IsInvalidArgument(dataset.status())) return dataset;
+  DatasetOptions options;
+  options.labels = false;
+  absl::StatusOr<std::unique_ptr<Dataset>> unlabelled = OpenDataset(path, split, options);
+  if (!unlabelled.ok()) return dataset;
+  std::printf("no labels, good for pretraining alone: %s\n", std::string(dataset.status().message()).c_str());
+  return unlabelled;
+}
+
 absl::StatusOr<std::vector<Part>> OpenParts(const std::string& path) {
   std::vector<Part> parts;
-  absl::StatusOr<std::unique_ptr<Dataset>> held_out = OpenDataset(path, Split::kHeldOut);
-  absl::StatusOr<std::unique_ptr<Dataset>> train = OpenDataset(path, Split::kTrain);
+  absl::StatusOr<std::unique_ptr<Dataset>> held_out = OpenPart(path, Split::kHeldOut);
+  absl::StatusOr<std::unique_ptr<Dataset>> train = OpenPart(path, Split::kTrain);
   if (!train.ok() && !held_out.ok()) return train.status();
   if (train.ok()) {
     parts.push_back(
@@ -104,13 +120,17 @@ void PrintSurvey(const Part& part, const Survey& survey, bool stats, int64_t mos
                 SizeLine("width", survey.widths).c_str());
     if (stats) {
       const auto values = [](const std::array<double, 3>& v) {
-        return absl::StrFormat("[%.4f, %.4f, %.4f]", v[0], v[1], v[2]);
+        return absl::StrFormat("%.4f,%.4f,%.4f", v[0], v[1], v[2]);
       };
-      std::printf("  for a run's settings: data { mean: %s std: %s }\n", values(survey.mean).c_str(),
-                  values(survey.std).c_str());
+      const std::string mean = values(survey.mean), std = values(survey.std);
+      std::printf("  for a run's settings: data { mean: [%s] std: [%s] }\n", mean.c_str(), std.c_str());
+      std::printf("  as flags: --mean=%s --std=%s\n", mean.c_str(), std.c_str());
     }
   }
-  std::printf("  bad: %zu\n", survey.bad.size());
+  if (!dataset.left_out().empty()) std::printf("  left out: %s\n", dataset.left_out().c_str());
+  const std::vector<std::string> broken = dataset.defects();
+  std::printf("  bad: %zu\n", broken.size() + survey.bad.size());
+  for (const std::string& shard : broken) std::printf("    broken shard, used up to the defect: %s\n", shard.c_str());
   int64_t lines = 0;
   for (const BadPicture& bad : survey.bad) {
     if (++lines > most_lines) break;
@@ -147,27 +167,35 @@ void PrintDuplicates(const std::vector<Part>& parts, const std::vector<std::vect
 }
 
 absl::Status WriteSheet(const Dataset& dataset, const Survey& survey, int64_t samples, const std::string& path) {
-  TEC_ASSIGN_OR_RETURN(const FinetuneAugmentation augmentation, AugmentationOf(Resolve(ReferenceFinetune())));
-  const FinetuneTransform& transform = *augmentation.transform;
+  const config::Finetune settings = Resolve(ReferenceFinetune());
+  TEC_ASSIGN_OR_RETURN(const FinetuneAugmentation augmentation, AugmentationOf(settings));
+  PreviewOptions options;
+  options.samples = 1;
+  options.seed = 0;
+  options.erasing = augmentation.erasing;
+  for (int c = 0; c < 3; ++c) {
+    options.mean[c] = settings.data().mean(c);
+    options.std[c] = settings.data().std(c);
+  }
   std::vector<bool> bad(dataset.size());
   for (const BadPicture& one : survey.bad) bad[one.index] = true;
   std::vector<Image> tiles;
-  TransformScratch scratch;
   std::string bytes;
+  Image image;
   samples = std::min(samples, survey.good);
   for (int64_t i = 0; i < samples; ++i) {
     int64_t index = i * dataset.size() / samples;  // From everywhere: each class has its turn.
     while (bad[index]) index = (index + 1) % dataset.size();
-    Image tile(transform.size(), transform.size());
     TEC_RETURN_IF_ERROR(dataset.Read(index, &bytes));
-    TEC_RETURN_IF_ERROR(transform.Apply(bytes, SampleKey{0, 0, static_cast<uint64_t>(index)}, &scratch, tile.data()));
-    tiles.push_back(std::move(tile));
+    TEC_RETURN_IF_ERROR(DecodeImage(bytes, &image));
+    options.index = static_cast<uint64_t>(index);
+    tiles.push_back(std::move(MakePreview(image, *augmentation.transform, options).tiles.front()));
   }
   if (tiles.empty()) return absl::OkStatus();
   TEC_ASSIGN_OR_RETURN(const std::string png, EncodePng(ContactSheet(tiles, 8)));
   TEC_RETURN_IF_ERROR(WriteFile(path, png));
-  std::printf("\nwrote %s: %zu samples, cropped, flipped and augmented as for finetuning\n", path.c_str(),
-              tiles.size());
+  std::printf("\nwrote %s: %zu samples, cropped, flipped, augmented and erased as for finetuning, not mixed\n",
+              path.c_str(), tiles.size());
   return absl::OkStatus();
 }
 
@@ -193,7 +221,7 @@ absl::StatusOr<int> Run() {
     }
     datasets.push_back(part.dataset.get());
     PrintSurvey(part, surveys.back(), absl::GetFlag(FLAGS_stats), most_lines);
-    bad += surveys.back().bad.size();
+    bad += surveys.back().bad.size() + part.dataset->defects().size();
   }
   PrintDuplicates(parts, FindDuplicates(datasets, surveys), most_lines);
   const std::string sheet = UserPath(absl::GetFlag(FLAGS_contact_sheet));
@@ -201,11 +229,25 @@ absl::StatusOr<int> Run() {
   return bad == 0 ? kExitDone : kExitBadInput;
 }
 
+// Whether the value of the flag `argument` is the next argument.
+bool TakesTheNext(absl::string_view argument) {
+  while (absl::ConsumePrefix(&argument, "-")) {
+  }
+  const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(argument);
+  return flag != nullptr && !flag->IsOfType<bool>();
+}
+
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
-  // The folder may stand alone.
+  // The data set may stand alone, once: a second one stays a stray argument.
   std::vector<std::string> arguments(argv, argv + argc);
-  if (argc > 1 && !absl::StartsWith(arguments[1], "-")) arguments[1] = absl::StrCat("--data_path=", arguments[1]);
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    if (!absl::StartsWith(arguments[i], "-")) {
+      arguments[i] = absl::StrCat("--data_path=", arguments[i]);
+      break;
+    }
+    if (TakesTheNext(arguments[i])) ++i;
+  }
   std::vector<const char*> pointers;
   for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, pointers.data(), Flags());

@@ -28,9 +28,17 @@ expect "training pictures: 3 in 2 classes, 1 (b) to 2 (a) each"
 expect "formats: JPEG 2, PNG 1"
 expect "held-out pictures: 1 in 1 classes"
 expect "data { mean: [0."
+grep -qE -- '^  as flags: --mean=0\.[0-9]{4},0\.[0-9]{4},0\.[0-9]{4} --std=0\.[0-9]{4},0\.[0-9]{4},0\.[0-9]{4}$' \
+  "$TEST_TMPDIR/out" || fail "no flags"
 expect "1 files are copies of another one; 1 pictures are both training and held-out"
 expect "a/base420.jpg = a/copy.jpg (held-out)"
 [ "$(head -c 4 "$TEST_TMPDIR/sheet.png" | tail -c 3)" = PNG ] || fail "no contact sheet"
+
+# The data set may come after flags; there can be one only.
+[ "$(run --most_lines 5 --stats "$data" --nostats)" = 0 ] || fail "exit code with the folder after flags"
+expect "training pictures: 3"
+[ "$(run "$data" --stats "$data")" = 1 ] || fail "exit code with two folders"
+expect "stray argument"
 
 cp "$images/truncated.jpg" "$images/not_an_image.jpg" "$data/train/b"
 [ "$(run --data_path="$data" --most_lines=1)" = 1 ] || fail "exit code with bad pictures"
@@ -40,3 +48,40 @@ expect "... and 1 more"
 
 [ "$(run "$TEST_TMPDIR/nowhere")" = 1 ] || fail "exit code without a folder"
 expect "nowhere"
+
+# The sheet shows erasing too: the tile of a picture whose number in the data set is one that is erased is that of
+# augment_preview. What comes before it in the list is not there.
+number=0
+rm -f "$TEST_TMPDIR/list"
+while true; do
+  tools/augment_preview/augment_preview --image="$images/base420.jpg" --seed=0 --index=$number --samples=1 --columns=8 \
+    --output="$TEST_TMPDIR/tile.png" >"$TEST_TMPDIR/out"
+  grep -q "erased rows" "$TEST_TMPDIR/out" && break
+  echo "gone.jpg" >>"$TEST_TMPDIR/list"
+  number=$((number + 1))
+done
+cp "$images/base420.jpg" "$TEST_TMPDIR/picture.jpg"
+echo "picture.jpg" >>"$TEST_TMPDIR/list"
+run "$TEST_TMPDIR/list" --contact_sheet="$TEST_TMPDIR/sheet.png" >/dev/null
+cmp "$TEST_TMPDIR/sheet.png" "$TEST_TMPDIR/tile.png" || fail "the sheet does not show what finetuning makes of picture $number"
+
+# Folders at will are good for pretraining.
+mixed=$TEST_TMPDIR/mixed
+mkdir -p "$mixed/a/deep"
+cp "$images/base420.jpg" "$mixed"
+cp "$images/palette.png" "$mixed/a/deep"
+echo text >"$mixed/a/notes.txt"
+[ "$(run "$mixed")" = 0 ] || fail "exit code of folders at will"
+expect "no labels, good for pretraining alone: $mixed holds pictures (base420.jpg) as well as folders of pictures (a)"
+expect "pictures: 2, without labels"
+expect "left out: 1 file, not taken for pictures by their names: .txt 1"
+
+# A broken shard is bad, though every picture before the defect is good.
+mkdir "$TEST_TMPDIR/shards"
+tar --format=ustar -cf "$TEST_TMPDIR/whole.tar" -C "$images" palette.png base420.jpg
+size=$(stat -L -c %s "$images/palette.png")
+head -c $(((size + 511) / 512 * 512 + 1024)) "$TEST_TMPDIR/whole.tar" >"$TEST_TMPDIR/shards/a.tar"
+[ "$(run "$TEST_TMPDIR/shards")" = 1 ] || fail "exit code with a broken shard"
+expect "pictures: 1, without labels"
+expect "bad: 1"
+expect "broken shard, used up to the defect: a.tar: a size of"
