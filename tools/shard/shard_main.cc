@@ -1,12 +1,15 @@
 // //tools:shard: a data set as one file, with the pictures' bytes unchanged.
 //
-//   ./bazelw run //tools:shard -- --data_path=/imagenet/train --output=/fast/train.tecpack
-//   ./bazelw run //tec/train:pretrain -- --data_path=/fast/train.tecpack ...
+//   ./bazelw run //tools:shard -- --data_path=/imagenet --output=/fast/train.tecpack
+//   ./bazelw run //tools:shard -- --data_path=/imagenet --split=held_out --output=/fast/val.tecpack
+//   ./bazelw run //eval:finetune -- --data_path=/fast ...
 //
 // Exit codes: 0 done, 1 bad use or input, 2 failed while running.
 
 #include <cstdio>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
@@ -22,17 +25,23 @@
 
 ABSL_FLAG(std::string, data_path, "", "class folders, a folder of pictures, a list file, tar shards");
 ABSL_FLAG(std::string, output, "", "the packed file; its name must end in .tecpack");
-ABSL_FLAG(std::string, split, "whole",
-          "train: data_path/train if there is one; held_out: val or test; whole: as it is");
+ABSL_FLAG(
+    std::string, split, "train",
+    "train: data_path/train if there is one, else data_path itself; held_out: its val or test; whole: itself in any "
+    "case, so that class folders called train and val are packed as classes");
+ABSL_FLAG(bool, labels, true,
+          "keep the labels; --nolabels packs for pretraining alone what has none or not for all: folders at will");
 
 namespace tec {
 namespace {
 
 constexpr char kUsage[] =
     "Packs a data set into one file: every picture's bytes as they are, its name and its label.\n\n"
-    "  ./bazelw run //tools:shard -- --data_path=/imagenet/train --output=/fast/train.tecpack\n\n";
+    "  ./bazelw run //tools:shard -- --data_path=/imagenet --output=/fast/train.tecpack\n"
+    "  ./bazelw run //tools:shard -- --data_path=/imagenet --split=held_out --output=/fast/val.tecpack\n"
+    "  ./bazelw run //eval:finetune -- --data_path=/fast ...\n\n";
 
-std::vector<FlagGroup> Flags() { return {{"Data", {{"data_path"}, {"split"}, {"output"}}}}; }
+std::vector<FlagGroup> Flags() { return {{"Data", {{"data_path"}, {"split"}, {"labels"}, {"output"}}}}; }
 
 absl::Status Run() {
   const std::string path = UserPath(absl::GetFlag(FLAGS_data_path)), output = UserPath(absl::GetFlag(FLAGS_output));
@@ -45,15 +54,30 @@ absl::Status Run() {
     return absl::InvalidArgumentError(absl::StrCat("--split must be train, held_out or whole, not ", name));
   }
   const Split split = name == "train" ? Split::kTrain : name == "held_out" ? Split::kHeldOut : Split::kWhole;
-  TEC_ASSIGN_OR_RETURN(const auto dataset, OpenDataset(path, split));
+  DatasetOptions options;
+  options.labels = absl::GetFlag(FLAGS_labels);
+  absl::StatusOr<std::unique_ptr<Dataset>> opened = OpenDataset(path, split, options);
+  if (absl::IsInvalidArgument(opened.status()) && options.labels) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        opened.status().message(), " (--nolabels packs without labels what pretraining alone would take)"));
+  }
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<Dataset> dataset, std::move(opened));
   const auto progress = [&](int64_t done) {
     std::fprintf(stderr, "\r%lld of %lld pictures", static_cast<long long>(done),
                  static_cast<long long>(dataset->size()));
   };
   TEC_RETURN_IF_ERROR(WritePack(*dataset, output, progress));
   std::fprintf(stderr, "\r");
-  std::printf("%s: %lld pictures, %zu classes\n", output.c_str(), static_cast<long long>(dataset->size()),
-              dataset->classes().size());
+  std::printf(
+      "%s: %lld %spictures of %s, %s\n", output.c_str(), static_cast<long long>(dataset->size()),
+      split == Split::kTrain     ? "training "
+      : split == Split::kHeldOut ? "held-out "
+                                 : "",
+      path.c_str(),
+      dataset->labelled() ? absl::StrCat("in ", dataset->classes().size(), " classes").c_str() : "without labels");
+  for (const std::string& defect : dataset->defects()) {
+    std::printf("  without what lies after the defect of a broken shard: %s\n", defect.c_str());
+  }
   return absl::OkStatus();
 }
 
