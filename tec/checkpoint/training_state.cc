@@ -164,6 +164,11 @@ absl::Status TecFromValue(const Value& value, TrainingState* state) {
   TEC_ASSIGN_OR_RETURN(state->experiment, value.GetString("experiment"));
   TEC_ASSIGN_OR_RETURN(state->next_micro_step, value.GetInt("next_micro_step"));
   if (state->next_micro_step < 0) return Invalid("next_micro_step is negative");
+  // Files from before this entry have an empty "scaler" instead.
+  if (const Value* scaling = value.Find("loss_scaling")) {
+    if (scaling->kind() != Value::Kind::kBool) return Invalid("loss_scaling is no bool");
+    if (!scaling->bool_value()) state->scaler.reset();
+  }
   TEC_ASSIGN_OR_RETURN(const Value* counters, value.Get("counters"));
   TEC_ASSIGN_OR_RETURN(const Value* numbers, value.Get("numbers"));
   TEC_ASSIGN_OR_RETURN(const Value* extra, value.Get("extra"));
@@ -219,14 +224,13 @@ Value ToValue(const TrainingState& state) {
   optimizer.Set("state", std::move(moments));
   optimizer.Set("param_groups", std::move(groups));
 
+  const ScalerState scaling = state.scaler.value_or(ScalerState());
   Value scaler = Value::Dict();
-  if (state.scaler.has_value()) {
-    scaler.Set("scale", Value::Double(state.scaler->scale));
-    scaler.Set("growth_factor", Value::Double(state.scaler->growth_factor));
-    scaler.Set("backoff_factor", Value::Double(state.scaler->backoff_factor));
-    scaler.Set("growth_interval", Value::Int(state.scaler->growth_interval));
-    scaler.Set("_growth_tracker", Value::Int(state.scaler->growth_tracker));
-  }
+  scaler.Set("scale", Value::Double(scaling.scale));
+  scaler.Set("growth_factor", Value::Double(scaling.growth_factor));
+  scaler.Set("backoff_factor", Value::Double(scaling.backoff_factor));
+  scaler.Set("growth_interval", Value::Int(scaling.growth_interval));
+  scaler.Set("_growth_tracker", Value::Int(scaling.growth_tracker));
 
   Value counters = Value::Dict(), numbers = Value::Dict();
   for (const auto& [name, count] : state.counters) counters.Set(name, Value::Int(count));
@@ -235,6 +239,7 @@ Value ToValue(const TrainingState& state) {
   tec.Set("format_version", Value::Int(kFormatVersion));
   tec.Set("method", Value::String(state.method));
   tec.Set("next_micro_step", Value::Int(state.next_micro_step));
+  tec.Set("loss_scaling", Value::Bool(state.scaler.has_value()));
   tec.Set("counters", std::move(counters));
   tec.Set("numbers", std::move(numbers));
   tec.Set("extra", Value::FromStateDict(state.extra));

@@ -56,7 +56,9 @@ struct OptimizerState {
   std::map<int64_t, MomentState> moments;
 };
 
-// State of torch.cuda.amp.GradScaler; absent without loss scaling (saved as an empty dict, as PyTorch does).
+// State of torch.cuda.amp.GradScaler, as a new one has it. Absent without loss scaling: the file then holds these
+// values, because an enabled GradScaler refuses an empty dict and the reference's scripts always load one, and "tec" says
+// that there was none.
 struct ScalerState {
   double scale = 65536;
   double growth_factor = 2;

@@ -113,6 +113,18 @@ TEST(TrainingStateTest, WithoutScalerAndFromTheStart) {
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->epoch, -1);
   EXPECT_FALSE(read->scaler.has_value());
+  // The reference's scripts find what a new GradScaler has.
+  auto root = ReadPth(path);
+  ASSERT_TRUE(root.ok()) << root.status();
+  const Value* scaler = root->Find("scaler");
+  EXPECT_EQ(*scaler->GetDouble("scale"), 65536);
+  EXPECT_EQ(*scaler->GetDouble("growth_factor"), 2);
+  EXPECT_EQ(*scaler->GetDouble("backoff_factor"), 0.5);
+  EXPECT_EQ(*scaler->GetInt("growth_interval"), 2000);
+  EXPECT_EQ(*scaler->GetInt("_growth_tracker"), 0);
+  // So did files that have an empty dict there.
+  root->Set("scaler", Value::Dict());
+  EXPECT_FALSE(TrainingStateFromValue(*root)->scaler.has_value());
   EXPECT_TRUE(read->optimizer.moments.empty());
 }
 
