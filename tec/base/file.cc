@@ -55,6 +55,25 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return content;
 }
 
+absl::Status CheckReadable(const std::string& path) {
+  const auto error_of = [&path](absl::string_view operation) {
+    if (errno != EIO) return ErrnoToStatus(errno, operation, path);
+    return absl::DataLossError(absl::StrCat(operation, " ", path, ": ", strerror(EIO)));
+  };
+  const int fd = file_operations::OpenToRead(path);
+  if (fd < 0) return error_of("cannot open");
+  std::vector<char> buffer(size_t{1} << 20);
+  absl::Status status;
+  for (;;) {
+    const ssize_t count = file_operations::Read(fd, buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) status = error_of("cannot read");
+    if (count <= 0) break;
+  }
+  close(fd);
+  return status;
+}
+
 absl::Status WriteFile(const std::string& path, absl::string_view content) {
   TEC_ASSIGN_OR_RETURN(auto writer, AtomicFileWriter::Open(path));
   TEC_RETURN_IF_ERROR(writer->Write(content));

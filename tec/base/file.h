@@ -17,6 +17,10 @@ namespace tec {
 // The whole of a file. NotFound or PermissionDenied name the path.
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 
+// Reads the whole file and keeps nothing. DataLoss, naming the path, for an error of the device (EIO), of which a file
+// that is mapped into memory tells by a signal alone; errors of opening as ReadFile's.
+absl::Status CheckReadable(const std::string& path);
+
 // Replaces `path` by `content`, as AtomicFileWriter does.
 absl::Status WriteFile(const std::string& path, absl::string_view content);
 

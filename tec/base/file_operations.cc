@@ -30,6 +30,16 @@ int Create(const std::string& path) {
   return open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 }
 
+int OpenToRead(const std::string& path) {
+  if (Fails(Operation::kOpen)) return -1;
+  return open(path.c_str(), O_RDONLY | O_CLOEXEC);
+}
+
+ssize_t Read(int fd, char* bytes, size_t count) {
+  if (Fails(Operation::kRead)) return -1;
+  return read(fd, bytes, count);
+}
+
 ssize_t Write(int fd, const char* bytes, size_t count) {
   if (Fails(Operation::kWrite)) return -1;
   return write(fd, bytes, count);

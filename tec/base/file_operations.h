@@ -1,4 +1,4 @@
-// The system calls by which files are written, in one place where a test can make each of them fail.
+// The system calls by which files are written and checked, in one place where a test can make each of them fail.
 
 #ifndef TEC_BASE_FILE_OPERATIONS_H_
 #define TEC_BASE_FILE_OPERATIONS_H_
@@ -11,10 +11,12 @@
 
 namespace tec::file_operations {
 
-enum class Operation { kOpen, kWrite, kSync, kClose, kRename, kLink, kUnlink };
+enum class Operation { kOpen, kRead, kWrite, kSync, kClose, kRename, kLink, kUnlink };
 
 // As the system call of that name: -1 and errno on failure. SyncFolder opens, fsyncs and closes a folder.
 int Create(const std::string& path);
+int OpenToRead(const std::string& path);
+ssize_t Read(int fd, char* bytes, size_t count);
 ssize_t Write(int fd, const char* bytes, size_t count);
 int Sync(int fd);
 int Close(int fd);

@@ -200,6 +200,34 @@ TEST(FaultTest, ANumberedFileIsWholeOrNotThere) {
   EXPECT_TRUE(there && missing);
 }
 
+// A bad sector of the newest file: at its opening and at each read.
+TEST(FaultTest, AReadErrorFallsBackToTheGenerationBefore) {
+  absl::StatusOr<CheckpointFolder> folder = CheckpointFolder::Open(NewFolder("read"));
+  ASSERT_TRUE(folder.ok());
+  TrainingState large = Example(1);
+  // More than one read takes.
+  ASSERT_TRUE(large.extra.Add("large", TensorView::FromFloats({300000}, std::vector<float>(300000, 1))).ok());
+  ASSERT_TRUE(folder->SaveThis(Example(0)).ok());
+  ASSERT_TRUE(folder->SaveThis(large).ok());
+  for (const int bad : {0, 1, 2}) {
+    int made = 0;
+    SetFaultHook([&](Operation) { return made++ == bad ? EIO : 0; });
+    const absl::StatusOr<LoadedState> loaded = folder->LoadNewest();
+    SetFaultHook(nullptr);
+    ASSERT_TRUE(loaded.ok()) << bad << " " << loaded.status();
+    EXPECT_EQ(loaded->path, folder->PathOf(CheckpointFolder::kPrevious)) << bad;
+    EXPECT_EQ(loaded->state.epoch, 0) << bad;
+    ASSERT_EQ(loaded->skipped.size(), 1);
+    EXPECT_TRUE(absl::StrContains(loaded->skipped[0], folder->PathOf(CheckpointFolder::kThis))) << loaded->skipped[0];
+    EXPECT_TRUE(absl::StrContains(loaded->skipped[0], strerror(EIO))) << loaded->skipped[0];
+  }
+  // Another error says nothing about the file.
+  SetFaultHook([](Operation) { return EACCES; });
+  const absl::Status refused = folder->LoadNewest().status();
+  SetFaultHook(nullptr);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied) << refused;
+}
+
 TEST(FaultTest, AFlippedBitAnywhereFallsBackToTheGenerationBefore) {
   const CheckpointFolder folder = TwoGenerations();
   const std::string path = folder.PathOf(CheckpointFolder::kThis), whole = *ReadFile(path);

@@ -322,6 +322,8 @@ absl::Status SaveTrainingState(const std::string& path, const TrainingState& sta
 }
 
 absl::StatusOr<TrainingState> LoadTrainingState(const std::string& path) {
+  // ReadPth maps the file. What could be read is in the page cache then.
+  TEC_RETURN_IF_ERROR(CheckReadable(path));
   TEC_ASSIGN_OR_RETURN(const Value root, ReadPth(path));
   absl::StatusOr<TrainingState> state = TrainingStateFromValue(root);
   if (!state.ok()) {

@@ -102,7 +102,8 @@ absl::StatusOr<TrainingState> TrainingStateFromValue(const Value& root);
 // is needed and what is there. A disk that fills up meanwhile gives the same code and leaves the old file as it was.
 absl::Status SaveTrainingState(const std::string& path, const TrainingState& state);
 
-// Reads and checks the whole file. InvalidArgument or DataLoss: it is damaged or no training state.
+// Reads and checks the whole file. InvalidArgument or DataLoss: it is damaged, the device cannot read it, or it is no
+// training state.
 absl::StatusOr<TrainingState> LoadTrainingState(const std::string& path);
 
 // A state and where it came from.
