@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "ATen/ops/_upsample_bicubic2d_aa.h"
 #include "ATen/ops/cat.h"
-#include "ATen/ops/empty.h"
 #include "ATen/ops/upsample_bicubic2d.h"
 #include "ATen/ops/zeros.h"
 #include "tec/base/logging.h"
@@ -34,7 +34,7 @@ at::Tensor SinCosPositions(int64_t width, int64_t grid) {
   return SinCosPositionsDouble(width, grid).to(at::kFloat).unsqueeze(0);
 }
 
-at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid) {
+at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid, Interpolation how) {
   TEC_CHECK(positions.dim() == 3 && positions.size(0) == 1 && grid > 0)
       << "a position table has shape [1, T, C], not " << positions.sizes();
   const int64_t patches = positions.size(1) - 1, width = positions.size(2);
@@ -43,7 +43,16 @@ at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid) {
   if (old_grid == grid) return positions;
   const at::Tensor picture =
       positions.slice(1, 1).reshape({1, old_grid, old_grid, width}).permute({0, 3, 1, 2}).contiguous();
-  const at::Tensor resized = at::upsample_bicubic2d(picture, {grid, grid}, /*align_corners=*/false);
+  at::Tensor resized;
+  if (how == Interpolation::kAntialias) {
+    resized = at::_upsample_bicubic2d_aa(picture, {grid, grid}, /*align_corners=*/false);
+  } else if (how == Interpolation::kOffset) {
+    // The scale is given, and with it where the rows are sampled; the size would give another.
+    const double scale = (static_cast<double>(grid) + 0.1) / static_cast<double>(old_grid);
+    resized = at::upsample_bicubic2d(picture, {grid, grid}, /*align_corners=*/false, scale, scale);
+  } else {
+    resized = at::upsample_bicubic2d(picture, {grid, grid}, /*align_corners=*/false);
+  }
   return at::cat({positions.slice(1, 0, 1), resized.permute({0, 2, 3, 1}).reshape({1, grid * grid, width})}, 1);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "ATen/core/Tensor.h"
+#include "tec/nn/interpolation.h"
 
 namespace tec {
 
@@ -17,9 +18,9 @@ at::Tensor SinCosPositionsDouble(int64_t width, int64_t grid);
 // The same in float32 as [1, T, width]: what a model stores.
 at::Tensor SinCosPositions(int64_t width, int64_t grid);
 
-// [1, 1 + a*a, width] -> [1, 1 + grid*grid, width]: patch rows as an a x a picture, bicubic (a = -0.75), align_corners
-// false, no antialiasing; the [CLS] row is kept. Returns the table itself when the grid does not change.
-at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid);
+// [1, 1 + a*a, width] -> [1, 1 + grid*grid, width]: patch rows as an a x a picture, bicubic, in the way of `how`; the
+// [CLS] row is kept. Returns the table itself when the grid does not change.
+at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid, Interpolation how = Interpolation::kPlain);
 
 }  // namespace tec
 

@@ -254,13 +254,51 @@ class ConsumersTest(unittest.TestCase):
             model = kind(config(kind.config_class, **options))
             self.hugging_face(model, model, 'hf_dinov2', lambda m: m.encoder.layer)
 
+    def pictures_of(self, size):
+        self.images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(2))
+
     def test_interpolated_positions(self):
-        self.images = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(2))
-        model = transformers.Dinov2Model(config(transformers.Dinov2Config))
-        self.hugging_face(model, model, 'hf_dinov2', lambda m: m.encoder.layer, size=48)
-        model = transformers.ViTModel(config(transformers.ViTConfig))
-        self.hugging_face(model, model, 'hf_vit', lambda m: m.layers, size=48, interpolate='1',
-                          pixels={'interpolate_pos_encoding': True})
+        for size in (48, 16):
+            self.pictures_of(size)
+            for kind in (transformers.Dinov2Model, transformers.Dinov2WithRegistersModel):
+                model = kind(config(kind.config_class))
+                self.hugging_face(model, model, 'hf_dinov2', lambda m: m.encoder.layer, size=size)
+            model = transformers.ViTModel(config(transformers.ViTConfig))
+            self.hugging_face(model, model, 'hf_vit', lambda m: m.layers, size=size, interpolate='1',
+                              pixels={'interpolate_pos_encoding': True})
+
+    def test_interpolated_positions_of_timm(self):
+        for size in (48, 16):
+            self.pictures_of(size)
+            for name in ('vit_base_patch16_224', 'vit_small_patch14_reg4_dinov2'):
+                model = timm_model(name, dynamic_img_size=True)
+                self.compare_timm(model, model.state_dict(), 'timm', size=size, interpolate='1')
+
+    def test_interpolated_positions_of_the_hubs_dinov2(self):
+        # What dinov2/models/vision_transformer.py calls, with the hub's interpolate_offset and interpolate_antialias.
+        for size in (48, 16):
+            self.pictures_of(size)
+            grid = size // PATCH
+            for name, ways in (('vit_small_patch14_dinov2', {'scale_factor': ((grid + 0.1) / GRID,) * 2}),
+                               ('vit_small_patch14_reg4_dinov2', {'size': (grid, grid), 'antialias': True})):
+                model = timm_model(name, num_classes=0)
+                state = dict(model.state_dict())
+                cls, patches = state['pos_embed'][:, :1], state['pos_embed'][:, -GRID * GRID:]
+                registers = state.pop('reg_token', None)
+                if registers is not None:
+                    # timm keeps the row of [CLS] apart, in the token.
+                    state['register_tokens'] = registers
+                    cls = torch.zeros_like(patches[:, :1])
+                state['pos_embed'] = torch.cat([cls, patches], 1)
+                state['mask_token'] = torch.zeros(1, WIDTH)
+                table = torch.nn.functional.interpolate(
+                    patches.reshape(1, GRID, GRID, WIDTH).permute(0, 3, 1, 2), mode='bicubic', **ways)
+                table = table.permute(0, 2, 3, 1).reshape(1, grid * grid, WIDTH)
+                larger = timm_model(name, num_classes=0, img_size=size)
+                rest = {k: v for k, v in model.state_dict().items() if k != 'pos_embed'}
+                rest['pos_embed'] = table if registers is not None else torch.cat([cls, table], 1)
+                larger.load_state_dict(rest)
+                self.compare_timm(larger, state, 'dinov2', size=size)
 
     def test_hugging_face_beit(self):
         for options in ({'use_relative_position_bias': True}, {'use_shared_relative_position_bias': True},

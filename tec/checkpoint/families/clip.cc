@@ -45,6 +45,8 @@ Family ClipFamily() {
                      "module.text_projection",
                      "module.logit_scale"};
   family.norm_epsilon = 1e-5;
+  // open_clip's resize_pos_embed; OpenAI's code has none.
+  family.interpolation = Interpolation::kAntialias;
   family.activation = Activation::kQuickGelu;
   return family;
 }

@@ -16,6 +16,8 @@ Family DinoFamily() {
       "head.last_layer.weight_v|head.last_layer.weight|module.head.last_layer.weight_v|module.head.last_layer.weight"};
   family.names = PlainNames();
   family.left_out = {"head.*", "module.head.*"};
+  // Its vision_transformer.py scales by (grid + 0.1) / old grid.
+  family.interpolation = Interpolation::kOffset;
   return family;
 }
 

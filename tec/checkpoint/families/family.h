@@ -15,6 +15,7 @@
 
 #include "absl/strings/string_view.h"
 #include "tec/nn/activation.h"
+#include "tec/nn/interpolation.h"
 
 namespace tec {
 
@@ -40,6 +41,9 @@ struct Family {
   Activation activation = Activation::kGelu;
   // Whether the project itself interpolates the position table to other image sizes.
   bool interpolates_positions = false;
+  // How it, or else what fits the table for it, does that; with register tokens another way, if there is one.
+  Interpolation interpolation = Interpolation::kPlain;
+  std::optional<Interpolation> interpolation_with_registers;
 };
 
 // The names of timm, MAE and this project, which are those that a plan's tensors have; and further parts that some

@@ -80,6 +80,8 @@ Family HuggingFaceDinov2Family() {
                                            {"encoder.layer.#.mlp.up_proj.*", "blocks.#.mlp.up.*"},
                                            {"encoder.layer.#.mlp.down_proj.*", "blocks.#.mlp.fc2.*"}});
   family.interpolates_positions = true;
+  // Dinov2Model by size alone, Dinov2WithRegistersModel with antialiasing.
+  family.interpolation_with_registers = Interpolation::kAntialias;
   return family;
 }
 

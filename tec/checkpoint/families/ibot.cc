@@ -16,6 +16,8 @@ Family IbotFamily() {
   family.marks = {"cls_token", "patch_embed.proj.weight", "masked_embed"};
   family.names = PlainNames();
   family.left_out = {"masked_embed", "head.*", "module.head.*"};
+  // Its vision_transformer.py scales by (grid + 0.1) / old grid.
+  family.interpolation = Interpolation::kOffset;
   return family;
 }
 

@@ -19,6 +19,8 @@ Family TimmFamily() {
                                            {"blocks.#.ls1.gamma", "blocks.#.ls1.gamma"},
                                            {"blocks.#.ls2.gamma", "blocks.#.ls2.gamma"}});
   family.left_out = {"head.*", "fc_norm.*"};
+  // timm's resample_abs_pos_embed. MAE and TEC do it plainly, but their encoders' files look the same.
+  family.interpolation = Interpolation::kAntialias;
   return family;
 }
 

@@ -128,6 +128,10 @@ class Planner {
     traits().norm_epsilon = family_.norm_epsilon;
     traits().interpolates_positions = family_.interpolates_positions;
     if (const Part* patches = Find("patch_embed.proj.weight");
+    traits().interpolation = family_.interpolation;
+    if (Find("reg_token") != nullptr && family_.interpolation_with_registers.has_value()) {
+      traits().interpolation = *family_.interpolation_with_registers;
+    }
         patches != nullptr && patches->tensor.shape.size() == 4) {
       traits().width = patches->tensor.shape[0];
       traits().patch_size = patches->tensor.shape[3];
