@@ -148,7 +148,12 @@ class Exporter {
     }
     std::string x = Tokens();
     for (int64_t i = 0; i < traits_.depth; ++i) x = Block(x, absl::StrCat("blocks.", i));
-    if (traits_.final_norm) x = graph_.Norm(x, "norm", traits_.norm_epsilon);
+    if (!traits_.final_norm) {
+      // The encoder's: the plain one (tec/models/vit.h).
+      graph_.Floats("norm.weight", {traits_.width}, std::vector<float>(traits_.width, 1.0f));
+      graph_.Floats("norm.bias", {traits_.width}, std::vector<float>(traits_.width));
+    }
+    x = graph_.Norm(x, "norm", traits_.norm_epsilon);
 
     Name(graph_.Add("Gather", {x, Scalar64(0)}, {{"axis", 1}}), "cls");
     const int64_t first = 1 + traits_.registers;

@@ -3,6 +3,8 @@
 #include "tools/export/vit_onnx.h"
 
 #include <set>
+#include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "onnx/onnx.pb.h"
@@ -40,6 +42,27 @@ TEST(VitToOnnxTest, EveryValueIsMadeBeforeItIsUsed) {
   EXPECT_EQ(graph.output(0).name(), "cls");
   EXPECT_EQ(graph.output(1).name(), "patch_mean");
   EXPECT_EQ(VitToOnnx(file->plan, 3).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(VitToOnnxTest, AFileWithoutFinalNormGetsThePlainOne) {
+  const absl::StatusOr<VitFile> file = ReadVitFile("tec/testing/goldens/weight_convert/converted.pth");
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_FALSE(file->plan.traits.final_norm);
+  const absl::StatusOr<std::string> bytes = VitToOnnx(file->plan, 2);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  onnx::ModelProto model;
+  ASSERT_TRUE(model.ParseFromString(*bytes));
+  std::string weight, bias;
+  for (const onnx::TensorProto& tensor : model.graph().initializer()) {
+    if (tensor.name() == "norm.weight") weight = tensor.raw_data();
+    if (tensor.name() == "norm.bias") bias = tensor.raw_data();
+  }
+  const std::vector<float> ones(16, 1.0f), zeros(16);
+  EXPECT_EQ(weight, std::string(reinterpret_cast<const char*>(ones.data()), 64));
+  EXPECT_EQ(bias, std::string(reinterpret_cast<const char*>(zeros.data()), 64));
+  int norms = 0;
+  for (const onnx::NodeProto& node : model.graph().node()) norms += node.op_type() == "LayerNormalization";
+  EXPECT_EQ(norms, 2 * file->plan.traits.depth + 1);
 }
 
 }  // namespace
