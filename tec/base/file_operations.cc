@@ -23,17 +23,19 @@ bool Fails(Operation operation) {
   return error != 0;
 }
 
+int Open(const std::string& path, int flags) {
+  int fd;
+  do {
+    fd = Fails(Operation::kOpen) ? -1 : open(path.c_str(), flags | O_CLOEXEC, 0666);
+  } while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
 }  // namespace
 
-int Create(const std::string& path) {
-  if (Fails(Operation::kOpen)) return -1;
-  return open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-}
+int Create(const std::string& path) { return Open(path, O_WRONLY | O_CREAT | O_TRUNC); }
 
-int OpenToRead(const std::string& path) {
-  if (Fails(Operation::kOpen)) return -1;
-  return open(path.c_str(), O_RDONLY | O_CLOEXEC);
-}
+int OpenToRead(const std::string& path) { return Open(path, O_RDONLY); }
 
 ssize_t Read(int fd, char* bytes, size_t count) {
   if (Fails(Operation::kRead)) return -1;
@@ -41,20 +43,29 @@ ssize_t Read(int fd, char* bytes, size_t count) {
 }
 
 ssize_t Write(int fd, const char* bytes, size_t count) {
-  if (Fails(Operation::kWrite)) return -1;
+  if (Fails(Operation::kWrite)) {
+    if (errno != kShortWrite) return -1;
+    count = (count + 1) / 2;
+  }
   return write(fd, bytes, count);
 }
 
-int Sync(int fd) { return Fails(Operation::kSync) ? -1 : fsync(fd); }
+int Sync(int fd) {
+  int synced;
+  do {
+    synced = Fails(Operation::kSync) ? -1 : fsync(fd);
+  } while (synced != 0 && errno == EINTR);
+  return synced;
+}
 
 int Close(int fd) {
   // Closed in any case: a failing close() leaves no open file either.
   const bool fails = Fails(Operation::kClose);
   const int error = errno;
   const int closed = close(fd);
-  if (!fails) return closed;
-  errno = error;
-  return -1;
+  if (fails) errno = error;
+  // The file is closed all the same on Linux, and what a Sync() before wrote is on the disk.
+  return (fails || closed != 0) && errno != EINTR ? -1 : 0;
 }
 
 int Rename(const std::string& from, const std::string& to) {
@@ -68,7 +79,7 @@ int Link(const std::string& from, const std::string& to) {
 int Unlink(const std::string& path) { return Fails(Operation::kUnlink) ? -1 : unlink(path.c_str()); }
 
 int SyncFolder(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int fd = Open(path, O_RDONLY | O_DIRECTORY);
   if (fd < 0) return -1;
   const int synced = Sync(fd);
   const int error = errno;

@@ -13,7 +13,8 @@ namespace tec::file_operations {
 
 enum class Operation { kOpen, kRead, kWrite, kSync, kClose, kRename, kLink, kUnlink };
 
-// As the system call of that name: -1 and errno on failure. SyncFolder opens, fsyncs and closes a folder.
+// As the system call of that name: -1 and errno on failure. Opening, syncing and closing go on after a signal (EINTR).
+// SyncFolder opens, fsyncs and closes a folder.
 int Create(const std::string& path);
 int OpenToRead(const std::string& path);
 ssize_t Read(int fd, char* bytes, size_t count);
@@ -26,7 +27,8 @@ int Unlink(const std::string& path);
 int SyncFolder(const std::string& path);
 
 // For tests: asked before each call; another result than 0 is the errno with which the call fails without being made.
-// A hook may end the process instead. nullptr: none. Not for programs with several threads at work on files.
+// A hook may end the process instead. nullptr: none. Set while no other thread works on files; then called from all.
+constexpr int kShortWrite = -1;  // A result for kWrite: half the bytes, rounded up, are written.
 using FaultHook = std::function<int(Operation)>;
 void SetFaultHook(FaultHook hook);
 

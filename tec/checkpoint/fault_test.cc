@@ -6,16 +6,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
 #include "tec/base/file_operations.h"
+#include "tec/base/status.h"
+#include "tec/checkpoint/background_saver.h"
 #include "tec/checkpoint/training_state.h"
 
 namespace tec {
@@ -44,20 +52,32 @@ std::string NewFolder(const std::string& name) {
   return mkdtemp(pattern.data());
 }
 
-// What a save does, as bytes: equal states give equal bytes.
-std::string BytesOf(const TrainingState& state) {
-  const std::string path = NewFolder("bytes") + "/state.pth";
-  EXPECT_TRUE(SaveTrainingState(path, state).ok());
-  return *ReadFile(path);
+// The file of Example(epoch): equal states give equal bytes.
+const std::string& BytesOf(int64_t epoch) {
+  static auto* bytes = new std::map<int64_t, std::string>;
+  std::string& result = (*bytes)[epoch];
+  if (result.empty()) {
+    const std::string path = NewFolder("bytes") + "/state.pth";
+    EXPECT_TRUE(SaveTrainingState(path, Example(epoch)).ok());
+    result = *ReadFile(path);
+  }
+  return result;
 }
 
-// A folder with two generations: epochs 0 and 1.
+// A folder with two generations: epochs 0 and 1. It is always the same one, whose files are put back without the syncing
+// that a save takes its time with.
 CheckpointFolder TwoGenerations() {
-  absl::StatusOr<CheckpointFolder> folder = CheckpointFolder::Open(NewFolder("faults"));
-  EXPECT_TRUE(folder.ok()) << folder.status();
-  EXPECT_TRUE(folder->SaveThis(Example(0)).ok());
-  EXPECT_TRUE(folder->SaveThis(Example(1)).ok());
-  return *std::move(folder);
+  static const CheckpointFolder* folder = [] {
+    absl::StatusOr<CheckpointFolder> opened = CheckpointFolder::Open(NewFolder("faults"));
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    EXPECT_TRUE(opened->SaveThis(Example(0)).ok());
+    EXPECT_TRUE(opened->SaveThis(Example(1)).ok());
+    return new CheckpointFolder(*std::move(opened));
+  }();
+  for (const auto& file : std::filesystem::directory_iterator(folder->PathOf(""))) std::filesystem::remove(file);
+  std::ofstream(folder->PathOf(CheckpointFolder::kPrevious), std::ios::binary) << BytesOf(0);
+  std::ofstream(folder->PathOf(CheckpointFolder::kThis), std::ios::binary) << BytesOf(1);
+  return *folder;
 }
 
 // The state to go on from: whole, and of one piece.
@@ -66,7 +86,7 @@ int64_t EpochLeft(const CheckpointFolder& folder) {
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   if (!loaded.ok()) return -99;
   EXPECT_TRUE(loaded->skipped.empty()) << loaded->skipped[0];
-  EXPECT_EQ(BytesOf(loaded->state), BytesOf(Example(loaded->state.epoch)));
+  EXPECT_TRUE(*ReadFile(loaded->path) == BytesOf(loaded->state.epoch)) << loaded->path;
   return loaded->state.epoch;
 }
 
@@ -79,85 +99,134 @@ int LeftoversIn(const CheckpointFolder& folder) {
   return WEXITSTATUS(system(command.c_str()));
 }
 
-// The calls of one save over two generations.
-std::vector<Operation> CallsOf(const std::function<absl::Status(const CheckpointFolder&)>& save) {
+// What a run saves after an epoch: in the background the best file, the numbered one and this_checkpoint.
+absl::Status SaveAll(const CheckpointFolder& folder) {
+  BackgroundSaver saver(folder);
+  TEC_RETURN_IF_ERROR(
+      saver.Save({{Example(2), {"best_checkpoint.pth", CheckpointFolder::NumberedName(2), CheckpointFolder::kThis}}}));
+  return saver.Wait();
+}
+
+absl::Status SaveThisOne(const CheckpointFolder& folder) { return folder.SaveThis(Example(2)); }
+
+// A save of epoch 2 over two generations.
+struct Way {
+  const char* name;
+  absl::Status (*save)(const CheckpointFolder&);
+  bool links = true;  // Of the file system; without them a call to link() is answered so and not counted.
+};
+constexpr Way kWays[] = {{"this_checkpoint", SaveThisOne},
+                         {"all files, in the background", SaveAll},
+                         {"this_checkpoint without links", SaveThisOne, false},
+                         {"all files without links", SaveAll, false}};
+
+// `fault` gets the number of the call.
+void SetFault(const Way& way, std::function<int(size_t, Operation)> fault) {
+  SetFaultHook([links = way.links, fault = std::move(fault), made = size_t{0}](Operation operation) mutable {
+    if (!links && operation == Operation::kLink) return EOPNOTSUPP;
+    return fault(made++, operation);
+  });
+}
+
+std::vector<Operation> CallsOf(const Way& way) {
   const CheckpointFolder folder = TwoGenerations();
   std::vector<Operation> calls;
-  SetFaultHook([&calls](Operation operation) {
+  SetFault(way, [&calls](size_t, Operation operation) {
     calls.push_back(operation);
     return 0;
   });
-  EXPECT_TRUE(save(folder).ok());
+  EXPECT_TRUE(way.save(folder).ok());
   SetFaultHook(nullptr);
+  EXPECT_EQ(EpochLeft(folder), 2);
   return calls;
 }
 
-absl::Status SaveNext(const CheckpointFolder& folder) { return folder.SaveThis(Example(2)); }
+// After a save that did not end well: the state to go on from is the new one or the old one, and the files that have no
+// generation before them are whole or not there, and there if this_checkpoint.pth is.
+int64_t CheckWhatIsLeft(const CheckpointFolder& folder, const Way& way) {
+  const int64_t epoch = EpochLeft(folder);
+  EXPECT_TRUE(epoch == 1 || epoch == 2) << epoch;
+  if (way.save != SaveAll) return epoch;
+  for (const std::string& name : {std::string("best_checkpoint.pth"), CheckpointFolder::NumberedName(2)}) {
+    const absl::StatusOr<TrainingState> state = LoadTrainingState(folder.PathOf(name));
+    EXPECT_TRUE(state.ok() || (absl::IsNotFound(state.status()) && epoch == 1)) << name << " " << state.status();
+    if (state.ok()) EXPECT_TRUE(*ReadFile(folder.PathOf(name)) == BytesOf(2)) << name;
+  }
+  return epoch;
+}
 
 TEST(FaultTest, ASaveMakesTheCallsThatMakeItSafe) {
-  const std::vector<Operation> calls = CallsOf(SaveNext);
-  const std::set<Operation> kinds(calls.begin(), calls.end());
-  for (Operation operation : {Operation::kOpen, Operation::kWrite, Operation::kSync, Operation::kClose,
-                              Operation::kRename, Operation::kLink, Operation::kUnlink}) {
-    EXPECT_EQ(kinds.count(operation), 1) << static_cast<int>(operation);
+  for (const Way& way : kWays) {
+    const std::vector<Operation> calls = CallsOf(way);
+    for (Operation operation : {Operation::kOpen, Operation::kWrite, Operation::kSync, Operation::kClose,
+                                Operation::kRename, Operation::kLink, Operation::kUnlink}) {
+      EXPECT_EQ(absl::c_linear_search(calls, operation), way.links || operation != Operation::kLink)
+          << way.name << " " << static_cast<int>(operation);
+    }
   }
 }
 
 TEST(FaultTest, AKillBeforeAnyCallLeavesTheNewStateOrTheOldOne) {
-  const size_t calls = CallsOf(SaveNext).size();
-  ASSERT_GT(calls, 10);
-  std::set<int64_t> left;
-  for (size_t at = 0; at < calls; ++at) {
-    const CheckpointFolder folder = TwoGenerations();
-    const pid_t child = fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      size_t made = 0;
-      SetFaultHook([&made, at](Operation) {
-        if (made++ == at) raise(SIGKILL);
-        return 0;
-      });
-      SaveNext(folder).IgnoreError();
-      _exit(0);
+  for (const Way& way : kWays) {
+    SCOPED_TRACE(way.name);
+    const size_t calls = CallsOf(way).size();
+    ASSERT_GT(calls, 10);
+    std::set<int64_t> left;
+    for (size_t at = 0; at < calls; ++at) {
+      SCOPED_TRACE(at);
+      const CheckpointFolder folder = TwoGenerations();
+      const pid_t child = fork();
+      ASSERT_GE(child, 0);
+      if (child == 0) {
+        SetFault(way, [at](size_t made, Operation) {
+          if (made == at) kill(getpid(), SIGKILL);
+          return 0;
+        });
+        way.save(folder).IgnoreError();
+        _exit(0);
+      }
+      int status;
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+      ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+      const int64_t epoch = CheckWhatIsLeft(folder, way);
+      left.insert(epoch);
+      // The next start clears up, and the next save is like any other.
+      ASSERT_TRUE(CheckpointFolder::Open(folder.PathOf("")).ok());
+      EXPECT_EQ(LeftoversIn(folder), 0);
+      EXPECT_EQ(EpochLeft(folder), epoch);
+      ASSERT_TRUE(folder.SaveThis(Example(3)).ok());
+      EXPECT_EQ(EpochLeft(folder), 3);
     }
-    int status;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << at;
-    const int64_t epoch = EpochLeft(folder);
-    EXPECT_TRUE(epoch == 1 || epoch == 2) << at;
-    left.insert(epoch);
-    // The next start clears up, and the next save is like any other.
-    ASSERT_TRUE(CheckpointFolder::Open(folder.PathOf("")).ok());
-    EXPECT_EQ(LeftoversIn(folder), 0) << at;
-    EXPECT_EQ(EpochLeft(folder), epoch) << at;
-    ASSERT_TRUE(folder.SaveThis(Example(3)).ok());
-    EXPECT_EQ(EpochLeft(folder), 3);
+    EXPECT_EQ(left, (std::set<int64_t>{1, 2}));
   }
-  EXPECT_EQ(left, (std::set<int64_t>{1, 2}));
 }
 
 TEST(FaultTest, AFailingCallLeavesAWholeStateAndIsReported) {
-  const std::vector<Operation> calls = CallsOf(SaveNext);
-  for (int error : {ENOSPC, EIO}) {
-    for (size_t at = 0; at < calls.size(); ++at) {
-      const CheckpointFolder folder = TwoGenerations();
-      size_t made = 0;
-      SetFaultHook([&](Operation) { return made++ == at ? error : 0; });
-      const absl::Status saved = SaveNext(folder);
-      SetFaultHook(nullptr);
-      // An unlink only clears up: what it leaves behind is removed later.
-      EXPECT_EQ(saved.ok(), calls[at] == Operation::kUnlink) << at << " " << saved;
-      const int64_t epoch = EpochLeft(folder);
-      EXPECT_TRUE(epoch == 1 || epoch == 2) << at;
-      if (saved.ok()) {
-        EXPECT_EQ(epoch, 2) << at;
-        continue;
-      }
-      const std::string message(saved.message());
-      EXPECT_TRUE(absl::StrContains(message, FolderName(folder))) << message;
-      EXPECT_TRUE(absl::StrContains(message, strerror(error))) << message;
-      if (error == ENOSPC) {
-        EXPECT_EQ(saved.code(), absl::StatusCode::kResourceExhausted) << message;
+  for (const Way& way : kWays) {
+    SCOPED_TRACE(way.name);
+    const std::vector<Operation> calls = CallsOf(way);
+    for (int error : {ENOSPC, EIO}) {
+      for (size_t at = 0; at < calls.size(); ++at) {
+        SCOPED_TRACE(at);
+        const CheckpointFolder folder = TwoGenerations();
+        SetFault(way, [at, error](size_t made, Operation) { return made == at ? error : 0; });
+        const absl::Status saved = way.save(folder);
+        SetFaultHook(nullptr);
+        // An unlink only clears up: what it leaves behind is removed later.
+        EXPECT_EQ(saved.ok(), calls[at] == Operation::kUnlink) << saved;
+        const int64_t epoch = CheckWhatIsLeft(folder, way);
+        if (saved.ok()) {
+          EXPECT_EQ(epoch, 2);
+          continue;
+        }
+        const std::string message(saved.message());
+        EXPECT_TRUE(absl::StrContains(message, FolderName(folder))) << message;
+        EXPECT_TRUE(absl::StrContains(message, strerror(error))) << message;
+        if (error == ENOSPC) {
+          EXPECT_EQ(saved.code(), absl::StatusCode::kResourceExhausted) << message;
+        }
+        // The newest state has the newest name, without links too.
+        EXPECT_TRUE(LoadTrainingState(folder.PathOf(CheckpointFolder::kThis)).ok()) << message;
       }
     }
   }
@@ -165,39 +234,48 @@ TEST(FaultTest, AFailingCallLeavesAWholeStateAndIsReported) {
 
 // From some call on nothing works any more: a disk that is full, or gone, until the process ends.
 TEST(FaultTest, ADiskThatIsGoneLeavesAWholeState) {
-  const size_t calls = CallsOf(SaveNext).size();
-  for (size_t from = 0; from < calls; ++from) {
-    const CheckpointFolder folder = TwoGenerations();
-    size_t made = 0;
-    SetFaultHook([&](Operation) { return made++ >= from ? EIO : 0; });
-    const absl::Status saved = SaveNext(folder);
-    SetFaultHook(nullptr);
-    EXPECT_FALSE(saved.ok()) << from;
-    const int64_t epoch = EpochLeft(folder);
-    EXPECT_TRUE(epoch == 1 || epoch == 2) << from;
-    ASSERT_TRUE(CheckpointFolder::Open(folder.PathOf("")).ok());
-    EXPECT_EQ(LeftoversIn(folder), 0) << from;
+  for (const Way& way : kWays) {
+    SCOPED_TRACE(way.name);
+    const size_t calls = CallsOf(way).size();
+    for (size_t from = 0; from < calls; ++from) {
+      SCOPED_TRACE(from);
+      const CheckpointFolder folder = TwoGenerations();
+      SetFault(way, [from](size_t made, Operation) { return made >= from ? EIO : 0; });
+      const absl::Status saved = way.save(folder);
+      SetFaultHook(nullptr);
+      EXPECT_FALSE(saved.ok());
+      CheckWhatIsLeft(folder, way);
+      ASSERT_TRUE(CheckpointFolder::Open(folder.PathOf("")).ok());
+      EXPECT_EQ(LeftoversIn(folder), 0);
+    }
   }
 }
 
-// A numbered file has no generation before it: it is there whole or not at all.
-TEST(FaultTest, ANumberedFileIsWholeOrNotThere) {
-  const auto save = [](const CheckpointFolder& folder) { return folder.SaveNumbered(Example(7), 7); };
-  const size_t calls = CallsOf(save).size();
-  bool there = false, missing = false;
-  for (size_t at = 0; at < calls; ++at) {
+// Neither is an error: every write in parts, and a signal during each call that a signal can end.
+TEST(FaultTest, ShortWritesAndSignalsChangeNothing) {
+  const std::set<Operation> interrupted = {Operation::kOpen, Operation::kWrite, Operation::kSync, Operation::kClose};
+  for (const Way& way : kWays) {
+    SCOPED_TRACE(way.name);
     const CheckpointFolder folder = TwoGenerations();
-    size_t made = 0;
-    SetFaultHook([&](Operation) { return made++ == at ? ENOSPC : 0; });
-    const absl::Status saved = save(folder);
+    SetFault(way, [](size_t, Operation operation) {
+      return operation == Operation::kWrite ? file_operations::kShortWrite : 0;
+    });
+    const absl::Status saved = way.save(folder);
     SetFaultHook(nullptr);
-    EXPECT_FALSE(saved.ok()) << at;
-    const absl::StatusOr<TrainingState> state = LoadTrainingState(folder.NumberedPath(7));
-    EXPECT_TRUE(state.ok() || absl::IsNotFound(state.status())) << state.status();
-    (state.ok() ? there : missing) = true;
-    EXPECT_EQ(EpochLeft(folder), 1);
+    ASSERT_TRUE(saved.ok()) << saved;
+    EXPECT_EQ(CheckWhatIsLeft(folder, way), 2);
+    const std::vector<Operation> calls = CallsOf(way);
+    for (size_t at = 0; at < calls.size(); ++at) {
+      if (interrupted.count(calls[at]) == 0) continue;
+      SCOPED_TRACE(at);
+      const CheckpointFolder again = TwoGenerations();
+      SetFault(way, [at](size_t made, Operation) { return made == at ? EINTR : 0; });
+      const absl::Status status = way.save(again);
+      SetFaultHook(nullptr);
+      ASSERT_TRUE(status.ok()) << status;
+      EXPECT_EQ(CheckWhatIsLeft(again, way), 2);
+    }
   }
-  EXPECT_TRUE(there && missing);
 }
 
 // A bad sector of the newest file: at its opening and at each read.

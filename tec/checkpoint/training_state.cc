@@ -376,14 +376,16 @@ absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
     if (error != EPERM && error != EOPNOTSUPP && error != ENOSYS && error != EMLINK) {
       return ErrnoToStatus(error, "cannot keep the previous checkpoint as", second);
     }
-    // A file system without links: the previous generation gets the present file before the new one is written.
-    if (file_operations::Rename(path, previous) != 0) {
+    // A file system without links: the present file becomes the previous generation before the new one is written, the
+    // only one then that is whole.
+    if (file_operations::Rename(path, previous) != 0 && errno != ENOENT) {
       return ErrnoToStatus(errno, absl::StrCat("cannot rename ", path, " to"), previous);
     }
   }
   const absl::Status saved = SaveTrainingState(path, state);
   if (!saved.ok()) {
     if (linked) file_operations::Unlink(second);
+    if (!linked && access(path.c_str(), F_OK) != 0) file_operations::Rename(previous, path);
     return saved;
   }
   this_is_ours_ = true;
