@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <vector>
@@ -13,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "tec/base/file_operations.h"
 #include "tec/base/status.h"
@@ -75,7 +77,7 @@ absl::Status CheckReadable(const std::string& path) {
 }
 
 absl::Status WriteFile(const std::string& path, absl::string_view content) {
-  TEC_ASSIGN_OR_RETURN(auto writer, AtomicFileWriter::Open(path));
+  TEC_ASSIGN_OR_RETURN(auto writer, AtomicFileWriter::Open(path, content.size()));
   TEC_RETURN_IF_ERROR(writer->Write(content));
   return writer->Commit();
 }
@@ -96,7 +98,19 @@ absl::Status MakeDirectories(const std::string& path) {
 AtomicFileWriter::AtomicFileWriter(std::string path, std::string temporary, int fd)
     : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
 
-absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Open(const std::string& path, uint64_t size) {
+  const std::string directory = DirectoryOf(path);
+  // A folder that cannot be listed may still be one to write into.
+  RemoveLeftovers(directory, path.substr(path.rfind('/') + 1)).IgnoreError();
+  struct statvfs info;
+  if (size > 0 && statvfs(directory.c_str(), &info) == 0) {
+    const uint64_t free = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+    if (free < size) {
+      return absl::ResourceExhaustedError(
+          absl::StrFormat("cannot write %s: it takes up to %.1f MiB and %s has %.1f MiB free", path, size / 1048576.0,
+                          directory, free / 1048576.0));
+    }
+  }
   const std::string temporary = absl::StrCat(path, ".", getpid(), kSuffix);
   const int fd = file_operations::Create(temporary);
   if (fd < 0) return ErrnoToStatus(errno, "cannot create", temporary);
@@ -141,7 +155,7 @@ absl::Status AtomicFileWriter::Commit() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> RemoveLeftovers(const std::string& directory) {
+absl::StatusOr<int> RemoveLeftovers(const std::string& directory, const std::string& of) {
   DIR* entries = opendir(directory.c_str());
   if (entries == nullptr) return ErrnoToStatus(errno, "cannot list", directory);
   int removed = 0;
@@ -151,6 +165,7 @@ absl::StatusOr<int> RemoveLeftovers(const std::string& directory) {
     const std::vector<absl::string_view> parts = absl::StrSplit(name, '.');
     int pid;
     if (parts.size() < 3 || !absl::SimpleAtoi(parts[parts.size() - 2], &pid) || pid <= 0) continue;
+    if (!of.empty() && name != absl::StrCat(of, ".", pid, AtomicFileWriter::kSuffix)) continue;
     const bool alive = pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
     if (!alive && file_operations::Unlink(absl::StrCat(directory, "/", name)) == 0) ++removed;
   }

@@ -4,6 +4,7 @@
 #define TEC_BASE_FILE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,7 +36,9 @@ absl::Status ErrnoToStatus(int error_number, absl::string_view operation, const 
 // temporary file is removed and `path` is untouched.
 class AtomicFileWriter {
  public:
-  static absl::StatusOr<std::unique_ptr<AtomicFileWriter>> Open(const std::string& path);
+  // Removes first what killed writers of `path` left, as RemoveLeftovers does. `size`, in bytes, if it is known, is what
+  // the file will take at most: ResourceExhausted, with what is needed and what is there, if the disk has less free.
+  static absl::StatusOr<std::unique_ptr<AtomicFileWriter>> Open(const std::string& path, uint64_t size = 0);
   ~AtomicFileWriter();
   AtomicFileWriter(const AtomicFileWriter&) = delete;
   AtomicFileWriter& operator=(const AtomicFileWriter&) = delete;
@@ -56,8 +59,8 @@ class AtomicFileWriter {
   size_t size_ = 0;
 };
 
-// Removes temporary files of dead processes from `directory`; returns how many.
-absl::StatusOr<int> RemoveLeftovers(const std::string& directory);
+// Removes temporary files of dead processes from `directory`, all or those of the file `name` there; returns how many.
+absl::StatusOr<int> RemoveLeftovers(const std::string& directory, const std::string& name = "");
 
 }  // namespace tec
 

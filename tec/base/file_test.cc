@@ -49,6 +49,27 @@ TEST(FileTest, RemovesWhatADeadProcessLeftAndNothingElse) {
   EXPECT_TRUE(ReadFile(folder + "/a.1.tmp").ok());
 }
 
+TEST(FileTest, AWriterRemovesWhatAKilledOneOfTheSameFileLeft) {
+  const std::string folder = Folder("file");
+  for (const char* name : {"/a.999999999.tmp", "/ab.999999999.tmp", "/a.b.999999999.tmp"}) {
+    ASSERT_TRUE(WriteFile(folder + name, "half").ok());
+  }
+  ASSERT_TRUE(WriteFile(folder + "/a", "whole").ok());
+  EXPECT_FALSE(ReadFile(folder + "/a.999999999.tmp").ok());
+  EXPECT_TRUE(ReadFile(folder + "/ab.999999999.tmp").ok());
+  EXPECT_TRUE(ReadFile(folder + "/a.b.999999999.tmp").ok());
+}
+
+TEST(FileTest, TooLittleSpaceIsSaidBeforehand) {
+  const std::string folder = Folder("file");
+  ASSERT_TRUE(WriteFile(folder + "/a", "old").ok());
+  const absl::Status status = AtomicFileWriter::Open(folder + "/a", uint64_t{1} << 60).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("cannot write " + folder + "/a: it takes up to"));
+  EXPECT_EQ(*ReadFile(folder + "/a"), "old");
+  EXPECT_EQ(*RemoveLeftovers(folder), 0);
+}
+
 TEST(FileTest, ErrorsNameThePath) {
   const absl::Status missing = ReadFile("/nowhere/at/all").status();
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);

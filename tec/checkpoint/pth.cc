@@ -334,7 +334,7 @@ absl::StatusOr<Value> ReadPth(const std::string& path) {
 absl::Status WritePth(const std::string& path, const Value& root) {
   PickleWriter pickle;
   TEC_RETURN_IF_ERROR(Annotate(pickle.Write(root), path));
-  TEC_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFileWriter> file, AtomicFileWriter::Open(path));
+  TEC_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFileWriter> file, AtomicFileWriter::Open(path, PthSizeBound(root)));
   ZipWriter zip([&file](absl::string_view bytes) { return file->Write(bytes); }, kRoot);
   // Names, order and contents as torch.save's.
   TEC_RETURN_IF_ERROR(zip.Add("data.pkl", pickle.pickle()));

@@ -1,12 +1,14 @@
 #include "tec/checkpoint/safetensors.h"
 
 #include <string.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
@@ -16,6 +18,9 @@ namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr absl::string_view kMetadata = "__metadata__";
+// The checksum's name in the metadata, the text before its digits, and what stands for them where it is computed.
+constexpr char kChecksum[] = "tec_crc32";
+constexpr absl::string_view kChecksumStart = "\"tec_crc32\":\"", kNoChecksum = "00000000";
 
 absl::Status Invalid(absl::string_view message) { return absl::InvalidArgumentError(message); }
 
@@ -142,6 +147,36 @@ absl::Status CheckTensor(const Info& info, absl::string_view data, TensorView* v
   return absl::OkStatus();
 }
 
+// CRC-32 of bytes whose CRC-32 is `before` and `part` after them. Pages of a mapped file are given back.
+uint32_t Crc32(uint32_t before, absl::string_view part, bool mapped = false) {
+  constexpr size_t kPiece = size_t{8} << 20;
+  for (size_t begin = 0; begin < part.size(); begin += kPiece) {
+    TensorView piece;
+    piece.bytes = part.substr(begin, kPiece);
+    piece.mapped = mapped;
+    before = crc32(before, reinterpret_cast<const Bytef*>(piece.bytes.data()), piece.bytes.size());
+    if (part.size() > kPiece) ReleasePages(piece);
+  }
+  return before;
+}
+
+absl::Status CheckChecksum(const MappedFile& file, absl::string_view header, const std::string& expected) {
+  const size_t start = header.find(kChecksumStart);
+  const size_t digits = start == absl::string_view::npos ? start : 8 + start + kChecksumStart.size();
+  if (expected.size() != kNoChecksum.size() || digits == absl::string_view::npos) {
+    return Invalid(absl::StrCat("\"", kChecksum, "\" in the metadata is not written as this project writes it"));
+  }
+  const absl::string_view bytes = file.bytes();
+  uint32_t crc = Crc32(0, bytes.substr(0, digits), file.mapped());
+  crc = Crc32(crc, kNoChecksum);
+  crc = Crc32(crc, bytes.substr(digits + kNoChecksum.size()), file.mapped());
+  const std::string found = absl::StrFormat("%08x", crc);
+  if (found == expected) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "the file is damaged: its checksum is ", found, ", and ", expected, " is written in it. (If a program changed it ",
+      "and kept the metadata, \"", kChecksum, "\" has to be taken out.)"));
+}
+
 }  // namespace
 
 absl::StatusOr<Safetensors> ParseSafetensors(std::shared_ptr<const MappedFile> file) {
@@ -187,6 +222,10 @@ absl::StatusOr<Safetensors> ParseSafetensors(std::shared_ptr<const MappedFile> f
   if (end != static_cast<int64_t>(data.size())) {
     return Invalid(absl::StrCat(data.size() - end, " bytes follow the last tensor"));
   }
+  if (const auto checksum = result.metadata.find(kChecksum); checksum != result.metadata.end()) {
+    TEC_RETURN_IF_ERROR(CheckChecksum(*file, header, checksum->second));
+    result.metadata.erase(checksum);
+  }
   return result;
 }
 
@@ -214,7 +253,9 @@ absl::Status WriteSafetensors(const std::string& path, const StateDict& tensors,
     end += entry->second.bytes.size();
   }
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[std::string(kMetadata)] = metadata;
+  std::map<std::string, std::string> with_checksum = metadata;
+  with_checksum[kChecksum] = std::string(kNoChecksum);
+  header[std::string(kMetadata)] = with_checksum;
   for (const StateDict::Entry& entry : tensors) {
     const size_t begin = offsets[&entry];
     header[entry.first] = {{"dtype", std::string(DTypeName(entry.second.dtype))},
@@ -231,8 +272,14 @@ absl::Status WriteSafetensors(const std::string& path, const StateDict& tensors,
   if (text.size() > kMaxHeader) return Invalid("the header is above the format's limit");
   const uint64_t header_size = text.size();
 
-  TEC_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFileWriter> writer, AtomicFileWriter::Open(path));
-  TEC_RETURN_IF_ERROR(writer->Write(absl::string_view(reinterpret_cast<const char*>(&header_size), 8)));
+  const absl::string_view size_bytes(reinterpret_cast<const char*>(&header_size), 8);
+
+  TEC_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFileWriter> writer, AtomicFileWriter::Open(path, 8 + text.size() + end));
+  uint32_t crc = Crc32(Crc32(0, size_bytes), text);
+  for (const StateDict::Entry* entry : by_size) crc = Crc32(crc, entry->second.bytes, entry->second.mapped);
+  const size_t digits = absl::string_view(text).find(kChecksumStart) + kChecksumStart.size();
+  text.replace(digits, kNoChecksum.size(), absl::StrFormat("%08x", crc));
+  TEC_RETURN_IF_ERROR(writer->Write(size_bytes));
   TEC_RETURN_IF_ERROR(writer->Write(text));
   for (const StateDict::Entry* entry : by_size) TEC_RETURN_IF_ERROR(writer->Write(entry->second.bytes));
   return writer->Commit();

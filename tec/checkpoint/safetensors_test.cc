@@ -51,6 +51,47 @@ TEST(SafetensorsTest, WrittenTensorsAreReadBackInOrder) {
   EXPECT_EQ(*ReadFile(path), bytes);
 }
 
+TEST(SafetensorsTest, AFlippedBitAnywhereIsFound) {
+  StateDict tensors;
+  ASSERT_TRUE(tensors.Add("weight", TensorView::FromFloats({50}, std::vector<float>(50, 1.5f))).ok());
+  ASSERT_TRUE(tensors.Add("flag", TensorView::Copy(DType::kBool, {3}, absl::string_view("\1\0\1", 3))).ok());
+  const std::string path = TempPath("checksum.safetensors");
+  ASSERT_TRUE(WriteSafetensors(path, tensors, {{"format", "pt"}}).ok());
+  const auto read = ReadSafetensors(path);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->metadata, (std::map<std::string, std::string>{{"format", "pt"}}));
+  const std::string whole = *ReadFile(path);
+  for (size_t at = 0; at < whole.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bytes = whole;
+      bytes[at] ^= 1 << bit;
+      // One bit makes the checksum's name another one, of which nothing is known.
+      const size_t name = whole.find("tec_crc32");
+      if (at >= name && at < name + 9) continue;
+      EXPECT_FALSE(ParseSafetensors(MappedFile::FromBytes(bytes)).ok()) << at << " " << bit;
+    }
+  }
+  // In the data nothing else would tell.
+  std::string bytes = whole;
+  bytes.back() ^= 1;
+  const absl::Status status = ParseSafetensors(MappedFile::FromBytes(bytes)).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_TRUE(absl::StrContains(status.message(), "the file is damaged: its checksum is")) << status;
+}
+
+TEST(SafetensorsTest, TooLittleSpaceIsSaidBeforehand) {
+  TensorView huge;  // 2^60 bytes that are never read.
+  huge.shape = {int64_t{1} << 58};
+  huge.bytes = absl::string_view(kGoldens, size_t{1} << 60);
+  StateDict tensors;
+  ASSERT_TRUE(tensors.Add("huge", huge).ok());
+  const std::string path = TempPath("huge.safetensors");
+  const absl::Status status = WriteSafetensors(path, tensors);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(absl::StrContains(status.message(), "MiB free")) << status;
+  EXPECT_NE(access(path.c_str(), F_OK), 0);
+}
+
 TEST(SafetensorsTest, FilesOfTheOfficialLibraryAreRead) {
   const auto read = ReadSafetensors(absl::StrCat(kGoldens, "zip_dtypes.safetensors"));
   ASSERT_TRUE(read.ok()) << read.status();

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +13,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "tec/base/file.h"
@@ -31,12 +29,6 @@ constexpr int64_t kFormatVersion = 1;
 constexpr int64_t kMaxStep = int64_t{1} << 24;
 
 absl::Status Invalid(absl::string_view message) { return absl::InvalidArgumentError(message); }
-
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
 
 Value GroupToValue(const OptimizerGroup& group, int64_t first) {
   // The entries of torch.optim.AdamW's groups in their order.
@@ -304,18 +296,7 @@ absl::StatusOr<TrainingState> TrainingStateFromValue(const Value& root) {
 }
 
 absl::Status SaveTrainingState(const std::string& path, const TrainingState& state) {
-  const Value root = ToValue(state);
-  const uint64_t needed = PthSizeBound(root);
-  struct statvfs info;
-  const std::string directory = DirectoryOf(path);
-  if (statvfs(directory.c_str(), &info) != 0) return ErrnoToStatus(errno, "cannot save into", directory);
-  const uint64_t free = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
-  if (free < needed) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("cannot save %s: it takes up to %.1f MiB and %s has %.1f MiB free", path, needed / 1048576.0,
-                        directory, free / 1048576.0));
-  }
-  const absl::Status status = WritePth(path, root);
+  const absl::Status status = WritePth(path, ToValue(state));
   if (!status.ok())
     return Annotate(status, absl::StrCat("cannot save ", path, " (what was there before is unchanged)"));
   return status;
