@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -96,7 +95,7 @@ absl::Status MakeDirectories(const std::string& path) {
 }
 
 AtomicFileWriter::AtomicFileWriter(std::string path, std::string temporary, int fd)
-    : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+    : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd), lock_(fcntl(fd, F_DUPFD_CLOEXEC, 0)) {}
 
 absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Open(const std::string& path, uint64_t size) {
   const std::string directory = DirectoryOf(path);
@@ -118,9 +117,11 @@ absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Open(const s
 }
 
 AtomicFileWriter::~AtomicFileWriter() {
-  if (fd_ < 0) return;
-  file_operations::Close(fd_);
-  file_operations::Unlink(temporary_);
+  if (fd_ >= 0) {
+    file_operations::Close(fd_);
+    file_operations::Unlink(temporary_);
+  }
+  if (lock_ >= 0) close(lock_);
 }
 
 absl::Status AtomicFileWriter::Write(absl::string_view bytes) {
@@ -166,8 +167,17 @@ absl::StatusOr<int> RemoveLeftovers(const std::string& directory, const std::str
     int pid;
     if (parts.size() < 3 || !absl::SimpleAtoi(parts[parts.size() - 2], &pid) || pid <= 0) continue;
     if (!of.empty() && name != absl::StrCat(of, ".", pid, AtomicFileWriter::kSuffix)) continue;
-    const bool alive = pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
-    if (!alive && file_operations::Unlink(absl::StrCat(directory, "/", name)) == 0) ++removed;
+    const std::string path = absl::StrCat(directory, "/", name);
+    const int fd = open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) continue;
+    // The name may have gone to another file since it was opened.
+    struct stat locked, named;
+    if (file_operations::TryToLock(fd) && fstat(fd, &locked) == 0 && S_ISREG(locked.st_mode) &&
+        lstat(path.c_str(), &named) == 0 && named.st_ino == locked.st_ino && named.st_dev == locked.st_dev &&
+        file_operations::Unlink(path) == 0) {
+      ++removed;
+    }
+    close(fd);
   }
   closedir(entries);
   return removed;

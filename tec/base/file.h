@@ -48,18 +48,21 @@ class AtomicFileWriter {
   size_t size() const { return size_; }
   absl::Status Commit();
 
-  // What a temporary file's name ends with: "<path>.<pid>.tmp". What a killed process left under such a name is removed
-  // by RemoveLeftovers.
+  // What a temporary file's name ends with: "<path>.<pid>.tmp". It is locked while it is written; what a killed process
+  // left under such a name is removed by RemoveLeftovers.
   static constexpr absl::string_view kSuffix = ".tmp";
 
  private:
   AtomicFileWriter(std::string path, std::string temporary, int fd);
   std::string path_, temporary_;
   int fd_;
+  int lock_;  // Keeps the lock of fd_ from its closing to the renaming.
   size_t size_ = 0;
 };
 
-// Removes temporary files of dead processes from `directory`, all or those of the file `name` there; returns how many.
+// Removes temporary files that nobody writes any more from `directory`, all or those of the file `name` there; returns
+// how many. Those are the ones whose lock can be had: neither the number of the process, which another one may have by
+// now, nor its machine, of several that share the folder, says anything. Where the file system has no locks, all stay.
 absl::StatusOr<int> RemoveLeftovers(const std::string& directory, const std::string& name = "");
 
 }  // namespace tec

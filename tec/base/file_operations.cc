@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
@@ -33,7 +35,22 @@ int Open(const std::string& path, int flags) {
 
 }  // namespace
 
-int Create(const std::string& path) { return Open(path, O_WRONLY | O_CREAT | O_TRUNC); }
+bool TryToLock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0; }
+
+int Create(const std::string& path) {
+  // RemoveLeftovers holds a lock for the moment that it takes to remove the file.
+  for (int tries = 0; tries < 1000; ++tries) {
+    const int fd = Open(path, O_WRONLY | O_CREAT);
+    if (fd < 0) return -1;
+    struct stat info;
+    const bool busy = !TryToLock(fd) && errno == EWOULDBLOCK;
+    if (!busy && fstat(fd, &info) == 0 && info.st_nlink > 0 && (info.st_size == 0 || ftruncate(fd, 0) == 0)) return fd;
+    close(fd);
+    usleep(1000);
+  }
+  errno = EBUSY;
+  return -1;
+}
 
 int OpenToRead(const std::string& path) { return Open(path, O_RDONLY); }
 

@@ -2,10 +2,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
+#include "tec/base/file_operations.h"
 #include "tec/base/status.h"
 
 namespace tec {
@@ -42,11 +47,56 @@ TEST(FileTest, RemovesWhatADeadProcessLeftAndNothingElse) {
   const std::string folder = Folder("file");
   ASSERT_TRUE(WriteFile(folder + "/a.999999999.tmp", "half").ok());
   ASSERT_TRUE(WriteFile(folder + "/mine.tmp", "not ours").ok());
-  ASSERT_TRUE(WriteFile(folder + "/a.1.tmp", "of a living process").ok());
-  EXPECT_EQ(*RemoveLeftovers(folder), 1);
-  EXPECT_FALSE(ReadFile(folder + "/a.999999999.tmp").ok());
+  // Numbers that other processes have by now: one that always lives, and this one.
+  ASSERT_TRUE(WriteFile(folder + "/a.1.tmp", "half").ok());
+  ASSERT_TRUE(WriteFile(absl::StrCat(folder, "/b.", getpid(), ".tmp"), "half").ok());
+  EXPECT_EQ(*RemoveLeftovers(folder), 3);
   EXPECT_TRUE(ReadFile(folder + "/mine.tmp").ok());
-  EXPECT_TRUE(ReadFile(folder + "/a.1.tmp").ok());
+  EXPECT_EQ(*RemoveLeftovers(folder), 0);
+}
+
+// The file's name gives the number of a process that does not exist here, as that of another machine may.
+TEST(FileTest, WhatIsBeingWrittenStaysUntilItsWriterDies) {
+  const std::string folder = Folder("file"), temporary = folder + "/a.999999999.tmp";
+  int opened[2];
+  ASSERT_EQ(pipe(opened), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    auto writer = AtomicFileWriter::Open(folder + "/a");
+    if (!writer.ok() || !(*writer)->Write("half").ok()) _exit(1);
+    const std::string own = absl::StrCat(folder, "/a.", getpid(), ".tmp");
+    if (rename(own.c_str(), temporary.c_str()) != 0 || write(opened[1], "x", 1) != 1) _exit(1);
+    for (;;) pause();
+  }
+  char byte;
+  close(opened[1]);
+  ASSERT_EQ(read(opened[0], &byte, 1), 1);
+  EXPECT_EQ(*RemoveLeftovers(folder), 0);
+  EXPECT_EQ(*ReadFile(temporary), "half");
+  // Another one writes the same file meanwhile, and removes nothing either.
+  ASSERT_TRUE(WriteFile(folder + "/a", "whole").ok());
+  EXPECT_EQ(*ReadFile(temporary), "half");
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(*RemoveLeftovers(folder), 1);
+  EXPECT_EQ(*ReadFile(folder + "/a"), "whole");
+}
+
+// The finished file has its old name until it is renamed: no moment of it is without a lock.
+TEST(FileTest, AFileIsLockedUntilItHasItsName) {
+  const std::string folder = Folder("file");
+  int asked = 0;
+  file_operations::SetFaultHook([&](file_operations::Operation operation) {
+    if (operation != file_operations::Operation::kRename) return 0;
+    ++asked;
+    EXPECT_EQ(*RemoveLeftovers(folder), 0);
+    return 0;
+  });
+  const absl::Status written = WriteFile(folder + "/a", "whole");
+  file_operations::SetFaultHook(nullptr);
+  EXPECT_TRUE(written.ok()) << written;
+  EXPECT_EQ(asked, 1);
 }
 
 TEST(FileTest, AWriterRemovesWhatAKilledOneOfTheSameFileLeft) {

@@ -232,6 +232,27 @@ TEST(FaultTest, AFailingCallLeavesAWholeStateAndIsReported) {
   }
 }
 
+// Another run that starts in the same folder, at any moment of a save, removes nothing that is being written.
+TEST(FaultTest, AStartBesideASaveDisturbsNothing) {
+  for (const Way& way : kWays) {
+    SCOPED_TRACE(way.name);
+    const CheckpointFolder folder = TwoGenerations();
+    bool starting = false;
+    SetFault(way, [&](size_t, Operation) {
+      if (starting) return 0;
+      starting = true;
+      EXPECT_TRUE(CheckpointFolder::Open(FolderName(folder)).ok());
+      starting = false;
+      return 0;
+    });
+    const absl::Status saved = way.save(folder);
+    SetFaultHook(nullptr);
+    ASSERT_TRUE(saved.ok()) << saved;
+    EXPECT_EQ(CheckWhatIsLeft(folder, way), 2);
+    EXPECT_EQ(LoadTrainingState(folder.PathOf(CheckpointFolder::kPrevious))->epoch, 1);
+  }
+}
+
 // From some call on nothing works any more: a disk that is full, or gone, until the process ends.
 TEST(FaultTest, ADiskThatIsGoneLeavesAWholeState) {
   for (const Way& way : kWays) {

@@ -180,6 +180,22 @@ absl::Status TecFromValue(const Value& value, TrainingState* state) {
   return absl::OkStatus();
 }
 
+// The lock by which RemoveLeftovers knows that a file is in use.
+class FileLock {
+ public:
+  explicit FileLock(const std::string& path) : fd_(open(path.c_str(), O_RDWR | O_CLOEXEC)) {
+    if (fd_ >= 0) file_operations::TryToLock(fd_);
+  }
+  ~FileLock() {
+    if (fd_ >= 0) close(fd_);
+  }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  const int fd_;
+};
+
 // Syncs what a rename or link did to `directory`.
 absl::Status SyncDirectory(const std::string& directory) {
   if (file_operations::SyncFolder(directory) != 0) return ErrnoToStatus(errno, "cannot write to disk", directory);
@@ -351,6 +367,7 @@ absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
   // generation before. So two whole generations are there at every moment. The name is one that RemoveLeftovers knows.
   const std::string second = absl::StrCat(previous, ".", getpid(), AtomicFileWriter::kSuffix);
   file_operations::Unlink(second);
+  const FileLock lock(path);  // Of the file, and so of its second name.
   bool linked = file_operations::Link(path, second) == 0;
   if (!linked && errno != ENOENT) {
     const int error = errno;
