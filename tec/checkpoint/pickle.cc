@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 
@@ -141,6 +142,7 @@ constexpr absl::string_view kOtherGlobals[] = {
     "collections.OrderedDict",
     "collections.Counter",
     "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_tensor_v3",
     "torch._utils._rebuild_parameter",
     "torch.Size",
     "torch.device",
@@ -160,11 +162,40 @@ constexpr absl::string_view kTorchTypes[] = {
     "torch.bool",    "torch.complex64", "torch.complex128", "torch.cfloat", "torch.cdouble",
 };
 
+// What a tensor may be of that we do not read; named, so that the message can say so.
+constexpr struct {
+  absl::string_view name, type;
+} kOtherTypes[] = {
+    {"torch.ComplexFloatStorage", "complex64"},
+    {"torch.ComplexDoubleStorage", "complex128"},
+    {"torch.QInt8Storage", "qint8"},
+    {"torch.QUInt8Storage", "quint8"},
+    {"torch.QInt32Storage", "qint32"},
+    {"torch.QUInt4x2Storage", "quint4x2"},
+    {"torch.QUInt2x4Storage", "quint2x4"},
+    {"torch.uint16", "uint16"},
+    {"torch.uint32", "uint32"},
+    {"torch.uint64", "uint64"},
+    {"torch.float8_e4m3fn", "float8_e4m3fn"},
+    {"torch.float8_e4m3fnuz", "float8_e4m3fnuz"},
+    {"torch.float8_e5m2", "float8_e5m2"},
+    {"torch.float8_e5m2fnuz", "float8_e5m2fnuz"},
+    {"torch.float8_e8m0fnu", "float8_e8m0fnu"},
+};
+
+absl::Status OtherType(absl::string_view type) {
+  return Invalid(absl::StrCat("tensors of type ", type,
+                              " are not read: load them in PyTorch and save them as one of float64, float32, float16, "
+                              "bfloat16, int64, int32, int16, int8, uint8 and bool"));
+}
+
 bool IsAllowedGlobal(absl::string_view name) {
   const auto equals = [name](absl::string_view allowed) { return allowed == name; };
   return std::any_of(std::begin(kOtherGlobals), std::end(kOtherGlobals), equals) ||
          std::any_of(std::begin(kTorchTypes), std::end(kTorchTypes), equals) ||
          std::any_of(std::begin(kStorageClasses), std::end(kStorageClasses),
+                     [name](const auto& row) { return row.name == name; }) ||
+         std::any_of(std::begin(kOtherTypes), std::end(kOtherTypes),
                      [name](const auto& row) { return row.name == name; });
 }
 
@@ -601,6 +632,9 @@ absl::Status PickleInterpreter::PersistentId() {
   if (id->items.size() == 6 && kind(5) != Kind::kNone) {
     const Node* part = id->items[5];
     if (part->kind != Kind::kTuple || part->items.size() != 3 || part->items[1]->kind != Kind::kInt ||
+  for (const auto& row : kOtherTypes) {
+    if (kind(1) == Kind::kGlobal && id->items[1]->text == row.name) return OtherType(row.type);
+  }
         part->items[2]->kind != Kind::kInt) {
       return Invalid("a storage's view is not (key, offset, size)");
     }
@@ -649,6 +683,11 @@ absl::Status PickleInterpreter::Call() {
     TEC_ASSIGN_OR_RETURN(Node * size, New(Kind::kTuple));
     for (const Node* item : items[0]->items) {
       if (item->kind != Kind::kInt) return wrong();
+  if (name == "torch._utils._rebuild_tensor_v3") {
+    // PyTorch's way for the types that have no storage class, none of which we read.
+    if (items.size() < 7 || items[6]->kind != Kind::kGlobal) return wrong();
+    return OtherType(absl::StripPrefix(items[6]->text, "torch."));
+  }
     }
     TEC_RETURN_IF_ERROR(AppendTo(size, items[0]->items));
     return Push(size);

@@ -449,6 +449,13 @@ TEST(PickleTest, StoragesMustHaveTheirSize) {
 }
 
 TEST(PickleTest, WhatIsOddIsRefused) {
+      // Types that weights do not have.
+      {kProto + "(" + U("storage") + "ctorch\nComplexFloatStorage\n" + U("0") + U("cpu") + "K\x06tQ.",
+       "tensors of type complex64 are not read"},
+      {kProto + "ctorch._utils\n_rebuild_tensor_v3\n((" + U("storage") + "ctorch\nUntypedStorage\n" + U("0") +
+           U("cpu") + "K\x18tQK\x01K\x02\x85K\x02\x85\x89" + kHooks + "ctorch\nfloat8_e4m3fn\ntR.",
+       "tensors of type float8_e4m3fn are not read"},
+      {kProto + "ctorch._utils\n_rebuild_tensor_v3\n(K\x01tR.", "wrong arguments"},
   // Each level holds the one before ten times: 10^40 items if written out.
   std::string bomb = kProto + "]";
   for (int i = 0; i < 40; ++i) {

@@ -149,6 +149,7 @@ TEST(SafetensorsTest, HeadersThatAreAlmostRight) {
     EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument) << c.header;
     EXPECT_TRUE(absl::StrContains(parsed.status().message(), c.message)) << c.header << ": " << parsed.status();
   }
+      {R"({"a":{"dtype":"U16","shape":[1],"data_offsets":[0,2]}})", "xy", "elements of type U16 are not read"},
 }
 
 TEST(SafetensorsTest, AHeaderAboveTheLimitIsRefusedBeforeItIsRead) {

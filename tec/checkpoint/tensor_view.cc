@@ -43,7 +43,14 @@ absl::StatusOr<DType> DTypeFromName(absl::string_view name) {
   for (const DTypeRow& row : kDTypes) {
     if (row.name == name) return row.dtype;
   }
-  return absl::InvalidArgumentError(absl::StrCat("unknown element type \"", name, "\""));
+  // Of the format, and no type of weights.
+  for (absl::string_view other : {"U16", "U32", "U64", "C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ",
+                                  "F8_E5M2FNUZ", "F4", "F6_E2M3", "F6_E3M2"}) {
+    if (name != other) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "elements of type ", name, " are not read: only F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL are"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat("unknown element type \"", name.substr(0, 100), "\""));
 }
 
 absl::StatusOr<int64_t> CheckedNumElements(const std::vector<int64_t>& shape) {
