@@ -25,9 +25,14 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 std::string NearestName(const std::string& name, const std::vector<std::string>& candidates) {
   std::string nearest;
   size_t best = name.size() / 3 + 1;
+  // Nobody mistypes a name of a thousand letters, and the distance takes the product of both lengths.
+  constexpr size_t kMaxLength = 1000;
   for (const std::string& candidate : candidates) {
     const bool prefixed =
         absl::EndsWith(name, absl::StrCat(".", candidate)) || absl::EndsWith(candidate, absl::StrCat(".", name));
+    const size_t longer = std::max(name.size(), candidate.size()), shorter = std::min(name.size(), candidate.size());
+    // A distance is no less than what the lengths differ by.
+    if (!prefixed && (longer > kMaxLength || longer - shorter >= best)) continue;
     const size_t distance = prefixed ? 0 : EditDistance(name, candidate);
     if (distance < best) {
       best = distance;

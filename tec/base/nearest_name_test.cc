@@ -14,5 +14,14 @@ TEST(NearestNameTest, FindsSlipsAndPrefixesOnly) {
   EXPECT_EQ(NearestName("cls_token", {}), "");
 }
 
+TEST(NearestNameTest, ComparesNoNamesOfAMillionLetters) {
+  const std::string million(1'000'000, 'x');
+  // 10^12 steps, were they compared.
+  EXPECT_EQ(NearestName(million + "y", {million + "z", million.substr(1) + "z"}), "");
+  EXPECT_EQ(NearestName("module." + million, {million}), million);
+  const std::string hundred(100, 'x');
+  EXPECT_EQ(NearestName(hundred + "y", {"x", hundred + "z"}), hundred + "z");
+}
+
 }  // namespace
 }  // namespace tec

@@ -199,6 +199,11 @@ bool IsAllowedGlobal(absl::string_view name) {
                      [name](const auto& row) { return row.name == name; });
 }
 
+// What telling twice-used keys apart takes for one key: an entry of a hash set and its place in the table.
+constexpr size_t kKeyMemory = 72;
+// Of a global, module and all.
+constexpr size_t kMaxName = 1000;
+
 // Printable and short: names come out of the file.
 std::string Quoted(absl::string_view text) {
   std::string out = "\"";
@@ -233,14 +238,27 @@ bool IsValidUtf8(absl::string_view text) {
 
 absl::Status PickleInterpreter::Charge(size_t bytes) {
   if (bytes > memory_left_) {
-    return absl::InvalidArgumentError("the objects in the file would take far more memory than the file is large");
+    return Invalid("the objects in the file, their tensors aside, would take far more memory than weights need");
   }
   memory_left_ -= bytes;
   return absl::OkStatus();
 }
 
+// Short texts lie in their std::string, longer ones in a block of their own.
+absl::Status PickleInterpreter::ChargeText(size_t size) { return size < 16 ? absl::OkStatus() : Charge(size + 32); }
+
+template <typename T>
+absl::Status PickleInterpreter::Reserve(std::vector<T>* items, size_t more) {
+  if (items->capacity() - items->size() >= more) return absl::OkStatus();
+  const size_t before = items->capacity(), capacity = std::max(items->size() + more, 2 * before);
+  TEC_RETURN_IF_ERROR(Charge(capacity * sizeof(T) + 32));
+  items->reserve(capacity);
+  memory_left_ += before * sizeof(T);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<PickleInterpreter::Node*> PickleInterpreter::New(Kind kind) {
-  TEC_RETURN_IF_ERROR(Charge(sizeof(Node)));
+  TEC_RETURN_IF_ERROR(Charge(sizeof(Node) + 16));
   nodes_.emplace_back();
   nodes_.back().kind = kind;
   return &nodes_.back();
@@ -271,7 +289,7 @@ absl::StatusOr<absl::string_view> PickleInterpreter::TakeLine() {
 }
 
 absl::Status PickleInterpreter::Push(Node* node) {
-  TEC_RETURN_IF_ERROR(Charge(2 * sizeof(Node*)));
+  TEC_RETURN_IF_ERROR(Reserve(&stack_, 1));
   stack_.push_back(node);
   return absl::OkStatus();
 }
@@ -284,7 +302,6 @@ absl::StatusOr<PickleInterpreter::Node*> PickleInterpreter::Top() {
 absl::StatusOr<PickleInterpreter::Node*> PickleInterpreter::Pop() {
   TEC_ASSIGN_OR_RETURN(Node * node, Top());
   stack_.pop_back();
-  memory_left_ += 2 * sizeof(Node*);
   return node;
 }
 
@@ -293,12 +310,11 @@ absl::StatusOr<std::vector<PickleInterpreter::Node*>> PickleInterpreter::PopToMa
   std::vector<Node*> items(stack_.begin() + marks_.back(), stack_.end());
   stack_.resize(marks_.back());
   marks_.pop_back();
-  memory_left_ += items.size() * 2 * sizeof(Node*);
   return items;
 }
 
 absl::Status PickleInterpreter::AppendTo(Node* node, const std::vector<Node*>& items) {
-  TEC_RETURN_IF_ERROR(Charge(items.size() * 2 * sizeof(Node*)));
+  TEC_RETURN_IF_ERROR(Reserve(&node->items, items.size()));
   node->items.insert(node->items.end(), items.begin(), items.end());
   return absl::OkStatus();
 }
@@ -336,7 +352,7 @@ absl::Status PickleInterpreter::Step(uint8_t opcode) {
       return absl::OkStatus();
     }
     case kMark:
-      TEC_RETURN_IF_ERROR(Charge(2 * sizeof(size_t)));
+      TEC_RETURN_IF_ERROR(Reserve(&marks_, 1));
       marks_.push_back(stack_.size());
       return absl::OkStatus();
     case kNone: {
@@ -490,7 +506,7 @@ absl::Status PickleInterpreter::PushNumber(int64_t value) {
 
 absl::Status PickleInterpreter::PushText(absl::string_view text) {
   if (!IsValidUtf8(text)) return Invalid("a text is not UTF-8");
-  TEC_RETURN_IF_ERROR(Charge(text.size()));
+  TEC_RETURN_IF_ERROR(ChargeText(text.size()));
   TEC_ASSIGN_OR_RETURN(Node * node, New(Kind::kString));
   node->text = std::string(text);
   return Push(node);
@@ -499,6 +515,7 @@ absl::Status PickleInterpreter::PushText(absl::string_view text) {
 absl::Status PickleInterpreter::PushLong(absl::string_view bytes) {
   if (bytes.size() > 16) return Invalid(absl::StrCat("an integer of ", bytes.size(), " bytes"));
   if (bytes.size() > 8) {
+    TEC_RETURN_IF_ERROR(ChargeText(bytes.size()));
     TEC_ASSIGN_OR_RETURN(Node * node, New(Kind::kBigInt));
     node->text = std::string(bytes);
     return Push(node);
@@ -520,13 +537,17 @@ absl::Status PickleInterpreter::PushTuple(size_t count) {
 }
 
 absl::Status PickleInterpreter::PushGlobal(absl::string_view module, absl::string_view name) {
+  if (module.size() + name.size() > kMaxName) {
+    return Invalid(absl::StrCat("the file wants a name of ", module.size() + name.size(), " bytes: ",
+                                Quoted(module.empty() ? name : module)));
+  }
   const std::string full = absl::StrCat(module, ".", name);
   if (!IsAllowedGlobal(full)) {
     return Invalid(absl::StrCat("the file wants ", Quoted(full),
                                 ", which is not among the names that weights need; it is not run. If you trust its "
                                 "source, load it in Python and save the tensors alone"));
   }
-  TEC_RETURN_IF_ERROR(Charge(full.size()));
+  TEC_RETURN_IF_ERROR(ChargeText(full.size()));
   TEC_ASSIGN_OR_RETURN(Node * node, New(Kind::kGlobal));
   node->text = full;
   return Push(node);
@@ -535,7 +556,7 @@ absl::Status PickleInterpreter::PushGlobal(absl::string_view module, absl::strin
 absl::Status PickleInterpreter::PutMemo(uint32_t slot) {
   TEC_ASSIGN_OR_RETURN(Node * node, Top());
   // A hash map: the slot number, which the file chooses, costs nothing.
-  TEC_RETURN_IF_ERROR(Charge(48));
+  if (memo_.count(slot) == 0) TEC_RETURN_IF_ERROR(Charge(64));
   memo_[slot] = node;
   return absl::OkStatus();
 }
@@ -611,6 +632,9 @@ absl::Status PickleInterpreter::PersistentId() {
   for (const auto& row : kStorageClasses) {
     if (kind(1) == Kind::kGlobal && id->items[1]->text == row.name) dtype = &row.dtype;
   }
+  for (const auto& row : kOtherTypes) {
+    if (kind(1) == Kind::kGlobal && id->items[1]->text == row.name) return OtherType(row.type);
+  }
   if (dtype == nullptr) return Invalid(absl::StrCat("a storage of unknown class ", NameOf(id->items[1])));
   if (kind(2) != Kind::kString || kind(3) != Kind::kString || kind(4) != Kind::kInt) {
     return Invalid("a storage's key, location or size has the wrong type");
@@ -621,7 +645,9 @@ absl::Status PickleInterpreter::PersistentId() {
   if (view.num_elements < 0 || view.num_elements > INT64_MAX / 8) {
     return Invalid(absl::StrCat("storage ", Quoted(view.key), " of ", view.num_elements, " elements"));
   }
-  TEC_RETURN_IF_ERROR(Charge(2 * view.key.size() + sizeof(StorageView) + 2 * sizeof(PickleStorage)));
+  for (int copies = 0; copies < 2; ++copies) TEC_RETURN_IF_ERROR(ChargeText(view.key.size()));
+  if (storages_.count(view.key) == 0) TEC_RETURN_IF_ERROR(Charge(sizeof(std::string) + sizeof(PickleStorage) + 64));
+  TEC_RETURN_IF_ERROR(Reserve(&views_, 1));
   PickleStorage storage;
   storage.dtype = *dtype;
   storage.num_elements = view.num_elements;
@@ -632,9 +658,6 @@ absl::Status PickleInterpreter::PersistentId() {
   if (id->items.size() == 6 && kind(5) != Kind::kNone) {
     const Node* part = id->items[5];
     if (part->kind != Kind::kTuple || part->items.size() != 3 || part->items[1]->kind != Kind::kInt ||
-  for (const auto& row : kOtherTypes) {
-    if (kind(1) == Kind::kGlobal && id->items[1]->text == row.name) return OtherType(row.type);
-  }
         part->items[2]->kind != Kind::kInt) {
       return Invalid("a storage's view is not (key, offset, size)");
     }
@@ -660,6 +683,11 @@ absl::Status PickleInterpreter::Call() {
   const std::vector<Node*>& items = arguments->items;
   const auto wrong = [&name] { return Invalid(absl::StrCat(name, " with the wrong arguments")); };
   if (name == "torch._utils._rebuild_tensor_v2") return RebuildTensor(items);
+  if (name == "torch._utils._rebuild_tensor_v3") {
+    // PyTorch's way for the types that have no storage class, none of which we read.
+    if (items.size() < 7 || items[6]->kind != Kind::kGlobal) return wrong();
+    return OtherType(absl::StripPrefix(items[6]->text, "torch."));
+  }
   if (name == "torch._utils._rebuild_parameter") {
     if (items.size() != 3 || items[0]->kind != Kind::kTensor || items[1]->kind != Kind::kBool) return wrong();
     return Push(items[0]);
@@ -683,11 +711,6 @@ absl::Status PickleInterpreter::Call() {
     TEC_ASSIGN_OR_RETURN(Node * size, New(Kind::kTuple));
     for (const Node* item : items[0]->items) {
       if (item->kind != Kind::kInt) return wrong();
-  if (name == "torch._utils._rebuild_tensor_v3") {
-    // PyTorch's way for the types that have no storage class, none of which we read.
-    if (items.size() < 7 || items[6]->kind != Kind::kGlobal) return wrong();
-    return OtherType(absl::StripPrefix(items[6]->text, "torch."));
-  }
     }
     TEC_RETURN_IF_ERROR(AppendTo(size, items[0]->items));
     return Push(size);
@@ -700,9 +723,10 @@ absl::Status PickleInterpreter::Call() {
   if (name == "_codecs.encode") {
     if (items.size() != 2 || items[0]->kind != Kind::kString || items[1]->kind != Kind::kString) return wrong();
     if (items[1]->text != "latin1" && items[1]->text != "latin-1") return wrong();
-    TEC_RETURN_IF_ERROR(Charge(items[0]->text.size()));
-    TEC_ASSIGN_OR_RETURN(Node * bytes, New(Kind::kBytes));
     const std::string& text = items[0]->text;
+    TEC_RETURN_IF_ERROR(ChargeText(text.size()));
+    TEC_ASSIGN_OR_RETURN(Node * bytes, New(Kind::kBytes));
+    bytes->text.reserve(text.size());
     for (size_t i = 0; i < text.size(); ++i) {
       const unsigned char lead = text[i];
       if (lead < 0x80) {
@@ -723,7 +747,7 @@ absl::Status PickleInterpreter::Call() {
   }
   if (name == "numpy.dtype") {
     if (items.empty() || items.size() > 3 || items[0]->kind != Kind::kString) return wrong();
-    TEC_RETURN_IF_ERROR(Charge(items[0]->text.size()));
+    TEC_RETURN_IF_ERROR(ChargeText(items[0]->text.size()));
     TEC_ASSIGN_OR_RETURN(Node * dtype, New(Kind::kDType));
     dtype->text = items[0]->text;
     return Push(dtype);
@@ -777,11 +801,15 @@ absl::Status PickleInterpreter::RebuildTensor(const std::vector<Node*>& argument
       }
     }
     if (last >= available) {
-      return Invalid(absl::StrCat("a tensor reaches element ", last, " of storage ", Quoted(views_[record.view].key),
-                                  ", which has ", available));
+      const std::string storage = absl::StrCat("storage ", Quoted(views_[record.view].key), ", which has ", available);
+      return Invalid(record.offset == 0
+                         ? absl::StrCat("a tensor of ", last + 1, " elements in ", storage)
+                         : absl::StrCat("a tensor at offset ", record.offset, " reaches element ", last, " of ", storage));
     }
   }
-  TEC_RETURN_IF_ERROR(Charge(sizeof(TensorRecord) + 4 * rank * sizeof(int64_t)));
+  // Two lists of sizes that grew to their place.
+  TEC_RETURN_IF_ERROR(Charge(2 * (2 * rank * sizeof(int64_t) + 32)));
+  TEC_RETURN_IF_ERROR(Reserve(&tensors_, 1));
   TEC_ASSIGN_OR_RETURN(Node * node, New(Kind::kTensor));
   node->number = tensors_.size();
   tensors_.push_back(std::move(record));
@@ -864,7 +892,8 @@ absl::StatusOr<Value> PickleInterpreter::Result(std::shared_ptr<const void> owne
 
 absl::StatusOr<Value> PickleInterpreter::Expand(const Node* node, int depth) {
   if (depth > kMaxDepth) return Invalid(absl::StrCat("objects nested deeper than ", kMaxDepth));
-  TEC_RETURN_IF_ERROR(Charge(sizeof(Value) + node->text.size()));
+  // The Value itself is charged with the list it is put in.
+  TEC_RETURN_IF_ERROR(ChargeText(node->text.size()));
   switch (node->kind) {
     case Kind::kNone:
       return Value::None();
@@ -894,6 +923,7 @@ absl::StatusOr<Value> PickleInterpreter::Expand(const Node* node, int depth) {
     case Kind::kTuple:
     case Kind::kSet: {
       std::vector<Value> items;
+      TEC_RETURN_IF_ERROR(Reserve(&items, node->items.size()));
       for (const Node* item : node->items) {
         TEC_ASSIGN_OR_RETURN(Value value, Expand(item, depth + 1));
         items.push_back(std::move(value));
@@ -909,7 +939,9 @@ absl::StatusOr<Value> PickleInterpreter::Expand(const Node* node, int depth) {
       std::vector<std::pair<Value, Value>> entries;
       std::unordered_set<std::string_view> texts;
       std::unordered_set<int64_t> numbers;
-      TEC_RETURN_IF_ERROR(Charge(node->items.size() / 2 * 32));
+      const size_t count = node->items.size() / 2;
+      TEC_RETURN_IF_ERROR(Reserve(&entries, count));
+      TEC_RETURN_IF_ERROR(Charge(count * kKeyMemory));
       for (size_t i = 0; i < node->items.size(); i += 2) {
         const Node* key = node->items[i];
         switch (key->kind) {
@@ -940,6 +972,7 @@ absl::StatusOr<Value> PickleInterpreter::Expand(const Node* node, int depth) {
         }
         entries.emplace_back(std::move(key_value), *std::move(value));
       }
+      memory_left_ += count * kKeyMemory;
       return Value::Entries(node->kind == Kind::kDict          ? Value::Kind::kDict
                             : node->kind == Kind::kOrderedDict ? Value::Kind::kOrderedDict
                                                                : Value::Kind::kObject,
@@ -958,7 +991,7 @@ absl::StatusOr<TensorView> PickleInterpreter::ExpandTensor(const TensorRecord& r
   view.dtype = storage.dtype;
   view.shape = record.shape;
   const int64_t elements = view.NumElements();
-  TEC_RETURN_IF_ERROR(Charge(sizeof(TensorView) + 32 + record.shape.size() * sizeof(int64_t)));
+  TEC_RETURN_IF_ERROR(Charge(sizeof(TensorView) + 64 + record.shape.size() * sizeof(int64_t)));
   if (elements == 0) return view;
 
   bool dense = true;
@@ -974,11 +1007,12 @@ absl::StatusOr<TensorView> PickleInterpreter::ExpandTensor(const TensorRecord& r
     view.mapped = mapped_;
     return view;
   }
-  if (elements > static_cast<int64_t>(memory_left_ / size)) {
+  if (elements > static_cast<int64_t>(copies_left_ / size)) {
     return Invalid(
         absl::StrCat("a tensor expanded to ", elements, " elements by its strides is far larger than the file"));
   }
-  TEC_RETURN_IF_ERROR(Charge(elements * size));
+  TEC_RETURN_IF_ERROR(Charge(96));
+  copies_left_ -= elements * size;
   auto copy = std::make_shared<std::string>(elements * size, '\0');
   char* out = &(*copy)[0];
   std::vector<int64_t> index(record.shape.size(), 0);
@@ -994,6 +1028,11 @@ absl::StatusOr<TensorView> PickleInterpreter::ExpandTensor(const TensorRecord& r
   }
   view.bytes = *copy;
   view.owner = std::move(copy);
+  // Not both the copy and the pages it was made from.
+  TensorView original;
+  original.bytes = storage.bytes;
+  original.mapped = mapped_;
+  ReleasePages(original);
   return view;
 }
 

@@ -38,8 +38,9 @@ class PickleInterpreter {
   static constexpr int kMaxOpcodes = 1'000'000;
   static constexpr int kMaxDepth = 1'000;
 
-  // What the objects may take, dense copies of strided tensors included.
-  explicit PickleInterpreter(size_t memory_limit) : memory_left_(memory_limit) {}
+  // What the objects may take, and what the dense copies of strided tensors may, in bytes.
+  PickleInterpreter(size_t object_memory, size_t copy_memory)
+      : memory_left_(object_memory), copies_left_(copy_memory) {}
 
   // Runs one pickle from the start of `bytes` to its STOP; returns the number of bytes it takes. Once an object.
   absl::StatusOr<size_t> Run(absl::string_view bytes);
@@ -99,6 +100,10 @@ class PickleInterpreter {
   };
 
   absl::Status Charge(size_t bytes);
+  absl::Status ChargeText(size_t size);
+  // Room for `more` items more, charged as it grows: while it does, the old room and the new are both taken.
+  template <typename T>
+  absl::Status Reserve(std::vector<T>* items, size_t more);
   absl::StatusOr<Node*> New(Kind kind);
   absl::StatusOr<absl::string_view> Take(size_t count);
   template <typename T>
@@ -131,7 +136,7 @@ class PickleInterpreter {
   absl::StatusOr<TensorView> ExpandTensor(const TensorRecord& record);
   static std::string NameOf(const Node* node);
 
-  size_t memory_left_;
+  size_t memory_left_, copies_left_;
   absl::string_view input_;
   size_t position_ = 0;
   bool stopped_ = false;

@@ -15,9 +15,11 @@
 namespace tec {
 namespace {
 
-// What the objects of a file may take beyond its own size: ample for the largest known checkpoints (some 50,000
-// objects).
-constexpr size_t kObjectMemory = size_t{40} << 20;
+// What the objects of a file may take, however large it is: ample for the largest known checkpoints (some 50,000
+// objects). With the list of the archive's entries and the names of the tensors it stays below 64 MiB. Dense copies of
+// strided tensors may take the file's size and kCopyMemory besides.
+constexpr size_t kObjectMemory = size_t{24} << 20;
+constexpr size_t kCopyMemory = size_t{8} << 20;
 
 // The pickle of PyTorch's magic number, 0x1950a86a20f9469cfc6c, and where the next one starts.
 constexpr absl::string_view kLegacyMagic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e", 15);
@@ -47,12 +49,16 @@ absl::StatusOr<Value> ParseZip(std::shared_ptr<const MappedFile> file) {
   if (const ZipEntry* order = zip.Find(root + "byteorder"); order != nullptr && order->data != "little") {
     return Refused("saved on a big-endian machine: load and save it there with little-endian tensors");
   }
-  PickleInterpreter interpreter(file->bytes().size() + kObjectMemory);
+  PickleInterpreter interpreter(kObjectMemory, file->bytes().size() + kCopyMemory);
   TEC_ASSIGN_OR_RETURN(const size_t end, interpreter.Run(pickle->data));
   if (end != pickle->data.size()) return Refused("bytes follow the end of the pickle");
   for (auto& [key, storage] : interpreter.storages()) {
     const ZipEntry* entry = zip.Find(absl::StrCat(root, "data/", key));
     if (entry == nullptr) return Refused(absl::StrCat("no entry \"", root, "data/", key, "\" for a storage"));
+    if (storage.num_elements > static_cast<int64_t>(file->bytes().size())) {
+      return Refused(absl::StrCat("storage \"", key, "\" claims ", storage.num_elements,
+                                  " elements, more than the file has bytes"));
+    }
     if (entry->size != storage.num_elements * DTypeSize(storage.dtype)) {
       return Refused(absl::StrCat("storage \"", key, "\" should hold ", storage.num_elements, " elements of ",
                                   DTypeSize(storage.dtype), " bytes and has ", entry->size, " bytes"));
@@ -64,7 +70,6 @@ absl::StatusOr<Value> ParseZip(std::shared_ptr<const MappedFile> file) {
 
 absl::StatusOr<Value> ParseLegacy(std::shared_ptr<const MappedFile> file) {
   absl::string_view rest = file->bytes();
-  const size_t memory = rest.size() + kObjectMemory;
   rest.remove_prefix(kLegacyMagic.size());
   const auto next = [&](PickleInterpreter& interpreter) -> absl::Status {
     TEC_ASSIGN_OR_RETURN(const size_t size, interpreter.Run(rest));
@@ -72,7 +77,7 @@ absl::StatusOr<Value> ParseLegacy(std::shared_ptr<const MappedFile> file) {
     return absl::OkStatus();
   };
   const auto next_value = [&](size_t limit) -> absl::StatusOr<Value> {
-    PickleInterpreter interpreter(limit);
+    PickleInterpreter interpreter(limit, 0);
     TEC_RETURN_IF_ERROR(next(interpreter));
     if (!interpreter.storages().empty()) return Refused("a storage in the head of the file");
     return interpreter.Result(nullptr, false);
@@ -84,9 +89,9 @@ absl::StatusOr<Value> ParseLegacy(std::shared_ptr<const MappedFile> file) {
   TEC_ASSIGN_OR_RETURN(const Value system, next_value(1 << 20));
   TEC_ASSIGN_OR_RETURN(const bool little, system.GetBool("little_endian"));
   if (!little) return Refused("saved on a big-endian machine: load and save it there with little-endian tensors");
-  PickleInterpreter interpreter(memory);
+  PickleInterpreter interpreter(kObjectMemory, file->bytes().size() + kCopyMemory);
   TEC_RETURN_IF_ERROR(next(interpreter));
-  TEC_ASSIGN_OR_RETURN(const Value keys, next_value(memory));
+  TEC_ASSIGN_OR_RETURN(const Value keys, next_value(kObjectMemory / 4));
   if (keys.kind() != Value::Kind::kList) return Refused("the list of storages is no list");
   if (keys.items().size() != interpreter.storages().size()) {
     return Refused(absl::StrCat("the file lists ", keys.items().size(), " storages, its tensors use ",
@@ -314,6 +319,10 @@ absl::StatusOr<Value> ParsePth(std::shared_ptr<const MappedFile> file) {
         "the tar format of PyTorch before 0.1.10 is not read: load and save it with a PyTorch between 0.2 and 2.5");
   }
   if (absl::StartsWith(kLegacyMagic, bytes)) return Damaged("the file is cut at its start");
+  const size_t zip_end = bytes.rfind(absl::string_view("PK\x05\x06", 4));
+  if (zip_end != absl::string_view::npos && bytes.size() - zip_end == 22) {
+    return Damaged("the file ends as a zip archive and does not start as one: its front is cut, or has something before it");
+  }
   if (bytes[0] == '\x80') return Refused("a bare pickle, not a weight file: only files of torch.save are read");
   if (absl::StartsWith(bytes, "\x1f\x8b")) return Refused("a gzip file: unpack it first");
   if (absl::StartsWith(bytes, "<"))

@@ -4,9 +4,11 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <deque>
 #include <set>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
@@ -16,7 +18,14 @@
 namespace tec {
 namespace {
 
-constexpr uint64_t kMaxHeader = 100'000'000;
+// The format allows 100,000,000. Known models' have some 100 kB, and a header takes several times its size in memory.
+constexpr uint64_t kMaxHeader = uint64_t{8} << 20;
+// What all that a header says may take: some 60,000 tensors.
+constexpr size_t kHeaderMemory = size_t{40} << 20;
+// What a tensor's name takes once in each of the lists it is in, and what the tensor takes without it.
+constexpr size_t kNameCopies = 4, kTensorMemory = 700;
+constexpr size_t kMaxRank = 64;
+constexpr size_t kMaxName = size_t{64} << 10;
 constexpr absl::string_view kMetadata = "__metadata__";
 // The checksum's name in the metadata, the text before its digits, and what stands for them where it is computed.
 constexpr char kChecksum[] = "tec_crc32";
@@ -35,27 +44,36 @@ struct Info {
 // and duplicate names are judged as they come.
 class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
  public:
-  std::vector<Info> infos;
+  std::deque<Info> infos;
   std::map<std::string, std::string> metadata;
   absl::Status status;
 
   bool null() override { return Fail("null is no part of the format"); }
   bool boolean(bool) override { return Fail("true and false are no part of the format"); }
-  bool number_integer(number_integer_t value) override { return Fail(absl::StrCat("negative number ", value)); }
+  bool number_integer(number_integer_t value) override {
+    return Fail(absl::StrCat(Place(), "negative number ", value));
+  }
   bool number_float(number_float_t, const string_t& text) override {
-    return Fail(absl::StrCat("number ", text, " is not an integer of 64 bits"));
+    return Fail(absl::StrCat(Place(), "number ", text.substr(0, 100), " is not an integer of 64 bits"));
   }
   bool binary(binary_t&) override { return Fail("binary value"); }
 
   bool number_unsigned(number_unsigned_t value) override {
+    if (state_ == State::kMetadata) return Fail(absl::StrCat("metadata \"", Short(key_), "\" is a number, not text"));
     if (state_ != State::kArray) return Fail(absl::StrCat("unexpected number ", value));
     if (value > static_cast<uint64_t>(INT64_MAX)) return Fail(absl::StrCat("number ", value, " is too large"));
-    (key_ == "shape" ? infos.back().shape : infos.back().offsets).push_back(value);
-    return true;
+    const bool shape = key_ == "shape";
+    std::vector<int64_t>& numbers = shape ? infos.back().shape : infos.back().offsets;
+    if (!shape && numbers.size() == 2) return Fail(absl::StrCat(Tensor(), ": data_offsets must be two numbers"));
+    if (numbers.size() == kMaxRank) return Fail(absl::StrCat(Tensor(), " has more than ", kMaxRank, " dimensions"));
+    numbers.push_back(value);
+    // Both copies of the list, each of up to twice its size.
+    return Charge(4 * sizeof(int64_t));
   }
 
   bool string(string_t& value) override {
     if (state_ == State::kMetadata) {
+      if (!Charge(200 + 2 * key_.size() + value.size())) return false;
       metadata[key_] = value;
       return true;
     }
@@ -63,7 +81,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
       infos.back().dtype = value;
       return true;
     }
-    return Fail(absl::StrCat("unexpected text \"", value.substr(0, 100), "\""));
+    return Fail(absl::StrCat("unexpected text \"", Short(value), "\""));
   }
 
   bool start_object(size_t) override {
@@ -73,6 +91,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
       state_ = State::kMetadata;
     } else if (state_ == State::kTop) {
       state_ = State::kTensor;
+      if (!Charge(kTensorMemory + (key_.size() < 16 ? 0 : kNameCopies * (key_.size() + 32)))) return false;
       infos.emplace_back();
       infos.back().name = key_;
     } else {
@@ -83,18 +102,19 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool key(string_t& key) override {
+    if (key.size() > kMaxName) return Fail(absl::StrCat("a name of ", key.size(), " bytes"));
     key_ = key;
     std::set<std::string>& seen = state_ == State::kTop ? top_keys_ : inner_keys_;
-    if (!seen.insert(key).second) return Fail(absl::StrCat("name \"", key, "\" occurs twice"));
+    if (!seen.insert(key).second) return Fail(absl::StrCat("name \"", Short(key), "\" occurs twice"));
     if (state_ == State::kTensor && key != "dtype" && key != "shape" && key != "data_offsets") {
-      return Fail(absl::StrCat("tensor \"", infos.back().name, "\" has an unknown field \"", key, "\""));
+      return Fail(absl::StrCat(Tensor(), " has an unknown field \"", Short(key), "\""));
     }
     return true;
   }
 
   bool end_object() override {
     if (state_ == State::kTensor && inner_keys_.size() != 3) {
-      return Fail(absl::StrCat("tensor \"", infos.back().name, "\" lacks dtype, shape or data_offsets"));
+      return Fail(absl::StrCat(Tensor(), " lacks dtype, shape or data_offsets"));
     }
     state_ = state_ == State::kTop ? State::kEnd : State::kTop;
     return true;
@@ -111,7 +131,9 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception&) override {
+  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
+    if (absl::StrContains(error.what(), "UTF-8")) return Fail(absl::StrCat("the header is not UTF-8 at byte ", position));
+    if (absl::StrContains(error.what(), "unexpected end of input")) return Fail("the header ends inside its JSON");
     return Fail(absl::StrCat("the header is not valid JSON at byte ", position));
   }
 
@@ -123,7 +145,23 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
 
+  bool Charge(size_t bytes) {
+    if (bytes > memory_left_) {
+      return Fail(absl::StrCat("the header describes more than weights have: at tensor ", infos.size(),
+                               " it would take more than ", kHeaderMemory >> 20, " MiB"));
+    }
+    memory_left_ -= bytes;
+    return true;
+  }
+
+  std::string Place() const {
+    return state_ == State::kArray ? absl::StrCat(Tensor(), ": ", key_, " has the ") : "";
+  }
+  static std::string Short(const std::string& text) { return text.substr(0, 200); }
+  std::string Tensor() const { return absl::StrCat("tensor \"", Short(infos.back().name), "\""); }
+
   State state_ = State::kStart;
+  size_t memory_left_ = kHeaderMemory;
   std::string key_;
   std::set<std::string> top_keys_, inner_keys_;
 };
@@ -185,7 +223,8 @@ absl::StatusOr<Safetensors> ParseSafetensors(std::shared_ptr<const MappedFile> f
   uint64_t header_size;
   memcpy(&header_size, bytes.data(), 8);
   if (header_size > kMaxHeader) {
-    return Invalid(absl::StrCat("header length ", header_size, " is above the format's limit of ", kMaxHeader));
+    return Invalid(absl::StrCat("header length ", header_size, " is above the limit of ", kMaxHeader,
+                                ", many times what models need"));
   }
   if (header_size > bytes.size() - 8) {
     return Invalid(absl::StrCat("header length ", header_size, " is beyond the file's ", bytes.size(), " bytes"));
@@ -197,18 +236,22 @@ absl::StatusOr<Safetensors> ParseSafetensors(std::shared_ptr<const MappedFile> f
   const absl::string_view text = absl::StripLeadingAsciiWhitespace(header);
   if (text.empty() || text[0] != '{') return Invalid("the header is not a JSON object");
 
-  HeaderHandler handler;
-  nlohmann::json::sax_parse(header.begin(), header.end(), &handler);
-  TEC_RETURN_IF_ERROR(handler.status);
-
   Safetensors result;
-  result.metadata = std::move(handler.metadata);
+  std::deque<Info> infos;
+  {
+    HeaderHandler handler;
+    nlohmann::json::sax_parse(header.begin(), header.end(), &handler);
+    TEC_RETURN_IF_ERROR(handler.status);
+    infos = std::move(handler.infos);
+    result.metadata = std::move(handler.metadata);
+  }
   std::vector<std::pair<int64_t, int64_t>> ranges;
-  for (Info& info : handler.infos) {
+  for (Info& info : infos) {
     TensorView view;
     view.owner = file;
     view.mapped = file->mapped();
-    TEC_RETURN_IF_ERROR(Annotate(CheckTensor(info, data, &view), absl::StrCat("tensor \"", info.name, "\"")));
+    TEC_RETURN_IF_ERROR(
+        Annotate(CheckTensor(info, data, &view), absl::StrCat("tensor \"", info.name.substr(0, 200), "\"")));
     ranges.emplace_back(info.offsets[0], info.offsets[1]);
     TEC_RETURN_IF_ERROR(result.tensors.Add(std::move(info.name), std::move(view)));
   }
@@ -269,7 +312,7 @@ absl::Status WriteSafetensors(const std::string& path, const StateDict& tensors,
     return Invalid("a tensor's name or the metadata is not UTF-8");
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  if (text.size() > kMaxHeader) return Invalid("the header is above the format's limit");
+  if (text.size() > kMaxHeader) return Invalid("the header is larger than is read");
   const uint64_t header_size = text.size();
 
   const absl::string_view size_bytes(reinterpret_cast<const char*>(&header_size), 8);

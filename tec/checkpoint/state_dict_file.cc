@@ -1,23 +1,26 @@
 #include "tec/checkpoint/state_dict_file.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include <functional>
-#include <map>
-#include <set>
-#include <stdexcept>
+#include <memory>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
+#include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/mapped_file.h"
 #include "tec/checkpoint/pth.h"
 #include "tec/checkpoint/safetensors.h"
+#include "tec/checkpoint/small_json.h"
 
 namespace tec {
 namespace {
+
+constexpr absl::string_view kIndexSuffix = ".index.json";
 
 absl::Status Invalid(absl::string_view message) { return absl::InvalidArgumentError(message); }
 
@@ -88,43 +91,40 @@ absl::Status Flatten(const Value& value, const std::string& path, StateDict* out
   }
 }
 
-// A name in the folder of the index: not a way out of it.
+// A name in the folder of the index: not a way out of it, nor an index again.
 bool IsPlainFileName(const std::string& name) {
-  return !name.empty() && name[0] != '.' && name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
+  return !name.empty() && name[0] != '.' && name.find('/') == std::string::npos &&
+         name.find('\0') == std::string::npos && !absl::EndsWith(name, kIndexSuffix);
 }
 
-constexpr size_t kMaxIndexBytes = size_t{64} << 20;
+// Of all shards together.
+constexpr size_t kMaxIndexed = 20'000;
+
+// Which entry to take: of the file's root, its name, "" for the root itself.
+using Choice = std::function<std::string(const Value& root)>;
+
+absl::StatusOr<StateDictFile> NamingPath(const std::string& path, absl::StatusOr<StateDictFile> result) {
+  if (result.ok()) return result;
+  // MappedFile names the path itself.
+  const absl::Status status =
+      absl::StrContains(result.status().message(), path) ? result.status() : Annotate(result.status(), path);
+  // Names out of the file are in it.
+  return absl::Status(status.code(), Printable(status.message()));
+}
+
+absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& top_level, const Choice& choice);
 
 absl::StatusOr<StateDictFile> ReadShards(const std::string& path) {
-  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
-  if (file->bytes().size() > kMaxIndexBytes) return Invalid("the index is larger than 64 MiB");
-  // Depth three is all an index has; deeper nesting is refused before it can fill the stack.
-  const auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    if (depth > 8) throw std::runtime_error("nested too deep");
-    return true;
-  };
-  nlohmann::json index;
-  try {
-    index = nlohmann::json::parse(file->bytes().begin(), file->bytes().end(), shallow);
-  } catch (const std::exception& error) {
-    return Invalid(absl::StrCat("the index is no JSON: ", error.what()));
-  }
-  const auto map = index.is_object() ? index.find("weight_map") : index.end();
-  if (!index.is_object() || map == index.end() || !map->is_object() || map->empty()) {
-    return Invalid("the index has no \"weight_map\"");
-  }
   std::map<std::string, std::set<std::string>> shards;
-  for (const auto& [tensor, shard] : map->items()) {
-    if (!shard.is_string() || !IsPlainFileName(shard.get<std::string>())) {
-      return Invalid(absl::StrCat("the index has no file name for ", tensor));
-    }
-    shards[shard.get<std::string>()].insert(tensor);
+  {
+    TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
+    TEC_ASSIGN_OR_RETURN(shards, ParseShardIndex(file->bytes()));
   }
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
   StateDictFile result;
   for (const auto& [shard, names] : shards) {
-    absl::StatusOr<Safetensors> read = ReadSafetensors(folder + shard);
+    absl::StatusOr<StateDictFile> read = NamingPath(folder + shard, Read(folder + shard, "", nullptr));
     if (!read.ok()) return read.status();
     for (const auto& [name, tensor] : read->tensors) {
       if (names.count(name) == 0)
@@ -134,16 +134,14 @@ absl::StatusOr<StateDictFile> ReadShards(const std::string& path) {
     for (const std::string& name : names) {
       if (read->tensors.Find(name) == nullptr) return Invalid(absl::StrCat(shard, " lacks ", name));
     }
+    result.container = absl::StrCat(read->container, " in ", shards.size(), " shards");
   }
-  result.container = absl::StrCat("safetensors in ", shards.size(), " shards");
   return result;
 }
 
-// Which entry to take: of the file's root, its name, "" for the root itself.
-using Choice = std::function<std::string(const Value& root)>;
-
-absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& top_level, const Choice& choice) {
-  if (absl::EndsWith(path, ".index.json")) {
+absl::StatusOr<StateDictFile> Read(const std::string& given_path, const std::string& top_level, const Choice& choice) {
+  const std::string path = WeightFileIn(given_path);
+  if (absl::EndsWith(path, kIndexSuffix)) {
     if (!top_level.empty()) return Invalid(absl::StrCat("sharded weights have no entry \"", top_level, "\""));
     return ReadShards(path);
   }
@@ -168,13 +166,38 @@ absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& t
   return result;
 }
 
-absl::StatusOr<StateDictFile> NamingPath(const std::string& path, absl::StatusOr<StateDictFile> result) {
-  // MappedFile names the path itself.
-  if (!result.ok() && !absl::StrContains(result.status().message(), path)) return Annotate(result.status(), path);
-  return result;
+}  // namespace
+
+std::string WeightFileIn(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return path;
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                           "pytorch_model.bin.index.json"}) {
+    const std::string file = absl::StrCat(path, "/", name);
+    if (stat(file.c_str(), &info) == 0) return file;
+  }
+  return path;
 }
 
-}  // namespace
+absl::StatusOr<std::map<std::string, std::set<std::string>>> ParseShardIndex(absl::string_view text) {
+  absl::StatusOr<nlohmann::json> index = ParseSmallJson(text);
+  if (!index.ok()) return Annotate(index.status(), "the index of shards");
+  const auto map = index->is_object() ? index->find("weight_map") : index->end();
+  if (!index->is_object() || map == index->end() || !map->is_object() || map->empty()) {
+    return Invalid("the index has no \"weight_map\"");
+  }
+  if (map->size() > kMaxIndexed) {
+    return Invalid(absl::StrCat("the index names ", map->size(), " tensors, more than ", kMaxIndexed));
+  }
+  std::map<std::string, std::set<std::string>> shards;
+  for (const auto& [tensor, shard] : map->items()) {
+    if (!shard.is_string() || !IsPlainFileName(shard.get<std::string>())) {
+      return Invalid(absl::StrCat("the index has no file name for ", tensor));
+    }
+    shards[shard.get<std::string>()].insert(tensor);
+  }
+  return shards;
+}
 
 absl::StatusOr<StateDictFile> SelectStateDict(const Value& root, const std::string& top_level) {
   if (!root.is_dict()) return Invalid(absl::StrCat("the file holds a ", root.Describe(), ", not a dict of tensors"));

@@ -1,14 +1,18 @@
 // The named tensors of a weight file, whatever its container: .pth (zip or legacy) or .safetensors. The container is
-// told by the file's first bytes, not by its name; but for the index of sharded .safetensors (as Hugging Face writes
-// it: {"weight_map": {tensor: file, ...}}), whose name ends with ".index.json".
+// told by the file's first bytes, not by its name; but for the index of sharded files (as Hugging Face writes it:
+// {"weight_map": {tensor: file, ...}}), whose name ends with ".index.json". A folder with Hugging Face's names stands
+// for the file in it. Control characters of the file are shown as \xNN in messages.
 
 #ifndef TEC_CHECKPOINT_STATE_DICT_FILE_H_
 #define TEC_CHECKPOINT_STATE_DICT_FILE_H_
 
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "tec/checkpoint/tensor_view.h"
 #include "tec/checkpoint/value.h"
 
@@ -18,7 +22,8 @@ struct StateDictFile {
   StateDict tensors;
   // The top-level entry the tensors were taken from, "" if the file is a bare state dict.
   std::string top_level;
-  // For messages and logs: "zip .pth", "legacy .pth", "safetensors", "safetensors in 3 shards".
+  // For messages and logs: "zip .pth", "legacy .pth", "safetensors", "safetensors in 3 shards",
+  // "zip .pth in 2 shards".
   std::string container;
 };
 
@@ -30,6 +35,14 @@ absl::StatusOr<StateDictFile> ReadStateDict(const std::string& path, const std::
 
 // The same with the first of `entries` that the file has, else the file itself.
 absl::StatusOr<StateDictFile> ReadFirstStateDict(const std::string& path, const std::vector<std::string>& entries);
+
+// The weights in `path` where it is a folder as Hugging Face fills it (model.safetensors, pytorch_model.bin, or the
+// index of one of them); else `path`.
+std::string WeightFileIn(const std::string& path);
+
+// The index of sharded weights: the names of each file's tensors. InvalidArgument: no index, more than 20,000 tensors,
+// or a file outside of its folder.
+absl::StatusOr<std::map<std::string, std::set<std::string>>> ParseShardIndex(absl::string_view text);
 
 // The selection alone, on a value that ReadPth returned.
 absl::StatusOr<StateDictFile> SelectStateDict(const Value& root, const std::string& top_level);

@@ -25,8 +25,10 @@ constexpr size_t kLocalSize = 30, kCentralSize = 46, kEndSize = 22, kEnd64Size =
 constexpr uint16_t kZip64Extra = 1;
 constexpr uint16_t kPaddingExtra = 0x4246;  // "FB", PyTorch's.
 constexpr uint16_t kFlagEncrypted = 1, kFlagDescriptor = 8, kFlagUtf8 = 0x800;
-constexpr uint64_t kMaxDirectory = uint64_t{256} << 20;
-constexpr uint64_t kMaxEntries = 1'000'000;
+// Far more than the largest checkpoints have (some thousand entries), and little enough that the list of them stays
+// small: 20 MiB with the names.
+constexpr uint64_t kMaxDirectory = uint64_t{8} << 20;
+constexpr uint64_t kMaxEntries = 50'000;
 constexpr size_t kAlignment = 64;
 
 absl::Status Damaged(absl::string_view message) { return absl::DataLossError(message); }
@@ -83,7 +85,14 @@ absl::StatusOr<Directory> FindDirectory(absl::string_view bytes) {
         Load<uint16_t>(bytes, end + 20) == bytes.size() - end - kEndSize) {
       break;
     }
-    if (end == lowest) return Damaged("the file is cut: no zip directory at its end");
+    if (end == lowest) {
+      const size_t record = bytes.rfind(absl::string_view("PK\x05\x06", 4));
+      if (record == absl::string_view::npos || record < lowest) {
+        return Damaged("the file is cut: no zip directory at its end");
+      }
+      return Damaged(bytes.size() - record < kEndSize ? "the file is cut inside its last record"
+                                                      : "the file does not end where its last record does");
+    }
   }
   Directory directory;
   directory.count = Load<uint16_t>(bytes, end + 10);
@@ -119,11 +128,11 @@ absl::StatusOr<Directory> FindDirectory(absl::string_view bytes) {
   if (directory.begin > directory_end || directory.size != directory_end - directory.begin) {
     return Damaged("the zip directory is not where the end record says");
   }
-  if (directory.size > kMaxDirectory) return Refused("the zip directory is larger than 256 MiB");
-  if (directory.count > kMaxEntries) return Refused("the archive has more than 1,000,000 entries");
-  if (directory.count * kCentralSize > directory.size) {
+  if (directory.count > directory.size / kCentralSize) {
     return Damaged(absl::StrCat("the zip directory cannot hold the ", directory.count, " entries it claims"));
   }
+  if (directory.size > kMaxDirectory) return Refused("the zip directory is larger than 8 MiB");
+  if (directory.count > kMaxEntries) return Refused("the archive has more than 50,000 entries");
   return directory;
 }
 
@@ -290,6 +299,8 @@ absl::StatusOr<ZipReader> ZipReader::Open(std::shared_ptr<const MappedFile> file
     uint64_t begin, end;
   };
   std::vector<Range> ranges;
+  ranges.reserve(directory.count);
+  reader.entries_.reserve(directory.count);
   uint64_t position = directory.begin;
   const uint64_t directory_end = directory.begin + directory.size;
   for (uint64_t i = 0; i < directory.count; ++i) {

@@ -33,8 +33,8 @@ class ZipReader {
  public:
   // Checks the whole structure: end record, directory, local headers against the directory, data descriptors, unique
   // names, entries inside the file and apart from each other. The contents' CRCs are checked by CheckContent().
-  // DataLoss: cut or damaged. InvalidArgument: encrypted entries, more than 1,000,000 of them, a
-  // directory of more than 256 MiB, bytes before the first entry.
+  // DataLoss: cut or damaged. InvalidArgument: encrypted entries, more than 50,000 of them, a directory of more than
+  // 8 MiB, bytes before the first entry. Takes 20 MiB at most.
   static absl::StatusOr<ZipReader> Open(std::shared_ptr<const MappedFile> file);
 
   // In the order of the directory.

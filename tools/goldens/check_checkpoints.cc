@@ -26,9 +26,8 @@ namespace {
 
 // What the calls inside the hostile files would create.
 constexpr char kPwned[] = "PWNED_BY_CHECKPOINT";
-// What a refusal may take beyond a few times the file's size: the reader's own buffers.
+// What a refusal may take beyond the file's size: the reader's own buffers.
 constexpr int64_t kMemoryAllowance = int64_t{64} << 20;
-constexpr int64_t kMemoryFactor = 4;
 // What the reference takes from a file with "student": its names without their first characters.
 constexpr size_t kStudentPrefix = 16;
 
@@ -105,7 +104,7 @@ void CheckRefused(GoldenItem& item, const nlohmann::json& entry) {
   const int64_t before = PeakMemory();
   const absl::StatusOr<StateDictFile> read = ReadStateDict(path);
   const int64_t taken = PeakMemory() - before;
-  const int64_t allowed = kMemoryAllowance + kMemoryFactor * FileSize(path);
+  const int64_t allowed = kMemoryAllowance + FileSize(path);
   if (read.ok()) {
     item.Fail(file, absl::StrCat("was read, but should be refused: ", entry.value("text", "")));
   } else {

@@ -1,10 +1,9 @@
 #include "tec/checkpoint/families/vit_plan.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -15,11 +14,13 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "nlohmann/json.hpp"
-#include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/nearest_name.h"
+#include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/elements.h"
+#include "tec/checkpoint/mapped_file.h"
+#include "tec/checkpoint/small_json.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/token_mlp.h"
 
@@ -127,11 +128,11 @@ class Planner {
     traits().activation = family_.activation;
     traits().norm_epsilon = family_.norm_epsilon;
     traits().interpolates_positions = family_.interpolates_positions;
-    if (const Part* patches = Find("patch_embed.proj.weight");
     traits().interpolation = family_.interpolation;
     if (Find("reg_token") != nullptr && family_.interpolation_with_registers.has_value()) {
       traits().interpolation = *family_.interpolation_with_registers;
     }
+    if (const Part* patches = Find("patch_embed.proj.weight");
         patches != nullptr && patches->tensor.shape.size() == 4) {
       traits().width = patches->tensor.shape[0];
       traits().patch_size = patches->tensor.shape[3];
@@ -411,7 +412,8 @@ class Planner {
       if (used_.count(name) == 0) unexpected.push_back(part.name);
     }
     // The comparison of all with all is for people's slips, not for a file of another kind.
-    const bool compare = missing_.size() * unexpected.size() <= kMaxComparisons;
+    const bool compare = missing_.size() * unexpected.size() <= kMaxComparisons &&
+                         Letters(missing_) * Letters(unexpected) <= kMaxSteps;
     std::vector<std::string> own;
     for (const std::string& name : missing_) {
       const std::string nearest = compare ? NearestName(name, unexpected) : "";
@@ -429,7 +431,15 @@ class Planner {
                                 absl::StrJoin(problems_, "; ")));
   }
 
+  static double Letters(const std::vector<std::string>& names) {
+    double sum = 0;
+    for (const std::string& name : names) sum += name.size();
+    return sum;
+  }
+
   static constexpr size_t kMaxComparisons = 100'000;
+  // Of the distances, which take the product of the lengths: a second's.
+  static constexpr double kMaxSteps = 3e8;
   static constexpr char kSharedTable[] = "rel_pos_bias.relative_position_bias_table";
 
   const Family& family_;
@@ -441,48 +451,20 @@ class Planner {
   std::vector<std::string> missing_, unexpected_, problems_;
 };
 
-// The path of the weights where `path` is a folder as Hugging Face fills it.
-std::string FileIn(const std::string& path) {
-  struct stat info;
-  if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return path;
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}) {
-    const std::string file = absl::StrCat(path, "/", name);
-    if (stat(file.c_str(), &info) == 0) return file;
-  }
-  return path;
-}
-
-// What a config.json beside the file says, for Hugging Face's families.
-absl::Status TakeConfig(const std::string& file, VitPlan* plan) {
+// What a config.json beside the file says.
+absl::Status TakeConfigBeside(const std::string& file, VitPlan* plan) {
   if (!absl::StartsWith(plan->family, "hf_")) return absl::OkStatus();
   const size_t slash = file.rfind('/');
   const std::string path = slash == std::string::npos ? "config.json" : file.substr(0, slash + 1) + "config.json";
-  const absl::StatusOr<std::string> text = ReadFile(path);
-  if (absl::IsNotFound(text.status())) return absl::OkStatus();
-  TEC_RETURN_IF_ERROR(text.status());
-  nlohmann::json config = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!config.is_object()) return Invalid(absl::StrCat(path, " is no JSON object"));
-  if (const auto vision = config.find("vision_config"); vision != config.end() && vision->is_object()) config = *vision;
-  const auto number = [&](const char* key) {
-    const auto found = config.find(key);
-    return found != config.end() && found->is_number() ? found->get<double>() : 0.0;
-  };
-  if (const double heads = number("num_attention_heads"); heads >= 1 && heads <= 1 << 16) {
-    plan->traits.heads = static_cast<int64_t>(heads);
-  }
-  if (const double epsilon = number("layer_norm_eps"); epsilon > 0) plan->traits.norm_epsilon = epsilon;
-  const auto activation = config.find("hidden_act");
-  if (activation != config.end() && activation->is_string() && plan->traits.activation != Activation::kSwiGlu) {
-    const std::string name = *activation;
-    if (name == "gelu") {
-      plan->traits.activation = Activation::kGelu;
-    } else if (name == "quick_gelu") {
-      plan->traits.activation = Activation::kQuickGelu;
-    } else {
-      return Invalid(absl::StrCat(path, ": hidden_act is \"", name, "\"; known are gelu and quick_gelu"));
-    }
-  }
-  return absl::OkStatus();
+  const absl::StatusOr<std::shared_ptr<const MappedFile>> config = MappedFile::Open(path);
+  if (absl::IsNotFound(config.status())) return absl::OkStatus();
+  TEC_RETURN_IF_ERROR(config.status());
+  return Annotate(TakeConfig((*config)->bytes(), plan), path);
+}
+
+// Names out of the file are in the message.
+absl::Status Naming(const std::string& path, const absl::Status& status) {
+  return Annotate(absl::Status(status.code(), Printable(status.message())), path);
 }
 
 // "head.* (5), decoder_* (20)".
@@ -505,8 +487,38 @@ std::string VitPlan::Report() const {
   std::string report =
       absl::StrCat("family ", family, ": ", tensors.size(), " of ", tensors.size(), " tensors set, from ",
                    file_tensors - static_cast<int64_t>(left_out.size()), " of the file's ", file_tensors);
-  if (!left_out.empty()) absl::StrAppend(&report, "; left out by name: ", Groups(left_out));
+  if (!left_out.empty()) absl::StrAppend(&report, "; left out by name: ", Printable(Groups(left_out)));
   return report;
+}
+
+absl::Status TakeConfig(absl::string_view text, VitPlan* plan) {
+  TEC_ASSIGN_OR_RETURN(nlohmann::json config, ParseSmallJson(text));
+  if (!config.is_object()) return Invalid("no JSON object");
+  if (const auto vision = config.find("vision_config"); vision != config.end() && vision->is_object()) {
+    nlohmann::json inner = std::move(*vision);
+    config = std::move(inner);
+  }
+  const auto number = [&](const char* key) {
+    const auto found = config.find(key);
+    return found != config.end() && found->is_number() ? found->get<double>() : 0.0;
+  };
+  if (const double heads = number("num_attention_heads"); heads >= 1 && heads <= 1 << 16) {
+    plan->traits.heads = static_cast<int64_t>(heads);
+  }
+  if (const double epsilon = number("layer_norm_eps"); epsilon > 0) plan->traits.norm_epsilon = epsilon;
+  const auto activation = config.find("hidden_act");
+  if (activation != config.end() && activation->is_string() && plan->traits.activation != Activation::kSwiGlu) {
+    const std::string name = *activation;
+    if (name == "gelu") {
+      plan->traits.activation = Activation::kGelu;
+    } else if (name == "quick_gelu") {
+      plan->traits.activation = Activation::kQuickGelu;
+    } else {
+      return Invalid(
+          absl::StrCat("hidden_act is \"", Printable(name.substr(0, 100)), "\"; known are gelu and quick_gelu"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors) {
@@ -551,18 +563,18 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const std::string& 
   // The order of TEC's code: model, state_dict, student.
   static const auto* any = new std::vector<std::string>{"model",  "state_dict", "student",       "teacher",
                                                         "module", "model_ema",  "state_dict_ema"};
-  const std::string file_path = FileIn(path);
+  const std::string file_path = WeightFileIn(path);
   TEC_ASSIGN_OR_RETURN(const StateDictFile file, ReadFirstStateDict(file_path, family ? family->entries : *any));
   if (family == nullptr) {
     const absl::StatusOr<const Family*> recognised = RecogniseFamily(file.tensors);
-    if (!recognised.ok()) return Annotate(recognised.status(), file_path);
+    if (!recognised.ok()) return Naming(file_path, recognised.status());
     family = *recognised;
   }
   absl::StatusOr<VitPlan> plan = PlanVit(*family, file.tensors);
-  if (!plan.ok()) return Annotate(plan.status(), file_path);
+  if (!plan.ok()) return Naming(file_path, plan.status());
   VitFile result;
   result.plan = *std::move(plan);
-  TEC_RETURN_IF_ERROR(TakeConfig(file_path, &result.plan));
+  TEC_RETURN_IF_ERROR(TakeConfigBeside(file_path, &result.plan));
   result.container = file.container;
   result.entry = file.top_level;
   result.description =

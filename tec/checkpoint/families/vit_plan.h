@@ -72,6 +72,10 @@ absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors);
 // can tell apart (CLIP's activations).
 absl::StatusOr<const Family*> RecogniseFamily(const StateDict& tensors);
 
+// What a config.json of Hugging Face's says: heads, epsilon, activation. InvalidArgument: no JSON object of at most
+// 1 MiB, or an unknown activation.
+absl::Status TakeConfig(absl::string_view text, VitPlan* plan);
+
 struct VitFile {
   VitPlan plan;
   std::string container;  // "zip .pth", "legacy .pth", "safetensors", "safetensors in 3 shards".
@@ -80,8 +84,8 @@ struct VitFile {
   std::string description;
 };
 
-// Reads any weight file that holds a vision transformer: a file, an index of sharded .safetensors, or a folder with
-// Hugging Face's names; a config.json beside a .safetensors or .bin file is looked at. `family` forces one
+// Reads any weight file that holds a vision transformer: a file, an index of sharded files, or a folder with Hugging
+// Face's names (WeightFileIn); a config.json beside a .safetensors or .bin file is looked at. `family` forces one
 // (FamilyNames()); "" recognises it.
 absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const std::string& family = "");
 
