@@ -108,6 +108,12 @@ std::string FileAround(absl::string_view pickle) {
 bool ReadAnything(std::string bytes, FileKind kind) {
   const std::shared_ptr<const MappedFile> file = MappedFile::FromBytes(std::move(bytes));
   bool accepted = false;
+  if (kind == FileKind::kAny || kind == FileKind::kJson) {
+    VitPlan plan;
+    accepted = ParseShardIndex(file->bytes()).ok();
+    accepted |= TakeConfig(file->bytes(), &plan).ok();
+  }
+  if (kind == FileKind::kJson) return accepted;
   if (kind != FileKind::kPth) {
     const absl::StatusOr<Safetensors> read = ParseSafetensors(file);
     if (read.ok()) accepted = UseTensors(read->tensors);

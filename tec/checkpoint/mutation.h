@@ -23,8 +23,9 @@ std::string MutatedPickle(absl::string_view file, uint64_t seed, uint64_t stream
 std::string FileAround(absl::string_view pickle);
 
 // Reads `bytes` as whatever they are (or, with `kind`, as that), looks at every element and plans a base model from it.
-// Whether it was accepted. Crashes and sanitizer reports are the caller's to notice.
-enum class FileKind { kAny, kPth, kSafetensors };
+// Whether it was accepted. Crashes and sanitizer reports are the caller's to notice. kJson: what stands beside weights,
+// an index of shards or a config.json.
+enum class FileKind { kAny, kPth, kSafetensors, kJson };
 bool ReadAnything(std::string bytes, FileKind kind = FileKind::kAny);
 
 }  // namespace tec

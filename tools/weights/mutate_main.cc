@@ -2,7 +2,7 @@
 //
 //   ./bazelw run --config=asan //tools/weights:mutate -- 100000 1 tec/testing/goldens/checkpoints/*.pth
 //
-// COUNT mutations of all files together, as a function of SEED. A crash or a sanitizer's report ends it; the last line
+// Files: weights, an index of shards, a config.json. COUNT mutations of all files together, as a function of SEED. A crash or a sanitizer's report ends it; the last line
 // counts what was refused and what was read.
 
 #include <cstdint>
@@ -24,11 +24,19 @@ int main(int argc, char** argv) {
   std::vector<std::string> files;
   for (int i = 3; i < argc; ++i) {
     absl::StatusOr<std::string> bytes = tec::ReadFile(tec::UserPath(argv[i]));
-    if (!bytes.ok() || bytes->empty()) {
-      std::fprintf(stderr, "mutate: %s: empty, or not readable\n", argv[i]);
+    if (!bytes.ok()) {
+      std::fprintf(stderr, "mutate: %s\n", std::string(bytes.status().message()).c_str());
       return 1;
     }
+    if (bytes->empty()) {
+      std::fprintf(stderr, "mutate: %s is left out: nothing in an empty file can be changed\n", argv[i]);
+      continue;
+    }
     files.push_back(*std::move(bytes));
+  }
+  if (files.empty()) {
+    std::fprintf(stderr, "mutate: no file to damage\n");
+    return 1;
   }
   uint64_t read = 0;
   for (uint64_t i = 0; i < count; ++i) {
