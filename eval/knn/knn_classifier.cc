@@ -71,19 +71,35 @@ at::Tensor Scores(const at::Tensor& similarities, const at::Tensor& labels, int6
   return at::zeros({similarities.size(0), classes}, weights.options()).scatter_add(1, labels.narrow(1, 0, k), weights);
 }
 
+// What is counted for one k.
+struct Counter {
+  AccuracyCounter accuracy;
+  std::optional<ReportCounter> report;
+};
+
+std::vector<Counter> CountersFor(const KnnOptions& options, int64_t classes) {
+  Counter counter = {AccuracyCounter(classes), std::nullopt};
+  if (options.reports) counter.report.emplace(classes);
+  return std::vector<Counter>(options.k.size(), counter);
+}
+
 // Counts the rows of `scores` [q, classes], whose labels begin at `label`.
-void Count(const at::Tensor& scores, const int64_t* label, AccuracyCounter* counter) {
+void Count(const at::Tensor& scores, const int64_t* label, Counter* counter) {
   const at::Tensor host = scores.cpu().contiguous();
   const int64_t classes = host.size(1);
   for (int64_t q = 0; q < host.size(0); ++q) {
-    counter->Add(absl::Span<const double>(host.const_data_ptr<double>() + q * classes, classes), label[q]);
+    const absl::Span<const double> votes(host.const_data_ptr<double>() + q * classes, classes);
+    counter->accuracy.Add(votes, label[q]);
+    if (counter->report) counter->report->AddVotes(votes, label[q]);
   }
 }
 
-std::vector<KnnAccuracy> AccuraciesOf(const std::vector<AccuracyCounter>& counters, const KnnOptions& options) {
+std::vector<KnnAccuracy> AccuraciesOf(const std::vector<Counter>& counters, const KnnOptions& options) {
   std::vector<KnnAccuracy> results;
   for (size_t i = 0; i < counters.size(); ++i) {
-    results.push_back({options.k[i], counters[i].top1(), counters[i].top5(), counters[i].PerClassTop1()});
+    const Counter& counter = counters[i];
+    results.push_back({options.k[i], counter.accuracy.top1(), counter.accuracy.top5(),
+                       counter.report ? counter.report->Report() : ClassificationReport()});
   }
   return results;
 }
@@ -142,7 +158,7 @@ absl::StatusOr<std::vector<KnnAccuracy>> KnnClassifier::Evaluate(const at::Tenso
     return absl::InvalidArgumentError(absl::StrCat("kNN: the queries have ", queries.size(1), " features, the bank ",
                                                    bank_.size(1), ", or another type"));
   }
-  std::vector<AccuracyCounter> counters(options_.k.size(), AccuracyCounter(classes_));
+  std::vector<Counter> counters = CountersFor(options_, classes_);
   const at::Tensor host_labels = labels.cpu().contiguous();
   const int64_t* label = host_labels.const_data_ptr<int64_t>();
   for (int64_t begin = 0; begin < queries.size(0); begin += options_.query_block) {
@@ -155,7 +171,7 @@ absl::StatusOr<std::vector<KnnAccuracy>> KnnClassifier::Evaluate(const at::Tenso
 
 absl::StatusOr<std::vector<KnnAccuracy>> KnnClassifier::EvaluateLeaveOneOut() const {
   if (bank_.size(0) < 2) return absl::InvalidArgumentError("kNN: one image has no neighbours but itself");
-  std::vector<AccuracyCounter> counters(options_.k.size(), AccuracyCounter(classes_));
+  std::vector<Counter> counters = CountersFor(options_, classes_);
   const at::Tensor host_labels = labels_.cpu().contiguous();
   for (int64_t begin = 0; begin < bank_.size(0); begin += options_.query_block) {
     const int64_t length = std::min(options_.query_block, bank_.size(0) - begin);
@@ -219,7 +235,7 @@ void KnnStream::Flush() {
 absl::StatusOr<std::vector<KnnAccuracy>> KnnStream::Finish() {
   Flush();
   if (bank_size_ == 0) return absl::InvalidArgumentError("kNN: the bank is empty: no features");
-  std::vector<AccuracyCounter> counters(options_.k.size(), AccuracyCounter(classes_));
+  std::vector<Counter> counters = CountersFor(options_, classes_);
   for (size_t b = 0; b < nearest_.size(); ++b) {
     const int64_t* label = labels_.const_data_ptr<int64_t>() + static_cast<int64_t>(b) * options_.query_block;
     for (size_t i = 0; i < counters.size(); ++i) {

@@ -14,6 +14,7 @@
 #include "ATen/core/Tensor.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "eval/metrics/report.h"
 
 namespace tec {
 
@@ -22,6 +23,7 @@ struct KnnOptions {
   double temperature = 0.07;                    // > 0, and exp(1 / temperature) must be a finite double.
   int64_t query_block = 256;                    // Queries compared at once.
   int64_t bank_block = 65536;                   // Bank rows they are compared with at once.
+  bool reports = false;                         // Confusion and calibration too: classes^2 numbers for each k.
 };
 
 // OK, or InvalidArgument naming the option that is out of range.
@@ -38,7 +40,7 @@ struct KnnVotes {
 struct KnnAccuracy {
   int64_t k = 0;  // As asked for.
   double top1 = 0, top5 = 0;
-  std::vector<double> per_class_top1;
+  ClassificationReport report;  // Only if asked for. A class's share of the votes is its probability.
 };
 
 class KnnClassifier {

@@ -48,6 +48,39 @@ TEST(KnnTest, CountsEveryQueryOnce) {
   ASSERT_EQ(results->size(), 1);
   EXPECT_NEAR(results->front().top1, 100.0 * right.sum().item<int64_t>() / 9, 1e-9);
   EXPECT_EQ(results->front().top5, 100);
+  EXPECT_EQ(results->front().report.images, 0);  // Not asked for.
+}
+
+// The report against the votes, a class's probability being its share of them.
+TEST(KnnTest, ReportsFromSharesOfTheVotes) {
+  const Bank bank;
+  KnnOptions options;
+  options.k = {1, 20};
+  options.query_block = 4;
+  options.reports = true;
+  auto knn = KnnClassifier::Create(bank.features, bank.labels, 4, options);
+  ASSERT_TRUE(knn.ok()) << knn.status();
+  auto results = knn->Evaluate(bank.queries, bank.query_labels);
+  ASSERT_TRUE(results.ok()) << results.status();
+  const KnnVotes votes = knn->Classify(bank.queries);
+  for (size_t i = 0; i < options.k.size(); ++i) {
+    const ClassificationReport& report = (*results)[i].report;
+    EXPECT_EQ(report.images, 9);
+    EXPECT_EQ(report.top1, (*results)[i].top1);
+    const at::Tensor shares = votes.scores[i] / votes.scores[i].sum(1, /*keepdim=*/true);
+    const at::Tensor own = shares.gather(1, bank.query_labels.unsqueeze(1));
+    const double loss = -own.log().mean().item<double>();
+    if (std::isinf(loss)) {
+      EXPECT_EQ(report.loss, loss);
+    } else {
+      EXPECT_NEAR(report.loss, loss, 1e-12);
+    }
+    const at::Tensor predicted = shares.argmax(1);
+    for (int64_t q = 0; q < 9; ++q) {
+      EXPECT_GT(report.confusion[bank.query_labels[q].item<int64_t>()][predicted[q].item<int64_t>()], 0) << q;
+    }
+  }
+  EXPECT_FALSE(std::isinf((*results)[1].report.loss));
 }
 
 // A bank that comes in parts of any size gives what the whole bank gives.

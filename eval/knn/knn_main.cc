@@ -47,6 +47,7 @@ std::vector<FlagGroup> Flags() {
 
 absl::StatusOr<KnnOptions> KnnOptionsFromFlags() {
   KnnOptions options;
+  options.reports = true;
   options.temperature = absl::GetFlag(FLAGS_temperature);
   options.k.clear();
   for (absl::string_view part : absl::StrSplit(absl::GetFlag(FLAGS_k), ',')) {
@@ -96,18 +97,23 @@ absl::Status Run(const ParsedFlags&) {
                                  {"unreadable_train_images", bank.unreadable},
                                  {"unreadable_test_images", queries.unreadable},
                                  {"classes", classes}};
-  std::printf("\n%8s %8s %8s\n", "k", "top-1", "top-5");
+  std::printf("\n%8s %8s %8s %19s\n", "k", "top-1", "top-5", "calibration error");
   for (const KnnAccuracy& result : results) {
     const bool whole_bank = result.k > knn.bank_size();
     std::printf(
-        "%8d %8.2f %8.2f%s\n", static_cast<int>(result.k), result.top1, result.top5,
+        "%8d %8.2f %8.2f %19.4f%s\n", static_cast<int>(result.k), result.top1, result.top5,
+        result.report.calibration_error,
         whole_bank ? absl::StrCat("   (k is larger than the bank: all ", knn.bank_size(), " voted)").c_str() : "");
-    // A class without held-out images has no accuracy: NaN, which JSON writes as null.
+    // What is no number there is null: the accuracy of a class without held-out images, and the loss where an image's
+    // class had no vote.
     json["results"].push_back({{"k", result.k},
                                {"neighbours", std::min(result.k, knn.bank_size())},
                                {"top1", result.top1},
                                {"top5", result.top5},
-                               {"per_class_top1", result.per_class_top1}});
+                               {"accuracy", ToJson(result.report, classes)}});
+  }
+  for (const KnnAccuracy& result : results) {
+    std::printf("\nk = %d: %s", static_cast<int>(result.k), FormatReport(result.report, classes).c_str());
   }
   if (!settings.output_dir.empty()) {
     const std::string path = absl::StrCat(settings.output_dir, "/results.json");

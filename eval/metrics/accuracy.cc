@@ -56,6 +56,19 @@ void AccuracyCounter::AddRank(int64_t rank, int64_t label) {
   if (rank < 5) ++first_five_;
 }
 
+void AccuracyCounter::Merge(int64_t first_five, absl::Span<const int64_t> images_of_class,
+                            absl::Span<const int64_t> first_of_class) {
+  TEC_CHECK_EQ(images_of_class.size(), images_of_class_.size());
+  TEC_CHECK_EQ(first_of_class.size(), first_of_class_.size());
+  first_five_ += first_five;
+  for (size_t c = 0; c < images_of_class_.size(); ++c) {
+    images_ += images_of_class[c];
+    first_ += first_of_class[c];
+    images_of_class_[c] += images_of_class[c];
+    first_of_class_[c] += first_of_class[c];
+  }
+}
+
 double AccuracyCounter::top1() const { return Percent(first_, images_); }
 double AccuracyCounter::top5() const { return Percent(first_five_, images_); }
 

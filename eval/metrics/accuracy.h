@@ -41,6 +41,11 @@ class AccuracyCounter {
   double top5() const;
   // top1() of the images of each class; NaN for a class without images.
   std::vector<double> PerClassTop1() const;
+  // By class: images, and those of them whose label is the first class.
+  const std::vector<int64_t>& images_of_class() const { return images_of_class_; }
+  const std::vector<int64_t>& first_of_class() const { return first_of_class_; }
+  // Takes in what another one has counted, from its first_five(), images_of_class() and first_of_class().
+  void Merge(int64_t first_five, absl::Span<const int64_t> images_of_class, absl::Span<const int64_t> first_of_class);
 
  private:
   void AddRank(int64_t rank, int64_t label);

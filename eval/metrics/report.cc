@@ -14,10 +14,52 @@ namespace {
 
 constexpr size_t kShown = 5;  // Classes, and pairs of classes, that FormatReport tells of.
 
+// Equal values: the smaller class, as AccuracyCounter ranks them. A NaN is never predicted unless all are.
+size_t Predicted(absl::Span<const double> values) {
+  size_t predicted = 0;
+  for (size_t c = 1; c < values.size(); ++c) {
+    if (values[c] > values[predicted] || std::isnan(values[predicted])) predicted = c;
+  }
+  return predicted;
+}
+
 }  // namespace
 
 ReportCounter::ReportCounter(int64_t classes)
-    : accuracy_(classes), bins_(kBins), images_of_class_(classes), confusion_(classes, std::vector<int64_t>(classes)) {}
+    : accuracy_(classes), bins_(kBins), confusion_(classes, std::vector<int64_t>(classes)) {}
+
+ReportCounter::ReportCounter(int64_t classes, absl::Span<const double> sums) : ReportCounter(classes) {
+  TEC_CHECK_EQ(sums.size(), Sums().size());
+  const double* next = sums.data();
+  const auto count = [&next] { return std::llround(*next++); };
+  const auto counts = [&count, classes] {
+    std::vector<int64_t> result(classes);
+    for (int64_t& value : result) value = count();
+    return result;
+  };
+  loss_ = *next++;
+  for (CalibrationBin& bin : bins_) {
+    bin.images = count();
+    bin.confidence = *next++;
+    bin.accuracy = *next++;
+  }
+  const int64_t first_five = count();
+  const std::vector<int64_t> images_of_class = counts(), first_of_class = counts();
+  accuracy_.Merge(first_five, images_of_class, first_of_class);
+  for (std::vector<int64_t>& row : confusion_) row = counts();
+}
+
+std::vector<double> ReportCounter::Sums() const {
+  std::vector<double> sums = {loss_};
+  for (const CalibrationBin& bin : bins_) {
+    sums.insert(sums.end(), {static_cast<double>(bin.images), bin.confidence, bin.accuracy});
+  }
+  sums.push_back(static_cast<double>(accuracy_.first_five()));
+  sums.insert(sums.end(), accuracy_.images_of_class().begin(), accuracy_.images_of_class().end());
+  sums.insert(sums.end(), accuracy_.first_of_class().begin(), accuracy_.first_of_class().end());
+  for (const std::vector<int64_t>& row : confusion_) sums.insert(sums.end(), row.begin(), row.end());
+  return sums;
+}
 
 void ReportCounter::Add(absl::Span<const float> logits, int64_t label) {
   Add(std::vector<double>(logits.begin(), logits.end()), label);
@@ -25,18 +67,23 @@ void ReportCounter::Add(absl::Span<const float> logits, int64_t label) {
 
 void ReportCounter::Add(absl::Span<const double> logits, int64_t label) {
   accuracy_.Add(logits, label);
-  // Equal values: the smaller class, as AccuracyCounter ranks them. A NaN is never predicted unless all are.
-  size_t predicted = 0;
-  for (size_t c = 1; c < logits.size(); ++c) {
-    if (logits[c] > logits[predicted] || std::isnan(logits[predicted])) predicted = c;
-  }
-  ++images_of_class_[label];
-  ++confusion_[label][predicted];
+  const size_t predicted = Predicted(logits);
   const double largest = logits[predicted];
   double sum = 0;
   for (const double logit : logits) sum += std::exp(logit - largest);
-  loss_ += largest + std::log(sum) - logits[label];
-  const double confidence = 1 / sum;
+  Count(label, predicted, largest + std::log(sum) - logits[label], 1 / sum);
+}
+
+void ReportCounter::AddVotes(absl::Span<const double> votes, int64_t label) {
+  accuracy_.Add(votes, label);
+  const size_t predicted = Predicted(votes);
+  const double sum = std::accumulate(votes.begin(), votes.end(), 0.0);
+  Count(label, predicted, std::log(sum / votes[label]), votes[predicted] / sum);
+}
+
+void ReportCounter::Count(int64_t label, size_t predicted, double loss, double confidence) {
+  ++confusion_[label][predicted];
+  loss_ += loss;
   // (low, high]: a confidence of exactly 1 belongs to the last bin. NaN, of logits that are not finite, to the first.
   const int bin =
       std::isnan(confidence) ? 0 : std::clamp(static_cast<int>(std::ceil(confidence * kBins)) - 1, 0, kBins - 1);
@@ -60,7 +107,7 @@ ClassificationReport ReportCounter::Report() const {
     report.bins.push_back(bin);
   }
   if (report.images == 0) report.calibration_error = std::nan("");
-  report.images_of_class = images_of_class_;
+  report.images_of_class = accuracy_.images_of_class();
   report.per_class_top1 = accuracy_.PerClassTop1();
   report.confusion = confusion_;
   return report;

@@ -3,6 +3,12 @@
 //   ReportCounter counter(classes);
 //   counter.Add(logits_of_one_image, label);
 //   ClassificationReport report = counter.Report();
+//
+// Of the images shared among several ranks each counts its own; sums of all ranks' Sums() make the whole:
+//
+//   std::vector<double> sums = counter.Sums();
+//   ... added up over the ranks ...
+//   ClassificationReport report = ReportCounter(classes, sums).Report();
 
 #ifndef TEC_EVAL_METRICS_REPORT_H_
 #define TEC_EVAL_METRICS_REPORT_H_
@@ -45,16 +51,24 @@ class ReportCounter {
   static constexpr int kBins = 15;
 
   explicit ReportCounter(int64_t classes);
+  // What has counted everything that the counters have whose Sums() were added up to `sums`.
+  ReportCounter(int64_t classes, absl::Span<const double> sums);
   // `logits`: unnormalised log-probabilities, one a class. 0 <= label < classes.
   void Add(absl::Span<const float> logits, int64_t label);
   void Add(absl::Span<const double> logits, int64_t label);
+  // `votes`: unnormalised probabilities, one a class, at least 0 and not all 0. The loss is infinite from the first
+  // image on whose label has no vote.
+  void AddVotes(absl::Span<const double> votes, int64_t label);
   ClassificationReport Report() const;
+  // All that was counted, classes^2 + 2 classes + 47 numbers; counts are exact up to 2^53.
+  std::vector<double> Sums() const;
 
  private:
+  void Count(int64_t label, size_t predicted, double loss, double confidence);
+
   AccuracyCounter accuracy_;
   double loss_ = 0;
   std::vector<CalibrationBin> bins_;  // Sums, not means.
-  std::vector<int64_t> images_of_class_;
   std::vector<std::vector<int64_t>> confusion_;
 };
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -53,6 +54,54 @@ TEST(ReportTest, CalibrationErrorByHand) {
   EXPECT_EQ(report.bins[10].accuracy, 0.5);
   EXPECT_EQ(report.bins[0].images, 0);
   EXPECT_TRUE(std::isnan(report.bins[0].confidence));
+}
+
+// Votes are probabilities but for their sum: the report is that of their logarithms.
+TEST(ReportTest, VotesAreProbabilities) {
+  const std::vector<std::pair<std::vector<double>, int64_t>> images = {
+      {{7, 2, 1}, 0}, {{7, 2, 1}, 1}, {{1, 7.9, 1.1}, 1}, {{5, 3, 2}, 2}};
+  ReportCounter votes(3), logits(3);
+  for (const auto& [image, label] : images) {
+    votes.AddVotes(image, label);
+    logits.Add(LogOf(image), label);
+  }
+  const ClassificationReport got = votes.Report(), expected = logits.Report();
+  EXPECT_EQ(got.confusion, expected.confusion);
+  EXPECT_EQ(got.top1, expected.top1);
+  EXPECT_EQ(got.per_class_top1, expected.per_class_top1);
+  EXPECT_NEAR(got.loss, -std::log(0.7 * 0.2 * 0.79 * 0.2) / 4, kRounding);
+  EXPECT_NEAR(got.calibration_error, expected.calibration_error, kRounding);
+
+  votes.AddVotes(std::vector<double>{0, 3, 0}, 0);  // No vote for what it is.
+  EXPECT_TRUE(std::isinf(votes.Report().loss));
+  EXPECT_EQ(votes.Report().bins.back().images, 1);
+  EXPECT_TRUE(nlohmann::json::parse(FormatJson(ToJson(votes.Report(), {"a", "b", "c"})))["loss"].is_null());
+}
+
+// Five images counted by one, or shared by two: the same report.
+TEST(ReportTest, SumsOfSharesAreTheWhole) {
+  ReportCounter whole(6), first(6), second(6);
+  const int64_t labels[] = {0, 3, 3, 5, 1};
+  for (int i = 0; i < 5; ++i) {
+    const std::vector<double> logits = {0.1 * i, 1, 2 - 0.3 * i, 0.5 * i, -1, 0.2};
+    whole.Add(logits, labels[i]);
+    (i % 2 == 0 ? first : second).Add(logits, labels[i]);
+  }
+  std::vector<double> sums = first.Sums();
+  const std::vector<double> others = second.Sums();
+  ASSERT_EQ(sums.size(), 6u * 6 + 2 * 6 + 47);
+  for (size_t i = 0; i < sums.size(); ++i) sums[i] += others[i];
+  const ClassificationReport got = ReportCounter(6, sums).Report(), expected = whole.Report();
+  EXPECT_EQ(got.images, 5);
+  EXPECT_EQ(got.top1, expected.top1);
+  EXPECT_EQ(got.top5, expected.top5);
+  EXPECT_NE(expected.top1, expected.top5);
+  EXPECT_EQ(got.confusion, expected.confusion);
+  EXPECT_EQ(got.images_of_class, expected.images_of_class);
+  EXPECT_NEAR(got.loss, expected.loss, kRounding);
+  EXPECT_NEAR(got.calibration_error, expected.calibration_error, kRounding);
+  for (int bin = 0; bin < ReportCounter::kBins; ++bin) EXPECT_EQ(got.bins[bin].images, expected.bins[bin].images);
+  for (int c : {0, 1, 3, 5}) EXPECT_EQ(got.per_class_top1[c], expected.per_class_top1[c]);
 }
 
 TEST(ReportTest, SurvivesExtremeLogits) {
