@@ -11,6 +11,7 @@
 #define TEC_EVAL_LINEAR_LOGISTIC_H_
 
 #include <cstdint>
+#include <functional>
 
 #include "ATen/core/Tensor.h"
 #include "absl/status/statusor.h"
@@ -22,6 +23,11 @@ struct LogisticOptions {
   bool standardise = true;  // Mean 0, deviation 1 for each feature; a constant feature becomes 0.
   int64_t max_iterations = 1000;
   double tolerance = 1e-6;  // Done when no entry of the gradient is larger.
+  // Asked before each iteration; true ends the fit with Cancelled.
+  std::function<bool()> stop;
+  // Images at once; 0: as many as take 64 MiB in float64. What is held beside the features is that, and what is
+  // proportional to the weights. Sums are in another order with another number.
+  int64_t block = 0;
 };
 
 struct LogisticProbe {

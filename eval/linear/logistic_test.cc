@@ -112,6 +112,56 @@ TEST(LogisticTest, SeparatesClassesAndRepeatsItself) {
   EXPECT_TRUE(at::equal(probe->weight, again->weight) && at::equal(probe->bias, again->bias));
 }
 
+// The objective and its gradient over all images at once, as the header has them.
+double WholeObjective(const LogisticProbe& at, const at::Tensor& x, const at::Tensor& labels, double l2,
+                      at::Tensor* weight_gradient, at::Tensor* bias_gradient) {
+  const at::Tensor standardised = (x.to(at::kDouble) - at.mean) * at.scale;
+  const at::Tensor logits = at::addmm(at.bias, standardised, at.weight.t());
+  const at::Tensor residual = (at::softmax(logits, 1) - at::one_hot(labels, logits.size(1))) / x.size(0);
+  *weight_gradient = at::matmul(residual.t(), standardised) + l2 * at.weight;
+  *bias_gradient = residual.sum(0);
+  return at::cross_entropy_loss(logits, labels).item<double>() + 0.5 * l2 * at.weight.square().sum().item<double>();
+}
+
+// Blocks of any length, the last one shorter, find what one block of everything finds: the optimum of the whole.
+TEST(LogisticTest, BlocksChangeNothing) {
+  RandomStream stream(RandomKey{5, RandomPurpose::kSplit, 0, 0});
+  const int64_t n = 61, width = 4, classes = 3;
+  at::Tensor x = at::empty({n, width}), labels = at::empty({n}, at::kLong);
+  for (int64_t i = 0; i < n; ++i) {
+    labels[i] = static_cast<int64_t>(stream.UniformInt(classes));
+    for (int64_t c = 0; c < width; ++c) x[i][c] = stream.Normal() + labels[i].item<int64_t>() * c + 10;
+  }
+  LogisticOptions options = Tight(0.05, true);
+  const auto plain = FitLogistic(x, labels, classes, options);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  ASSERT_TRUE(plain->converged);
+  for (const int64_t block : {1, 7, 60, 61, 1000}) {
+    options.block = block;
+    const auto probe = FitLogistic(x, labels, classes, options);
+    ASSERT_TRUE(probe.ok()) << probe.status();
+    EXPECT_TRUE(probe->converged);
+    EXPECT_NEAR((probe->weight - plain->weight).abs().max().item<double>(), 0, kDistance) << block;
+    at::Tensor weight_gradient, bias_gradient;
+    const double loss = WholeObjective(*probe, x, labels, options.l2, &weight_gradient, &bias_gradient);
+    EXPECT_NEAR(probe->loss, loss, 1e-13) << block;
+    // Rounding of sums of 61 numbers of order 1 / 61.
+    EXPECT_LE(weight_gradient.abs().max().item<double>(), kGradient + 1e-14) << block;
+    EXPECT_LE(bias_gradient.abs().max().item<double>(), kGradient + 1e-14) << block;
+    EXPECT_NEAR((probe->mean - x.to(at::kDouble).mean(0)).abs().max().item<double>(), 0, 1e-13) << block;
+  }
+}
+
+TEST(LogisticTest, StopsOnRequest) {
+  LogisticOptions options;
+  int asked = 0;
+  options.stop = [&asked] { return ++asked == 2; };
+  const at::Tensor features = at::tensor(std::vector<float>{0, 1, 2, 4}).view({4, 1});
+  const at::Tensor labels = at::tensor(std::vector<int64_t>{0, 1, 0, 1}, at::kLong);
+  EXPECT_EQ(FitLogistic(features, labels, 2, options).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(asked, 2);
+}
+
 TEST(LogisticTest, RefusesWhatItCannotFit) {
   const at::Tensor features = at::ones({2, 3}), labels = at::zeros({2}, at::kLong);
   EXPECT_EQ(FitLogistic(at::ones({0, 3}), at::zeros({0}, at::kLong), 2).status().code(),
