@@ -391,8 +391,7 @@ class ConsumersTest(unittest.TestCase):
     def test_transformers_load_what_we_convert(self):
         model, path = self.pretrained()
         folder = self.path('hf')
-        self.run_program(CONVERT, '--resume', path, '--to=hf', '--output_dir', folder, '--ckptname=model.safetensors',
-                         f'--heads={HEADS}')
+        self.run_program(CONVERT, '--resume', path, '--to=hf', '--output_dir', folder, f'--heads={HEADS}')
         loaded, report = transformers.ViTModel.from_pretrained(folder, add_pooling_layer=False,
                                                                output_loading_info=True)
         for key in ('missing_keys', 'unexpected_keys', 'mismatched_keys'):

@@ -1,7 +1,7 @@
 // //tools:convert: the paper's weight_convert, with its flags, and conversion to other projects' names and formats.
 //
 //   ./bazelw run //tools:convert -- --resume runs/tec/checkpoint-299.pth --mlp_token --output_dir converted
-//   ./bazelw run //tools:convert -- --resume=checkpoint-299.pth --to=hf --output_dir=hf --ckptname=model.safetensors
+//   ./bazelw run //tools:convert -- --resume=checkpoint-299.pth --to=hf --output_dir=hf
 //
 // Exit codes: 0 done, 1 bad use or input, 2 failed while writing.
 
@@ -24,7 +24,9 @@ ABSL_FLAG(std::string, model, "vit_base_patch16",
 ABSL_FLAG(std::string, resume, "",
           "The weights: a checkpoint of //tec:pretrain or of the paper's code, or another file.");
 ABSL_FLAG(std::string, output_dir, "./output_dir_convert", "Folder of the result.");
-ABSL_FLAG(std::string, ckptname, "tec_checkpoint.pth", "File name of the result; .safetensors chooses that format.");
+ABSL_FLAG(std::string, ckptname, "tec_checkpoint.pth",
+          "File name of the result; .safetensors chooses that format. With --to=hf model.safetensors unless given, which "
+          "is where from_pretrained looks.");
 ABSL_FLAG(bool, mlp_token, false,
           "cls_token_mlp is folded wherever the file has it; the flag is accepted for the paper's "
           "commands.");
@@ -87,8 +89,10 @@ int Main(int argc, char** argv) {
   if (absl::GetFlag(FLAGS_ckptname).empty()) return finish(absl::InvalidArgumentError("--ckptname is empty"));
   ConvertOptions options;
   options.input = UserPath(absl::GetFlag(FLAGS_resume));
-  options.output = absl::StrCat(UserPath(absl::GetFlag(FLAGS_output_dir)), "/", absl::GetFlag(FLAGS_ckptname));
   options.to = absl::GetFlag(FLAGS_to);
+  const std::string name =
+      options.to == "hf" && !parsed->Given("ckptname") ? "model.safetensors" : absl::GetFlag(FLAGS_ckptname);
+  options.output = absl::StrCat(UserPath(absl::GetFlag(FLAGS_output_dir)), "/", name);
   options.everything = absl::GetFlag(FLAGS_everything);
   options.dtype = absl::GetFlag(FLAGS_dtype);
   options.family = absl::GetFlag(FLAGS_base_model_family);

@@ -10,7 +10,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/elements.h"
 #include "tec/checkpoint/families/vit_plan.h"
@@ -22,11 +25,88 @@
 namespace tec {
 namespace {
 
+// Of the values of a file: more is no help to anybody.
+constexpr size_t kMaxText = 200, kMaxLines = 500;
+constexpr int kMaxLevels = 3;
+
 struct Contents {
   std::string container;
   std::vector<std::string> entries;  // Of the top level, beside the tensors.
   StateDict tensors;                 // By path.
 };
+
+std::string KeyText(const Value& key) {
+  return key.kind() == Value::Kind::kString ? Printable(key.text())
+         : key.kind() == Value::Kind::kInt  ? absl::StrCat(key.int_value())
+                                            : Printable(key.Describe());
+}
+
+// "" for what is not one value.
+std::string ScalarText(const Value& value) {
+  switch (value.kind()) {
+    case Value::Kind::kNone:
+      return "None";
+    case Value::Kind::kBool:
+      return value.bool_value() ? "True" : "False";
+    case Value::Kind::kInt:
+      return absl::StrCat(value.int_value());
+    case Value::Kind::kDouble:
+      return absl::StrCat(value.double_value());
+    case Value::Kind::kString:
+      return absl::StrCat("\"", Printable(value.text().substr(0, kMaxText)),
+                          value.text().size() > kMaxText ? "...\"" : "\"");
+    default:
+      return "";
+  }
+}
+
+bool HoldsTensors(const Value& value, int depth = 0) {
+  if (value.kind() == Value::Kind::kTensor || depth > kMaxLevels) return true;
+  if (value.kind() == Value::Kind::kList || value.kind() == Value::Kind::kTuple) {
+    return std::any_of(value.items().begin(), value.items().end(),
+                       [depth](const Value& item) { return HoldsTensors(item, depth + 1); });
+  }
+  if (!value.is_dict() && value.kind() != Value::Kind::kObject) return false;
+  return std::any_of(value.entries().begin(), value.entries().end(),
+                     [depth](const auto& entry) { return HoldsTensors(entry.second, depth + 1); });
+}
+
+// A line of an entry, and those of the values in it, if there are no tensors among them.
+void AddEntry(const std::string& name, const Value& value, int level, std::vector<std::string>* lines) {
+  const std::string indent(2 * level, ' '), scalar = ScalarText(value);
+  if (value.kind() == Value::Kind::kString && absl::StrContains(value.text(), '\n')) {
+    // An experiment, for instance.
+    lines->push_back(absl::StrCat(indent, name, ": ", value.Describe()));
+    size_t count = 0;
+    for (absl::string_view line : absl::StrSplit(value.text(), '\n')) {
+      if (++count > kMaxLines) break;
+      lines->push_back(absl::StrCat(indent, "  ", Printable(line.substr(0, kMaxText))));
+    }
+    return;
+  }
+  if (!scalar.empty()) {
+    lines->push_back(absl::StrCat(indent, name, ": ", scalar));
+    return;
+  }
+  if ((value.kind() == Value::Kind::kList || value.kind() == Value::Kind::kTuple) && value.items().size() <= 8) {
+    std::vector<std::string> items;
+    for (const Value& item : value.items()) items.push_back(ScalarText(item));
+    if (std::find(items.begin(), items.end(), "") == items.end()) {
+      lines->push_back(absl::StrCat(indent, name, ": [", absl::StrJoin(items, ", "), "]"));
+      return;
+    }
+  }
+  lines->push_back(absl::StrCat(indent, name, ": ", Printable(value.Describe())));
+  if ((!value.is_dict() && value.kind() != Value::Kind::kObject) || level == kMaxLevels || HoldsTensors(value)) return;
+  size_t count = 0;
+  for (const auto& [key, item] : value.entries()) {
+    if (++count > kMaxLines) {
+      lines->push_back(absl::StrCat(indent, "  ..."));
+      break;
+    }
+    AddEntry(KeyText(key), item, level + 1, lines);
+  }
+}
 
 absl::StatusOr<Contents> ReadContents(const std::string& path) {
   Contents contents;
@@ -43,12 +123,7 @@ absl::StatusOr<Contents> ReadContents(const std::string& path) {
   contents.container = absl::StartsWith(mapped->bytes(), "PK") ? "zip .pth" : "legacy .pth";
   if (root->is_dict()) {
     for (const auto& [key, value] : root->entries()) {
-      if (value.kind() == Value::Kind::kTensor) continue;
-      const bool text = key.kind() == Value::Kind::kString;
-      std::string what = value.Describe();
-      if (value.kind() == Value::Kind::kInt) absl::StrAppend(&what, " ", value.int_value());
-      if (value.kind() == Value::Kind::kString && value.text().size() < 60) absl::StrAppend(&what, " ", value.text());
-      contents.entries.push_back(absl::StrCat(text ? key.text() : key.Describe(), ": ", what));
+      if (value.kind() != Value::Kind::kTensor) AddEntry(KeyText(key), value, 0, &contents.entries);
     }
   }
   TEC_ASSIGN_OR_RETURN(contents.tensors, FlattenTensors(*root));
@@ -118,7 +193,8 @@ std::string ElementDifference(const TensorView& a, const TensorView& b) {
 
 }  // namespace
 
-absl::StatusOr<std::string> DescribeFile(const std::string& path) {
+absl::StatusOr<std::string> DescribeFile(const std::string& given_path, const std::string& family) {
+  const std::string path = WeightFileIn(given_path);
   TEC_ASSIGN_OR_RETURN(const Contents contents, ReadContents(path));
   TEC_ASSIGN_OR_RETURN(const auto mapped, MappedFile::Open(path));
   std::string text = absl::StrFormat("%s\n%s, %d bytes, CRC-32 %08x, %d tensors\n", path, contents.container,
@@ -127,10 +203,10 @@ absl::StatusOr<std::string> DescribeFile(const std::string& path) {
   int64_t elements = 0;
   for (const auto& [name, tensor] : contents.tensors) {
     elements += tensor.NumElements();
-    absl::StrAppend(&text, name, "  ", Describe(tensor), "  ", Statistics(tensor), "\n");
+    absl::StrAppend(&text, Printable(name), "  ", Describe(tensor), "  ", Statistics(tensor), "\n");
   }
   absl::StrAppend(&text, elements, " elements\n");
-  const absl::StatusOr<VitFile> vit = ReadVitFile(path);
+  const absl::StatusOr<VitFile> vit = ReadVitFile(path, family);
   if (!vit.ok()) {
     absl::StrAppend(&text, "no base model: ", std::string(vit.status().message()), "\n");
     return text;
@@ -142,10 +218,16 @@ absl::StatusOr<std::string> DescribeFile(const std::string& path) {
                   traits.heads > 0 ? absl::StrCat(", ", traits.heads, " heads") : "",
                   traits.registers > 0 ? absl::StrCat(", ", traits.registers, " registers") : "",
                   traits.final_norm ? "" : ", no final norm", "\n");
+  const std::string teacher = vit->plan.family + "_teacher";
+  if (family.empty() && FindFamily(teacher) != nullptr && ReadVitFile(path, teacher).ok()) {
+    absl::StrAppend(&text, "  that is the student; --base_model_family=", teacher,
+                    " takes the teacher, which is there too\n");
+  }
   return text;
 }
 
-absl::StatusOr<FileDifference> DiffFiles(const std::string& a, const std::string& b) {
+absl::StatusOr<FileDifference> DiffFiles(const std::string& given_a, const std::string& given_b) {
+  const std::string a = WeightFileIn(given_a), b = WeightFileIn(given_b);
   TEC_ASSIGN_OR_RETURN(const Contents first, ReadContents(a));
   TEC_ASSIGN_OR_RETURN(const Contents second, ReadContents(b));
   std::string level_a = ModelLevel(first.tensors), level_b = ModelLevel(second.tensors);
@@ -156,21 +238,21 @@ absl::StatusOr<FileDifference> DiffFiles(const std::string& a, const std::string
     const TensorView* twin = TwinOf(name, level_a, second.tensors, level_b);
     if (twin == nullptr) {
       ++alone;
-      absl::StrAppend(&difference.text, "only in ", a, ": ", name, "  ", Describe(tensor), "\n");
+      absl::StrAppend(&difference.text, "only in ", a, ": ", Printable(name), "  ", Describe(tensor), "\n");
     } else if (BitEqual(tensor, *twin)) {
       ++same;
     } else if (tensor.shape != twin->shape) {
       ++other;
-      absl::StrAppend(&difference.text, name, "  ", Describe(tensor), " and ", Describe(*twin), "\n");
+      absl::StrAppend(&difference.text, Printable(name), "  ", Describe(tensor), " and ", Describe(*twin), "\n");
     } else {
       ++other;
-      absl::StrAppend(&difference.text, name, "  ", Describe(tensor), ": ", ElementDifference(tensor, *twin), "\n");
+      absl::StrAppend(&difference.text, Printable(name), "  ", Describe(tensor), ": ", ElementDifference(tensor, *twin), "\n");
     }
   }
   for (const auto& [name, tensor] : second.tensors) {
     if (TwinOf(name, level_b, first.tensors, level_a) != nullptr) continue;
     ++alone;
-    absl::StrAppend(&difference.text, "only in ", b, ": ", name, "  ", Describe(tensor), "\n");
+    absl::StrAppend(&difference.text, "only in ", b, ": ", Printable(name), "  ", Describe(tensor), "\n");
   }
   absl::StrAppend(&difference.text, same, " tensors are equal bit for bit, ", other, " differ, ", alone,
                   " are in one file only\n");

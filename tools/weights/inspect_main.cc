@@ -1,20 +1,40 @@
-// //tools:inspect FILE: what a weight file holds, or why it is refused. Exit codes: 0 read, 1 refused or bad use.
+// //tools:inspect FILE [--base_model_family=NAME]: what a weight file holds, or why it is refused. Exit codes: 0 read, 1
+// refused or bad use.
 
 #include <cstdio>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/path.h"
 #include "tools/weights/describe_file.h"
 
 int main(int argc, char** argv) {
-  if (argc != 2 || argv[1][0] == '-') {
-    const bool help = argc == 2 && std::string(argv[1]) == "--help";
-    std::fprintf(help ? stdout : stderr, "usage: inspect FILE\n");
+  std::string path, family;
+  bool help = false, wrong = false;
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view argument = argv[i];
+    if (argument == "--help") {
+      help = true;
+    } else if (absl::ConsumePrefix(&argument, "--base_model_family=")) {
+      family = std::string(argument);
+    } else if (path.empty() && !argument.empty() && argument[0] != '-') {
+      path = std::string(argument);
+    } else {
+      wrong = true;
+    }
+  }
+  if (help || wrong || path.empty()) {
+    help = help && !wrong;
+    std::fprintf(help ? stdout : stderr,
+                 "usage: inspect FILE [--base_model_family=NAME]\n\nFILE: weights, an index of sharded ones, or a folder "
+                 "as Hugging Face fills it.\n--base_model_family: how the file names its tensors; not given: "
+                 "recognised.\n");
     return help ? tec::kExitDone : tec::kExitBadInput;
   }
-  const absl::StatusOr<std::string> text = tec::DescribeFile(tec::UserPath(argv[1]));
+  const absl::StatusOr<std::string> text = tec::DescribeFile(tec::UserPath(path), family);
   if (!text.ok()) {
     std::fprintf(stderr, "refused: %s\n", std::string(text.status().message()).c_str());
     return tec::kExitBadInput;
