@@ -25,11 +25,12 @@ struct ReproduceOptions {
   std::string base_model;  // kPaper: the row's base model.
   std::string output_dir;
   std::string device = "cuda";
-  int ranks = 1;                                         // Processes on this machine; kMini: 1.
+  int ranks = 0;  // Processes on this machine; 0: one or, in a dry run of a row, as many as published. kMini: 1.
   std::vector<int64_t> seeds;                            // kPaper: one; empty: the reference's.
   int64_t threads = 0;                                   // As --threads of the programs.
   int64_t num_workers = 10;                              // As --num_workers.
   int64_t train_images = 10000, held_out_images = 2000;  // kMini: at most so many of data_path.
+  bool dry_run = false;  // Nothing will be run: a missing data_path or base_model is told in the plan.
 };
 
 enum class Program { kPretrain, kConvert, kFinetune, kKnn };
@@ -44,26 +45,38 @@ struct Stage {
   std::string encoder;  // Whose encoder it makes or judges: "base", "tec", ...
   Program program = Program::kPretrain;
   std::vector<std::string> arguments;
+  // The same for people: with a row's name for `config_path` and, by the reference's flags, every setting that its
+  // README's command gives (recipe.md section 8) and its seed. Equal settings; only paths that are there run as well.
+  std::vector<std::string> spelled_out;
+  std::string learning_rate;  // Training: "lr 2.4e-3 = blr 1.5e-4 x 4096 images an update / 256".
   int ranks = 1;
   // The settings it is started with, as text files: path -> content.
   std::string config_path, config_text;
   std::string done_file;  // There once the stage has ended well.
   ResultKind result = ResultKind::kNone;
   // What it costs; 0 where nothing is counted.
-  double images = 0;         // Training images seen, times epochs.
-  double flops = 0;          // Of training.
-  double written_bytes = 0;  // Checkpoints.
+  double images = 0;            // Training images seen, times epochs.
+  double flops = 0;             // Of training.
+  double evaluation_flops = 0;  // Of what kNN or finetuning evaluates, in all epochs.
+  double written_bytes = 0;     // Checkpoints; finetuning: at most, with a better accuracy after every epoch.
 };
 
 struct ReproducePlan {
   ReproduceOptions options;
   config::Row row;
   std::vector<Stage> stages;
+  std::vector<std::string> missing;  // dry_run: inputs that a run needs, and where they are published.
 };
 
+struct ImageCounts {
+  int64_t train = 0;
+  int64_t held_out = 0;
+};
+inline constexpr ImageCounts kImageNet = {1281167, 50000};
+
 // InvalidArgument or NotFound for an unknown row, missing or wrong options. Does not look at any file.
-// `train_images`: in the training set, for the costs.
-absl::StatusOr<ReproducePlan> MakePlan(const ReproduceOptions& options, int64_t train_images);
+// `images`: in the data set, for the costs.
+absl::StatusOr<ReproducePlan> MakePlan(const ReproduceOptions& options, const ImageCounts& images);
 
 // Names of the encoders in the order of the small scale's comparison, and what they are.
 struct MiniEncoder {
@@ -75,11 +88,15 @@ const std::vector<MiniEncoder>& MiniEncoders();
 // The program's path in this workspace: "tec/train/pretrain".
 const char* PathOf(Program program);
 
-// Images of ImageNet-1k's training set.
-inline constexpr int64_t kImageNetTrainImages = 1281167;
+// What a process is taken to sustain unless the user says otherwise, with the reason for people.
+struct Throughput {
+  double flops_per_second = 0;
+  const char* what = "";
+};
+Throughput DefaultThroughput(Scale scale);
 
-// A table of the stages: commands, images, FLOPs, bytes, and hours at `flops_per_second` a rank (0: left out).
-std::string DescribePlan(const ReproducePlan& plan, double flops_per_second);
+// The stages as text: commands with their settings, images, FLOPs, bytes, and hours at `throughput` a rank.
+std::string DescribePlan(const ReproducePlan& plan, const Throughput& throughput);
 
 }  // namespace tec
 

@@ -63,7 +63,7 @@ config::Finetune FinetuneOf(const Stage& stage) {
 }
 
 TEST(PaperPlan, RunsTheRowFromBaseModelToAccuracy) {
-  const absl::StatusOr<ReproducePlan> plan = MakePlan(Paper("vit_b_mae_300ep"), kImageNetTrainImages);
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(Paper("vit_b_mae_300ep"), kImageNet);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_THAT(Names(*plan), ElementsAre("pretrain", "encoder", "knn", "finetune"));
   const config::Experiment pretrain = ExperimentOf(plan->stages[0]);
@@ -82,7 +82,7 @@ TEST(PaperPlan, ChangesNothingOfTheRow) {
     SCOPED_TRACE(row);
     ReproduceOptions options = Paper(row);
     options.ranks = 8;
-    const absl::StatusOr<ReproducePlan> plan = MakePlan(options, kImageNetTrainImages);
+    const absl::StatusOr<ReproducePlan> plan = MakePlan(options, kImageNet);
     ASSERT_TRUE(plan.ok()) << plan.status();
     config::Experiment pretrain = ExperimentOf(Find(*plan, "pretrain")), published = Resolve(*LoadExperiment(row));
     for (config::Experiment* experiment : {&pretrain, &published}) {
@@ -105,7 +105,7 @@ TEST(PaperPlan, KeepsTheBatchOfAnUpdate) {
   for (const int ranks : {1, 2, 4, 8}) {
     ReproduceOptions options = Paper("vit_l_mae_300ep");
     options.ranks = ranks;
-    const absl::StatusOr<ReproducePlan> plan = MakePlan(options, kImageNetTrainImages);
+    const absl::StatusOr<ReproducePlan> plan = MakePlan(options, kImageNet);
     ASSERT_TRUE(plan.ok()) << plan.status();
     const config::Optimizer pretrain = ExperimentOf(Find(*plan, "pretrain")).optimizer();
     const config::Optimizer finetune = FinetuneOf(Find(*plan, "finetune")).optimizer();
@@ -114,28 +114,60 @@ TEST(PaperPlan, KeepsTheBatchOfAnUpdate) {
   }
   ReproduceOptions options = Paper("vit_l_mae_300ep");
   options.ranks = 3;
-  EXPECT_THAT(std::string(MakePlan(options, 1).status().message()), HasSubstr("among 3 processes"));
+  EXPECT_THAT(std::string(MakePlan(options, {1, 1}).status().message()), HasSubstr("among 3 processes"));
 }
 
 TEST(PaperPlan, NamesTheBaseModelThatIsMissing) {
   ReproduceOptions options = Paper("vit_b_ibot_800ep");
   options.base_model = "";
-  const absl::Status status = MakePlan(options, 1).status();
+  const absl::Status status = MakePlan(options, {1, 1}).status();
   EXPECT_THAT(std::string(status.message()), HasSubstr("checkpoint_teacher.pth (project bytedance/ibot"));
 }
 
 TEST(PaperPlan, CountsFlopsOfPretrainingAndFinetuning) {
-  const absl::StatusOr<ReproducePlan> plan = MakePlan(Paper("vit_b_mae_300ep"), kImageNetTrainImages);
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(Paper("vit_b_mae_300ep"), kImageNet);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_NEAR(Find(*plan, "pretrain").flops, 3.26e19, 0.01e19);
   EXPECT_NEAR(Find(*plan, "finetune").flops, 1.35e19, 0.01e19);
   // One checkpoint an epoch and numbered ones 0, 50, ..., 250 and 299: 307 of 1.42 GB.
   EXPECT_NEAR(Find(*plan, "pretrain").written_bytes, 307 * 1.42e9, 0.01 * 307 * 1.42e9);
-  EXPECT_THAT(DescribePlan(*plan, 400e12), HasSubstr("at 400 TFLOP/s"));
+  // 100 epochs x 50,000 images x 35.13 GFLOP; kNN once 1,331,167 images and their comparisons.
+  EXPECT_EQ(Find(*plan, "pretrain").evaluation_flops, 0);
+  EXPECT_NEAR(Find(*plan, "finetune").evaluation_flops, 1.757e17, 0.001e17);
+  EXPECT_NEAR(Find(*plan, "knn").evaluation_flops, 4.676e16 + 9.84e13, 0.01e16);
+  // 86.57 M trained numbers and their moments, 91.1 M with the input adaptor: 100 + 100 best ones + 0, 40, 80 and 99.
+  EXPECT_NEAR(Find(*plan, "finetune").written_bytes, 204 * 91138792.0 * 12, 1);
+}
+
+// By hand, on eight processes at 400 TFLOP/s: pretraining 3.256e19, finetuning 1.348e19 + 1.76e17, kNN on one 4.69e16.
+TEST(PaperPlan, HoursAreOfTrainingAndEvaluation) {
+  ReproduceOptions options = Paper("vit_b_mae_300ep");
+  options.ranks = 8;
+  const std::string text = DescribePlan(*MakePlan(options, kImageNet), DefaultThroughput(Scale::kPaper));
+  EXPECT_THAT(text, HasSubstr("GB of checkpoints written, 2.83 h\n"));
+  EXPECT_THAT(text, HasSubstr("4.69e+16 FLOP of evaluation, 0.0325 h\n"));
+  EXPECT_THAT(text, HasSubstr("GB of checkpoints written, 1.18 h\n"));
+  EXPECT_THAT(text, HasSubstr(", 4.04 h at 400 TFLOP/s a process (assumed: 40 % of an H100's peak"));
+  EXPECT_THAT(DescribePlan(*MakePlan(options, kImageNet), {800e12, "as given"}),
+              HasSubstr(", 2.02 h at 800 TFLOP/s a process (as given"));
+}
+
+TEST(PaperPlan, ADryRunTellsWhatIsMissing) {
+  ReproduceOptions options = Paper("vit_b_ibot_800ep");
+  options.base_model = options.data_path = "";
+  EXPECT_FALSE(MakePlan(options, kImageNet).ok());
+  options.dry_run = true;
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(options, kImageNet);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(plan->missing,
+              ElementsAre(HasSubstr("--data_path is needed: ImageNet-1k (ILSVRC2012, image-net.org)"),
+                          HasSubstr("--base_model is needed: checkpoint_teacher.pth (project bytedance/ibot")));
+  EXPECT_THAT(Find(*plan, "pretrain").spelled_out, Contains("--base_model=checkpoint_teacher.pth"));
+  EXPECT_THAT(Find(*plan, "pretrain").spelled_out, Contains("--data_path=DATA_PATH"));
 }
 
 TEST(MiniPlan, ComparesFourStartsForEverySeed) {
-  const absl::StatusOr<ReproducePlan> plan = MakePlan(Mini(), 50000);
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(Mini(), {50000, 10000});
   ASSERT_TRUE(plan.ok()) << plan.status();
   const std::vector<std::string> names = Names(*plan);
   EXPECT_EQ(names.size(), 20u);
@@ -149,7 +181,7 @@ TEST(MiniPlan, ComparesFourStartsForEverySeed) {
 }
 
 TEST(MiniPlan, EachStageStartsFromTheOneItJudges) {
-  const absl::StatusOr<ReproducePlan> plan = MakePlan(Mini(), 50000);
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(Mini(), {50000, 10000});
   ASSERT_TRUE(plan.ok()) << plan.status();
   const std::string base = Find(*plan, "seed-0/base").done_file, tec = Find(*plan, "seed-0/tec").done_file;
   const std::string no_relation = Find(*plan, "seed-0/tec_no_relation").done_file;

@@ -25,7 +25,7 @@ ReproducePlan Plan(Scale scale, const std::string& folder) {
   options.base_model = "/base.pth";
   options.output_dir = folder;
   if (scale == Scale::kMini) options.seeds = {0, 1};
-  absl::StatusOr<ReproducePlan> plan = MakePlan(options, 100);
+  absl::StatusOr<ReproducePlan> plan = MakePlan(options, {100, 10});
   EXPECT_TRUE(plan.ok()) << plan.status();
   return *plan;
 }
@@ -51,12 +51,10 @@ TEST(Judge, PaperWithinToleranceIsReproduced) {
     return Judge(plan, {Result(ResultKind::kFinetuneLog, "tec", 5, top1)}).reproduced;
   };
   EXPECT_EQ(judge(84.7), true);
-  EXPECT_EQ(judge(84.5), true);  // Exactly at the tolerance.
+  EXPECT_EQ(judge(84.5), true);     // Exactly at the tolerance.
   EXPECT_EQ(judge(84.498), false);  // One image of 50,000 less.
   EXPECT_EQ(judge(85.4), true);
-  const auto text = [&](double top1) {
-    return Judge(plan, {Result(ResultKind::kFinetuneLog, "tec", 5, top1)}).text;
-  };
+  const auto text = [&](double top1) { return Judge(plan, {Result(ResultKind::kFinetuneLog, "tec", 5, top1)}).text; };
   EXPECT_THAT(text(84.9), StartsWith("Reproduced"));
   EXPECT_THAT(text(84.902), StartsWith("Above the published result"));
   EXPECT_EQ(Judge(plan, {}).reproduced, std::nullopt);

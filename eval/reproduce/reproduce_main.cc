@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -47,16 +48,21 @@ ABSL_FLAG(
     "to 64 pixels, for instance CIFAR-10.");
 ABSL_FLAG(std::string, base_model, "", "paper: the row's base model; without it the program says which file that is.");
 ABSL_FLAG(std::string, output_dir, "./reproduce", "Folder for runs, logs and report/.");
-ABSL_FLAG(int64_t, nproc, 1, "paper: processes (GPUs) on this machine; the batch of an update stays the row's.");
+ABSL_FLAG(int64_t, nproc, 0,
+          "paper: processes (GPUs) on this machine, 0: 1 or, with --dry_run, the row's 8; the batch of an update stays "
+          "the row's.");
 ABSL_FLAG(std::string, seeds, "", "Seeds, separated by commas; empty: the reference's (paper), 0 (mini).");
 ABSL_FLAG(int64_t, train_images, 10000, "mini: training images taken from --data_path, the same number of each class.");
 ABSL_FLAG(int64_t, held_out_images, 2000, "mini: held-out images.");
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
 ABSL_FLAG(int64_t, threads, 0, "Compute threads of a process on the CPU; 0: all cores.");
 ABSL_FLAG(int64_t, num_workers, 10, "Threads of a process that decode images.");
-ABSL_FLAG(bool, dry_run, false, "Print the commands and what they cost, and end.");
+ABSL_FLAG(
+    bool, dry_run, false,
+    "Print the commands, their settings and what they cost, and end; --data_path and --base_model may be missing.");
 ABSL_FLAG(double, tflops, 0,
-          "--dry_run: TFLOP/s that a process sustains, for the hours (an H100 in bfloat16: 300 to 500).");
+          "--dry_run: TFLOP/s that a process sustains, for the hours; 0: 400 (paper; 40 % of an H100's peak in "
+          "bfloat16), 0.068 (mini; measured on two cores).");
 
 namespace tec {
 namespace {
@@ -90,6 +96,10 @@ absl::StatusOr<ReproduceOptions> OptionsFromFlags() {
   options.num_workers = absl::GetFlag(FLAGS_num_workers);
   options.train_images = absl::GetFlag(FLAGS_train_images);
   options.held_out_images = absl::GetFlag(FLAGS_held_out_images);
+  options.dry_run = absl::GetFlag(FLAGS_dry_run);
+  if (const double tflops = absl::GetFlag(FLAGS_tflops); !(tflops >= 0 && std::isfinite(tflops))) {
+    return absl::InvalidArgumentError(absl::StrCat("--tflops=", tflops, ": it must be at least 0"));
+  }
   for (const absl::string_view part : absl::StrSplit(absl::GetFlag(FLAGS_seeds), ',', absl::SkipEmpty())) {
     int64_t seed = 0;
     if (!absl::SimpleAtoi(part, &seed) || seed < 0) {
@@ -177,12 +187,13 @@ absl::Status RunStage(const Stage& stage, const ReproduceOptions& options) {
 }
 
 absl::Status Run(const ReproduceOptions& options) {
-  int64_t train_images = kImageNetTrainImages;
-  const bool dry_run = absl::GetFlag(FLAGS_dry_run);
-  if (options.scale == Scale::kMini) train_images = options.train_images;
-  TEC_ASSIGN_OR_RETURN(ReproducePlan plan, MakePlan(options, train_images));
-  if (dry_run) {
-    std::printf("%s", DescribePlan(plan, absl::GetFlag(FLAGS_tflops) * 1e12).c_str());
+  ImageCounts images = kImageNet;
+  if (options.scale == Scale::kMini) images = {options.train_images, options.held_out_images};
+  TEC_ASSIGN_OR_RETURN(ReproducePlan plan, MakePlan(options, images));
+  if (options.dry_run) {
+    Throughput throughput = DefaultThroughput(options.scale);
+    if (const double tflops = absl::GetFlag(FLAGS_tflops); tflops > 0) throughput = {tflops * 1e12, "as given"};
+    std::printf("%s", DescribePlan(plan, throughput).c_str());
     return absl::OkStatus();
   }
   if (options.scale == Scale::kMini && !std::filesystem::exists(options.data_path)) {

@@ -9,7 +9,9 @@
 #include "absl/strings/strip.h"
 #include "google/protobuf/descriptor.h"
 #include "tec/base/path.h"
+#include "tec/base/status.h"
 #include "tec/config/embedded.h"
+#include "tec/config/row.pb.h"
 #include "tec/config/text.h"
 
 namespace tec::config_internal {
@@ -213,15 +215,15 @@ void FillRun(const Machine& machine, config::Logging* logging, config::Runtime* 
   }
 }
 
-absl::StatusOr<Source> FindSource(const std::string& name_or_file, const std::string& prefix) {
-  if (const char* text = FindEmbedded(prefix + name_or_file)) {
-    return Source{name_or_file, absl::StrCat("experiments/", prefix, name_or_file, kExtension), text};
+absl::StatusOr<Source> FindSource(const std::string& name_or_file) {
+  if (const char* text = FindEmbedded(name_or_file)) {
+    return Source{name_or_file, absl::StrCat("experiments/", name_or_file, kExtension), text};
   }
   const std::string path = UserPath(name_or_file);
   absl::StatusOr<std::string> text = ReadConfigFile(path);
   // What looks like a name is one: whoever mistypes it should see the names, not a missing file.
   if (absl::IsNotFound(text.status()) && !absl::StrContains(name_or_file, '/')) {
-    const std::vector<std::string> names = EmbeddedNames(prefix);
+    const std::vector<std::string> names = EmbeddedNames();
     return absl::NotFoundError(absl::StrCat("no experiment and no file is named \"", name_or_file, "\"",
                                             DidYouMean(name_or_file, names),
                                             "\n  experiments: ", absl::StrJoin(names, ", ")));
@@ -238,6 +240,29 @@ bool Declares(const std::string& text, absl::string_view full_name, bool otherwi
     if (absl::ConsumePrefix(&line, "# proto-message:")) return absl::StripAsciiWhitespace(line) == full_name;
   }
   return otherwise;
+}
+
+absl::Status ParseSettings(const std::string& text, const std::string& file, absl::string_view what,
+                           google::protobuf::Message* settings) {
+  const google::protobuf::Descriptor* schema = settings->GetDescriptor();
+  if (Declares(text, schema->full_name(), /*otherwise=*/true)) return ParseText(text, file, settings);
+  config::Row row;
+  if (!Declares(text, row.GetDescriptor()->full_name(), /*otherwise=*/false)) {
+    return absl::InvalidArgumentError(absl::StrCat(file, " says by its \"# proto-message:\" line that it is no ",
+                                                   schema->full_name(), "; a ", what, " experiment is needed"));
+  }
+  TEC_RETURN_IF_ERROR(ParseText(text, file, &row));
+  const bool pretraining = schema == config::Experiment::descriptor();
+  if (pretraining ? !row.has_pretrain() : !row.has_finetune()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": this row has no \"", pretraining ? "pretrain" : "finetune", "\""));
+  }
+  if (pretraining) {
+    settings->CopyFrom(row.pretrain());
+  } else {
+    settings->CopyFrom(row.finetune());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace tec::config_internal

@@ -58,18 +58,23 @@ const NamedEncoder* FindEncoder(absl::string_view name);
 void FillEncoder(const NamedEncoder& named, config::Vit* vit);
 void FillRun(const Machine& machine, config::Logging* logging, config::Runtime* runtime);
 
-// The text of an embedded name (its file is experiments/<prefix><name>.textproto) or of a file, whose path is taken
-// from where the user stands (tec/base/path.h).
+// The text of an embedded name (its file is experiments/<name>.textproto) or of a file, whose path is taken from where
+// the user stands (tec/base/path.h).
 struct Source {
   std::string name;  // For an embedded one its name, for a file its name without folders and ".textproto".
   std::string file;  // For messages.
   std::string text;
 };
-absl::StatusOr<Source> FindSource(const std::string& name_or_file, const std::string& prefix);
+absl::StatusOr<Source> FindSource(const std::string& name_or_file);
 
 // Whether the text declares itself with a line "# proto-message: <full_name>"; true without any such line if
 // `otherwise`.
 bool Declares(const std::string& text, absl::string_view full_name, bool otherwise);
+
+// Reads into `settings`, a config::Experiment or config::Finetune, what `text` says: it is one, or a row of the table
+// (row.proto) with one in it. InvalidArgument if it declares itself as something else, where `what` is needed.
+absl::Status ParseSettings(const std::string& text, const std::string& file, absl::string_view what,
+                           google::protobuf::Message* settings);
 
 }  // namespace tec::config_internal
 

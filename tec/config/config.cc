@@ -283,25 +283,20 @@ config::Experiment ReferenceExperiment() {
 }
 
 absl::StatusOr<config::Experiment> ParseExperiment(const std::string& text, const std::string& file) {
-  if (!config_internal::Declares(text, config::Experiment::descriptor()->full_name(), /*otherwise=*/true)) {
-    return absl::InvalidArgumentError(absl::StrCat(file, " says by its \"# proto-message:\" line that it is no ",
-                                                   config::Experiment::descriptor()->full_name(),
-                                                   "; a pretraining experiment is needed"));
-  }
   config::Experiment over;
-  TEC_RETURN_IF_ERROR(ParseText(text, file, &over));
+  TEC_RETURN_IF_ERROR(config_internal::ParseSettings(text, file, "pretraining", &over));
   return OverReference(over);
 }
 
 absl::StatusOr<config::Experiment> LoadExperiment(const std::string& name_or_file) {
-  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file, ""));
+  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file));
   TEC_ASSIGN_OR_RETURN(config::Experiment experiment, ParseExperiment(source.text, source.file));
   if (experiment.name().empty()) experiment.set_name(source.name);
   return experiment;
 }
 
 std::vector<std::string> ExperimentNames() {
-  std::vector<std::string> names = EmbeddedNames("");
+  std::vector<std::string> names = EmbeddedNames();
   names.erase(std::remove(names.begin(), names.end(), kQuickstart), names.end());
   return names;
 }
@@ -336,12 +331,12 @@ double LearningRate(const config::Optimizer& optimizer, int64_t world_size) {
 }
 
 absl::StatusOr<bool> IsQuickstart(const std::string& name_or_file) {
-  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file, ""));
+  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file));
   return config_internal::Declares(source.text, config::Quickstart::descriptor()->full_name(), /*otherwise=*/false);
 }
 
 absl::StatusOr<config::Quickstart> LoadQuickstart(const std::string& name_or_file) {
-  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file, ""));
+  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file));
   config::Quickstart quickstart;
   TEC_RETURN_IF_ERROR(ParseText(source.text, source.file, &quickstart));
   *quickstart.mutable_mae() = OverReference(quickstart.mae());

@@ -2,13 +2,11 @@
 
 namespace tec {
 
-std::vector<std::string> EmbeddedNames(const std::string& prefix) {
+std::vector<std::string> EmbeddedNames() {
   std::vector<std::string> names;
   for (const EmbeddedFile& file : EmbeddedFiles()) {
     const std::string name = file.name;
-    if (name.compare(0, prefix.size(), prefix) != 0) continue;
-    if (name.find('/', prefix.size()) != std::string::npos) continue;
-    names.push_back(name.substr(prefix.size()));
+    if (name.find('/') == std::string::npos) names.push_back(name);
   }
   return names;
 }

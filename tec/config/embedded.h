@@ -9,15 +9,15 @@
 namespace tec {
 
 struct EmbeddedFile {
-  const char* name;  // Path below experiments/ without ".textproto": "vit_b_mae_300ep", "finetune/vit_b_mae_300ep".
+  const char* name;  // Path below experiments/ without ".textproto": "vit_b_mae_300ep", "mini/tec".
   const char* text;
 };
 
 // In the order of their names.
 const std::vector<EmbeddedFile>& EmbeddedFiles();
 
-// Names with this prefix ("" or "finetune/") and no further "/", without the prefix.
-std::vector<std::string> EmbeddedNames(const std::string& prefix);
+// Names without "/": those a user gives.
+std::vector<std::string> EmbeddedNames();
 
 // The text, or null.
 const char* FindEmbedded(const std::string& name);

@@ -86,7 +86,6 @@ constexpr char kModelPrefix[] = "vit_";
 constexpr char kCustom[] = "custom";
 constexpr char kFromCheckpoint[] = "from_checkpoint";
 constexpr int64_t kImageSize = 224;
-constexpr char kEmbeddedFolder[] = "finetune/";
 
 const NamedEncoder* EncoderOfModel(absl::string_view name) {
   return absl::ConsumePrefix(&name, kModelPrefix) ? config_internal::FindEncoder(name) : nullptr;
@@ -136,26 +135,26 @@ config::Finetune ReferenceFinetune() {
 }
 
 absl::StatusOr<config::Finetune> ParseFinetune(const std::string& text, const std::string& file) {
-  const std::string schema = config::Finetune::descriptor()->full_name();
-  if (!config_internal::Declares(text, schema, /*otherwise=*/true)) {
-    return absl::InvalidArgumentError(absl::StrCat(file, " says by its \"# proto-message:\" line that it is no ",
-                                                   schema, "; a finetuning experiment is needed"));
-  }
   config::Finetune over, finetune = ReferenceFinetune();
-  TEC_RETURN_IF_ERROR(ParseText(text, file, &over));
+  TEC_RETURN_IF_ERROR(config_internal::ParseSettings(text, file, "finetuning", &over));
   MergeOver(over, &finetune);
   return finetune;
 }
 
 absl::StatusOr<config::Finetune> LoadFinetune(const std::string& name_or_file) {
-  TEC_ASSIGN_OR_RETURN(const config_internal::Source source,
-                       config_internal::FindSource(name_or_file, kEmbeddedFolder));
+  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file));
   TEC_ASSIGN_OR_RETURN(config::Finetune finetune, ParseFinetune(source.text, source.file));
   if (finetune.name().empty()) finetune.set_name(source.name);
   return finetune;
 }
 
-std::vector<std::string> FinetuneNames() { return EmbeddedNames(kEmbeddedFolder); }
+std::vector<std::string> FinetuneNames() {
+  std::vector<std::string> names;
+  for (const std::string& name : EmbeddedNames()) {
+    if (ParseFinetune(FindEmbedded(name), name).ok()) names.push_back(name);
+  }
+  return names;
+}
 
 config::Finetune Resolve(config::Finetune finetune, const Machine& machine) {
   if (const NamedEncoder* named = EncoderOfModel(finetune.model())) {

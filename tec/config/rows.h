@@ -13,7 +13,8 @@
 
 namespace tec {
 
-// Every field is set. NotFound names the nearest row and lists all.
+// Every field is set; `pretrain` and `finetune` are what LoadExperiment and LoadFinetune make of them. NotFound names
+// the nearest row and lists all.
 absl::StatusOr<config::Row> LoadRow(const std::string& name);
 std::vector<std::string> RowNames();
 

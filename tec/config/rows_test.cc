@@ -27,9 +27,9 @@ TEST(Rows, AreTheSixOfTheTable) {
                                           Pair("vit_b_ibot_800ep", 85.1), Pair("vit_l_mae_300ep", 86.5)));
 }
 
-// Every row has all its fields, and its experiments exist and are sound, with the batch that its number of processes
-// makes: 4096 pretraining, 1024 finetuning.
-TEST(Rows, NameSoundExperiments) {
+// Every row has all its fields, and its experiments are sound, with the batch that its number of processes makes: 4096
+// pretraining, 1024 finetuning.
+TEST(Rows, HoldSoundExperiments) {
   for (const std::string& name : RowNames()) {
     SCOPED_TRACE(name);
     const config::Row row = *LoadRow(name);
@@ -37,13 +37,26 @@ TEST(Rows, NameSoundExperiments) {
       EXPECT_TRUE(row.GetReflection()->HasField(row, config::Row::descriptor()->field(i)))
           << config::Row::descriptor()->field(i)->name();
     }
-    const absl::StatusOr<config::Experiment> pretrain = LoadExperiment(row.pretrain());
-    const absl::StatusOr<config::Finetune> finetune = LoadFinetune(row.finetune());
-    ASSERT_TRUE(pretrain.ok() && finetune.ok());
-    EXPECT_TRUE(Validate(Resolve(*pretrain), Paths::kOptional).ok());
-    EXPECT_EQ(pretrain->optimizer().batch_size() * pretrain->optimizer().accum_iter() * row.ranks(), 4096);
-    EXPECT_EQ(finetune->optimizer().batch_size() * finetune->optimizer().accum_iter() * row.ranks(), 1024);
+    EXPECT_EQ(row.pretrain().name(), name);
+    EXPECT_EQ(row.finetune().name(), name);
+    EXPECT_TRUE(Validate(Resolve(row.pretrain()), Paths::kOptional).ok());
+    EXPECT_TRUE(Validate(Resolve(row.finetune()), Paths::kOptional).ok());
+    EXPECT_EQ(row.pretrain().optimizer().batch_size() * row.pretrain().optimizer().accum_iter() * row.ranks(), 4096);
+    EXPECT_EQ(row.finetune().optimizer().batch_size() * row.finetune().optimizer().accum_iter() * row.ranks(), 1024);
   }
+}
+
+// A row's own file, changed, is what --config takes.
+TEST(Rows, AFileOfOneIsBothExperiments) {
+  const std::string head = "# proto-message: tec.config.Row\nname: 'mine'\n";
+  const std::string text = head + "pretrain { seed: 11 }\nfinetune { seed: 12 layer_decay: 0.5 }";
+  EXPECT_EQ(ParseExperiment(text, "mine")->seed(), 11);
+  EXPECT_EQ(ParseExperiment(text, "mine")->schedule().epochs(), 400);  // Over the reference's.
+  EXPECT_EQ(ParseFinetune(text, "mine")->seed(), 12);
+  EXPECT_EQ(std::string(ParseExperiment(head, "mine").status().message()), "mine: this row has no \"pretrain\"");
+  EXPECT_EQ(std::string(ParseFinetune(head, "mine").status().message()), "mine: this row has no \"finetune\"");
+  EXPECT_THAT(std::string(ParseExperiment(head + "pretrain { sed: 1 }", "mine").status().message()),
+              HasSubstr("mine:3:12: Experiment has no field named \"sed\"; did you mean \"seed\"?"));
 }
 
 TEST(Rows, TellTheNearestName) {
