@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <set>
 #include <utility>
 
@@ -94,10 +93,11 @@ Verdict JudgePaper(const ReproducePlan& plan, const std::vector<StageResult>& re
     const double difference = result.top1 - row.top1();
     const bool reproduced = difference >= -row.tolerance() - kRounding;
     return {reproduced,
-            absl::StrFormat("%s: %.2f %% top-1 after finetuning, published %.1f (%+.2f; tolerance %.1f).",
-                            reproduced ? (difference > row.tolerance() + kRounding ? "Above the published result" : "Reproduced")
-                                       : "Not reproduced",
-                            result.top1, row.top1(), difference, row.tolerance())};
+            absl::StrFormat(
+                "%s: %.2f %% top-1 after finetuning, published %.1f (%+.2f; tolerance %.1f).",
+                reproduced ? (difference > row.tolerance() + kRounding ? "Above the published result" : "Reproduced")
+                           : "Not reproduced",
+                result.top1, row.top1(), difference, row.tolerance())};
   }
   return {std::nullopt, "Not finished: no finetuning result yet."};
 }
@@ -130,18 +130,36 @@ std::string ProcessorName() {
   return "unknown";
 }
 
+// The first lines that a command prints; empty if it cannot be run or fails.
+std::string OutputOf(const std::vector<std::string>& command) {
+  std::FILE* pipe = popen((ShellCommand(command) + " 2>/dev/null").c_str(), "r");
+  if (pipe == nullptr) return "";
+  char text[4096];
+  const size_t size = std::fread(text, 1, sizeof(text), pipe);
+  const bool ok = pclose(pipe) == 0;
+  return ok ? std::string(absl::StripAsciiWhitespace(absl::string_view(text, size))) : "";
+}
+
 // The project's commit, which pins the version of every dependency, with "-dirty" after it if files were changed. Known
 // under `bazel run`, which names the checkout.
 std::string ProjectCommit() {
-  const std::string unknown = "unknown (not started by bazel run in a git checkout)";
   const char* checkout = std::getenv("BUILD_WORKSPACE_DIRECTORY");
-  if (checkout == nullptr) return unknown;
-  const std::string command =
-      ShellCommand({"git", "-C", checkout, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"});
-  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen((command + " 2>/dev/null").c_str(), "r"), &pclose);
-  char line[128] = "";
-  if (pipe == nullptr || std::fgets(line, sizeof(line), pipe.get()) == nullptr) return unknown;
-  return std::string(absl::StripAsciiWhitespace(line));
+  std::string commit;
+  if (checkout != nullptr) {
+    commit = OutputOf({"git", "-C", checkout, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"});
+  }
+  return commit.empty() ? "unknown (not started by bazel run in a git checkout)" : commit;
+}
+
+// GPUs, one a line "NVIDIA H100 80GB HBM3, driver 580.95.05".
+std::vector<std::string> Gpus() {
+  std::vector<std::string> gpus;
+  const std::string text = OutputOf({"nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"});
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits(", ", 1));
+    gpus.push_back(absl::StrCat(parts.first, ", driver ", absl::StripAsciiWhitespace(parts.second)));
+  }
+  return gpus;
 }
 
 Json Machine() {
@@ -150,7 +168,28 @@ Json Machine() {
   return {{"system", absl::StrCat(name.sysname, " ", name.release, " ", name.machine)},
           {"processor", ProcessorName()},
           {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
-          {"compiler", __VERSION__}};
+          {"gpus", Gpus()},
+          {"compiler", __VERSION__},
+          {"libtorch", TEC_LIBTORCH_VERSION},
+          {"cuda", TEC_CUDA_VERSION}};
+}
+
+absl::Status CopyIfThere(const std::string& from, const std::string& to) {
+  std::error_code error;
+  if (!std::filesystem::exists(from, error)) return absl::OkStatus();
+  TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(to).parent_path().string()));
+  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, error);
+  if (error) return absl::UnavailableError(absl::StrCat("cannot copy ", from, " to ", to, ": ", error.message()));
+  return absl::OkStatus();
+}
+
+std::string DurationsFile(const std::string& output_dir) { return output_dir + "/durations.json"; }
+
+// Seconds by stage; empty where nothing was recorded.
+Json Durations(const std::string& output_dir) {
+  const absl::StatusOr<std::string> text = ReadFile(DurationsFile(output_dir));
+  const Json json = text.ok() ? Json::parse(*text, nullptr, /*allow_exceptions=*/false) : Json();
+  return json.is_object() ? json : Json::object();
 }
 
 // A line a run: what changed from epoch to epoch.
@@ -185,6 +224,12 @@ absl::StatusOr<std::vector<StageResult>> ReadResults(const ReproducePlan& plan) 
     results.push_back(std::move(result));
   }
   return results;
+}
+
+absl::Status AddDuration(const std::string& output_dir, const std::string& stage, double seconds) {
+  Json durations = Durations(output_dir);
+  durations[stage] = durations.value(stage, 0.0) + seconds;
+  return WriteFile(DurationsFile(output_dir), absl::StrCat(durations.dump(2), "\n"));
 }
 
 Verdict Judge(const ReproducePlan& plan, const std::vector<StageResult>& results) {
@@ -224,7 +269,9 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
   const std::string folder = absl::StrCat(plan.options.output_dir, "/report");
   TEC_RETURN_IF_ERROR(MakeDirectories(folder));
   const Json machine = Machine();
+  const auto gpus = machine["gpus"].get<std::vector<std::string>>();
   const std::string commit = ProjectCommit();
+  const Json durations = Durations(plan.options.output_dir);
 
   Json json = {{"row", plan.row.name()},
                {"scale", plan.options.scale == Scale::kPaper ? "paper" : "mini"},
@@ -248,14 +295,22 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
     std::vector<std::string> command = {PathOf(stage.program)};
     command.insert(command.end(), stage.arguments.begin(), stage.arguments.end());
     const bool done = std::filesystem::exists(stage.done_file);
+    const double seconds = durations.value(stage.name, 0.0);
+    const std::string left = FolderOf(plan, stage);
+    TEC_RETURN_IF_ERROR(
+        CopyIfThere(left + "/experiment.textproto", absl::StrCat(folder, "/configs/", stage.name, ".textproto")));
+    TEC_RETURN_IF_ERROR(CopyIfThere(left + "/log.txt", absl::StrCat(folder, "/logs/", stage.name, ".jsonl")));
+    TEC_RETURN_IF_ERROR(CopyIfThere(absl::StrCat(plan.options.output_dir, "/logs/", stage.name, ".log"),
+                                    absl::StrCat(folder, "/logs/", stage.name, ".log")));
     json["stages"].push_back({{"name", stage.name},
                               {"seed", stage.seed},
                               {"processes", stage.ranks},
                               {"command", command},
                               {"done", done},
+                              {"seconds", seconds},
                               {"flops", stage.flops}});
-    absl::StrAppend(&stages, "* `", stage.name, "` (seed ", stage.seed, ", ", done ? "done" : "not done",
-                    "): ", stage.what, "\n\n      ", ShellCommand(command), "\n");
+    absl::StrAppend(&stages, "* `", stage.name, "` (seed ", stage.seed, ", ", done ? "done" : "not done", ", ",
+                    absl::StrFormat("%.1f s", seconds), "): ", stage.what, "\n\n      ", ShellCommand(command), "\n");
   }
   TEC_RETURN_IF_ERROR(WriteFile(folder + "/results.json", absl::StrCat(json.dump(2), "\n")));
   TEC_RETURN_IF_ERROR(WriteFile(
@@ -267,11 +322,11 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
       FormatResults(plan, results), "\nkNN: ", kKnnNeighbours,
       " neighbours, frozen features. Finetuned: the highest top-1 of any epoch on the held-out images.\n\n",
       "![Curves](curves.svg)\n\n## Machine\n\n", machine["processor"].get<std::string>(), ", ", machine["cores"].dump(),
-      " cores; ", machine["system"].get<std::string>(), "; compiler ", machine["compiler"].get<std::string>(),
-      "; commit ", commit,
-      "\n\n## Stages\n\nEach has a folder beside this one, with its settings in experiment.textproto, its log.txt and "
-      "its "
-      "checkpoints; what it printed is in logs/.\n\n",
+      " cores; GPUs: ", gpus.empty() ? "none" : absl::StrJoin(gpus, "; "), "; ", machine["system"].get<std::string>(),
+      "; compiler ", machine["compiler"].get<std::string>(), "; LibTorch ", machine["libtorch"].get<std::string>(),
+      "; CUDA ", machine["cuda"].get<std::string>(), "; commit ", commit,
+      "\n\n## Stages\n\nconfigs/ holds the settings of each, every field set; logs/ what it printed (.log) and its "
+      "epochs (.jsonl). The time is that of all its starts. Its checkpoints are in a folder beside this one.\n\n",
       stages);
   return WriteFile(folder + "/report.md", text);
 }

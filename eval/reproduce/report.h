@@ -40,8 +40,12 @@ Verdict Judge(const ReproducePlan& plan, const std::vector<StageResult>& results
 // The table for people: encoders by columns of kNN and finetuning, a row a seed and their mean.
 std::string FormatResults(const ReproducePlan& plan, const std::vector<StageResult>& results);
 
-// Writes output_dir/report/: report.md, results.json, curves.svg (loss and accuracy by epoch of every run). The
-// resolved configs, logs and checkpoints stay where the runs left them, and are named.
+// Adds to what a stage has taken, over all its starts, in output_dir/durations.json.
+absl::Status AddDuration(const std::string& output_dir, const std::string& stage, double seconds);
+
+// Writes output_dir/report/, which needs nothing else to be read or sent: report.md, results.json (with commands,
+// seeds, durations and versions), curves.svg (loss and accuracy by epoch of every run), and copies of what the stages
+// left: configs/STAGE.textproto, resolved, logs/STAGE.log, as printed, and logs/STAGE.jsonl, an epoch a line.
 absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResult>& results, const Verdict& verdict);
 
 }  // namespace tec

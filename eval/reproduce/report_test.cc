@@ -110,6 +110,42 @@ TEST(Report, ReadsWhatTheRunsLeftAndShowsIt) {
   EXPECT_THAT(*ReadFile(folder + "/report/curves.svg"), HasSubstr(">finetune</text>"));
 }
 
+// The folder alone tells how the result came about.
+TEST(Report, HoldsConfigsLogsDurationsAndVersions) {
+  const std::string folder = testing::FreshFolder("whole");
+  const ReproducePlan plan = Plan(Scale::kMini, folder);
+  ASSERT_TRUE(MakeDirectories(folder + "/seed-0/base").ok() && MakeDirectories(folder + "/logs/seed-0").ok());
+  ASSERT_TRUE(WriteFile(folder + "/seed-0/base/experiment.textproto", "seed: 0").ok());
+  ASSERT_TRUE(WriteFile(folder + "/seed-0/base/log.txt", "{\"epoch\": 0}\n").ok());
+  ASSERT_TRUE(WriteFile(folder + "/logs/seed-0/base.log", "printed").ok());
+  ASSERT_TRUE(AddDuration(folder, "seed-0/base", 100).ok());
+  ASSERT_TRUE(AddDuration(folder, "seed-0/base", 23.5).ok());
+  ASSERT_TRUE(AddDuration(folder, "seed-0/tec", 7).ok());
+
+  const std::string bin = folder + "/bin", path = std::getenv("PATH");
+  ASSERT_TRUE(MakeDirectories(bin).ok());
+  ASSERT_TRUE(WriteFile(bin + "/nvidia-smi",
+                        "#!/bin/sh\n[ \"$1\" = --query-gpu=name,driver_version ] || exit 1\n"
+                        "echo 'NVIDIA H100 80GB HBM3, 580.95.05'\n")
+                  .ok());
+  ASSERT_EQ(std::system(absl::StrCat("chmod +x ", bin, "/nvidia-smi").c_str()), 0);
+  ASSERT_EQ(setenv("PATH", absl::StrCat(bin, ":", path).c_str(), 1), 0);
+  ASSERT_TRUE(WriteReport(plan, {}, Judge(plan, {})).ok());
+  ASSERT_TRUE(WriteReport(plan, {}, Judge(plan, {})).ok());  // Over what is there.
+  ASSERT_EQ(setenv("PATH", path.c_str(), 1), 0);
+
+  EXPECT_EQ(*ReadFile(folder + "/report/configs/seed-0/base.textproto"), "seed: 0");
+  EXPECT_EQ(*ReadFile(folder + "/report/logs/seed-0/base.log"), "printed");
+  EXPECT_EQ(*ReadFile(folder + "/report/logs/seed-0/base.jsonl"), "{\"epoch\": 0}\n");
+  const nlohmann::json json = nlohmann::json::parse(*ReadFile(folder + "/report/results.json"));
+  EXPECT_EQ(json["stages"][0]["seconds"], 123.5);
+  EXPECT_EQ(json["machine"]["gpus"], nlohmann::json({"NVIDIA H100 80GB HBM3, driver 580.95.05"}));
+  EXPECT_THAT(json["machine"]["libtorch"].get<std::string>(), MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+"));
+  const std::string text = *ReadFile(folder + "/report/report.md");
+  EXPECT_THAT(text, HasSubstr("`seed-0/base` (seed 0, not done, 123.5 s)"));
+  EXPECT_THAT(text, HasSubstr("GPUs: NVIDIA H100 80GB HBM3, driver 580.95.05; "));
+}
+
 TEST(Report, NamesTheCommitOfTheCheckout) {
   const std::string folder = testing::FreshFolder("commit"), checkout = folder + "/checkout";
   const auto git = [&checkout](const char* arguments) {

@@ -23,6 +23,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "data/dataset/dataset.h"
 #include "eval/reproduce/plan.h"
 #include "eval/reproduce/report.h"
@@ -176,7 +178,9 @@ absl::Status RunStage(const Stage& stage, const ReproduceOptions& options) {
   request.log_file = absl::StrCat(options.output_dir, "/logs/", stage.name, ".log");
   TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(request.log_file).parent_path().string()));
   TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(stage.done_file).parent_path().string()));
+  const absl::Time start = absl::Now();
   TEC_ASSIGN_OR_RETURN(const int code, RunRanks(request));
+  TEC_RETURN_IF_ERROR(AddDuration(options.output_dir, stage.name, absl::ToDoubleSeconds(absl::Now() - start)));
   if (code == kExitDone && std::filesystem::exists(stage.done_file)) return absl::OkStatus();
   if (code == kExitStopped || code == 128 + SIGINT || code == 128 + SIGTERM) {
     return absl::CancelledError(absl::StrCat("stopped in ", stage.name, "; the same command goes on there"));
