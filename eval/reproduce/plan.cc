@@ -262,7 +262,13 @@ absl::Status PlanPaper(ReproducePlan* plan, const ImageCounts& images) {
 absl::Status PlanMini(ReproducePlan* plan, const ImageCounts& images) {
   const ReproduceOptions& options = plan->options;
   if (options.ranks != 1) return absl::InvalidArgumentError("--nproc: the small scale runs in one process");
-  const MiniChain chain = LoadMiniChain();
+  MiniChain chain = LoadMiniChain();
+  if (options.epochs > 0) {
+    for (config::Schedule* schedule :
+         {chain.mae.mutable_schedule(), chain.tec.mutable_schedule(), chain.finetune.mutable_schedule()}) {
+      schedule->set_epochs(options.epochs);
+    }
+  }
   Planner planner(plan,
                   {std::min(images.train, options.train_images), std::min(images.held_out, options.held_out_images)});
   const std::string data = planner.FolderOf("data");
@@ -364,6 +370,10 @@ absl::StatusOr<ReproducePlan> MakePlan(const ReproduceOptions& options, const Im
   }
   if (options.train_images < 1 || options.held_out_images < 1) {
     return absl::InvalidArgumentError("--train_images and --held_out_images must be at least 1");
+  }
+  if (options.epochs < 0 || (options.epochs > 0 && options.scale == Scale::kPaper)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--epochs=", options.epochs, ": it must be at least 0 and is for --scale=mini only"));
   }
   TEC_RETURN_IF_ERROR(options.scale == Scale::kPaper ? PlanPaper(&plan, images) : PlanMini(&plan, images));
   return plan;

@@ -30,6 +30,7 @@ struct ReproduceOptions {
   int64_t threads = 0;                                   // As --threads of the programs.
   int64_t num_workers = 10;                              // As --num_workers.
   int64_t train_images = 10000, held_out_images = 2000;  // kMini: at most so many of data_path.
+  int64_t epochs = 0;                                    // kMini: of each training run, for a trial; 0: the chain's.
   bool dry_run = false;  // Nothing will be run: a missing data_path or base_model is told in the plan.
 };
 

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -56,6 +57,7 @@ ABSL_FLAG(int64_t, nproc, 0,
 ABSL_FLAG(std::string, seeds, "", "Seeds, separated by commas; empty: the reference's (paper), 0 (mini).");
 ABSL_FLAG(int64_t, train_images, 10000, "mini: training images taken from --data_path, the same number of each class.");
 ABSL_FLAG(int64_t, held_out_images, 2000, "mini: held-out images.");
+ABSL_FLAG(int64_t, epochs, 0, "mini: epochs of each training run, for a trial; 0: those of the chain.");
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
 ABSL_FLAG(int64_t, threads, 0, "Compute threads of a process on the CPU; 0: all cores.");
 ABSL_FLAG(int64_t, num_workers, 10, "Threads of a process that decode images.");
@@ -69,6 +71,18 @@ ABSL_FLAG(double, tflops, 0,
 namespace tec {
 namespace {
 
+// SIGINT or SIGTERM came while no stage was running; a second one ends the program at once.
+volatile std::sig_atomic_t stop_requested = 0;
+
+void NoteStops() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { stop_requested = 1; };
+  action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
 constexpr char kUsage[] =
     "Makes a row of the paper's table: pretrains against the row's base model, takes out the encoder, finetunes and "
     "evaluates it,\nand compares the result with the published one. Stopped at any point, the same command goes on.\n\n"
@@ -77,7 +91,7 @@ constexpr char kUsage[] =
 
 std::vector<FlagGroup> Flags() {
   return {{"What is reproduced", {{"row"}, {"scale"}, {"data_path"}, {"base_model"}, {"seeds"}, {"output_dir"}}},
-          {"The small scale", {{"train_images"}, {"held_out_images"}}},
+          {"The small scale", {{"train_images"}, {"held_out_images"}, {"epochs"}}},
           {"How it runs", {{"nproc"}, {"device"}, {"threads"}, {"num_workers"}, {"dry_run"}, {"tflops"}}}};
 }
 
@@ -98,6 +112,7 @@ absl::StatusOr<ReproduceOptions> OptionsFromFlags() {
   options.num_workers = absl::GetFlag(FLAGS_num_workers);
   options.train_images = absl::GetFlag(FLAGS_train_images);
   options.held_out_images = absl::GetFlag(FLAGS_held_out_images);
+  options.epochs = absl::GetFlag(FLAGS_epochs);
   options.dry_run = absl::GetFlag(FLAGS_dry_run);
   if (const double tflops = absl::GetFlag(FLAGS_tflops); !(tflops >= 0 && std::isfinite(tflops))) {
     return absl::InvalidArgumentError(absl::StrCat("--tflops=", tflops, ": it must be at least 0"));
@@ -137,10 +152,13 @@ absl::Status CheckSameRun(const ReproduceOptions& options) {
                                       {"data_path", options.data_path},
                                       {"base_model", options.base_model},
                                       {"train_images", options.train_images},
-                                      {"held_out_images", options.held_out_images}};
+                                      {"held_out_images", options.held_out_images},
+                                      {"epochs", options.epochs}};
   const absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) return WriteFile(path, absl::StrCat(now.dump(2), "\n"));
-  const nlohmann::ordered_json before = nlohmann::ordered_json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  nlohmann::ordered_json before = nlohmann::ordered_json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  // Folders begun before there was --epochs.
+  if (before.is_object() && !before.contains("epochs")) before["epochs"] = 0;
   if (before == now) return absl::OkStatus();
   std::vector<std::string> changes;
   for (const auto& [key, value] : now.items()) {
@@ -178,9 +196,12 @@ absl::Status RunStage(const Stage& stage, const ReproduceOptions& options) {
   request.log_file = absl::StrCat(options.output_dir, "/logs/", stage.name, ".log");
   TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(request.log_file).parent_path().string()));
   TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(stage.done_file).parent_path().string()));
+  bool stopped = false;
+  request.stop_requested = &stopped;
   const absl::Time start = absl::Now();
   TEC_ASSIGN_OR_RETURN(const int code, RunRanks(request));
   TEC_RETURN_IF_ERROR(AddDuration(options.output_dir, stage.name, absl::ToDoubleSeconds(absl::Now() - start)));
+  if (stopped) stop_requested = 1;
   if (code == kExitDone && std::filesystem::exists(stage.done_file)) return absl::OkStatus();
   if (code == kExitStopped || code == 128 + SIGINT || code == 128 + SIGTERM) {
     return absl::CancelledError(absl::StrCat("stopped in ", stage.name, "; the same command goes on there"));
@@ -221,7 +242,13 @@ absl::Status Run(const ReproduceOptions& options) {
     std::printf("\n[%d/%d] %s: %s%s\n", static_cast<int>(i + 1), static_cast<int>(plan.stages.size()),
                 stage.name.c_str(), stage.what.c_str(), done ? " (done before)" : "");
     std::fflush(stdout);
-    if (!done) status = RunStage(stage, options);
+    if (!done) {
+      // A stage that ended well in spite of the request does not take the next one with it.
+      status =
+          stop_requested
+              ? absl::CancelledError(absl::StrCat("stopped before ", stage.name, "; the same command goes on there"))
+              : RunStage(stage, options);
+    }
     if (!status.ok()) break;
   }
   TEC_ASSIGN_OR_RETURN(const std::vector<StageResult> results, ReadResults(plan));
@@ -241,6 +268,7 @@ int Main(int argc, char** argv) {
     std::printf("%s%s\nRows: %s\n", kUsage, DescribeFlags(flags).c_str(), absl::StrJoin(RowNames(), ", ").c_str());
     return kExitDone;
   }
+  NoteStops();
   absl::Status status = parsed.status();
   if (status.ok()) {
     const absl::StatusOr<ReproduceOptions> options = OptionsFromFlags();

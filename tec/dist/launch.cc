@@ -251,6 +251,9 @@ absl::StatusOr<int> RunRanks(const LaunchRequest& request) {
     } else if (!running) {
       open = false;
     }
+    if (request.stop_requested != nullptr && pending_interrupts + pending_terminations > 0) {
+      *request.stop_requested = true;
+    }
     while (pending_interrupts > 0) {
       --pending_interrupts;
       ranks.Signal(SIGINT);

@@ -21,6 +21,7 @@ struct LaunchRequest {
   std::string log_file;
   // Once a rank has failed, the others get SIGTERM, and after this time SIGKILL: they would wait for it in vain.
   absl::Duration grace = absl::Seconds(30);
+  bool* stop_requested = nullptr;  // Becomes true if SIGINT or SIGTERM came, however the ranks ended.
 };
 
 // The exit code: 0 if that of every rank is 0; else that of the first rank that failed, with 128 + N for a rank that

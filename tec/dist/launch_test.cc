@@ -85,6 +85,23 @@ TEST(RunRanks, PassesSignalsOnAndTellsOfAStop) {
   EXPECT_EQ(*code, kExitStopped);
 }
 
+TEST(RunRanks, TellsOfARequestThatTheRankDidNotHeed) {
+  LaunchRequest request =
+      Shell("trap 'exit 0' TERM; : > $TEST_TMPDIR/heedless; while :; do sleep 0.05; done", 1, "heedless");
+  bool stop_requested = false;
+  request.stop_requested = &stop_requested;
+  std::thread sender([] {
+    const std::string up = absl::StrCat(std::getenv("TEST_TMPDIR"), "/heedless");
+    while (access(up.c_str(), F_OK) != 0) absl::SleepFor(absl::Milliseconds(10));
+    kill(getpid(), SIGTERM);
+  });
+  const absl::StatusOr<int> code = RunRanks(request);
+  sender.join();
+  ASSERT_TRUE(code.ok()) << code.status();
+  EXPECT_EQ(*code, 0);
+  EXPECT_TRUE(stop_requested);
+}
+
 TEST(RunRanks, NamesAProgramThatIsNotThere) {
   LaunchRequest request = Shell("", 1, "none");
   request.command = {"/no/such/program"};
