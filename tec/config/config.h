@@ -34,7 +34,8 @@ Machine ThisMachine();
 // changes nothing about its results. Not resolved: sizes that follow from a name are unset.
 config::Experiment ReferenceExperiment();
 
-// The experiment of an embedded name (ExperimentNames) or of a text file, over ReferenceExperiment(). Not resolved.
+// The experiment of an embedded name (ExperimentNames) or of a text file, which may be a row's (row.proto), over
+// ReferenceExperiment(). Not resolved.
 // Errors: NotFound with the nearest known name; InvalidArgument with "file:line:column: problem" (text.h).
 absl::StatusOr<config::Experiment> LoadExperiment(const std::string& name_or_file);
 

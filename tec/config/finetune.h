@@ -16,7 +16,8 @@ namespace tec {
 // The defaults of the reference's main_finetune.py (recipe.md sections 9 and 13). Not resolved.
 config::Finetune ReferenceFinetune();
 
-// The settings of an embedded name (FinetuneNames; the six table rows) or of a text file, over ReferenceFinetune().
+// The settings of an embedded name (FinetuneNames; the six table rows) or of a text file, which may be a row's
+// (row.proto), over ReferenceFinetune().
 absl::StatusOr<config::Finetune> LoadFinetune(const std::string& name_or_file);
 absl::StatusOr<config::Finetune> ParseFinetune(const std::string& text, const std::string& file);
 std::vector<std::string> FinetuneNames();
