@@ -38,6 +38,11 @@ absl::StatusOr<std::string> Dataset::Read(int64_t index) const {
   return bytes;
 }
 
+absl::StatusOr<absl::string_view> Dataset::View(int64_t index, std::string* buffer) const {
+  TEC_RETURN_IF_ERROR(Read(index, buffer));
+  return absl::string_view(*buffer);
+}
+
 namespace {
 
 // More classes than this are a mistake, such as an index taken for a label.
@@ -130,7 +135,7 @@ class CatalogueDataset : public Dataset {
     TEC_CHECK(index >= 0 && index < size()) << index << " of " << size();
     if (!catalogue_.containers.empty()) TEC_RETURN_IF_ERROR(CheckEncodedSize(catalogue_.bytes[index]));
     if (pack_ != nullptr) {
-      const absl::string_view record = pack_->bytes().substr(catalogue_.begin[index], catalogue_.bytes[index]);
+      const absl::string_view record = Record(index);
       bytes->assign(record.data(), record.size());
       return absl::OkStatus();
     }
@@ -141,8 +146,17 @@ class CatalogueDataset : public Dataset {
     bytes->resize(catalogue_.bytes[index]);
     return ReadRange(file.fd, path, catalogue_.begin[index], bytes->size(), bytes->data());
   }
+  absl::StatusOr<absl::string_view> View(int64_t index, std::string* buffer) const override {
+    TEC_CHECK(index >= 0 && index < size()) << index << " of " << size();
+    if (pack_ == nullptr) return Dataset::View(index, buffer);
+    return Record(index);
+  }
 
  private:
+  // Of a packed file.
+  absl::string_view Record(int64_t index) const {
+    return pack_->bytes().substr(catalogue_.begin[index], catalogue_.bytes[index]);
+  }
   std::string PathOf(const std::string& name) const { return name[0] == '/' ? name : absl::StrCat(folder_, "/", name); }
 
   const std::string folder_;

@@ -143,13 +143,17 @@ TEST_F(DatasetTest, PartsMayBeFiles) {
 }
 
 TEST_F(DatasetTest, AClassCalledTrainIsNoSplit) {
-  for (const char* name : {"v/bus/1.jpg", "v/train/2.jpg", "f/train/1.jpg", "f/val/2.jpg", "o/train/a/1.jpg",
-                           "o/train/x.jpg.txt", "o/logs/log.txt"}) {
+  for (const char* name :
+       {"v/bus/1.jpg", "v/train/2.jpg", "f/train/1.jpg", "f/val/2.jpg", "o/train/a/1.jpg", "o/logs/log.txt"}) {
     Touch(name);
   }
   EXPECT_EQ(Open("v")->classes(), (Strings{"bus", "train"}));
   EXPECT_EQ(Names(*Open("f")), Strings{"1.jpg"});
   EXPECT_EQ(Names(*Open("o")), Strings{"a/1.jpg"});
+  // With folders in it it is a part, whatever else it holds and in whatever order the system lists that.
+  for (int i = 0; i < 20; ++i) Touch("o/train/" + std::to_string(i) + ".jpg");
+  EXPECT_EQ(Error("o", absl::StatusCode::kInvalidArgument).find("o/train holds pictures (0.jpg) as well as folders"),
+            0);
 }
 
 TEST_F(DatasetTest, ListFile) {
@@ -412,17 +416,50 @@ TEST_F(DatasetTest, AShardThatTheSystemCannotReadIsAnError) {
 }
 
 TEST_F(DatasetTest, APackIsTheDataSetItWasMadeOf) {
-  for (const char* name : {"d/b/2.jpg", "d/a/1.png", "d/b/x/3.jpg"}) Touch(name);
-  const auto folder = Open("d");
-  ASSERT_TRUE(WritePack(*folder, "d.tecpack").ok());
-  const auto pack = Open("d.tecpack");
-  ASSERT_NE(pack, nullptr);
-  EXPECT_EQ(Names(*pack), Names(*folder));
-  EXPECT_EQ(pack->classes(), folder->classes());
-  for (int64_t i = 0; i < folder->size(); ++i) {
-    EXPECT_EQ(pack->label(i), folder->label(i));
-    EXPECT_EQ(*pack->Read(i), *folder->Read(i));
+  for (const char* name : {"classes/b/2.jpg", "classes/a/1.png", "classes/b/x/3.jpg", "flat/2.jpg", "flat/1.jpg",
+                           "mixed/z.jpg", "mixed/a/deep/1.gif"}) {
+    Touch(name);
   }
+  testing::TarMaker first, second, unlabelled;
+  first.AddFile("1.jpg", "one").AddFile("1.cls", "1");
+  second.AddFile("2.jpg", "two").AddFile("2.json", R"({"label": 0})").AddFile("3.jpg", "").AddFile("3.cls", "1");
+  unlabelled.AddFile("a/4.png", "four").AddFile("a/4.txt", "text").AddFile("b/4.png", "another");
+  ASSERT_TRUE(MakeDirectories("shards").ok());
+  ASSERT_TRUE(WriteFile("shards/a.tar", first.Finish()).ok());
+  ASSERT_TRUE(WriteFile("shards/b.tar", second.Finish()).ok());
+  ASSERT_TRUE(WriteFile("one.tar", unlabelled.Finish()).ok());
+  ASSERT_TRUE(WriteFile("list", "flat/1.jpg 1\nclasses/a/1.png 0\n").ok());
+  struct Case {
+    const char* path;
+    bool labels;
+    Strings classes;
+    int64_t size;
+  };
+  for (const Case& one :
+       {Case{"classes", true, {"a", "b"}, 3}, Case{"classes", false, {}, 3}, Case{"flat", true, {}, 2},
+        Case{"mixed", false, {}, 2}, Case{"shards", true, {"0", "1"}, 3}, Case{"shards", false, {}, 3},
+        Case{"one.tar", true, {}, 2}, Case{"list", true, {"0", "1"}, 2}}) {
+    DatasetOptions options;
+    options.labels = one.labels;
+    const auto source = OpenDataset(one.path, Split::kTrain, options);
+    ASSERT_TRUE(source.ok()) << source.status();
+    ASSERT_TRUE(WritePack(**source, "d.tecpack").ok());
+    const auto pack = Open("d.tecpack");
+    ASSERT_NE(pack, nullptr);
+    ASSERT_EQ(pack->size(), one.size) << one.path;
+    EXPECT_EQ(Names(*pack), Names(**source));
+    EXPECT_EQ(pack->classes(), one.classes) << one.path;
+    std::string buffer, untouched;
+    for (int64_t i = 0; i < one.size; ++i) {
+      EXPECT_EQ(pack->label(i), (*source)->label(i)) << one.path << " " << i;
+      const std::string bytes = *(*source)->Read(i);
+      EXPECT_EQ(*pack->Read(i), bytes) << one.path << " " << i;
+      EXPECT_EQ(*(*source)->View(i, &buffer), bytes);
+      EXPECT_EQ(*pack->View(i, &untouched), bytes);  // Where they are mapped.
+      EXPECT_EQ(untouched, "");
+    }
+  }
+  ASSERT_TRUE(WritePack(*Open("classes"), "d.tecpack").ok());
   // Cut anywhere or with any bit of its index turned, it is refused.
   const std::string bytes = *ReadFile("d.tecpack");
   for (size_t size = 0; size < bytes.size(); ++size) {

@@ -35,6 +35,9 @@ class Subset : public Dataset {
   std::string left_out() const override { return whole_->left_out(); }
   using Dataset::Read;
   absl::Status Read(int64_t index, std::string* bytes) const override { return whole_->Read(At(index), bytes); }
+  absl::StatusOr<absl::string_view> View(int64_t index, std::string* buffer) const override {
+    return whole_->View(At(index), buffer);
+  }
 
  private:
   int64_t At(int64_t index) const {

@@ -21,6 +21,11 @@ class NumberedDataset : public Dataset {
     *bytes = "bytes of " + name(index);
     return absl::OkStatus();
   }
+  absl::StatusOr<absl::string_view> View(int64_t index, std::string* buffer) const override {
+    return index == 9 ? "mapped bytes of 9" : "mapped bytes of another";
+  }
+  std::vector<std::string> defects() const override { return {"a.tar: broken"}; }
+  std::string left_out() const override { return "1 file"; }
 
  private:
   int64_t size_;
@@ -37,6 +42,10 @@ TEST(KeepClassesTest, NumbersTheKeptOnesAnew) {
   EXPECT_EQ((*part)->label(0), 0);
   EXPECT_EQ((*part)->label(1), 1);
   EXPECT_EQ(*(*part)->Read(6), "bytes of 9");
+  std::string buffer;
+  EXPECT_EQ(*(*part)->View(6, &buffer), "mapped bytes of 9");
+  EXPECT_EQ((*part)->defects(), (*whole).defects());
+  EXPECT_EQ((*part)->left_out(), (*whole).left_out());
   EXPECT_EQ(KeepClasses(whole, "").value(), whole);
 }
 

@@ -203,8 +203,8 @@ class Loader::Implementation {
   absl::Status TryImage(int64_t source, const SampleKey& key, TransformScratch* scratch, std::string* encoded,
                         uint8_t* out) const {
     try {
-      TEC_RETURN_IF_ERROR(dataset_->Read(source, encoded));
-      return transform_->Apply(*encoded, key, scratch, out);
+      TEC_ASSIGN_OR_RETURN(const absl::string_view bytes, dataset_->View(source, encoded));
+      return transform_->Apply(bytes, key, scratch, out);
     } catch (const std::exception& exception) {  // No memory.
       return absl::ResourceExhaustedError(exception.what());
     }
