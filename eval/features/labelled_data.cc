@@ -10,28 +10,32 @@
 namespace tec {
 namespace {
 
-absl::StatusOr<std::shared_ptr<const Dataset>> OpenLabelled(const std::string& path, Split split,
-                                                            absl::string_view use) {
-  TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset(path, split));
+absl::StatusOr<std::shared_ptr<const Dataset>> OpenLabelled(const std::string& path, Split split, absl::string_view use,
+                                                            const LabelledDataOptions& options) {
+  DatasetOptions dataset_options;
+  dataset_options.index_folder = options.index_folder;
+  TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset(path, split, dataset_options));
+  const std::string images = absl::StrCat(path, ": the ", split == Split::kTrain ? "training" : "held-out", " images");
   if (!dataset->labelled()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": the ", split == Split::kTrain ? "training" : "held-out",
-                                                   " images have no labels; ", use,
-                                                   " needs one folder a class, or a list with labels"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(images, " have no labels; ", use, " needs one folder a class, or a list with labels"));
   }
-  return std::shared_ptr<const Dataset>(std::move(dataset));
+  absl::StatusOr<std::shared_ptr<const Dataset>> kept = KeepClasses(std::move(dataset), options.classes);
+  if (!kept.ok()) return Annotate(kept.status(), images);
+  return kept;
 }
 
 }  // namespace
 
 absl::StatusOr<LabelledData> OpenLabelledData(const std::string& path, absl::string_view use,
-                                              const SubsetOptions& subset) {
+                                              const LabelledDataOptions& options) {
   LabelledData data;
-  TEC_ASSIGN_OR_RETURN(data.train, OpenLabelled(path, Split::kTrain, use));
-  TEC_ASSIGN_OR_RETURN(data.held_out, OpenLabelled(path, Split::kHeldOut, use));
+  TEC_ASSIGN_OR_RETURN(data.train, OpenLabelled(path, Split::kTrain, use, options));
+  TEC_ASSIGN_OR_RETURN(data.held_out, OpenLabelled(path, Split::kHeldOut, use, options));
   absl::StatusOr<std::vector<int64_t>> map = MapClasses(data.train->classes(), data.held_out->classes());
   if (!map.ok()) return Annotate(map.status(), path);
   data.class_of_held_out = *std::move(map);
-  data.train = SubsetOf(std::move(data.train), subset);
+  data.train = SubsetOf(std::move(data.train), options.subset);
   return data;
 }
 

@@ -22,10 +22,17 @@ struct LabelledData {
   const std::vector<std::string>& classes() const { return train->classes(); }
 };
 
-// path/train (or path), and path/val or path/test. InvalidArgument where one of them has no labels (`use` says what for
-// they are needed), or where held-out classes are not among the training classes. Other errors are OpenDataset's.
+struct LabelledDataOptions {
+  std::string classes;       // These alone, of both sets (KeepClasses).
+  SubsetOptions subset;      // Of the training images.
+  std::string index_folder;  // As in DatasetOptions.
+};
+
+// path's part "train" (or path), and its part "val" or "test". InvalidArgument where one of them has no labels (`use`
+// says what for they are needed) or not all the named classes, or where held-out classes are not among the training
+// classes. Other errors are OpenDataset's.
 absl::StatusOr<LabelledData> OpenLabelledData(const std::string& path, absl::string_view use,
-                                              const SubsetOptions& subset = SubsetOptions());
+                                              const LabelledDataOptions& options = LabelledDataOptions());
 
 // A number for what a run was computed from: names, labels and order of the images.
 uint64_t FingerprintOf(const Dataset& dataset);

@@ -1,5 +1,10 @@
 #include "eval/features/labelled_data.h"
 
+#include <stdlib.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 #include <string>
@@ -51,6 +56,47 @@ std::set<std::string> NamesOf(const Dataset& dataset, const std::string& of_clas
     if (dataset.classes()[dataset.label(i)] == of_class) names.insert(dataset.name(i));
   }
   return names;
+}
+
+TEST(LabelledDataTest, ChosenClassesOfBothSetsAndAnIndexOfEach) {
+  std::string folder = ::testing::TempDir() + "/labelled_data_XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::filesystem::file_time_type before = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+  for (const std::string part : {"train", "val"}) {
+    for (const std::string name : {"ant", "bee", "cat"}) {
+      // No "ant" is held out, and the sets number "bee" and "cat" differently.
+      if (part == "val" && name == "ant") continue;
+      const std::filesystem::path of_class = std::filesystem::path(folder) / part / name;
+      std::filesystem::create_directories(of_class);
+      for (int i = 0; i < 4; ++i) std::ofstream(of_class / (std::to_string(i) + ".jpg")).put('x');
+      std::filesystem::last_write_time(of_class, before);
+    }
+    std::filesystem::last_write_time(std::filesystem::path(folder) / part, before);
+  }
+  LabelledDataOptions options;
+  options.classes = "cat,bee";
+  options.subset.per_class = 3;
+  options.index_folder = folder + "/index";
+  for (int start = 0; start < 2; ++start) {
+    const absl::StatusOr<LabelledData> data = OpenLabelledData(folder, "a test", options);
+    ASSERT_TRUE(data.ok()) << data.status();
+    EXPECT_EQ(data->classes(), (std::vector<std::string>{"bee", "cat"}));
+    EXPECT_EQ(CountOf(*data->train), (std::map<std::string, int>{{"bee", 3}, {"cat", 3}}));
+    EXPECT_EQ(CountOf(*data->held_out), (std::map<std::string, int>{{"bee", 4}, {"cat", 4}}));
+    EXPECT_EQ(data->class_of_held_out, (std::vector<int64_t>{0, 1}));
+    int indices = 0;
+    for (const auto& file : std::filesystem::directory_iterator(options.index_folder)) {
+      indices += file.path().extension() == ".index";
+    }
+    EXPECT_EQ(indices, 2);
+  }
+  options.classes = "cat";
+  absl::StatusOr<LabelledData> data = OpenLabelledData(folder, "a test", options);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(CountOf(*data->held_out), (std::map<std::string, int>{{"cat", 4}}));
+  options.classes = "ant,bee";
+  EXPECT_EQ(OpenLabelledData(folder, "a test", options).status().message(),
+            folder + ": the held-out images: not among the 2 classes (bee to cat): \"ant\"");
 }
 
 TEST(SubsetTest, TakesAPartOfEachClass) {

@@ -14,16 +14,22 @@ namespace tec {
 
 absl::StatusOr<KnnMonitor> KnnMonitor::Create(const KnnMonitorOptions& options) {
   KnnMonitor monitor(options);
-  const bool leave_one_out = absl::IsNotFound(OpenDataset(options.data_path, Split::kHeldOut).status());
+  DatasetOptions dataset_options;
+  dataset_options.index_folder = options.index_folder;
+  const bool leave_one_out =
+      absl::IsNotFound(OpenDataset(options.data_path, Split::kHeldOut, dataset_options).status());
   if (leave_one_out) {
-    TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> train, OpenDataset(options.data_path, Split::kTrain));
+    TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> train,
+                         OpenDataset(options.data_path, Split::kTrain, dataset_options));
     if (!train->labelled()) {
       return absl::InvalidArgumentError(
           absl::StrCat(options.data_path, ": the images have no labels; a kNN monitor needs one folder a class"));
     }
     monitor.train_ = std::move(train);
   } else {
-    TEC_ASSIGN_OR_RETURN(LabelledData data, OpenLabelledData(options.data_path, "a kNN monitor"));
+    LabelledDataOptions data_options;
+    data_options.index_folder = options.index_folder;
+    TEC_ASSIGN_OR_RETURN(LabelledData data, OpenLabelledData(options.data_path, "a kNN monitor", data_options));
     monitor.train_ = std::move(data.train);
     monitor.held_out_ = std::move(data.held_out);
     monitor.class_of_held_out_ = std::move(data.class_of_held_out);

@@ -74,6 +74,13 @@ TEST_F(KnnProgramTest, PrintsATableAndWritesResults) {
   }
 }
 
+TEST_F(KnnProgramTest, ChosenClasses) {
+  const ProgramResult result = Run("--checkpoint=" + folder_ + "/tec.pth --data_path=" + folder_ +
+                                   "/data --k=1 --features=pool --classes=cat,bee");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_NE(result.output.find("16 training images, 8 held-out images, 2 classes"), std::string::npos) << result.output;
+}
+
 TEST_F(KnnProgramTest, BadInputEndsWithOneLine) {
   const std::string checkpoint = "--checkpoint=" + folder_ + "/tec.pth ", data = "--data_path=" + folder_ + "/data ";
   testing::WritePictures(folder_ + "/other/train", {"ant"}, 1, 1);
@@ -94,6 +101,7 @@ TEST_F(KnnProgramTest, BadInputEndsWithOneLine) {
                 "1 of the 1 held-out classes is not among the 1 training classes: gnu"},
            Case{data + "--checkpoint=" + folder_ + "/data/train/ant/0.png", "0.png"},
            Case{checkpoint + data + "--device=tpu", "--device=tpu"},
+           Case{checkpoint + data + "--classes=gnu", "not among the 3 classes (ant to cat): \"gnu\""},
        }) {
     const ProgramResult result = Run(one.arguments);
     EXPECT_EQ(result.exit_code, 1) << one.arguments << "\n" << result.output;

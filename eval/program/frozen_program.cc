@@ -27,7 +27,11 @@
 
 ABSL_FLAG(std::string, checkpoint, "",
           "The weights: a checkpoint of //tec:pretrain or //eval:finetune, or a ViT encoder.");
-ABSL_FLAG(std::string, data_path, "", "A folder with train/, and val/ or test/, each with one folder a class.");
+ABSL_FLAG(
+    std::string, data_path, "",
+    "A folder with train/, and val/ or test/, each with one folder a class, or with labelled lists, shards or packed "
+    "files of these names.");
+ABSL_FLAG(std::string, classes, "", "These classes alone: names separated by commas; empty: all.");
 ABSL_FLAG(double, train_fraction, 1, "Part of the training images of each class to use, 0.01 for the 1 % setting.");
 ABSL_FLAG(int64_t, shots, 0, "Training images of each class to use; 0: no limit.");
 ABSL_FLAG(int64_t, heads, 0,
@@ -87,7 +91,14 @@ absl::Status CheckSingleProcess(const std::string& name) {
 
 FlagGroup FrozenInputFlags() {
   return {"What is evaluated",
-          {{"checkpoint"}, {"data_path"}, {"train_fraction"}, {"shots"}, {"heads"}, {"feature_cache"}, {"output_dir"}}};
+          {{"checkpoint"},
+           {"data_path"},
+           {"classes"},
+           {"train_fraction"},
+           {"shots"},
+           {"heads"},
+           {"feature_cache"},
+           {"output_dir"}}};
 }
 
 FlagGroup FrozenRuntimeFlags() {
@@ -108,6 +119,7 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
   settings.heads = absl::GetFlag(FLAGS_heads);
   settings.threads = absl::GetFlag(FLAGS_threads);
   settings.seed = static_cast<uint64_t>(absl::GetFlag(FLAGS_seed));
+  settings.classes = absl::GetFlag(FLAGS_classes);
   settings.subset.fraction = absl::GetFlag(FLAGS_train_fraction);
   settings.subset.per_class = absl::GetFlag(FLAGS_shots);
   settings.subset.seed = settings.seed;
@@ -133,7 +145,11 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
   settings->features.std = pretrained.std;
   inputs.encoder_fingerprint = FingerprintOfEncoder(*inputs.encoder, settings->features);
   inputs.encoder->to(inputs.device);
-  TEC_ASSIGN_OR_RETURN(inputs.data, OpenLabelledData(settings->data_path, use, settings->subset));
+  LabelledDataOptions data_options;
+  data_options.classes = settings->classes;
+  data_options.subset = settings->subset;
+  data_options.index_folder = settings->output_dir.empty() ? settings->feature_cache : settings->output_dir;
+  TEC_ASSIGN_OR_RETURN(inputs.data, OpenLabelledData(settings->data_path, use, data_options));
   std::printf("%s: %s\n", settings->checkpoint.c_str(), inputs.description.c_str());
   std::printf("%s: %d training images, %d held-out images, %d classes\n", settings->data_path.c_str(),
               static_cast<int>(inputs.data.train->size()), static_cast<int>(inputs.data.held_out->size()),

@@ -21,7 +21,7 @@
 
 namespace tec {
 
-// --checkpoint --data_path --train_fraction --shots --heads --feature_cache --output_dir.
+// --checkpoint --data_path --classes --train_fraction --shots --heads --feature_cache --output_dir.
 FlagGroup FrozenInputFlags();
 // --device --precision --threads --num_workers --max_bad_fraction --seed.
 FlagGroup FrozenRuntimeFlags();
@@ -32,6 +32,7 @@ struct FrozenSettings {
   int64_t heads = 0;          // 0: as recorded in the checkpoint, or usual.
   int64_t threads = 0;        // 0: all cores.
   uint64_t seed = 0;
+  std::string classes;  // As KeepClasses takes them.
   SubsetOptions subset;
   FeatureOptions features;  // Its mean and std are set by OpenFrozenInputs, its spec and batch size by the program.
 };

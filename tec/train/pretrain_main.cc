@@ -25,6 +25,7 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   const config::Experiment& experiment = command_line.experiment;
   KnnMonitorOptions options;
   options.data_path = command_line.knn_data_path;
+  options.index_folder = experiment.logging().output_dir();
   options.encoder = VitOptionsFrom(experiment.model().encoder());
   options.features.spec = kPoolFeatures;
   options.features.threads = static_cast<int>(std::max<int64_t>(1, experiment.data().num_workers()));
