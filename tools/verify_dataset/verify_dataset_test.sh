@@ -63,7 +63,7 @@ done
 cp "$images/base420.jpg" "$TEST_TMPDIR/picture.jpg"
 echo "picture.jpg" >>"$TEST_TMPDIR/list"
 run "$TEST_TMPDIR/list" --contact_sheet="$TEST_TMPDIR/sheet.png" >/dev/null
-cmp "$TEST_TMPDIR/sheet.png" "$TEST_TMPDIR/tile.png" || fail "the sheet does not show what finetuning makes of picture $number"
+cmp "$TEST_TMPDIR/sheet.png" "$TEST_TMPDIR/tile.png" || fail "the sheet lacks the erasing of picture $number"
 
 # Folders at will are good for pretraining.
 mixed=$TEST_TMPDIR/mixed
