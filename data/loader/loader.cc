@@ -12,12 +12,14 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -37,6 +39,8 @@ class Loader::Implementation {
     // The factor keeps 0.29 * 100 at 29.
     const double allowed = options.max_bad_fraction * static_cast<double>(dataset_->size()) * (1 + 1e-12);
     bad_allowed_ = std::min(dataset_->size(), static_cast<int64_t>(std::floor(allowed)));
+    if (options.max_bad_fraction > 0) bad_allowed_ = std::max<int64_t>(bad_allowed_, 1);
+    CountListed();
     for (Slot& slot : ring_) {
       slot.batch.size = transform_->size();
       slot.batch.channels = transform_->channels();
@@ -99,6 +103,20 @@ class Loader::Implementation {
     std::vector<BadImage> images;
     for (const auto& [index, reason] : bad_) images.push_back({index, dataset_->name(index), reason});
     return images;
+  }
+
+  int64_t bad_count() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return static_cast<int64_t>(bad_.size());
+  }
+
+  void CountBadOfOthers(const std::vector<int64_t>& indices) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const int64_t index : indices) {
+      TEC_CHECK(index >= 0 && index < dataset_->size()) << index << " of " << dataset_->size();
+      bad_.emplace(index, absl::DataLossError("unreadable to another process of this run"));
+    }
+    if (static_cast<int64_t>(bad_.size()) > bad_allowed_) failure_ = TooManyBad();
   }
 
   double wait_seconds() const {
@@ -221,6 +239,28 @@ class Loader::Implementation {
     slot->bad.clear();
   }
 
+  // An image that an earlier run listed counts from the start, unless it has been mended. Before the threads start.
+  void CountListed() {
+    if (options_.bad_images_path.empty()) return;
+    const absl::StatusOr<std::string> text = ReadFile(options_.bad_images_path);
+    if (!text.ok()) return;
+    std::set<std::string> names;
+    for (const absl::string_view line : absl::StrSplit(*text, '\n')) names.emplace(line.substr(0, line.find('\t')));
+    TransformScratch scratch;
+    std::string encoded;
+    std::vector<uint8_t> out(image_bytes_);
+    // Beyond the ceiling their number does not matter.
+    for (int64_t i = 0; i < dataset_->size() && static_cast<int64_t>(bad_.size()) <= bad_allowed_; ++i) {
+      if (names.count(dataset_->name(i)) == 0) continue;
+      const SampleKey key{options_.seed, 0, static_cast<uint64_t>(i)};
+      const absl::Status status = TryImage(i, key, &scratch, &encoded, out.data());
+      if (!status.ok()) bad_.emplace(i, status);
+    }
+    if (!bad_.empty()) {
+      TEC_LOG(WARNING) << bad_.size() << " images listed in " << options_.bad_images_path << " are still unreadable";
+    }
+  }
+
   // Such images are few, so that the file is read and opened for each. A list that cannot be written stops nothing.
   void AddToList(const std::string& name, const absl::Status& reason) const {
     std::string line = absl::StrCat(name, "\t", reason.message());
@@ -315,6 +355,8 @@ int64_t Loader::batches_per_epoch() const { return implementation_->batches_per_
 void Loader::StartEpoch(int64_t epoch, int64_t first_batch) { implementation_->StartEpoch(epoch, first_batch); }
 absl::StatusOr<const Batch*> Loader::Next() { return implementation_->Next(); }
 std::vector<BadImage> Loader::bad_images() const { return implementation_->bad_images(); }
+int64_t Loader::bad_count() const { return implementation_->bad_count(); }
+void Loader::CountBadOfOthers(const std::vector<int64_t>& indices) { implementation_->CountBadOfOthers(indices); }
 double Loader::wait_seconds() const { return implementation_->wait_seconds(); }
 
 }  // namespace tec

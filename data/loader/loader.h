@@ -48,11 +48,13 @@ struct LoaderOptions {
 
   // The epoch ends with an error as soon as more than max_bad_fraction * dataset.size() different images have turned
   // out unreadable since the loader was made; at exactly that many it goes on. In [0, 1]. So with the default one
-  // unreadable image is let pass in each full 1000, and none in a data set of fewer.
+  // unreadable image is let pass in each full 1000. One is also let pass in a smaller data set, unless this is 0.
   double max_bad_fraction = 0.001;
 
   // A text file to which each unreadable image is added when it counts: its name, a tab, the reason. Lines of earlier
-  // runs stay, an image that is in it already is not added again, and several ranks may share it. Empty: none.
+  // runs stay, an image that is in it already is not added again, and several ranks may share it. Images of the data
+  // set that it lists are tried when the loader is made, and those still unreadable count from the start: a run that
+  // goes on has no second allowance. Empty: none.
   std::string bad_images_path;
 
   // Where the pixels of the batches come to lie: called once for each of prefetch_batches + 1 batches when the loader
@@ -108,8 +110,14 @@ class Loader {
   // threads.
   absl::StatusOr<const Batch*> Next();
 
-  // Different images found unreadable in the batches delivered so far (by this rank), by index.
+  // Different images found unreadable in the batches delivered so far (by this rank), listed by earlier runs or told by
+  // other ranks, by index; and how many they are.
   std::vector<BadImage> bad_images() const;
+  int64_t bad_count() const;
+
+  // Counts images that other ranks found unreadable as if this one had met them, so that one ceiling holds for all:
+  // call it with the same list at the same batch on every rank (ProcessGroup::Union). Indices of the data set.
+  void CountBadOfOthers(const std::vector<int64_t>& indices);
 
   // Time that Next() has spent waiting for a batch since the loader was made.
   double wait_seconds() const;

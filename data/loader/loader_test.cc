@@ -263,6 +263,67 @@ TEST(LoaderTest, StopsAboveTheCeilingAtTheSameBatchWithAnyThreads) {
   }
 }
 
+TEST(LoaderTest, OneUnreadableImageIsLetPassUnlessNoneIsAllowed) {
+  LoaderOptions options = Options(4);
+  options.max_bad_fraction = 0.001;  // Less than one of 20.
+  EXPECT_EQ(Epoch(Make(std::make_shared<MemoryDataset>(20, std::vector<int64_t>{9}), options).get(), 0).size(), 5u);
+  const auto fails = [&](const std::vector<int64_t>& bad) {
+    const auto loader = Make(std::make_shared<MemoryDataset>(20, bad), options);
+    loader->StartEpoch(0);
+    for (int batch = 0; batch < 5; ++batch) {
+      if (!loader->Next().ok()) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(fails({9, 13}));
+  options.max_bad_fraction = 0;
+  EXPECT_TRUE(fails({9}));
+}
+
+TEST(LoaderTest, WhatAnEarlierRunListedCountsUnlessItIsMended) {
+  const auto dataset = std::make_shared<MemoryDataset>(20, std::vector<int64_t>{9, 13});
+  LoaderOptions options = Options(4);
+  options.bad_images_path = ::testing::TempDir() + "/listed.txt";
+  // 3 has been mended, "other" is no image of this data set.
+  const std::string list = "picture9\tx\npicture3\tx\nother\tx\n";
+  ASSERT_TRUE(WriteFile(options.bad_images_path, list).ok());
+  const auto loader = Make(dataset, options);
+  ASSERT_EQ(loader->bad_count(), 1);
+  EXPECT_EQ(loader->bad_images()[0].name, "picture9");
+  Epoch(loader.get(), 0);
+  EXPECT_EQ(loader->bad_count(), 2);
+  EXPECT_EQ(*ReadFile(options.bad_images_path), list + "picture13\tnot an image: no known format by its first bytes\n");
+  // Two are more than the one allowed, and no batch is needed to say so.
+  options.max_bad_fraction = 0.05;
+  const auto again = Make(dataset, options);
+  again->StartEpoch(0);
+  EXPECT_EQ(again->Next().status().code(), absl::StatusCode::kDataLoss);
+}
+
+// As the training loops do it: each rank learns what the others have met.
+TEST(LoaderTest, OneCeilingForAllRanks) {
+  const auto dataset = std::make_shared<MemoryDataset>(24, std::vector<int64_t>{2, 7, 12, 17});
+  LoaderOptions options = Options(6);
+  options.training = false;  // Rank 0 has the even images, rank 1 the odd.
+  options.world_size = 2;
+  options.max_bad_fraction = 0.125;  // Three of 24.
+  std::vector<std::unique_ptr<Loader>> ranks;
+  for (options.rank = 0; options.rank < 2; ++options.rank) {
+    ranks.push_back(Make(dataset, options));
+    EXPECT_EQ(Epoch(ranks.back().get(), 0).size(), 2u);
+    EXPECT_EQ(ranks.back()->bad_count(), 2);
+  }
+  ranks[0]->CountBadOfOthers({2, 7});
+  EXPECT_EQ(ranks[0]->bad_count(), 3);
+  EXPECT_EQ(Epoch(ranks[0].get(), 1).size(), 2u);
+  for (auto& rank : ranks) {
+    rank->CountBadOfOthers({2, 7, 12, 17});
+    EXPECT_EQ(rank->bad_count(), 4);
+    rank->StartEpoch(2);
+    EXPECT_EQ(rank->Next().status().code(), absl::StatusCode::kDataLoss);
+  }
+}
+
 TEST(LoaderTest, NothingReadableIsAnError) {
   for (const double fraction : {0.0, 0.001, 1.0}) {
     LoaderOptions options = Options(2);
