@@ -166,6 +166,9 @@ class JpegDecoder {
     }
     char message[JMSG_LENGTH_MAX];
     error_.format_message(reinterpret_cast<j_common_ptr>(&info_), message);
+    if (error_.msg_code == JERR_BAD_PRECISION || error_.msg_code == JERR_SOF_UNSUPPORTED) {
+      return absl::UnimplementedError(absl::StrCat("JPEG images of this kind are not supported: ", message));
+    }
     return absl::DataLossError(absl::StrCat("the JPEG cannot be decoded: ", message));
   }
 

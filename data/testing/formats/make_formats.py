@@ -39,6 +39,10 @@ def add(name, image, format=None, **options):
     FILES[name] = data.getvalue()
 
 
+def patched(data, at, new):
+    return data[:at] + new + data[at + len(new):]
+
+
 def bmp(name, bits, rows, compression=0, palette=b"", masks=b"", header=40, height=None, colours=0, data=None):
     width = 13
     height = height if height is not None else len(rows)
@@ -84,6 +88,31 @@ def make():
     add("lossless_alpha.webp", photo_alpha, lossless=True, exact=True)
     add("animated.webp", photo, save_all=True, append_images=[photo.rotate(180)], quality=50)
     add("one_pixel.webp", Image.fromarray(picture(1, 1, 3)))
+
+    add("baseline.jpg", photo, "JPEG", quality=70)
+    add("progressive.jpg", photo, "JPEG", quality=70, progressive=True)
+    add("grey.jpg", photo.convert("L"), "JPEG", quality=70)
+    # Adobe's YCCK: PIL writes no such file, but one of inks whose planes are taken for Y, Cb, Cr and K by its marker.
+    planes = 255 - np.dstack([np.asarray(photo.convert("YCbCr")), 255 - picture(40, 53, 1) // 4])
+    for name, options in (("ycck.jpg", {}), ("ycck420.jpg", {"subsampling": "4:2:0"})):
+        add(name, Image.frombytes("CMYK", photo.size, planes.tobytes()), "JPEG", quality=80, **options)
+        FILES[name] = patched(FILES[name], FILES[name].index(b"Adobe") + 11, b"\2")
+    # EXIF that is none, that ends within its header, whose directory is its own next, and whose orientation is 99.
+    for name, exif in (("garbage", b"\xff\xd9 no TIFF"), ("short", b"II*"),
+                       ("loop", b"II*\0\x08\0\0\0\0\0\x08\0\0\0"),
+                       ("orientation", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0\0\0\0\0")):
+        body = b"Exif\0\0" + exif
+        jpeg = FILES["baseline.jpg"]
+        FILES["exif_" + name + ".jpg"] = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+    # Twelve bits a sample, and the lossless process: a header is enough to be refused.
+    frame = FILES["baseline.jpg"].index(b"\xff\xc0")
+    FILES["twelve_bits.jpg"] = patched(patched(FILES["baseline.jpg"], frame + 1, b"\xc1"), frame + 4, b"\x0c")
+    FILES["lossless.jpg"] = patched(FILES["baseline.jpg"], frame + 1, b"\xc3")
+    add("two_pictures.jpg", photo, "MPO", save_all=True, append_images=[photo.rotate(180)], quality=70)
+
+    add("animated.png", rgb, save_all=True, append_images=[rgb.rotate(180)], duration=10)
+    add("animated_beside.png", rgb, save_all=True, append_images=[rgba, rgb.rotate(180)], default_image=True)
+    add("exif.png", rgb, exif=b"II*\0\x08\0\0\0\xff\xff")
 
     add("palette.gif", palette)
     add("grey.gif", grey)
