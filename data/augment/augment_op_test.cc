@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 
+#include "data/augment/augment_op_reference.h"
 #include "data/image/image.h"
 #include "data/testing/golden_images.h"
 #include "gmock/gmock.h"
@@ -124,6 +125,34 @@ TEST(AugmentOpTest, RotateEqualsThePlainVersion) {
     }
     // The centre of an odd picture lies on a sample: three values.
     EXPECT_LE(different, 3) << degrees << " of " << height << " x " << width;
+  }
+}
+
+// Sizes from one pixel on, of which none is a multiple of a vector's; noise over the whole range and over parts of it,
+// in which a channel may have a single value.
+TEST(AugmentOpTest, OperationsOnValuesEqualThePlainVersion) {
+  RandomStream stream(RandomKey{4, RandomPurpose::kRandAugment, 0, 0});
+  for (int round = 0; round < 300; ++round) {
+    const int most = round % 4 == 0 ? 4 : 90;
+    const int height = 1 + stream.UniformInt(most), width = 1 + stream.UniformInt(most);
+    Image image = Noise(height, width, round);
+    for (int c = 0; c < 3 && round % 3 != 0; ++c) {
+      const int range = 1 + stream.UniformInt(200), least = stream.UniformInt(257 - range);
+      for (size_t i = c; i < image.size_bytes(); i += 3) image.data()[i] = least + image.data()[i] % range;
+    }
+    for (int i = 0; i < kAugmentOps; ++i) {
+      const auto op = static_cast<AugmentOp>(i);
+      double argument = stream.Uniform(-0.5, 2.5);
+      if (op == AugmentOp::kPosterize) argument = stream.UniformInt(9);
+      if (op == AugmentOp::kSolarize) argument = stream.UniformInt(257);
+      if (op == AugmentOp::kSolarizeAdd) argument = static_cast<int>(stream.UniformInt(300)) - 100;
+      if (op == AugmentOp::kRotate || op == AugmentOp::kShearX || op == AugmentOp::kShearY ||
+          op == AugmentOp::kTranslateX || op == AugmentOp::kTranslateY) {
+        continue;  // Above.
+      }
+      ASSERT_TRUE(SamePixels(Apply(image, op, argument), AugmentOpReference(image, op, argument)))
+          << AugmentOpName(op) << " " << argument << " of " << height << " x " << width << ", round " << round;
+    }
   }
 }
 
