@@ -116,7 +116,7 @@ class Loader {
   int64_t bad_count() const;
 
   // Counts images that other ranks found unreadable as if this one had met them, so that one ceiling holds for all:
-  // call it with the same list at the same batch on every rank (ProcessGroup::Union). Indices of the data set.
+  // call it with the same list at the same batch on every rank. Indices of the data set.
   void CountBadOfOthers(const std::vector<int64_t>& indices);
 
   // Time that Next() has spent waiting for a batch since the loader was made.
