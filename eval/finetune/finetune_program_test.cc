@@ -194,6 +194,36 @@ TEST_F(FinetuneProgramTest, ResumingEqualsGoingThrough) {
   }
 }
 
+// A checkpoint of the reference's script holds args and no experiment.
+TEST_F(FinetuneProgramTest, WhatChangedSinceTheReferencesCheckpointIsListed) {
+  RunFinetuneOptions options;
+  options.quiet = true;
+  options.stop_after_update = [](int64_t updates) { return updates == 3; };
+  config::Finetune settings = Settings("official");
+  settings.mutable_schedule()->set_epochs(1);
+  ASSERT_TRUE(RunFinetune(settings, options).ok());
+  absl::StatusOr<TrainingState> state = LoadTrainingState(folder_ + "/official/this_checkpoint.pth");
+  ASSERT_TRUE(state.ok()) << state.status();
+  state->method = state->experiment = "";
+  state->epoch = 0;
+  state->next_micro_step = 0;
+  state->counters.clear();
+  state->numbers.clear();
+  state->args.Set("layer_decay", Value::Double(0.5));
+  for (OptimizerGroup& group : state->optimizer.groups) group.beta2 = 0.95;
+  ASSERT_TRUE(SaveTrainingState(folder_ + "/official.pth", *state).ok());
+  const ProgramResult result = Run(Arguments("goes_on") + "--config=" + folder_ + "/official/experiment.textproto " +
+                                   "--epochs=2 --layer_decay=0.75 --resume=" + folder_ + "/official.pth");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  const std::string listed = "changed since the checkpoint, and applied from here on: ";
+  EXPECT_NE(result.output.find(listed + "layer_decay: 0.75, was 0.5"), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find(listed + "optimizer.beta2: 0.999, was 0.95"), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find(listed + "epochs: 2, was 1"), std::string::npos) << result.output;
+  // Of what is as it was nothing.
+  EXPECT_EQ(result.output.find(listed + "drop_path"), std::string::npos) << result.output;
+  EXPECT_EQ(result.output.find(listed + "optimizer.beta1"), std::string::npos) << result.output;
+}
+
 // Not one checkpoint is written by the thread that trains.
 TEST_F(FinetuneProgramTest, SavesBesideTheTraining) {
   std::mutex mutex;

@@ -354,6 +354,13 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
                        ". Choose another --output_dir or --resume, or the same model"));
     }
     changes = difference.applied;
+  } else {
+    // Of the reference's own script.
+    changes = CompareArguments(state.args, ReferenceArguments(settings_));
+    const AdamWOptions& adamw = optimizer_->options();
+    for (std::string& change : CompareAdamW(state.optimizer, adamw.beta1, adamw.beta2, adamw.epsilon)) {
+      changes.push_back(std::move(change));
+    }
   }
   EpochPosition before, now;
   now.images_per_micro_step = images_per_micro_step();

@@ -116,6 +116,18 @@ std::vector<std::string> CompareArguments(const Value& before, const Value& now)
   return changes;
 }
 
+std::vector<std::string> CompareAdamW(const OptimizerState& before, double beta1, double beta2, double epsilon) {
+  std::vector<std::string> changes;
+  if (before.groups.empty()) return changes;
+  const auto compare = [&changes](const char* name, double now, double was) {
+    if (now != was) changes.push_back(absl::StrCat(name, ": ", now, ", was ", was));
+  };
+  compare("optimizer.beta1", beta1, before.groups[0].beta1);
+  compare("optimizer.beta2", beta2, before.groups[0].beta2);
+  compare("optimizer.epsilon", epsilon, before.groups[0].eps);
+  return changes;
+}
+
 absl::StatusOr<int64_t> ContinueEpoch(const EpochPosition& before, const EpochPosition& now) {
   if (before.next_micro_step == 0) return 0;
   if (before.seed != now.seed || before.dataset_size != now.dataset_size) {

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "google/protobuf/message.h"
+#include "tec/checkpoint/training_state.h"
 #include "tec/checkpoint/value.h"
 #include "tec/config/experiment.pb.h"
 
@@ -33,6 +34,9 @@ ExperimentChanges CompareExperiments(const config::Experiment& before, const con
 // The same for a checkpoint without an experiment, one of the reference's own scripts: of the arguments that both have,
 // those that changed. `before`: dict or Namespace. What `now` leaves open (None) is not compared.
 std::vector<std::string> CompareArguments(const Value& before, const Value& now);
+
+// And of the optimiser, whose numbers torch.optim.AdamW would restore from the checkpoint; this program does not.
+std::vector<std::string> CompareAdamW(const OptimizerState& before, double beta1, double beta2, double epsilon);
 
 // Where in an epoch of `before` a run of `now` goes on.
 struct EpochPosition {

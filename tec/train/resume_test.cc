@@ -73,6 +73,16 @@ TEST(CompareArgumentsTest, ListsWhatBothHaveAndDiffers) {
   EXPECT_TRUE(CompareArguments(Value::None(), now).empty());
 }
 
+TEST(CompareAdamWTest, NamesWhatIsNotAsItWas) {
+  OptimizerState before;
+  EXPECT_TRUE(CompareAdamW(before, 0.9, 0.95, 1e-8).empty());
+  before.groups.resize(2);
+  EXPECT_TRUE(CompareAdamW(before, 0.9, 0.999, 1e-8).empty());
+  EXPECT_EQ(CompareAdamW(before, 0.8, 0.95, 1e-6),
+            std::vector<std::string>({"optimizer.beta1: 0.8, was 0.9", "optimizer.beta2: 0.95, was 0.999",
+                                      "optimizer.epsilon: 1e-06, was 1e-08"}));
+}
+
 EpochPosition Position(int64_t next, int64_t images, int64_t accum) { return {next, images, 1000, accum, 5}; }
 
 TEST(ContinueEpochTest, SameImagesWhateverTheRanks) {

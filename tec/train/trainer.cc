@@ -138,7 +138,7 @@ class TrainRun {
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<AdamW> optimizer_;
-  std::optional<LossScaler> scaler_;  // With float16.
+  std::optional<LossScaler> scaler_;     // With float16.
   std::optional<RunSaver> saver_;        // The first rank saves.
   std::unique_ptr<EventWriter> events_;  // First rank only.
   std::unique_ptr<Progress> progress_;
@@ -264,14 +264,9 @@ absl::Status TrainRun::ResumeFrom(const TrainingState& state, const std::string&
     changes = difference.applied;
   } else {
     changes = CompareArguments(state.args, ReferenceArguments(experiment_));
-    const auto compare = [&changes](const char* name, double now, double was) {
-      if (now != was) changes.push_back(absl::StrCat(name, ": ", now, ", was ", was));
-    };
-    if (!state.optimizer.groups.empty()) {
-      const OptimizerGroup& group = state.optimizer.groups[0];
-      compare("optimizer.beta1", optimizer_->options().beta1, group.beta1);
-      compare("optimizer.beta2", optimizer_->options().beta2, group.beta2);
-      compare("optimizer.epsilon", optimizer_->options().epsilon, group.eps);
+    const AdamWOptions& adamw = optimizer_->options();
+    for (std::string& change : CompareAdamW(state.optimizer, adamw.beta1, adamw.beta2, adamw.epsilon)) {
+      changes.push_back(std::move(change));
     }
   }
 
