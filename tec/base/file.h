@@ -36,8 +36,9 @@ absl::Status ErrnoToStatus(int error_number, absl::string_view operation, const 
 // temporary file is removed and `path` is untouched.
 class AtomicFileWriter {
  public:
-  // Removes first what killed writers of `path` left, as RemoveLeftovers does. `size`, in bytes, if it is known, is what
-  // the file will take at most: ResourceExhausted, with what is needed and what is there, if the disk has less free.
+  // Removes first what killed writers of `path` left, as RemoveLeftovers does. `size`, in bytes, if it is known, is
+  // what the file will take at most: ResourceExhausted, with what is needed and what is there, if the disk has less
+  // free.
   static absl::StatusOr<std::unique_ptr<AtomicFileWriter>> Open(const std::string& path, uint64_t size = 0);
   ~AtomicFileWriter();
   AtomicFileWriter(const AtomicFileWriter&) = delete;

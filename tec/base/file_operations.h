@@ -27,9 +27,9 @@ int Link(const std::string& from, const std::string& to);
 int Unlink(const std::string& path);
 int SyncFolder(const std::string& path);
 
-// A file that is being written is locked (flock) until its descriptor and the duplicates of it are closed, by the death of
-// the process too, so that nobody takes it for a leftover, whatever the process's number and machine. Whether the lock
-// is ours now; false also where the file system has no locks.
+// A file that is being written is locked (flock) until its descriptor and the duplicates of it are closed, by the death
+// of the process too, so that nobody takes it for a leftover, whatever the process's number and machine. Whether the
+// lock is ours now; false also where the file system has no locks.
 bool TryToLock(int fd);
 
 // For tests: asked before each call; another result than 0 is the errno with which the call fails without being made.

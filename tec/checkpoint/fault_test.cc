@@ -64,8 +64,8 @@ const std::string& BytesOf(int64_t epoch) {
   return result;
 }
 
-// A folder with two generations: epochs 0 and 1. It is always the same one, whose files are put back without the syncing
-// that a save takes its time with.
+// A folder with two generations: epochs 0 and 1. It is always the same one, whose files are put back without the
+// syncing that a save takes its time with.
 CheckpointFolder TwoGenerations() {
   static const CheckpointFolder* folder = [] {
     absl::StatusOr<CheckpointFolder> opened = CheckpointFolder::Open(NewFolder("faults"));

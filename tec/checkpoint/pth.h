@@ -28,10 +28,11 @@ absl::StatusOr<Value> ReadPth(const std::string& path);
 absl::StatusOr<Value> ParsePth(std::shared_ptr<const MappedFile> file);
 
 // Writes `root` so that torch.load(path, weights_only=True) returns it. Whole or not at all (AtomicFileWriter), and not
-// begun if the disk has less free than PthSizeBound(); the tensors are written from where they lie. Equal values give equal bytes: no times, no names from outside. The file
-// also carries a checksum over every byte, which ReadPth() verifies, so a flipped bit anywhere is found.
-// InvalidArgument for what weights_only would refuse (bytes, sets, objects, integers beyond 64 bits, text that is no
-// UTF-8, dict keys other than text, int, float, bool) or nesting beyond 100.
+// begun if the disk has less free than PthSizeBound(); the tensors are written from where they lie. Equal values give
+// equal bytes: no times, no names from outside. The file also carries a checksum over every byte, which ReadPth()
+// verifies, so a flipped bit anywhere is found. InvalidArgument for what weights_only would refuse (bytes, sets,
+// objects, integers beyond 64 bits, text that is no UTF-8, dict keys other than text, int, float, bool) or nesting
+// beyond 100.
 absl::Status WritePth(const std::string& path, const Value& root);
 
 // An upper bound of the size of the file WritePth() makes of `root`.

@@ -210,9 +210,9 @@ absl::Status CheckChecksum(const MappedFile& file, absl::string_view header, con
   crc = Crc32(crc, bytes.substr(digits + kNoChecksum.size()), file.mapped());
   const std::string found = absl::StrFormat("%08x", crc);
   if (found == expected) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(
-      "the file is damaged: its checksum is ", found, ", and ", expected, " is written in it. (If a program changed it ",
-      "and kept the metadata, \"", kChecksum, "\" has to be taken out.)"));
+  return absl::DataLossError(absl::StrCat("the file is damaged: its checksum is ", found, ", and ", expected,
+                                          " is written in it. (If a program changed it ", "and kept the metadata, \"",
+                                          kChecksum, "\" has to be taken out.)"));
 }
 
 }  // namespace

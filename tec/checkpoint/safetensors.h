@@ -33,10 +33,10 @@ absl::StatusOr<Safetensors> ReadSafetensors(const std::string& path);
 // The same over an open file; messages do not name it.
 absl::StatusOr<Safetensors> ParseSafetensors(std::shared_ptr<const MappedFile> file);
 
-// Writes the file whole or not at all (AtomicFileWriter), and not begun if the disk has too little free. Its metadata gets
-// "tec_crc32": eight hexadecimal digits, the CRC-32 of the whole file with zeros in their place. The header lists the tensors in the order given; the bytes
-// lie by falling element size, so that each is aligned. Equal input gives equal bytes. InvalidArgument for a tensor
-// named "__metadata__".
+// Writes the file whole or not at all (AtomicFileWriter), and not begun if the disk has too little free. Its metadata
+// gets "tec_crc32": eight hexadecimal digits, the CRC-32 of the whole file with zeros in their place. The header lists
+// the tensors in the order given; the bytes lie by falling element size, so that each is aligned. Equal input gives
+// equal bytes. InvalidArgument for a tensor named "__metadata__".
 absl::Status WriteSafetensors(const std::string& path, const StateDict& tensors,
                               const std::map<std::string, std::string>& metadata = {});
 

@@ -57,8 +57,8 @@ struct OptimizerState {
 };
 
 // State of torch.cuda.amp.GradScaler, as a new one has it. Absent without loss scaling: the file then holds these
-// values, because an enabled GradScaler refuses an empty dict and the reference's scripts always load one, and "tec" says
-// that there was none.
+// values, because an enabled GradScaler refuses an empty dict and the reference's scripts always load one, and "tec"
+// says that there was none.
 struct ScalerState {
   double scale = 65536;
   double growth_factor = 2;

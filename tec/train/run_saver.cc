@@ -37,8 +37,8 @@ absl::Status RunSaver::Wait() { return Finished(saver_->Wait()); }
 
 absl::Status RunSaver::Finished(const absl::Status& status) {
   if (!saver_->newest().empty()) newest_ = saver_->newest();
-  return Annotate(status, absl::StrCat("saving failed; the newest whole checkpoint is ",
-                                       newest_.empty() ? "none" : newest_));
+  return Annotate(status,
+                  absl::StrCat("saving failed; the newest whole checkpoint is ", newest_.empty() ? "none" : newest_));
 }
 
 std::string RunSaver::WaitForNewest() {

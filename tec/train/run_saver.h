@@ -1,5 +1,5 @@
-// Where a run's checkpoints are: the one to go on from, those it writes, in the background, and the newest whole one, for
-// messages. What pretraining, finetuning and probing share. No tensors.
+// Where a run's checkpoints are: the one to go on from, those it writes, in the background, and the newest whole one,
+// for messages. What pretraining, finetuning and probing share. No tensors.
 
 #ifndef TEC_TRAIN_RUN_SAVER_H_
 #define TEC_TRAIN_RUN_SAVER_H_
