@@ -176,6 +176,31 @@ TEST(VitPlanTest, MultipliesLayerScaleIntoTheRows) {
   EXPECT_EQ(ValueOf(plan, "blocks.1.mlp.fc2.bias"), bias);
 }
 
+TEST(VitPlanTest, PositionsAreInterpolatedAsTheFamilyDoes) {
+  const auto how = [](const Family& family, const Builder& file) {
+    const absl::StatusOr<VitPlan> plan = PlanVit(family, file.tensors());
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    return plan.ok() ? plan->traits.interpolation : Interpolation::kPlain;
+  };
+  EXPECT_EQ(how(MaeFamily(), Plain()), Interpolation::kPlain);
+  EXPECT_EQ(how(TimmFamily(), Plain()), Interpolation::kAntialias);
+  EXPECT_EQ(how(IbotFamily(), Plain()), Interpolation::kOffset);
+  EXPECT_EQ(how(DinoTeacherFamily(), Plain()), Interpolation::kOffset);
+  EXPECT_EQ(how(Dinov2Family(), Plain()), Interpolation::kOffset);
+  EXPECT_EQ(how(Dinov2Family(), Plain().Add("register_tokens", {1, 3, kWidth})), Interpolation::kAntialias);
+}
+
+TEST(VitPlanTest, AConfigIsCheckedBeforeItIsTaken) {
+  VitPlan plan;
+  EXPECT_TRUE(TakeConfig(R"({"vision_config": {"num_attention_heads": 3, "hidden_act": "quick_gelu"}})", &plan).ok());
+  EXPECT_EQ(plan.traits.heads, 3);
+  EXPECT_EQ(plan.traits.activation, Activation::kQuickGelu);
+  const auto refused = [&plan](const std::string& text) { return std::string(TakeConfig(text, &plan).message()); };
+  EXPECT_THAT(refused("[1]"), HasSubstr("no JSON object"));
+  EXPECT_THAT(refused(R"({"hidden_act": "\u001b[2Jrelu"})"), HasSubstr("\"\\x1b[2Jrelu\"; known are gelu"));
+  EXPECT_THAT(refused("{" + std::string(size_t{2} << 20, ' ') + "}"), HasSubstr("more than 1 MiB"));
+}
+
 TEST(VitPlanTest, ADistillationTokenKeepsItsPosition) {
   Builder file = Plain("", 2 + kGrid * kGrid);
   file.Add("dist_token", {1, 1, kWidth}).Linear("head", 2, kWidth).Linear("head_dist", 2, kWidth);
