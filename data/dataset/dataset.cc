@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -109,9 +110,13 @@ absl::Status ReadInto(const std::string& path, std::string* bytes) {
 // What a catalogue lists: files of a folder, members of shards, records of a packed file.
 class CatalogueDataset : public Dataset {
  public:
-  // `folder`: what names and containers are relative to. `pack`: the packed file, if it is one.
+  // `folder`: what names and containers are relative to; of a packed file, its path. `pack`: the packed file, if it is
+  // one.
   CatalogueDataset(std::string folder, Catalogue catalogue, std::shared_ptr<const MappedFile> pack = nullptr)
-      : folder_(std::move(folder)), catalogue_(std::move(catalogue)), pack_(std::move(pack)) {}
+      : folder_(std::move(folder)),
+        absolute_(std::filesystem::absolute(folder_).lexically_normal()),
+        catalogue_(std::move(catalogue)),
+        pack_(std::move(pack)) {}
 
   int64_t size() const override { return catalogue_.size(); }
   int32_t label(int64_t index) const override {
@@ -125,6 +130,12 @@ class CatalogueDataset : public Dataset {
     }
     return catalogue_.in_class_folders ? absl::StrCat(catalogue_.classes[catalogue_.labels[index]], "/", name)
                                        : std::string(name);
+  }
+  std::string file(int64_t index) const override {
+    if (pack_ != nullptr) return absolute_;
+    const std::string path =
+        catalogue_.containers.empty() ? name(index) : catalogue_.containers[catalogue_.container[index]];
+    return absolute_ / path;  // `path` itself where it is absolute.
   }
   const std::vector<std::string>& classes() const override { return catalogue_.classes; }
   std::vector<std::string> defects() const override { return catalogue_.defects; }
@@ -160,6 +171,7 @@ class CatalogueDataset : public Dataset {
   std::string PathOf(const std::string& name) const { return name[0] == '/' ? name : absl::StrCat(folder_, "/", name); }
 
   const std::string folder_;
+  const std::filesystem::path absolute_;
   const Catalogue catalogue_;
   const std::shared_ptr<const MappedFile> pack_;
 };
@@ -651,7 +663,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPack(const std::string& path, const
     catalogue->labels.clear();
     catalogue->classes.clear();
   }
-  return std::make_unique<CatalogueDataset>("", *std::move(catalogue), file);
+  return std::make_unique<CatalogueDataset>(path, *std::move(catalogue), file);
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenShard(const std::string& path, const DatasetOptions& options) {

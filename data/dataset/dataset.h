@@ -34,6 +34,10 @@ class Dataset {
   // How image `index` is called in messages: its path under the data set's folder. Unique.
   virtual std::string name(int64_t index) const = 0;
 
+  // The file that image `index` lies in, its own or one of many images (a shard, a packed file), as an absolute path;
+  // empty for images that lie in no file.
+  virtual std::string file(int64_t /*index*/) const { return ""; }
+
   // Names of the classes in the order of their labels; empty where there are no labels.
   virtual const std::vector<std::string>& classes() const = 0;
 

@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 #include "absl/strings/str_format.h"
@@ -81,6 +82,7 @@ TEST_F(DatasetTest, ClassFoldersInImageFoldersOrder) {
     const auto bytes = dataset->Read(i);
     ASSERT_TRUE(bytes.ok()) << bytes.status();
     EXPECT_EQ(*bytes, "d/" + dataset->name(i));
+    EXPECT_EQ(dataset->file(i), std::filesystem::current_path() / "d" / dataset->name(i));
   }
 }
 
@@ -177,6 +179,7 @@ TEST_F(DatasetTest, ListFile) {
   ASSERT_NE(getcwd(folder, sizeof(folder)), nullptr);
   ASSERT_TRUE(WriteFile("absolute", std::string(folder) + "/d/sub/c.jpg\n").ok());
   EXPECT_EQ(*Open("absolute")->Read(0), "d/sub/c.jpg");
+  EXPECT_EQ(Open("absolute")->file(0), std::string(folder) + "/d/sub/c.jpg");
 }
 
 TEST_F(DatasetTest, ListErrorsNameTheLine) {
@@ -329,6 +332,9 @@ TEST_F(DatasetTest, ShardsOfWebDataset) {
 
   const auto one = Open("d/train/b.tar");
   EXPECT_EQ(Names(*one), (Strings{"b.tar/0003.PNG"}));
+  for (const Dataset* either : {dataset.get(), one.get()}) {
+    EXPECT_EQ(either->file(either->size() - 1), std::filesystem::current_path() / "d/train/b.tar");
+  }
 }
 
 TEST_F(DatasetTest, OfASamplesPicturesThatWithTheShortestSuffix) {
@@ -452,6 +458,7 @@ TEST_F(DatasetTest, APackIsTheDataSetItWasMadeOf) {
     std::string buffer, untouched;
     for (int64_t i = 0; i < one.size; ++i) {
       EXPECT_EQ(pack->label(i), (*source)->label(i)) << one.path << " " << i;
+      EXPECT_EQ(pack->file(i), std::filesystem::current_path() / "d.tecpack");
       const std::string bytes = *(*source)->Read(i);
       EXPECT_EQ(*pack->Read(i), bytes) << one.path << " " << i;
       EXPECT_EQ(*(*source)->View(i, &buffer), bytes);

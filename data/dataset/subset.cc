@@ -30,6 +30,7 @@ class Subset : public Dataset {
     return label < 0 || new_labels_.empty() ? label : new_labels_[label];
   }
   std::string name(int64_t index) const override { return whole_->name(At(index)); }
+  std::string file(int64_t index) const override { return whole_->file(At(index)); }
   const std::vector<std::string>& classes() const override { return classes_; }
   std::vector<std::string> defects() const override { return whole_->defects(); }
   std::string left_out() const override { return whole_->left_out(); }

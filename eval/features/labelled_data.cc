@@ -1,5 +1,8 @@
 #include "eval/features/labelled_data.h"
 
+#include <sys/stat.h>
+
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,6 +48,24 @@ uint64_t FingerprintOf(const Dataset& dataset) {
   for (int64_t i = 0; i < dataset.size(); ++i) {
     const int32_t label = dataset.label(i);
     fingerprint.Add(dataset.name(i)).Add(&label, sizeof(label));
+  }
+  return fingerprint.value();
+}
+
+uint64_t FingerprintOfFiles(const Dataset& dataset) {
+  const uint64_t images = FingerprintOf(dataset);
+  Fingerprint fingerprint;
+  fingerprint.Add(&images, sizeof(images));
+  std::string newest;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const std::string path = dataset.file(i);
+    if (path == newest) continue;  // The images of a shard follow one another.
+    newest = path;
+    struct stat info = {};
+    // A file that is gone counts as one of no bytes: reading it is going to fail too.
+    if (stat(path.c_str(), &info) != 0) info = {};
+    const int64_t version[] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+    fingerprint.Add(path).Add(version, sizeof(version));
   }
   return fingerprint.value();
 }

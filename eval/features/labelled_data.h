@@ -37,6 +37,10 @@ absl::StatusOr<LabelledData> OpenLabelledData(const std::string& path, absl::str
 // A number for what a run was computed from: names, labels and order of the images.
 uint64_t FingerprintOf(const Dataset& dataset);
 
+// The same, and of which files: path, size and time of modification of each that images lie in. Another folder with
+// equal names, or a picture put in the place of another, gives another number.
+uint64_t FingerprintOfFiles(const Dataset& dataset);
+
 }  // namespace tec
 
 #endif  // TEC_EVAL_FEATURES_LABELLED_DATA_H_

@@ -1,15 +1,21 @@
 #include "eval/features/labelled_data.h"
 
 #include <stdlib.h>
+#include <utime.h>
 
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 
+#include "data/dataset/dataset.h"
+#include "eval/testing/program.h"
 #include "gtest/gtest.h"
+#include "tec/base/file.h"
 
 namespace tec {
 namespace {
@@ -127,6 +133,45 @@ TEST(SubsetTest, DependsOnTheSeedAndTheClassAlone) {
   options.seed = 1;
   EXPECT_NE(NamesOf(*first, "bee"), NamesOf(*SubsetOf(whole, options), "bee"));
   EXPECT_NE(FingerprintOf(*first), FingerprintOf(*SubsetOf(whole, options)));
+}
+
+TEST(FingerprintOfFilesTest, TellsApartWhatHasEqualNames) {
+  const std::string folder = testing::FreshFolder("fingerprint");
+  const auto write = [&](const std::string& path, const std::string& content, std::time_t second) {
+    ASSERT_TRUE(MakeDirectories(path.substr(0, path.rfind('/'))).ok());
+    ASSERT_TRUE(WriteFile(path, content).ok());
+    const utimbuf times = {second, second};
+    ASSERT_EQ(utime(path.c_str(), &times), 0);
+  };
+  const auto of = [](const std::string& path, Split split) {
+    const absl::StatusOr<std::unique_ptr<Dataset>> dataset = OpenDataset(path, split);
+    EXPECT_TRUE(dataset.ok()) << dataset.status();
+    return FingerprintOfFiles(**dataset);
+  };
+  for (const std::string part : {"one/train", "one/val", "two/train"}) {
+    for (const std::string name : {"/ant/1.png", "/bee/1.png"}) write(folder + "/" + part + name, "picture", 1000);
+  }
+  const uint64_t first = of(folder + "/one", Split::kTrain);
+  EXPECT_EQ(of(folder + "/one/", Split::kTrain), first);
+  EXPECT_EQ(of(folder + "/two/../one/train", Split::kWhole), first);
+  EXPECT_NE(of(folder + "/one", Split::kHeldOut), first);
+  EXPECT_NE(of(folder + "/two", Split::kTrain), first);
+
+  write(folder + "/one/train/bee/1.png", "another", 1001);  // Of the same size.
+  const uint64_t later = of(folder + "/one", Split::kTrain);
+  EXPECT_NE(later, first);
+  write(folder + "/one/train/bee/1.png", "more bytes", 1000);
+  EXPECT_NE(of(folder + "/one", Split::kTrain), first);
+  write(folder + "/one/train/bee/1.png", "picture", 1000);
+  EXPECT_EQ(of(folder + "/one", Split::kTrain), first);
+
+  // A subset passes on where its images lie.
+  SubsetOptions options;
+  options.per_class = 1;
+  const auto subset = [&](const std::string& path) {
+    return FingerprintOfFiles(*SubsetOf(*OpenDataset(path, Split::kTrain), options));
+  };
+  EXPECT_NE(subset(folder + "/one"), subset(folder + "/two"));
 }
 
 TEST(SubsetTest, RefusesWhatIsNoSubset) {
