@@ -10,6 +10,7 @@
 #include "data/augment/resize.h"
 #include "data/image/decode.h"
 #include "data/loader/loader.h"
+#include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/nn/autocast.h"
 
@@ -46,8 +47,9 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
   at::Tensor kept_values = at::empty({kept, width}, at::kFloat), kept_labels = at::empty({kept}, at::kLong);
   int64_t* labels = kept_labels.mutable_data_ptr<int64_t>();
   float* rows = kept_values.mutable_data_ptr<float>();
-  int64_t done = 0, seen = 0;
-  loader->StartEpoch(0);
+  int64_t done = 0, seen = options.first_image;
+  TEC_CHECK(seen % loader_options.batch_size == 0) << seen << " is not a multiple of " << loader_options.batch_size;
+  loader->StartEpoch(0, seen / loader_options.batch_size);
   while (true) {
     if (options.stop && options.stop()) return absl::CancelledError("stopped on request");
     TEC_ASSIGN_OR_RETURN(const Batch* batch, loader->Next());
@@ -70,8 +72,8 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
       labels[done++] = batch->labels[i];
     }
     seen += batch->count;
-    if (options.sink && done > 0) {
-      TEC_RETURN_IF_ERROR(options.sink(kept_values.narrow(0, 0, done), kept_labels.narrow(0, 0, done)));
+    if (options.sink) {
+      TEC_RETURN_IF_ERROR(options.sink(kept_values.narrow(0, 0, done), kept_labels.narrow(0, 0, done), batch->count));
       done = 0;
     }
     if (options.progress) options.progress(seen, dataset->size());

@@ -33,8 +33,11 @@ struct FeatureOptions {
   std::function<void(int64_t, int64_t)> progress;
   double max_bad_fraction = 0.001;  // As LoaderOptions.
   // Given the features (float32 [N, width]) and labels (int64 [N]) of each batch, on the CPU, in place of keeping them:
-  // for sets whose features are larger than memory. An error ends the extraction.
-  std::function<absl::Status(const at::Tensor& values, const at::Tensor& labels)> sink;
+  // for sets whose features are larger than memory. `images`, N or more: with the unreadable ones. An error ends the
+  // extraction.
+  std::function<absl::Status(const at::Tensor& values, const at::Tensor& labels, int64_t images)> sink;
+  // Begin with this image, a multiple of batch_size.
+  int64_t first_image = 0;
 };
 
 struct Features {

@@ -77,7 +77,9 @@ TEST(FeaturesTest, EveryReadableImageOnceInOrder) {
   const absl::StatusOr<Features> whole = ExtractFeatures(*encoder, shared, options);
   ASSERT_TRUE(whole.ok()) << whole.status();
   std::vector<at::Tensor> values, labels;
-  options.sink = [&](const at::Tensor& batch_values, const at::Tensor& batch_labels) {
+  int64_t images = 0;
+  options.sink = [&](const at::Tensor& batch_values, const at::Tensor& batch_labels, int64_t batch_images) {
+    images += batch_images;
     values.push_back(batch_values.clone());
     labels.push_back(batch_labels.clone());
     return absl::OkStatus();
@@ -86,10 +88,17 @@ TEST(FeaturesTest, EveryReadableImageOnceInOrder) {
   ASSERT_TRUE(handed.ok()) << handed.status();
   EXPECT_FALSE(handed->values.defined());
   EXPECT_EQ(handed->unreadable, 1);
+  EXPECT_EQ(images, 6);
   ASSERT_EQ(values.size(), 2u);
   EXPECT_TRUE(at::equal(at::cat(values), whole->values));
   EXPECT_TRUE(at::equal(at::cat(labels), whole->labels));
-  options.sink = [](const at::Tensor&, const at::Tensor&) { return absl::DataLossError("full"); };
+  // From the second batch on.
+  values.clear();
+  options.first_image = 4;
+  ASSERT_TRUE(ExtractFeatures(*encoder, shared, options).ok());
+  EXPECT_TRUE(at::equal(at::cat(values), whole->values.narrow(0, 3, 2)));
+  options.first_image = 0;
+  options.sink = [](const at::Tensor&, const at::Tensor&, int64_t) { return absl::DataLossError("full"); };
   EXPECT_EQ(ExtractFeatures(*encoder, shared, options).status().message(), "full");
   options.sink = nullptr;
 

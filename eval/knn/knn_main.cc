@@ -2,7 +2,7 @@
 //
 //   ./bazelw run //eval:knn -- --checkpoint=runs/tec/checkpoint-299.pth --data_path=/imagenet
 //
-// Exit codes: 0 done, 1 bad use or input, 2 failed while running.
+// Exit codes: 0 done, 1 bad use or input, 2 failed while running, 3 stopped on request.
 
 #include <algorithm>
 #include <cstdint>
@@ -21,6 +21,7 @@
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
+#include "tec/train/stop_signal.h"
 
 ABSL_FLAG(std::string, k, "10,20,100,200", "Numbers of neighbours that vote, separated by commas.");
 ABSL_FLAG(double, temperature, 0.07, "A neighbour's vote counts exp(cosine / temperature).");
@@ -65,6 +66,8 @@ absl::StatusOr<KnnOptions> KnnOptionsFromFlags() {
 absl::Status Run(const ParsedFlags&) {
   TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
   TEC_ASSIGN_OR_RETURN(const KnnOptions options, KnnOptionsFromFlags());
+  const StopSignal stop_signal;
+  settings.features.stop = [&stop_signal] { return stop_signal.received() != 0; };
   const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
   if (!spec.ok()) return Annotate(spec.status(), "--features");
   settings.features.spec = *spec;
@@ -77,14 +80,11 @@ absl::Status Run(const ParsedFlags&) {
   TEC_ASSIGN_OR_RETURN(const Features queries, FrozenFeatures(inputs, settings, Split::kHeldOut));
   TEC_ASSIGN_OR_RETURN(KnnStream knn, KnnStream::Create(queries.values.to(inputs.device), queries.labels,
                                                         static_cast<int64_t>(classes.size()), options));
-  // Without a store on disk the bank's features are compared as they come, and never held at once.
-  if (settings.feature_cache.empty()) {
-    settings.features.sink = [&knn](const at::Tensor& values, const at::Tensor& labels) {
-      return knn.AddBank(values, labels);
-    };
-  }
+  // The bank's features are compared as they come, from the encoder or from the disk, and never held at once.
+  settings.features.sink = [&knn](const at::Tensor& values, const at::Tensor& labels, int64_t) {
+    return values.size(0) == 0 ? absl::OkStatus() : knn.AddBank(values, labels);
+  };
   TEC_ASSIGN_OR_RETURN(const Features bank, FrozenFeatures(inputs, settings, Split::kTrain));
-  if (bank.values.defined()) TEC_RETURN_IF_ERROR(knn.AddBank(bank.values, bank.labels));
   TEC_ASSIGN_OR_RETURN(const std::vector<KnnAccuracy> results, knn.Finish());
 
   nlohmann::ordered_json json = {{"checkpoint", settings.checkpoint},

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
@@ -79,6 +81,71 @@ TEST_F(KnnProgramTest, ChosenClasses) {
                                    "/data --k=1 --features=pool --classes=cat,bee");
   ASSERT_EQ(result.exit_code, 0) << result.output;
   EXPECT_NE(result.output.find("16 training images, 8 held-out images, 2 classes"), std::string::npos) << result.output;
+}
+
+// Stored features are those of these very files: another split, folder or picture under the same name has its own.
+TEST_F(KnnProgramTest, StoredFeaturesAreTheFiles) {
+  for (const std::string& data : {folder_ + "/wrong", folder_ + "/right"}) {
+    // Equal names in all four folders. In one of them what is called "ant" looks like a "bee", and the reverse.
+    std::vector<std::string> classes = {"ant", "bee", "cat"};
+    testing::WritePictures(data + "/val", classes, 4, 2);
+    if (data == folder_ + "/wrong") std::swap(classes[0], classes[1]);
+    testing::WritePictures(data + "/train", classes, 4, 1);
+  }
+  const auto top1 = [&](const std::string& data, const std::string& cache) -> double {
+    const std::string out = testing::FreshFolder("knn_names");
+    const ProgramResult result =
+        Run("--checkpoint=" + folder_ + "/tec.pth --features=pool --data_path=" + folder_ + data +
+            " --k=1 --batch_size=4 --output_dir=" + out + (cache.empty() ? "" : " --feature_cache=" + cache));
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    absl::StatusOr<std::string> text = ReadFile(out + "/results.json");
+    EXPECT_TRUE(text.ok()) << text.status();
+    return text.ok() ? nlohmann::json::parse(*text).at("results")[0].at("top1").get<double>() : -1;
+  };
+  const std::string cache = folder_ + "/cache";
+  const double wrong = top1("/wrong", ""), right = top1("/right", "");
+  EXPECT_LE(wrong, 50);
+  EXPECT_GE(right, 75);
+  for (int run = 0; run < 2; ++run) {
+    EXPECT_EQ(top1("/wrong", cache), wrong);
+    EXPECT_EQ(top1("/right", cache), right);
+  }
+  // The pictures of "ant" and "bee" change places.
+  const std::string train = folder_ + "/wrong/train";
+  std::filesystem::rename(train + "/ant", train + "/other");
+  std::filesystem::rename(train + "/bee", train + "/ant");
+  std::filesystem::rename(train + "/other", train + "/bee");
+  EXPECT_EQ(top1("/wrong", cache), right);
+}
+
+TEST_F(KnnProgramTest, GoesOnWhereItWasStopped) {
+  // A batch an image: more work than the signal takes to arrive.
+  testing::WritePictures(folder_ + "/many/train", {"ant", "bee", "cat"}, 100, 1);
+  testing::WritePictures(folder_ + "/many/val", {"ant", "bee", "cat"}, 100, 2);
+  const std::string arguments =
+      "--device=cpu --num_workers=1 --threads=1 --batch_size=1 --k=5 --checkpoint=" + folder_ +
+      "/tec.pth --data_path=" + folder_ + "/many ";
+  const std::string out = folder_ + "/stopped";
+  const ProgramResult stopped = testing::StopProgram("eval/knn/knn", arguments + "--output_dir=" + out);
+  EXPECT_EQ(stopped.exit_code, 3) << stopped.output;
+  EXPECT_NE(stopped.output.find("the same command goes on from there"), std::string::npos) << stopped.output;
+  EXPECT_FALSE(std::filesystem::exists(out + "/results.json"));
+  const ProgramResult more = testing::RunProgram("eval/knn/knn", arguments + "--output_dir=" + out);
+  ASSERT_EQ(more.exit_code, 0) << more.output;
+  const ProgramResult whole = testing::RunProgram("eval/knn/knn", arguments + "--output_dir=" + folder_ + "/whole");
+  ASSERT_EQ(whole.exit_code, 0) << whole.output;
+  EXPECT_EQ(*ReadFile(out + "/results.json"), *ReadFile(folder_ + "/whole/results.json"));
+  // Once more: nothing is encoded.
+  const ProgramResult again = testing::RunProgram("eval/knn/knn", arguments + "--output_dir=" + out);
+  EXPECT_NE(again.output.find("features of the held-out images: 300 of 300 from " + out + "/features/"),
+            std::string::npos)
+      << again.output;
+  EXPECT_EQ(*ReadFile(out + "/results.json"), *ReadFile(folder_ + "/whole/results.json"));
+
+  const ProgramResult nowhere = testing::StopProgram("eval/knn/knn", arguments);
+  EXPECT_EQ(nowhere.exit_code, 3) << nowhere.output;
+  EXPECT_NE(nowhere.output.find("without --output_dir or --feature_cache nothing is kept"), std::string::npos)
+      << nowhere.output;
 }
 
 TEST_F(KnnProgramTest, BadInputEndsWithOneLine) {

@@ -193,7 +193,7 @@ TEST_F(LinearProgramTest, SweepsManyHeadsOnStoredFeatures) {
   // The next run on the same images and encoder reads the features.
   const ProgramResult again = Run(arguments + "2");
   ASSERT_EQ(again.exit_code, 0) << again.output;
-  EXPECT_NE(again.output.find("features of the training images: from " + cache), std::string::npos) << again.output;
+  EXPECT_NE(again.output.find("features of the training images: 30 of 30 from " + cache), std::string::npos) << again.output;
   EXPECT_EQ(nlohmann::json::parse(Read(out + "2/results.json")).at("best"), json.at("best"));
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <thread>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "eval/features/feature_store.h"
 #include "eval/features/pretrained.h"
 #include "eval/progress/count_progress.h"
 #include "tec/base/exit_code.h"
@@ -19,8 +19,6 @@
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
 #include "tec/base/status.h"
-#include "tec/checkpoint/safetensors.h"
-#include "tec/checkpoint/torch_tensors.h"
 #include "tec/dist/environment.h"
 #include "tec/nn/module_state.h"
 #include "tec/train/torch_runtime.h"
@@ -38,8 +36,8 @@ ABSL_FLAG(int64_t, heads, 0,
           "Attention heads of an encoder that is wider or narrower than the named sizes, where the "
           "checkpoint does not record them; 0: as recorded, or the usual number for the width.");
 ABSL_FLAG(std::string, feature_cache, "",
-          "Folder where features of unaugmented images are kept for the next run on the same checkpoint and images; "
-          "empty: nowhere.");
+          "Folder where features of unaugmented images are kept for the next run on the same checkpoint and images, "
+          "and from where a run that was stopped goes on; empty: OUTPUT_DIR/features.");
 ABSL_FLAG(std::string, output_dir, "", "Folder for the results; empty: print only.");
 
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
@@ -69,13 +67,20 @@ uint64_t FingerprintOfEncoder(const Encoder& encoder, const FeatureOptions& opti
   }
   const VitOptions& vit = encoder.options();
   for (const int64_t size : {vit.image_size, vit.patch_size, vit.heads}) fingerprint.Add(&size, sizeof(size));
+  // What no tensor's shape shows.
+  const VitVariant& variant = vit.variant;
+  const int64_t activation = static_cast<int64_t>(variant.activation);
+  fingerprint.Add(&activation, sizeof(activation)).Add(&variant.norm_epsilon, sizeof(variant.norm_epsilon));
+  for (const int64_t value :
+       {variant.registers, variant.hidden, int64_t{variant.pre_norm}, int64_t{variant.relative_positions}}) {
+    fingerprint.Add(&value, sizeof(value));
+  }
   fingerprint.Add(options.mean.data(), sizeof(options.mean)).Add(options.std.data(), sizeof(options.std));
   return fingerprint.value();
 }
 
-constexpr char kValues[] = "values";
-constexpr char kLabels[] = "labels";
-constexpr char kUnreadable[] = "unreadable";
+// How ExtractFeatures makes an image of a file. To be changed with it: features that are stored are then not used.
+constexpr char kImageTransform[] = "own size, or EvalCrop, bicubic";
 
 absl::Status CheckSingleProcess(const std::string& name) {
   const absl::StatusOr<LaunchEnvironment> environment = DetectLaunchEnvironment(LaunchOptions());
@@ -154,7 +159,10 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
   std::printf("%s: %d training images, %d held-out images, %d classes\n", settings->data_path.c_str(),
               static_cast<int>(inputs.data.train->size()), static_cast<int>(inputs.data.held_out->size()),
               static_cast<int>(inputs.data.classes().size()));
-  if (!settings->output_dir.empty()) TEC_RETURN_IF_ERROR(MakeDirectories(settings->output_dir));
+  if (!settings->output_dir.empty()) {
+    TEC_RETURN_IF_ERROR(MakeDirectories(settings->output_dir));
+    if (settings->feature_cache.empty()) settings->feature_cache = absl::StrCat(settings->output_dir, "/features");
+  }
   if (!settings->feature_cache.empty()) TEC_RETURN_IF_ERROR(MakeDirectories(settings->feature_cache));
   return inputs;
 }
@@ -162,48 +170,45 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
 absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const FrozenSettings& settings, Split split) {
   TEC_CHECK(split != Split::kWhole);
   const bool train = split == Split::kTrain;
+  TEC_CHECK(train || !settings.features.sink) << "held-out labels are to be renumbered";
   const std::shared_ptr<const Dataset>& dataset = train ? inputs.data.train : inputs.data.held_out;
-  std::string path;
-  if (!settings.feature_cache.empty()) {
-    const uint64_t images = FingerprintOf(*dataset);
+  const std::string what = absl::StrCat("features of the ", train ? "training" : "held-out", " images");
+  CountProgress progress(what, stderr);
+  FeatureOptions options = settings.features;
+  options.progress = [&](int64_t done, int64_t total) { progress.Update(done, total); };
+  absl::StatusOr<Features> features = absl::UnknownError("not run");
+  if (settings.feature_cache.empty()) {
+    features = ExtractFeatures(*inputs.encoder, dataset, options);
+    if (absl::IsCancelled(features.status())) {
+      std::printf("stopped; without --output_dir or --feature_cache nothing is kept\n");
+    }
+  } else {
+    const uint64_t images = FingerprintOfFiles(*dataset);
     const uint64_t key = Fingerprint()
                              .Add(&inputs.encoder_fingerprint, sizeof(inputs.encoder_fingerprint))
                              .Add(&images, sizeof(images))
+                             .Add(train ? "train" : "held-out")
+                             .Add(kImageTransform)
                              .Add(NameOf(settings.features.spec))
                              .Add(at::toString(settings.features.precision))
                              .value();
-    path = absl::StrFormat("%s/features-%016x.safetensors", settings.feature_cache, key);
-  }
-  Features features;
-  bool found = false;
-  if (!path.empty()) {
-    const absl::StatusOr<Safetensors> file = ReadSafetensors(path);
-    if (file.ok()) {
-      std::map<std::string, at::Tensor> tensors = TensorsOf(file->tensors);
-      features.values = tensors[kValues];
-      features.labels = tensors[kLabels];
-      const at::Tensor& unreadable = tensors[kUnreadable];
-      found = features.values.defined() && features.labels.defined() && unreadable.defined();
-      if (found) features.unreadable = unreadable.item<int64_t>();
-    } else if (!absl::IsNotFound(file.status())) {
-      TEC_LOG(WARNING) << "computing the features again: " << file.status().message();
+    const std::string folder = absl::StrFormat("%s/%016x", settings.feature_cache, key);
+    const int64_t width = settings.features.spec.Width(inputs.encoder->options().width);
+    TEC_ASSIGN_OR_RETURN(FeatureStore store,
+                         FeatureStore::Open(folder, dataset->size(), width, settings.features.batch_size));
+    if (store.images() > 0) {
+      std::printf("%s: %d of %d from %s\n", what.c_str(), static_cast<int>(store.images()),
+                  static_cast<int>(dataset->size()), folder.c_str());
+      std::fflush(stdout);
     }
-    if (found) std::printf("features of the %s images: from %s\n", train ? "training" : "held-out", path.c_str());
-  }
-  if (!found) {
-    CountProgress progress(absl::StrCat("features of the ", train ? "training" : "held-out", " images"), stderr);
-    FeatureOptions options = settings.features;
-    options.progress = [&](int64_t done, int64_t total) { progress.Update(done, total); };
-    TEC_ASSIGN_OR_RETURN(features, ExtractFeatures(*inputs.encoder, dataset, options));
-    if (!path.empty()) {
-      TEC_RETURN_IF_ERROR(
-          WriteSafetensors(path, ViewsOf({{kValues, features.values.contiguous()},
-                                          {kLabels, features.labels.contiguous()},
-                                          {kUnreadable, at::full({}, features.unreadable, at::kLong)}})));
+    features = ExtractStored(*inputs.encoder, dataset, options, &store);
+    if (absl::IsCancelled(features.status())) {
+      std::printf("stopped; %s: %d of %d are in %s; the same command goes on from there\n", what.c_str(),
+                  static_cast<int>(store.images()), static_cast<int>(dataset->size()), folder.c_str());
     }
   }
-  if (!train) {
-    features.labels = at::tensor(inputs.data.class_of_held_out, at::kLong).index_select(0, features.labels);
+  if (features.ok() && !train) {
+    features->labels = at::tensor(inputs.data.class_of_held_out, at::kLong).index_select(0, features->labels);
   }
   return features;
 }

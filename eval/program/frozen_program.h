@@ -28,7 +28,9 @@ FlagGroup FrozenRuntimeFlags();
 
 struct FrozenSettings {
   std::string checkpoint, data_path, output_dir, device;
-  std::string feature_cache;  // Folder where features are kept for the next run; empty: none.
+  // Folder where features are kept for the next run, and while they are computed; empty: output_dir/features, which
+  // OpenFrozenInputs fills in, or nowhere without output_dir.
+  std::string feature_cache;
   int64_t heads = 0;          // 0: as recorded in the checkpoint, or usual.
   int64_t threads = 0;        // 0: all cores.
   uint64_t seed = 0;
@@ -54,7 +56,8 @@ struct FrozenInputs {
 absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::string_view use);
 
 // Features of inputs.data.train, or of held_out with its labels in the training set's numbers; read from
-// settings.feature_cache where they are there already, else computed and kept there. `stop` as in FeatureOptions.
+// settings.feature_cache as far as they are there already, else computed and kept there (ExtractStored). Stopped, it
+// says how far it came and returns Cancelled. A sink is for the training images alone.
 absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const FrozenSettings& settings, Split split);
 
 // Runs a program: parses `groups`, prints the help or the error, runs `body`, and returns the exit code. Several

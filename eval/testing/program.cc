@@ -11,15 +11,30 @@
 
 namespace tec::testing {
 
-ProgramResult RunProgram(const std::string& program, const std::string& arguments) {
-  std::FILE* pipe = popen(absl::StrCat(program, " ", arguments, " 2>&1").c_str(), "r");
-  TEC_CHECK(pipe != nullptr) << program;
+namespace {
+
+ProgramResult RunCommand(const std::string& command) {
+  std::FILE* pipe = popen(command.c_str(), "r");
+  TEC_CHECK(pipe != nullptr) << command;
   ProgramResult result;
   char buffer[4096];
   for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) result.output.append(buffer, n);
   const int status = pclose(pipe);
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return result;
+}
+
+}  // namespace
+
+ProgramResult RunProgram(const std::string& program, const std::string& arguments) {
+  return RunCommand(absl::StrCat(program, " ", arguments, " 2>&1"));
+}
+
+ProgramResult StopProgram(const std::string& program, const std::string& arguments) {
+  // Signal 15 is bit 14 of the handled ones: of the fourth hexadecimal digit from the right.
+  return RunCommand(absl::StrCat("{ ", program, " ", arguments, " & child=$!; while [ -e /proc/$child/status ] && ",
+                                 "! grep -q '^SigCgt:.*[4-7c-f]...$' /proc/$child/status; do :; done; ",
+                                 "kill -TERM $child; wait $child; } 2>&1"));
 }
 
 std::string FreshFolder(const std::string& name) {
