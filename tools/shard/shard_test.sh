@@ -55,7 +55,7 @@ ln -s gone.jpg "$data/train/b/9.jpg"
 expect "b/9.jpg: "
 [ ! -e "$TEST_TMPDIR/bad.tecpack" ] || fail "something was written"
 mkdir "$TEST_TMPDIR/shards"
-tar --format=ustar -cf "$TEST_TMPDIR/whole.tar" -C "$images" palette.png base420.jpg
+tar --dereference --format=ustar -cf "$TEST_TMPDIR/whole.tar" -C "$images" palette.png base420.jpg
 size=$(stat -L -c %s "$images/palette.png")
 head -c $(((size + 511) / 512 * 512 + 1024)) "$TEST_TMPDIR/whole.tar" >"$TEST_TMPDIR/shards/a.tar"
 [ "$(run --data_path="$TEST_TMPDIR/shards" --output="$TEST_TMPDIR/shards.tecpack")" = 0 ] || fail "exit code of shards"
