@@ -21,6 +21,7 @@ import safetensors.torch
 import timm
 import torch
 import transformers
+from PIL import Image
 
 # Of the issue: float32 through a few blocks leaves two digits to spare.
 TOLERANCE = 1e-4
@@ -30,6 +31,8 @@ GRID = SIZE // PATCH
 VIT_OUTPUTS = 'tools/consumers/vit_outputs'
 CONVERT = 'tools/convert/convert'
 EXPORT = 'tools/export/export'
+PRETRAIN = 'tec/train/pretrain'
+FINETUNE = 'eval/finetune/finetune'
 
 
 def randomise(model, seed=0):
@@ -360,6 +363,89 @@ class ConsumersTest(unittest.TestCase):
         self.assertEqual(optimizer.state[weight]['exp_avg_sq'].sum().item(), 12)
         weight.grad = torch.ones(2, 3)
         optimizer.step()
+
+    def small_run(self, program, output, config, *flags):
+        """A run on pictures of noise; the file that it leaves, as the paper's scripts read it."""
+        for split in ('train', 'val'):
+            for label in ('a', 'b'):
+                os.makedirs(self.path(f'pictures/{split}/{label}'), exist_ok=True)
+                for i in range(4):
+                    noise = np.random.default_rng([i, ord(label)]).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+                    Image.fromarray(noise).save(self.path(f'pictures/{split}/{label}/{i}.png'))
+        with open(self.path('config.textproto'), 'w') as file:
+            file.write(config)
+        self.run_program(program, '--config', self.path('config.textproto'), '--data_path', self.path('pictures'),
+                         '--output_dir', self.path(output), '--device=cpu', '--threads=1', '--num_workers=1',
+                         '--batch_size=4', '--accum_iter=1', '--epochs=1', '--warmup_epochs=0', '--blr=0.1', *flags)
+        return torch.load(self.path(output + '/checkpoint-0.pth'), weights_only=True)
+
+    def goes_on(self, state, groups, updates, betas=(0.9, 0.999)):
+        """What the paper's scripts do at a resume: load the optimiser and the scaler, always, and train on.
+
+        groups: the scripts' parameter groups as lists of names.
+        """
+        self.assertEqual(list(state)[:5], ['model', 'optimizer', 'epoch', 'scaler', 'args'])
+        self.assertEqual(state['epoch'], 0)
+        self.assertIsInstance(state['args']['blr'], float)
+        parameters = {name: torch.nn.Parameter(state['model'][name].clone()) for group in groups for name in group}
+        optimizer = torch.optim.AdamW([{'params': [parameters[name] for name in group]} for group in groups], lr=1)
+        optimizer.load_state_dict(state['optimizer'])
+        for group in optimizer.param_groups:
+            self.assertEqual(group['betas'], betas)
+            self.assertLess(group['lr'], 1)
+        for name, parameter in parameters.items():
+            moments = optimizer.state[parameter]
+            self.assertEqual(moments['exp_avg'].shape, parameter.shape, name)
+            self.assertEqual(moments['exp_avg_sq'].shape, parameter.shape, name)
+            self.assertEqual(moments['step'].item(), updates, name)
+            parameter.grad = torch.ones_like(parameter)
+        # On a GPU it is enabled, and then an empty state is an error.
+        scaler = torch.amp.GradScaler('cpu', enabled=True)
+        scaler.load_state_dict(state['scaler'])
+        self.assertEqual(scaler.state_dict(), torch.amp.GradScaler('cpu', enabled=True).state_dict())
+        scaler.scale(torch.ones(()))
+        scaler.step(optimizer)
+        scaler.update()
+        for name, parameter in parameters.items():
+            self.assertEqual(optimizer.state[parameter]['step'].item(), updates + 1, name)
+            self.assertFalse(torch.equal(parameter, state['model'][name]), name)
+
+    def test_the_papers_scripts_go_on_with_our_runs(self):
+        vit = f'image_size: {SIZE} patch_size: {PATCH} width: {WIDTH} depth: {DEPTH} heads: {HEADS}'
+        decoder = 'decoder { width: 32 depth: 1 heads: 4 }'
+        base = randomise(timm.create_model('vit_base_patch16_224', embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS,
+                                           patch_size=PATCH, img_size=SIZE, num_classes=0))
+        torch.save(base.state_dict(), self.path('base.pth'))
+        experiment = (f'method: TEC model {{ name: "custom" encoder {{ {vit} }} {decoder} mlp_token: true '
+                      f'pred_att: true }} base_model {{ name: "custom" encoder {{ {vit} }} last_layers: 2 topkatt: 5 }}')
+        for precision in ('float32', 'bfloat16'):
+            state = self.small_run(PRETRAIN, precision, experiment, '--base_model', self.path('base.pth'),
+                                   f'--precision={precision}')
+            # timm's add_weight_decay over named_parameters(), which state_dict() has in the same order: without decay
+            # what has one axis and the biases. The position tables are frozen.
+            names = [name for name in state['model'] if name not in ('pos_embed', 'decoder_pos_embed')]
+            plain = [name for name in names if state['model'][name].dim() == 1 or name.endswith('.bias')]
+            self.goes_on(state, [plain, [name for name in names if name not in plain]], updates=2, betas=(0.9, 0.95))
+
+        settings = f'model: "custom" encoder {{ {vit} }} mlp_token: true'
+        state = self.small_run(FINETUNE, 'finetuned', settings, '--finetune', self.path('float32/checkpoint-0.pth'),
+                               '--precision=float32', '--layer_decay=0.5', '--mixup=0', '--cutmix=0')
+        # MAE's param_groups_lrd: a group for each layer, with and without decay, by their first parameters.
+        groups = {}
+        for name, value in state['model'].items():
+            if name == 'pos_embed':
+                continue
+            layer = DEPTH + 1
+            if name == 'cls_token':
+                layer = -1
+            elif name.startswith('patch_embed'):
+                layer = 0
+            elif name.startswith('blocks'):
+                layer = int(name.split('.')[1]) + 1
+            groups.setdefault((layer, value.dim() == 1 or name == 'cls_token'), []).append(name)
+        self.goes_on(state, list(groups.values()), updates=2)
+        for (layer, _), group in zip(groups, state['optimizer']['param_groups'], strict=True):
+            self.assertEqual(group['lr_scale'], 1 if layer < 0 else 0.5 ** (DEPTH + 1 - layer))
 
     def pretrained(self):
         """A TEC checkpoint, and a timm model of the same function."""
