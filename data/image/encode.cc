@@ -87,7 +87,11 @@ absl::StatusOr<std::string> EncodePng(const Image& image) {
   png.version = PNG_IMAGE_VERSION;
   png.width = image.width();
   png.height = image.height();
-  png.format = PNG_FORMAT_RGB;
+  constexpr png_uint_32 kFormats[] = {PNG_FORMAT_GRAY, PNG_FORMAT_GA, PNG_FORMAT_RGB, PNG_FORMAT_RGBA};
+  if (image.channels() > 4) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot encode as PNG: ", image.channels(), " channels"));
+  }
+  png.format = kFormats[image.channels() - 1];
   if (image.empty()) return absl::InvalidArgumentError("cannot encode as PNG: the image is empty");
   std::string bytes(PNG_IMAGE_PNG_SIZE_MAX(png), '\0');
   png_alloc_size_t size = bytes.size();

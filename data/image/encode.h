@@ -1,4 +1,4 @@
-// RGB pixels to JPEG and PNG files, for made pictures and for tests.
+// Pixels to JPEG and PNG files, for made pictures and for tests.
 
 #ifndef TEC_DATA_IMAGE_ENCODE_H_
 #define TEC_DATA_IMAGE_ENCODE_H_
@@ -16,11 +16,11 @@ struct JpegOptions {
   bool progressive = false;
 };
 
-// The same pixels and options give the same bytes. InvalidArgument for an empty image or one above 65,500 pixels a
+// RGB. The same pixels and options give the same bytes. InvalidArgument for an empty image or one above 65,500 pixels a
 // side.
 absl::StatusOr<std::string> EncodeJpeg(const Image& image, const JpegOptions& options = {});
 
-// Lossless. InvalidArgument for an empty image.
+// Lossless. Channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. InvalidArgument for an empty image or others.
 absl::StatusOr<std::string> EncodePng(const Image& image);
 
 }  // namespace tec

@@ -40,37 +40,39 @@ struct Finding {
   bool read = false;
   uint64_t hash = 0;
   int height = 0, width = 0;
-  std::array<uint64_t, 3> sum = {}, squares = {};
+  std::vector<uint64_t> sum, squares;  // [channels]
 };
 
-void AddRow(const uint8_t* row, int width, Finding* finding) {
-  std::array<uint64_t, 3> sum = {}, squares = {};
-  for (int x = 0; x < width; ++x) {
-    for (int c = 0; c < 3; ++c) {
-      const uint32_t value = row[3 * x + c];
-      sum[c] += value;
-      squares[c] += value * value;
+void AddPixels(const Image& image, Finding* finding) {
+  const size_t channels = image.channels();
+  finding->sum.assign(channels, 0);
+  finding->squares.assign(channels, 0);
+  const uint8_t* const end = image.data() + image.size_bytes();
+  for (size_t c = 0; c < channels; ++c) {
+    uint64_t sum = 0, squares = 0;
+    for (const uint8_t* value = image.data() + c; value < end; value += channels) {
+      sum += *value;
+      squares += uint32_t{*value} * *value;
     }
-  }
-  for (int c = 0; c < 3; ++c) {
-    finding->sum[c] += sum[c];
-    finding->squares[c] += squares[c];
+    finding->sum[c] = sum;
+    finding->squares[c] = squares;
   }
 }
 
-absl::Status Look(const Dataset& dataset, int64_t index, std::string* bytes, Image* image, Finding* finding) {
+absl::Status Look(const Dataset& dataset, int64_t index, int channels, std::string* bytes, Image* image,
+                  Finding* finding) {
   try {
     TEC_RETURN_IF_ERROR(dataset.Read(index, bytes));
     finding->hash = Hash(*bytes);
     finding->read = true;
     finding->format = ImageFormatName(SniffImageFormat(*bytes));
-    TEC_RETURN_IF_ERROR(DecodeImage(*bytes, image));
+    TEC_RETURN_IF_ERROR(DecodeImage(*bytes, image, channels));
   } catch (const std::exception& exception) {  // No memory.
     return absl::ResourceExhaustedError(exception.what());
   }
   finding->height = image->height();
   finding->width = image->width();
-  for (int y = 0; y < image->height(); ++y) AddRow(image->row(y), image->width(), finding);
+  AddPixels(*image, finding);
   return absl::OkStatus();
 }
 
@@ -86,7 +88,7 @@ Survey SurveyDataset(const Dataset& dataset, const SurveyOptions& options) {
   }
 
   std::mutex mutex;  // Guards the survey and all below.
-  std::array<absl::uint128, 3> sum = {}, squares = {};
+  std::vector<absl::uint128> sum(options.channels), squares(options.channels);
   int64_t pixels = 0, done = 0;
   const auto take = [&](int64_t index, const Finding& finding) {
     std::lock_guard<std::mutex> lock(mutex);
@@ -104,7 +106,7 @@ Survey SurveyDataset(const Dataset& dataset, const SurveyOptions& options) {
     survey.heights.push_back(finding.height);
     survey.widths.push_back(finding.width);
     pixels += int64_t{finding.height} * finding.width;
-    for (int c = 0; c < 3; ++c) {
+    for (int c = 0; c < options.channels; ++c) {
       sum[c] += finding.sum[c];
       squares[c] += finding.squares[c];
     }
@@ -115,7 +117,7 @@ Survey SurveyDataset(const Dataset& dataset, const SurveyOptions& options) {
     Image image;
     for (int64_t index = next++; index < survey.pictures; index = next++) {
       Finding finding;
-      finding.status = Look(dataset, index, &bytes, &image, &finding);
+      finding.status = Look(dataset, index, options.channels, &bytes, &image, &finding);
       take(index, finding);
     }
   };
@@ -128,7 +130,9 @@ Survey SurveyDataset(const Dataset& dataset, const SurveyOptions& options) {
   std::sort(survey.heights.begin(), survey.heights.end());
   std::sort(survey.widths.begin(), survey.widths.end());
   for (auto& [hash, indices] : survey.by_hash) std::sort(indices.begin(), indices.end());
-  for (int c = 0; c < 3 && pixels > 0; ++c) {
+  survey.mean.resize(options.channels);
+  survey.std.resize(options.channels);
+  for (int c = 0; c < options.channels && pixels > 0; ++c) {
     const double mean = static_cast<double>(sum[c]) / static_cast<double>(pixels);
     const double square = static_cast<double>(squares[c]) / static_cast<double>(pixels);
     survey.mean[c] = mean / 255;

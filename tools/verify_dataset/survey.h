@@ -3,7 +3,6 @@
 #ifndef TEC_TOOLS_VERIFY_DATASET_SURVEY_H_
 #define TEC_TOOLS_VERIFY_DATASET_SURVEY_H_
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -16,6 +15,7 @@ namespace tec {
 
 struct SurveyOptions {
   int threads = 1;                                            // At least 1.
+  int channels = 3;                                           // As DecodeImage's.
   std::function<void(int64_t done, int64_t total)> progress;  // Called from one thread at a time; may be empty.
 };
 
@@ -35,7 +35,7 @@ struct Survey {
   std::vector<int> heights, widths;  // Sorted; [good].
   // Mean and standard deviation of each channel over all pixels of all pictures, of values in [0, 1]: what data.mean
   // and data.std take. The sums are whole numbers, so threads change nothing.
-  std::array<double, 3> mean = {}, std = {};
+  std::vector<double> mean, std;  // [channels]
 
   // 64-bit hash of the file -> the indices of the pictures with it, in order.
   std::map<uint64_t, std::vector<int64_t>> by_hash;

@@ -77,6 +77,24 @@ TEST(SurveyTest, CountsAll) {
   }
 }
 
+TEST(SurveyTest, TakesAnyNumberOfChannels) {
+  Image image(1, 2, 4);
+  const uint8_t values[] = {0, 51, 255, 102, 255, 51, 255, 204};
+  std::memcpy(image.data(), values, sizeof(values));
+  const std::string four = *EncodePng(image), three = *EncodePng(Flat(1, 1, 204, 204, 204));
+  const Pictures pictures({four, three});
+  SurveyOptions options;
+  options.channels = 4;
+  Survey survey = SurveyDataset(pictures, options);
+  ASSERT_EQ(survey.bad.size(), 1);
+  EXPECT_EQ(survey.bad[0].reason, "the PNG has 3 channels, not the 4 asked for");
+  EXPECT_THAT(survey.mean, ElementsAre(0.5, 51 / 255., 1, 153 / 255.));
+  EXPECT_THAT(survey.std, ElementsAre(0.5, 0, 0, 51 / 255.));
+  options.channels = 1;
+  survey = SurveyDataset(Pictures({three}), options);
+  EXPECT_THAT(survey.mean, ElementsAre(204 / 255.));
+}
+
 TEST(SurveyTest, FindsDuplicatesWithinAndAcross) {
   const std::string a = *EncodePng(Flat(2, 3, 1, 2, 3)), b = *EncodePng(Flat(2, 3, 1, 2, 4));
   const Pictures train({a, b, a, "<html>"}), val({"<html>", *EncodePng(Flat(9, 9, 0, 0, 0)), b});

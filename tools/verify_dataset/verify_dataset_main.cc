@@ -5,7 +5,6 @@
 // Exit codes: 0 every picture is good, 1 bad use, or some pictures or shards are bad, 2 failed while running.
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -39,8 +38,9 @@
 
 ABSL_FLAG(std::string, data_path, "",
           "what --data_path of a run would be; may also stand alone, without the flag's name");
-ABSL_FLAG(bool, stats, false,
-          "print mean and standard deviation of each channel of RGB, as data.mean and data.std take them and as flags");
+ABSL_FLAG(bool, stats, false, "print mean and standard deviation of each channel, as --mean and --std take them");
+ABSL_FLAG(int64_t, channels, 3,
+          "what --channels of a run would be: 3 RGB, 1 grey, other numbers as PNG and TIFF files have them");
 ABSL_FLAG(std::string, contact_sheet, "",
           "a PNG of augmented samples: pictures from all over the training set, as finetuning would see them");
 ABSL_FLAG(int64_t, samples, 64, "tiles of the contact sheet");
@@ -56,7 +56,7 @@ constexpr char kUsage[] =
     "  ./bazelw run //tools:verify_dataset -- /imagenet --stats --contact_sheet=imagenet.png\n\n";
 
 std::vector<FlagGroup> Flags() {
-  return {{"What is looked at", {{"data_path", ""}, {"num_workers", ""}}},
+  return {{"What is looked at", {{"data_path", ""}, {"channels", ""}, {"num_workers", ""}}},
           {"What is said", {{"stats", ""}, {"contact_sheet", ""}, {"samples", ""}, {"most_lines", ""}}}};
 }
 
@@ -119,12 +119,11 @@ void PrintSurvey(const Part& part, const Survey& survey, bool stats, int64_t mos
     std::printf("  pixels: %s; %s\n", SizeLine("height", survey.heights).c_str(),
                 SizeLine("width", survey.widths).c_str());
     if (stats) {
-      const auto values = [](const std::array<double, 3>& v) {
-        return absl::StrFormat("%.4f,%.4f,%.4f", v[0], v[1], v[2]);
+      const auto values = [](const std::vector<double>& v) {
+        return absl::StrJoin(v, ",", [](std::string* out, double x) { absl::StrAppendFormat(out, "%.4f", x); });
       };
-      const std::string mean = values(survey.mean), std = values(survey.std);
-      std::printf("  for a run's settings: data { mean: [%s] std: [%s] }\n", mean.c_str(), std.c_str());
-      std::printf("  as flags: --mean=%s --std=%s\n", mean.c_str(), std.c_str());
+      std::printf("  for a run: --channels=%d --mean=%s --std=%s\n", static_cast<int>(survey.mean.size()),
+                  values(survey.mean).c_str(), values(survey.std).c_str());
     }
   }
   if (!dataset.left_out().empty()) std::printf("  left out: %s\n", dataset.left_out().c_str());
@@ -207,6 +206,11 @@ absl::StatusOr<int> Run() {
   if (most_lines < 0 || samples < 1 || samples > 10000 || workers < 0 || workers > 1024) {
     return absl::InvalidArgumentError("--most_lines must be at least 0, --samples 1 to 10000, --num_workers 0 to 1024");
   }
+  const int64_t channels = absl::GetFlag(FLAGS_channels);
+  if (channels < 1 || channels > 64) return absl::InvalidArgumentError("--channels must be from 1 to 64");
+  if (channels != 3 && !absl::GetFlag(FLAGS_contact_sheet).empty()) {
+    return absl::InvalidArgumentError("--contact_sheet shows RGB pictures; leave out one of it and --channels");
+  }
   TEC_ASSIGN_OR_RETURN(const std::vector<Part> parts, OpenParts(path));
   std::vector<const Dataset*> datasets;
   std::vector<Survey> surveys;
@@ -214,6 +218,7 @@ absl::StatusOr<int> Run() {
   for (const Part& part : parts) {
     SurveyOptions options;
     options.threads = static_cast<int>(workers > 0 ? workers : std::max(1U, std::thread::hardware_concurrency()));
+    options.channels = static_cast<int>(channels);
     {
       CountProgress count(part.name, stderr);
       options.progress = [&count](int64_t done, int64_t total) { count.Update(done, total); };
