@@ -53,7 +53,7 @@ absl::StatusOr<FeatureSpec> UnionOf(const std::vector<FeatureSpec>& specs);
 // First column, and number of columns, of `part`'s numbers among those of `whole`, a union of it and others.
 std::pair<int64_t, int64_t> ColumnsOf(const FeatureSpec& part, const FeatureSpec& whole, int64_t encoder_width);
 
-// images [N, 3, S, S], normalised -> [N, spec.Width(C)], in the type that the ops give.
+// images [N, c, S, S], normalised -> [N, spec.Width(C)], in the type that the ops give.
 at::Tensor ComputeFeatures(Encoder& encoder, const at::Tensor& images, const FeatureSpec& spec);
 
 }  // namespace tec

@@ -19,11 +19,11 @@ at::Tensor FeatureLoss(const at::Tensor& prediction, const at::Tensor& target, c
 // and heads. tau divides the target alone; masked and visible queries count alike. Both [N, 1, 1+K, H, L].
 at::Tensor RelationLoss(const at::Tensor& logits, const at::Tensor& target_logits, double tau);
 
-// images [N, 3, S, S] -> [N, L, P*P*3]: patches row-major; inside a patch row, column, channel.
+// images [N, c, S, S] -> [N, L, P*P*c]: patches row-major; inside a patch row, column, channel.
 at::Tensor Patchify(const at::Tensor& images, int64_t patch_size);
 
 // Squared error, averaged over a patch's values and then over the removed patches. norm_pix: each target patch is
-// standardised over its values (unbiased variance, + 1e-6 inside the root). prediction [N, L, P*P*3]; mask [N, L].
+// standardised over its values (unbiased variance, + 1e-6 inside the root). prediction [N, L, P*P*c]; mask [N, L].
 at::Tensor PixelLoss(const at::Tensor& prediction, const at::Tensor& images, const at::Tensor& mask, int64_t patch_size,
                      bool norm_pix);
 

@@ -28,7 +28,7 @@ class BaseModel : public Vit {
   // Validate(options) must be OK.
   explicit BaseModel(const BaseModelOptions& options);
 
-  // images [N, 3, S, S], normalised; of another size than the model's they are resized to it (bicubic, antialiased). No
+  // images [N, c, S, S], normalised; of another size than the model's they are resized to it (bicubic, antialiased). No
   // gradient is recorded. A relative position bias is part of the logits. Of the last block's T x T logits only the
   // rows needed are computed: that of [CLS] for the ranking, then the selected ones, in float32 also under autocast.
   Targets forward(const at::Tensor& images);

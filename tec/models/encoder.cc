@@ -61,8 +61,8 @@ FinetuneModel::FinetuneModel(const FinetuneOptions& options)
   const VitOptions& vit = options.encoder;
   cls_token_ = register_parameter("cls_token", at::empty({1, 1, vit.width}));
   pos_embed_ = register_parameter("pos_embed", SinCosPositions(vit.width, vit.grid()), /*requires_grad=*/false);
-  patch_embed_ =
-      register_module("patch_embed", std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width));
+  patch_embed_ = register_module("patch_embed",
+                                 std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width, vit.channels));
   blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads));
   norm_ = std::make_shared<LayerNorm>(vit.width);
   if (!options.global_pool) register_module("norm", norm_);

@@ -26,7 +26,7 @@ class Encoder : public Vit {
  public:
   explicit Encoder(const VitOptions& options);
 
-  // images [N, 3, S, S], normalised; all patches visible.
+  // images [N, c, S, S], normalised; all patches visible.
   EncoderFeatures forward(const at::Tensor& images);
 
   // The steps of forward.
@@ -55,7 +55,7 @@ class FinetuneModel : public torch::nn::Module {
   // Validate(options) must be OK.
   explicit FinetuneModel(const FinetuneOptions& options);
 
-  // images [N, 3, S, S], normalised -> logits [N, classes]. drop_path_uniforms F32 [2*D, N] (DropPathUniforms) switches
+  // images [N, c, S, S], normalised -> logits [N, classes]. drop_path_uniforms F32 [2*D, N] (DropPathUniforms) switches
   // stochastic depth on, for training; without it every branch is used.
   at::Tensor forward(const at::Tensor& images, const at::Tensor& drop_path_uniforms = {});
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "tec/models/tec_model.h"
@@ -188,6 +189,25 @@ TEST(LoadPretrainedTest, RefusesWhatDoesNotFitAndChangesNothing) {
   EXPECT_NE(std::string(status.message()).find("blocks.3.norm1.weight is unexpected"), std::string::npos) << status;
   EXPECT_NE(std::string(status.message()).find("patch_embed.proj.bias is missing"), std::string::npos) << status;
   for (const auto& [name, tensor] : NamedState(with)) EXPECT_TRUE(BitEqual(tensor, before.at(name))) << name;
+}
+
+TEST(CheckFitsTest, SaysWhatElseTheChannelsCouldBe) {
+  VitTraits traits;
+  traits.width = 24;
+  traits.depth = 3;
+  traits.patch_size = 4;
+  traits.grid = 3;
+  traits.channels = 3;
+  VitOptions options = {12, 4, 24, 3, 2};
+  EXPECT_TRUE(CheckFits(traits, options, /*interpolate_positions=*/false).ok());
+  options.channels = 1;
+  EXPECT_EQ(std::string(CheckFits(traits, options, false).message()),
+            "the file's ViT has a patch embedding for images of 3 channels (the experiment's have 1: --channels=3, the "
+            "default, decodes grey pictures as RGB, which this file can see)");
+  std::swap(traits.channels, options.channels);
+  EXPECT_EQ(std::string(CheckFits(traits, options, false).message()),
+            "the file's ViT has a patch embedding for images of 1 channels (the experiment's have 3: --channels must "
+            "be 1, or the weights those of a model for 3 channels)");
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace tec {
 
 struct MaeOutput {
-  at::Tensor prediction;   // [N, L, P*P*3]: inside a patch row, column, channel.
+  at::Tensor prediction;   // [N, L, P*P*c]: inside a patch row, column, channel.
   at::Tensor mask;         // F32 [N, L]: 0 kept, 1 removed.
   at::Tensor ids_restore;  // I64 [N, L]
 };
@@ -24,7 +24,7 @@ class MaeModel : public torch::nn::Module {
   // Validate(options) must be OK.
   explicit MaeModel(const MaeOptions& options);
 
-  // images [N, 3, S, S], normalised; noise F32 [N, L] (MaskingNoise). The loss is PixelLoss (tec/losses/losses.h).
+  // images [N, c, S, S], normalised; noise F32 [N, L] (MaskingNoise). The loss is PixelLoss (tec/losses/losses.h).
   MaeOutput forward(const at::Tensor& images, const at::Tensor& noise, double mask_ratio);
 
   const MaeOptions& options() const { return options_; }

@@ -34,6 +34,7 @@ void Check(const VitOptions& vit, Problems& problems) {
   const bool has_patch = Positive("patch_size", vit.patch_size, problems);
   if (has_image && has_patch) CheckDivides("patch_size", vit.patch_size, "image_size", vit.image_size, problems);
   Positive("depth", vit.depth, problems);
+  Positive("channels", vit.channels, problems);
   CheckWidth("", vit.width, vit.heads, problems);
 }
 

@@ -3,7 +3,7 @@
 // Shape letters, the same everywhere under tec/ (recipe.md section 1):
 //   N images   P patch size   L patches   T = 1 + L tokens, [CLS] first   V visible patches   S = 1 + V encoder tokens
 //   C encoder width   D encoder blocks   H encoder heads   W decoder width   G adaptor groups
-//   K selected patches   J averaged blocks
+//   K selected patches   J averaged blocks   c channels of an image, 3 for RGB
 
 #ifndef TEC_MODELS_OPTIONS_H_
 #define TEC_MODELS_OPTIONS_H_
@@ -41,6 +41,7 @@ struct VitOptions {
   int64_t depth = 0;       // D
   int64_t heads = 0;       // H
   VitVariant variant = {};
+  int64_t channels = 3;  // c
 
   int64_t grid() const { return image_size / patch_size; }  // Patches a side.
   int64_t patches() const { return grid() * grid(); }       // L

@@ -71,8 +71,8 @@ TecModel::TecModel(const TecOptions& options) : options_(options) {
   pos_embed_ = register_parameter("pos_embed", SinCosPositions(vit.width, vit.grid()), /*requires_grad=*/false);
   decoder_pos_embed_ =
       register_parameter("decoder_pos_embed", SinCosPositions(decoder.width, vit.grid()), /*requires_grad=*/false);
-  patch_embed_ =
-      register_module("patch_embed", std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width));
+  patch_embed_ = register_module("patch_embed",
+                                 std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width, vit.channels));
   blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads));
   norm_ = register_module("norm", std::make_shared<LayerNorm>(vit.width));
   if (options.mlp_token) {

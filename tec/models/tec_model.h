@@ -27,7 +27,7 @@ class TecModel : public torch::nn::Module {
   // Validate(options) must be OK.
   explicit TecModel(const TecOptions& options);
 
-  // images [N, 3, S, S], normalised; noise F32 [N, L] (MaskingNoise); idx I64 [N, 1, K] from the base model, needed
+  // images [N, c, S, S], normalised; noise F32 [N, L] (MaskingNoise); idx I64 [N, 1, K] from the base model, needed
   // with pred_att and else ignored. Wrong shapes TEC_CHECK-fail, saying what was expected.
   TecOutput forward(const at::Tensor& images, const at::Tensor& noise, double mask_ratio, const at::Tensor& idx);
 

@@ -29,8 +29,8 @@ Vit::Vit(const VitOptions& options) : options_(options) {
     reg_token_ = register_parameter("reg_token", at::empty({1, options.variant.registers, width}));
   }
   pos_embed_ = register_parameter("pos_embed", SinCosPositions(width, options.grid()), /*requires_grad=*/false);
-  patch_embed_ =
-      register_module("patch_embed", std::make_shared<PatchEmbed>(options.image_size, options.patch_size, width));
+  patch_embed_ = register_module(
+      "patch_embed", std::make_shared<PatchEmbed>(options.image_size, options.patch_size, width, options.channels));
   if (options.variant.pre_norm) {
     norm_pre_ = register_module("norm_pre", std::make_shared<LayerNorm>(width, options.variant.norm_epsilon));
   }
@@ -67,6 +67,15 @@ absl::Status CheckFits(const VitTraits& traits, const VitOptions& options, bool 
   same("depth", traits.depth, options.depth);
   same("patch size", traits.patch_size, options.patch_size);
   if (traits.heads != 0) same("heads", traits.heads, options.heads);
+  if (traits.channels != options.channels) {
+    const bool rgb = traits.channels == 3 && options.channels == 1;
+    problems.push_back(absl::StrCat(
+        "a patch embedding for images of ", traits.channels, " channels (the experiment's have ", options.channels,
+        rgb ? ": --channels=3, the default, decodes grey pictures as RGB, which this file can see"
+            : absl::StrCat(": --channels must be ", traits.channels, ", or the weights those of a model for ",
+                           options.channels, " channels"),
+        ")"));
+  }
   if (traits.grid != options.grid()) {
     const std::string text = absl::StrCat(traits.grid, " x ", traits.grid, " patches (the experiment says ",
                                           options.grid(), " x ", options.grid(), ")");

@@ -19,7 +19,7 @@ class Vit : public torch::nn::Module {
  public:
   explicit Vit(const VitOptions& options);
 
-  // The blocks' input: images [N, 3, S, S], normalised -> [N, 1 + R + L, C]: [CLS], registers, patches.
+  // The blocks' input: images [N, c, S, S], normalised -> [N, 1 + R + L, C]: [CLS], registers, patches.
   at::Tensor Tokens(const at::Tensor& images);
   // x [N, 1 + R + L, C] -> [N, L, C].
   at::Tensor Patches(const at::Tensor& x) const { return x.slice(1, 1 + options_.variant.registers); }

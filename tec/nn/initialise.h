@@ -11,7 +11,7 @@
 namespace tec {
 
 // New models and MAE (recipe.md section 4): Linear weights xavier-uniform on the stored matrix, biases 0; norms 1 and
-// 0; patch_embed.proj.weight xavier-uniform as [C, 3*P*P], its bias U(-b, b), b = 1/sqrt(3*P*P); cls_token and
+// 0; patch_embed.proj.weight xavier-uniform as [C, c*P*P], its bias U(-b, b), b = 1/sqrt(c*P*P); cls_token and
 // mask_tokens normal(0, 0.02). Frozen position tables are left as they are.
 void InitialisePretraining(torch::nn::Module& model, uint64_t seed);
 

@@ -7,7 +7,7 @@ namespace tec {
 
 VisibleTokens EmbedVisible(PatchEmbed& patch_embed, const at::Tensor& images, const at::Tensor& noise,
                            double mask_ratio, const at::Tensor& cls_token, const at::Tensor& positions) {
-  const at::Tensor patches = patch_embed.Cut(images);  // [N, L, 3*P*P]
+  const at::Tensor patches = patch_embed.Cut(images);  // [N, L, c*P*P]
   const int64_t batch = patches.size(0);
   TEC_CHECK(noise.sizes() == at::IntArrayRef({batch, patches.size(1)}))
       << "masking noise has shape " << noise.sizes() << ", the model needs [" << batch << ", " << patches.size(1)

@@ -13,7 +13,7 @@ struct VisibleTokens {
   at::Tensor ids_restore;  // I64 [N, L]
 };
 
-// images [N, 3, S, S]; noise F32 [N, L]; cls_token [1, 1, C]; positions [1, T, C]. TEC_CHECK-fails on other shapes.
+// images [N, c, S, S]; noise F32 [N, L]; cls_token [1, 1, C]; positions [1, T, C]. TEC_CHECK-fails on other shapes.
 // (recipe.md section 3.1, steps 1 to 4)
 VisibleTokens EmbedVisible(PatchEmbed& patch_embed, const at::Tensor& images, const at::Tensor& noise,
                            double mask_ratio, const at::Tensor& cls_token, const at::Tensor& positions);

@@ -135,21 +135,23 @@ at::Tensor BlockList::forward(at::Tensor x) {
   return x;
 }
 
-PatchEmbed::PatchEmbed(int64_t image_size, int64_t patch_size, int64_t width)
-    : image_size_(image_size), patch_size_(patch_size) {
+PatchEmbed::PatchEmbed(int64_t image_size, int64_t patch_size, int64_t width, int64_t channels)
+    : image_size_(image_size), patch_size_(patch_size), channels_(channels) {
   proj = std::make_shared<Projection>();
-  proj->weight = proj->register_parameter("weight", at::empty({width, 3, patch_size, patch_size}));
+  proj->weight = proj->register_parameter("weight", at::empty({width, channels, patch_size, patch_size}));
   proj->bias = proj->register_parameter("bias", at::empty({width}));
   register_module("proj", proj);
 }
 
 at::Tensor PatchEmbed::Cut(const at::Tensor& images) const {
-  TEC_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) == image_size_ && images.size(3) == image_size_)
-      << "the model takes images of shape [N, 3, " << image_size_ << ", " << image_size_ << "], not " << images.sizes();
+  TEC_CHECK(images.dim() == 4 && images.size(1) == channels_ && images.size(2) == image_size_ &&
+            images.size(3) == image_size_)
+      << "the model takes images of shape [N, " << channels_ << ", " << image_size_ << ", " << image_size_ << "], not "
+      << images.sizes();
   const int64_t grid = image_size_ / patch_size_;
-  return images.reshape({-1, 3, grid, patch_size_, grid, patch_size_})
+  return images.reshape({-1, channels_, grid, patch_size_, grid, patch_size_})
       .permute({0, 2, 4, 1, 3, 5})
-      .reshape({images.size(0), grid * grid, 3 * patch_size_ * patch_size_});
+      .reshape({images.size(0), grid * grid, channels_ * patch_size_ * patch_size_});
 }
 
 at::Tensor PatchEmbed::Embed(const at::Tensor& patches) {

@@ -120,15 +120,15 @@ class BlockList : public torch::nn::Module {
 };
 
 // Linear map of image patches, stored as the convolution (kernel and stride P) that it is in the reference:
-// proj.weight [C, 3, P, P], proj.bias [C].
+// proj.weight [C, c, P, P], proj.bias [C].
 class PatchEmbed : public torch::nn::Module {
  public:
-  PatchEmbed(int64_t image_size, int64_t patch_size, int64_t width);
+  PatchEmbed(int64_t image_size, int64_t patch_size, int64_t width, int64_t channels = 3);
 
-  // images [N, 3, image_size, image_size] -> [N, L, 3*P*P]: patches row-major, inside a patch channel, row, column.
+  // images [N, c, image_size, image_size] -> [N, L, c*P*P]: patches row-major, inside a patch channel, row, column.
   // TEC_CHECK-fails, saying what was expected, for any other shape.
   at::Tensor Cut(const at::Tensor& images) const;
-  // patches [N, n, 3*P*P], any n of them -> [N, n, C].
+  // patches [N, n, c*P*P], any n of them -> [N, n, C].
   at::Tensor Embed(const at::Tensor& patches);
   // images -> [N, L, C].
   at::Tensor forward(const at::Tensor& images) { return Embed(Cut(images)); }
@@ -139,7 +139,7 @@ class PatchEmbed : public torch::nn::Module {
   std::shared_ptr<Projection> proj;
 
  private:
-  int64_t image_size_, patch_size_;
+  int64_t image_size_, patch_size_, channels_;
 };
 
 }  // namespace tec

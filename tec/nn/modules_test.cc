@@ -115,14 +115,16 @@ TEST(AttentionTest, IsBitEqualBetweenEqualRuns) {
 }
 
 TEST(PatchEmbedTest, IsAConvolution) {
-  PatchEmbed embed(12, 4, 10);
-  FillWithWaves(embed);
-  const at::Tensor images = Wave({2, 3, 12, 12}, 0.57);
-  const at::Tensor expected = testing::ReferencePatchEmbed(StateOf(embed, "patch_embed"), images);
-  EXPECT_TRUE(TensorNear(embed.forward(images), expected.to(at::kFloat), kFloatTolerance));
-  // Patches are independent: some of them give the same values.
-  const at::Tensor some = embed.Cut(images).slice(1, 2, 5);
-  EXPECT_TRUE(TensorNear(embed.Embed(some), embed.forward(images).slice(1, 2, 5), kFloatTolerance));
+  for (const int64_t channels : {3, 1, 5}) {
+    PatchEmbed embed(12, 4, 10, channels);
+    FillWithWaves(embed);
+    const at::Tensor images = Wave({2, channels, 12, 12}, 0.57);
+    const at::Tensor expected = testing::ReferencePatchEmbed(StateOf(embed, "patch_embed"), images);
+    EXPECT_TRUE(TensorNear(embed.forward(images), expected.to(at::kFloat), kFloatTolerance)) << channels;
+    // Patches are independent: some of them give the same values.
+    const at::Tensor some = embed.Cut(images).slice(1, 2, 5);
+    EXPECT_TRUE(TensorNear(embed.Embed(some), embed.forward(images).slice(1, 2, 5), kFloatTolerance)) << channels;
+  }
 }
 
 TEST(PatchEmbedDeathTest, SaysWhichShapeItTakes) {

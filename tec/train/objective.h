@@ -41,7 +41,7 @@ class Objective {
     at::Tensor total;  // 0-dim, float32, with a gradient.
     at::Tensor parts;  // F32 [loss_names().size()], detached.
   };
-  // images F32 [N, 3, S, S], normalised; noise F32 [N, L] (MaskingNoise).
+  // images F32 [N, c, S, S], normalised; noise F32 [N, L] (MaskingNoise).
   virtual Loss Compute(const at::Tensor& images, const at::Tensor& noise) = 0;
 };
 

@@ -163,7 +163,7 @@ class Exporter {
     Name(graph_.Add("ReduceMean", {patches}, {{"keepdims", 0}}, {{"axes", {1}}}), "patch_mean");
 
     const std::string size = absl::StrCat(traits_.grid * traits_.patch_size), width = absl::StrCat(traits_.width);
-    SetType("images", {"N", "3", size, size}, proto_.add_input());
+    SetType("images", {"N", absl::StrCat(traits_.channels), size, size}, proto_.add_input());
     SetType("cls", {"N", width}, proto_.add_output());
     SetType("patch_mean", {"N", width}, proto_.add_output());
   }

@@ -1,6 +1,6 @@
 // An encoder as an ONNX model: opset 17, the number of images left open.
 //
-//   images      float [N, 3, S, S], normalised     ->   cls         float [N, C]  the [CLS] token after the final norm
+//   images      float [N, c, S, S], normalised     ->   cls         float [N, C]  the [CLS] token after the final norm
 //                                                       patch_mean  float [N, C]  the mean of the patch tokens after it
 //
 // A file without final norm (converted weights) gives both before any norm.

@@ -215,6 +215,7 @@ absl::StatusOr<std::string> DescribeFile(const std::string& given_path, const st
   absl::StrAppend(&text, "base model: ", vit->entry.empty() ? "" : absl::StrCat("entry ", vit->entry, ", "),
                   vit->plan.Report(), "\n  width ", traits.width, ", ", traits.depth, " blocks, patches of ",
                   traits.patch_size, " pixels, ", traits.grid, " x ", traits.grid, " patches, MLP ", traits.hidden,
+                  traits.channels != 3 ? absl::StrCat(", ", traits.channels, " channels") : "",
                   traits.heads > 0 ? absl::StrCat(", ", traits.heads, " heads") : "",
                   traits.registers > 0 ? absl::StrCat(", ", traits.registers, " registers") : "",
                   traits.final_norm ? "" : ", no final norm", "\n");

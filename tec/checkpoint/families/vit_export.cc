@@ -99,7 +99,7 @@ std::string HuggingFaceConfig(const VitTraits& traits) {
       {"layer_norm_eps", traits.norm_epsilon},
       {"image_size", traits.grid * traits.patch_size},
       {"patch_size", traits.patch_size},
-      {"num_channels", 3},
+      {"num_channels", traits.channels},
       {"qkv_bias", true},
   };
   return config.dump(2) + "\n";

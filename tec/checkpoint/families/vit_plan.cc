@@ -85,7 +85,7 @@ class Planner {
     Sort();
     FindTraits();
     PlanTokens();
-    Take("patch_embed.proj.weight", {traits().width, 3, traits().patch_size, traits().patch_size});
+    Take("patch_embed.proj.weight", {traits().width, traits().channels, traits().patch_size, traits().patch_size});
     if (Find("patch_embed.proj.bias") == nullptr && traits().pre_norm) {
       Constant("patch_embed.proj.bias", {traits().width});
     } else {
@@ -135,6 +135,7 @@ class Planner {
     if (const Part* patches = Find("patch_embed.proj.weight");
         patches != nullptr && patches->tensor.shape.size() == 4) {
       traits().width = patches->tensor.shape[0];
+      traits().channels = patches->tensor.shape[1];
       traits().patch_size = patches->tensor.shape[3];
       if (patches->tensor.bytes.empty()) problems_.push_back(absl::StrCat(patches->name, " is empty"));
     }

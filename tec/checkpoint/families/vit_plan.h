@@ -32,7 +32,7 @@ namespace tec {
 
 // What the tensors, or a config.json, say about the model.
 struct VitTraits {
-  int64_t width = 0, depth = 0, patch_size = 0;
+  int64_t width = 0, depth = 0, patch_size = 0, channels = 0;
   int64_t grid = 0;    // Patches a side that the position table (or the relative one) is made for.
   int64_t heads = 0;   // 0: the file does not say.
   int64_t hidden = 0;  // Of the MLP: width of fc2's input.

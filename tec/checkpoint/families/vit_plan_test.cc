@@ -56,10 +56,10 @@ Builder& AddBlocks(Builder& builder, const std::string& prefix) {
   return builder;
 }
 
-Builder Plain(const std::string& prefix = "", int64_t rows = 1 + kGrid * kGrid) {
+Builder Plain(const std::string& prefix = "", int64_t rows = 1 + kGrid * kGrid, int64_t channels = 3) {
   Builder builder;
   builder.Add(prefix + "cls_token", {1, 1, kWidth}).Add(prefix + "pos_embed", {1, rows, kWidth});
-  builder.Add(prefix + "patch_embed.proj.weight", {kWidth, 3, kPatch, kPatch});
+  builder.Add(prefix + "patch_embed.proj.weight", {kWidth, channels, kPatch, kPatch});
   builder.Add(prefix + "patch_embed.proj.bias", {kWidth});
   AddBlocks(builder, prefix).Norm(prefix + "norm");
   return builder;
@@ -100,6 +100,7 @@ TEST(VitPlanTest, APlainVitIsTakenAsItIsWithoutACopy) {
   EXPECT_EQ(traits.width, kWidth);
   EXPECT_EQ(traits.depth, kDepth);
   EXPECT_EQ(traits.patch_size, kPatch);
+  EXPECT_EQ(traits.channels, 3);
   EXPECT_EQ(traits.grid, kGrid);
   EXPECT_EQ(traits.hidden, 4 * kWidth);
   EXPECT_EQ(traits.registers, 0);
@@ -108,6 +109,12 @@ TEST(VitPlanTest, APlainVitIsTakenAsItIsWithoutACopy) {
   EXPECT_TRUE(traits.final_norm);
   EXPECT_THAT(plan.left_out, ElementsAre("head.weight", "head.bias"));
   EXPECT_EQ(plan.Report(), "family timm: 30 of 30 tensors set, from 30 of the file's 32; left out by name: head.* (2)");
+}
+
+TEST(VitPlanTest, TakesAnyNumberOfChannels) {
+  const VitPlan plan = PlanOf(Plain("", 1 + kGrid * kGrid, 5).tensors(), "timm");
+  EXPECT_EQ(plan.traits.channels, 5);
+  EXPECT_EQ(ValueOf(plan, "patch_embed.proj.weight").size(), kWidth * 5 * kPatch * kPatch);
 }
 
 TEST(VitPlanTest, RecognisesWhatOnlyAPrefixOrAHeadTellsApart) {
