@@ -9,6 +9,7 @@
 #include "ATen/core/grad_mode.h"
 #include "data/augment/resize.h"
 #include "data/image/decode.h"
+#include "data/loader/batch_images.h"
 #include "data/loader/loader.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -18,7 +19,7 @@ namespace tec {
 
 absl::Status FeatureTransform::Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                                      uint8_t* out) const {
-  TEC_RETURN_IF_ERROR(DecodeImage(encoded, &scratch->decoded.pixels));
+  TEC_RETURN_IF_ERROR(DecodeImage(encoded, &scratch->decoded.pixels, channels_));
   if (scratch->decoded.pixels.height() == size_ && scratch->decoded.pixels.width() == size_) {
     std::memcpy(out, scratch->decoded.pixels.data(), scratch->decoded.pixels.size_bytes());
   } else {
@@ -36,9 +37,11 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
   loader_options.training = false;
   loader_options.threads = options.threads;
   loader_options.max_bad_fraction = options.max_bad_fraction;
+  loader_options.allocate = BatchMemory(device, options.pin_mem);
+  const VitOptions& vit = encoder.options();
   TEC_ASSIGN_OR_RETURN(
       std::unique_ptr<Loader> loader,
-      Loader::Create(dataset, std::make_shared<FeatureTransform>(encoder.options().image_size), loader_options));
+      Loader::Create(dataset, std::make_shared<FeatureTransform>(vit.image_size, vit.channels), loader_options));
 
   Features features;
   const int64_t width = options.spec.Width(encoder.options().width);
@@ -54,9 +57,7 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
     if (options.stop && options.stop()) return absl::CancelledError("stopped on request");
     TEC_ASSIGN_OR_RETURN(const Batch* batch, loader->Next());
     if (batch == nullptr) break;
-    const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
-                                            {batch->count, batch->size, batch->size, 3}, at::kByte);
-    const at::Tensor images = NormalizePixels(pixels.to(device), options.mean, options.std);
+    const at::Tensor images = BatchImages(*batch, device, options.mean, options.std);
     at::Tensor values;
     {
       AutocastGuard autocast(device.type(), options.precision);

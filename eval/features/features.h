@@ -6,10 +6,10 @@
 #ifndef TEC_EVAL_FEATURES_FEATURES_H_
 #define TEC_EVAL_FEATURES_FEATURES_H_
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "absl/status/statusor.h"
@@ -24,8 +24,10 @@ namespace tec {
 struct FeatureOptions {
   FeatureSpec spec = kClsFeatures;
   int64_t batch_size = 64;
-  int threads = 1;  // That decode.
-  std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
+  int threads = 1;      // That decode.
+  bool pin_mem = true;  // Copy to a CUDA device from page-locked memory.
+  // One for each of the encoder's channels.
+  std::vector<float> mean{kImageNetMean.begin(), kImageNetMean.end()}, std{kImageNetStd.begin(), kImageNetStd.end()};
   at::ScalarType precision = at::kFloat;  // Of the encoder's matrix products; kBFloat16, or kHalf on CUDA.
   // Asked before each batch; true ends the extraction with Cancelled.
   std::function<bool()> stop;
@@ -56,14 +58,15 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
 // because small pictures would only be blurred and cut by the way over a larger size; any other as EvalTransform does.
 class FeatureTransform : public Transform {
  public:
-  explicit FeatureTransform(int size) : size_(size) {}
+  explicit FeatureTransform(int size, int channels = 3) : size_(size), channels_(channels) {}
 
   int size() const override { return size_; }
+  int channels() const override { return channels_; }
   absl::Status Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                      uint8_t* out) const override;
 
  private:
-  int size_;
+  int size_, channels_;
 };
 
 }  // namespace tec

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/families/usual_heads.h"
 #include "tec/checkpoint/families/vit_plan.h"
@@ -15,6 +16,7 @@
 #include "tec/models/encoder_state.h"
 #include "tec/models/factory.h"
 #include "tec/models/vit.h"
+#include "tec/nn/normalize.h"
 #include "tec/train/run_record.h"
 
 namespace tec {
@@ -44,6 +46,7 @@ absl::StatusOr<VitOptions> ShapeOf(const TensorMap& state, int64_t heads) {
   VitOptions options;
   options.width = positions->second.size(2);
   options.patch_size = patches->second.size(3);
+  options.channels = patches->second.size(1);
   const int64_t grid = GridOf(positions->second.size(1));
   if (grid == 0) {
     return absl::InvalidArgumentError(
@@ -75,6 +78,7 @@ absl::StatusOr<Pretrained> ReadOtherFamily(const std::string& path, int64_t head
   Pretrained result;
   result.encoder.image_size = traits.grid * traits.patch_size;
   result.encoder.patch_size = traits.patch_size;
+  result.encoder.channels = traits.channels;
   result.encoder.width = traits.width;
   result.encoder.depth = traits.depth;
   result.encoder.heads = traits.heads > 0 ? traits.heads : heads > 0 ? heads : UsualHeads(traits.width);
@@ -88,7 +92,14 @@ absl::StatusOr<Pretrained> ReadOtherFamily(const std::string& path, int64_t head
 // ", ViT 64 px, patch 8, width 128, depth 6, heads 4".
 std::string DescribeShape(const VitOptions& vit) {
   return absl::StrCat(", ViT ", vit.image_size, " px, patch ", vit.patch_size, ", width ", vit.width, ", depth ",
-                      vit.depth, ", heads ", vit.heads);
+                      vit.depth, ", heads ", vit.heads,
+                      vit.channels == 3 ? "" : absl::StrCat(", channels ", vit.channels));
+}
+
+void FillStatistics(Pretrained* pretrained) {
+  if (pretrained->encoder.channels != 3 || !pretrained->mean.empty()) return;
+  pretrained->mean.assign(kImageNetMean.begin(), kImageNetMean.end());
+  pretrained->std.assign(kImageNetStd.begin(), kImageNetStd.end());
 }
 
 }  // namespace
@@ -99,6 +110,7 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
     absl::StatusOr<Pretrained> other = ReadOtherFamily(path, heads);
     if (!other.ok()) return file.ok() || absl::IsInvalidArgument(file.status()) ? other.status() : file.status();
     other->description += DescribeShape(other->encoder);
+    FillStatistics(&*other);
     return other;
   }
   Pretrained result;
@@ -111,11 +123,11 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
     if (const absl::StatusOr<TrainingState> state = LoadTrainingState(path); state.ok()) {
       TEC_ASSIGN_OR_RETURN(const std::optional<RunRecord> record, RecordOf(*state, path));
       if (record) {
-        result.encoder = VitOptionsFrom(record->encoder);
         const config::Data& data = record->data;
-        for (int c = 0; c < 3 && data.mean_size() == 3 && data.std_size() == 3; ++c) {
-          result.mean[c] = static_cast<float>(data.mean(c));
-          result.std[c] = static_cast<float>(data.std(c));
+        result.encoder = VitOptionsFrom(record->encoder, data);
+        if (data.mean_size() == data.channels() && data.std_size() == data.channels()) {
+          result.mean.assign(data.mean().begin(), data.mean().end());
+          result.std.assign(data.std().begin(), data.std().end());
         }
         result.recorded = true;
         kind = absl::StrCat(state->method, " checkpoint after epoch ", state->epoch);
@@ -128,6 +140,7 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
     result.encoder = *shape;
   }
   result.description = kind + DescribeShape(result.encoder);
+  FillStatistics(&result);
   return result;
 }
 
@@ -144,6 +157,18 @@ absl::Status CheckFinetunable(const Pretrained& pretrained, const std::string& p
   return absl::InvalidArgumentError(absl::StrCat(path, " (", pretrained.description, ") has ", part,
                                                  ", which finetuning has not; as a base model, and for kNN, linear and "
                                                  "logistic evaluation, it is fine"));
+}
+
+absl::Status CheckChannels(const Pretrained& pretrained, const std::string& path, int64_t channels) {
+  const int64_t own = pretrained.encoder.channels;
+  if (own == channels) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, " (", pretrained.description, ") takes images of ", own, " channels, --channels is ", channels,
+      own == 3 ? ": RGB, which pictures of any format become with --channels=3, the default"
+               : absl::StrCat(": give --channels=", own),
+      pretrained.recorded && own != 3
+          ? absl::StrCat(" --mean=", absl::StrJoin(pretrained.mean, ","), " --std=", absl::StrJoin(pretrained.std, ","))
+          : ""));
 }
 
 absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained) {

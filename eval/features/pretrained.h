@@ -3,15 +3,14 @@
 #ifndef TEC_EVAL_FEATURES_PRETRAINED_H_
 #define TEC_EVAL_FEATURES_PRETRAINED_H_
 
-#include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "tec/models/encoder.h"
 #include "tec/models/options.h"
 #include "tec/nn/module_state.h"
-#include "tec/nn/normalize.h"
 
 namespace tec {
 
@@ -19,7 +18,8 @@ struct Pretrained {
   TensorMap state;
   VitOptions encoder;
   bool mlp_token = false;  // The file has cls_token_mlp.*.
-  std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
+  // One for each of encoder.channels. Where the file has no record: ImageNet's for RGB; empty for other numbers.
+  std::vector<float> mean, std;
   // Whether the shape and the normalisation are the file's own record, that of a run of this project. If not, the shape
   // is read off the tensors; the number of heads, which leaves no trace in them, is the usual one for the width.
   bool recorded = false;
@@ -36,6 +36,9 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
 // InvalidArgument if the encoder has parts that a FinetuneModel has not, such as register tokens. `path`: for the
 // message.
 absl::Status CheckFinetunable(const Pretrained& pretrained, const std::string& path);
+
+// InvalidArgument, with the flags that would be right, if the encoder's images have not `channels` channels.
+absl::Status CheckChannels(const Pretrained& pretrained, const std::string& path, int64_t channels);
 
 // The encoder with those weights, on the CPU, in evaluation mode.
 absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained);

@@ -1,9 +1,7 @@
 #include "eval/finetune/augmentation.h"
 
-#include <array>
 #include <utility>
 
-#include "tec/base/logging.h"
 #include "tec/base/status.h"
 
 namespace tec {
@@ -15,6 +13,7 @@ absl::StatusOr<FinetuneAugmentation> AugmentationOf(const config::Finetune& reso
 
   FinetuneTransform::Options transform;
   transform.crop.size = size;
+  transform.crop.channels = static_cast<int>(data.channels());
   transform.crop.crop = {data.crop_scale_min(), data.crop_scale_max(), data.crop_ratio_min(), data.crop_ratio_max()};
   transform.crop.flip_probability = data.flip_probability();
   if (settings.aa().empty()) {
@@ -24,14 +23,16 @@ absl::StatusOr<FinetuneAugmentation> AugmentationOf(const config::Finetune& reso
     TEC_RETURN_IF_ERROR(Annotate(policy.status(), "augmentation.aa (--aa)"));
     transform.rand_augment = *std::move(policy);
   }
-  TEC_CHECK_EQ(data.mean_size(), 3);
-  transform.style.fill = FinetuneTransform::FillOf({data.mean(0), data.mean(1), data.mean(2)});
+  if (data.channels() == 3) {
+    transform.style.fill = FinetuneTransform::FillOf({data.mean(0), data.mean(1), data.mean(2)});
+  }
 
   FinetuneAugmentation result;
   result.transform = std::make_shared<FinetuneTransform>(transform);
   result.erasing.probability = settings.reprob();
   TEC_ASSIGN_OR_RETURN(result.erasing.mode, ParseEraseMode(settings.remode()));
   result.erasing.most = static_cast<int>(settings.recount());
+  result.erasing.channels = static_cast<int>(data.channels());
 
   MixOptions& mixing = result.mixing;
   mixing.mixup_alpha = settings.mixup();

@@ -59,6 +59,32 @@ TEST(AugmentationTest, OtherSettingsArriveToo) {
   EXPECT_EQ(made->mixing.cutmix_minmax->second, 0.5);
 }
 
+TEST(AugmentationTest, OtherChannelsGoWithoutColours) {
+  config::Finetune settings = Resolve(ReferenceFinetune());
+  config::Data* data = settings.mutable_data();
+  data->set_channels(2);
+  data->clear_mean();
+  data->clear_std();
+  for (int c = 0; c < 2; ++c) {
+    data->add_mean(0.5);
+    data->add_std(0.25);
+  }
+  EXPECT_EQ(std::string(Validate(settings).message()),
+            "augmentation.aa (--aa) is \"rand-m9-mstd0.5-inc1\": RandAugment is for RGB pictures, but data.channels "
+            "(--channels) is 2; give --aa=");
+  settings.mutable_augmentation()->set_aa("");
+  settings.mutable_augmentation()->set_color_jitter(0.4);
+  EXPECT_EQ(std::string(Validate(settings).message()),
+            "augmentation.color_jitter (--color_jitter) is 0.4: colour jitter is for RGB pictures, but data.channels "
+            "(--channels) is 2; give --color_jitter=0");
+  settings.mutable_augmentation()->set_color_jitter(0);
+  ASSERT_TRUE(Validate(settings).ok()) << Validate(settings);
+  const absl::StatusOr<FinetuneAugmentation> made = AugmentationOf(settings);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->transform->channels(), 2);
+  EXPECT_EQ(made->erasing.channels, 2);
+}
+
 TEST(AugmentationTest, SaysWhatIsWrong) {
   config::Finetune settings = Resolve(ReferenceFinetune());
   settings.mutable_augmentation()->set_aa("augmix-m3");

@@ -8,6 +8,7 @@
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_format.h"
 #include "absl/types/span.h"
+#include "data/loader/batch_images.h"
 #include "data/loader/loader.h"
 #include "eval/metrics/accuracy.h"
 #include "tec/base/status.h"
@@ -30,9 +31,11 @@ absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::s
   loader_options.training = false;
   loader_options.threads = options.threads;
   loader_options.max_bad_fraction = options.max_bad_fraction;
+  loader_options.allocate = BatchMemory(device, options.pin_mem);
+  const VitOptions& vit = model.options().encoder;
   TEC_ASSIGN_OR_RETURN(
       std::unique_ptr<Loader> loader,
-      Loader::Create(dataset, std::make_shared<EvalTransform>(model.options().encoder.image_size), loader_options));
+      Loader::Create(dataset, std::make_shared<EvalTransform>(vit.image_size, vit.channels), loader_options));
   AccuracyCounter counter(classes);
   ClassifierCounts result;
   int64_t seen = 0;
@@ -41,12 +44,10 @@ absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::s
     if (options.stop && options.stop()) return absl::CancelledError("stopped on request");
     TEC_ASSIGN_OR_RETURN(const Batch* batch, loader->Next());
     if (batch == nullptr) break;
-    const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
-                                            {batch->count, batch->size, batch->size, 3}, at::kByte);
     at::Tensor logits;
     {
       AutocastGuard autocast(device.type(), options.precision);
-      logits = model.forward(NormalizePixels(pixels.to(device), options.mean, options.std));
+      logits = model.forward(BatchImages(*batch, device, options.mean, options.std));
     }
     logits = logits.to(at::kCPU, at::kFloat).contiguous();
     const at::Tensor log_p = at::log_softmax(logits.to(at::kDouble), 1);

@@ -3,7 +3,6 @@
 #ifndef TEC_EVAL_FINETUNE_EVALUATE_H_
 #define TEC_EVAL_FINETUNE_EVALUATE_H_
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,8 +18,10 @@ namespace tec {
 
 struct EvaluateOptions {
   int64_t batch_size = 64;
-  int threads = 1;  // That decode.
-  std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
+  int threads = 1;      // That decode.
+  bool pin_mem = true;  // Copy to a CUDA device from page-locked memory.
+  // One for each of the model's channels.
+  std::vector<float> mean{kImageNetMean.begin(), kImageNetMean.end()}, std{kImageNetStd.begin(), kImageNetStd.end()};
   at::ScalarType precision = at::kFloat;
   double max_bad_fraction = 0.001;
   int64_t world_size = 1, rank = 0;                // The share of this rank: images rank, rank + world_size, ...

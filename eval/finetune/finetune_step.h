@@ -28,7 +28,7 @@ class FinetuneStep {
   // Both outlive the step. The optimiser's groups are the model's parameters.
   FinetuneStep(FinetuneModel& model, AdamW& optimizer, const FinetuneStepOptions& options);
 
-  // images: float32 [N, 3, S, S], normalised. targets: int64 [N] labels, or float32 [N, classes] soft targets (of
+  // images: float32 [N, c, S, S], normalised. targets: int64 [N] labels, or float32 [N, classes] soft targets (of
   // mixing). drop_path_uniforms: as FinetuneModel::forward. -> 0-dim float32.
   at::Tensor Loss(const at::Tensor& images, const at::Tensor& targets, const at::Tensor& drop_path_uniforms);
 

@@ -34,12 +34,14 @@ void CheckSizes(int64_t images, const std::vector<Mix>& mixes) {
 
 void EraseBoxes(const std::vector<std::vector<ErasedBox>>& boxes, const at::Tensor& images) {
   TEC_CHECK_EQ(static_cast<int64_t>(boxes.size()), images.size(0));
+  const int64_t channels = images.size(1);
   for (size_t n = 0; n < boxes.size(); ++n) {
     for (const ErasedBox& erased : boxes[n]) {
-      const bool whole = erased.values.size() == 3;
+      const bool whole = static_cast<int64_t>(erased.values.size()) == channels;
       const int64_t height = whole ? 1 : erased.box.height, width = whole ? 1 : erased.box.width;
-      TEC_CHECK_EQ(static_cast<int64_t>(erased.values.size()), 3 * height * width);
-      const at::Tensor values = at::from_blob(const_cast<float*>(erased.values.data()), {3, height, width}, at::kFloat);
+      TEC_CHECK_EQ(static_cast<int64_t>(erased.values.size()), channels * height * width);
+      const at::Tensor values =
+          at::from_blob(const_cast<float*>(erased.values.data()), {channels, height, width}, at::kFloat);
       Cut(images[static_cast<int64_t>(n)], erased.box).copy_(values);
     }
   }

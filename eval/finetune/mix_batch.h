@@ -13,12 +13,12 @@
 
 namespace tec {
 
-// Overwrites boxes[n] of images[n], in order. images: float32 [N, 3, S, S], of any device; boxes: [N].
+// Overwrites boxes[n] of images[n], in order. images: float32 [N, c, S, S], of any device; boxes: [N].
 void EraseBoxes(const std::vector<std::vector<ErasedBox>>& boxes, const at::Tensor& images);
 
 // mixes: as DrawMixes gives them, one for the whole batch or one an image; the partner of image n is image N-1-n.
 
-// float32 [N, 3, S, S] -> the mixed images, same shape; a new tensor.
+// float32 [N, c, S, S] -> the mixed images, same shape; a new tensor.
 at::Tensor MixImages(const at::Tensor& images, const std::vector<Mix>& mixes);
 
 // int64 [N] -> float32 [N, classes]: lambda * smoothed one-hot + (1 - lambda) * the partner's. Smoothed: smoothing /

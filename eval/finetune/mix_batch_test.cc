@@ -49,6 +49,19 @@ TEST(EraseBoxesTest, OverwritesTheBoxesAndNothingElse) {
   EXPECT_TRUE(at::equal(images[1], expected));
 }
 
+TEST(EraseBoxesTest, TakesAnyNumberOfChannels) {
+  const at::Tensor images = at::zeros({1, 2, 3, 3});
+  ErasedBox each, whole;
+  each.box = Box{0, 0, 3, 1};
+  each.values = {1, 2, 3, 4, 5, 6};
+  whole.box = Box{0, 2, 1, 1};
+  whole.values = {7, 8};
+  EraseBoxes({{each, whole}}, images);
+  EXPECT_TRUE(at::equal(images[0], at::tensor(std::vector<float>{1, 0, 7, 2, 0, 0, 3, 0, 0,  //
+                                                                 4, 0, 8, 5, 0, 0, 6, 0, 0})
+                                       .view({2, 3, 3})));
+}
+
 // Of tiny pictures sides are rounded down to nothing.
 TEST(EraseBoxesTest, AnEmptyBoxIsNothing) {
   const at::Tensor images = at::ones({1, 3, 4, 5});

@@ -1,7 +1,6 @@
 #include "eval/finetune/run_finetune.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -19,6 +18,7 @@
 #include "c10/core/DeviceGuard.h"
 #include "data/dataset/dataset.h"
 #include "data/dataset/subset.h"
+#include "data/loader/batch_images.h"
 #include "data/loader/loader.h"
 #include "eval/features/pretrained.h"
 #include "eval/finetune/augmentation.h"
@@ -44,7 +44,6 @@
 #include "tec/nn/drop_path.h"
 #include "tec/nn/initialise.h"
 #include "tec/nn/module_state.h"
-#include "tec/nn/normalize.h"
 #include "tec/optim/parameter_groups.h"
 #include "tec/optim/schedule.h"
 #include "tec/train/event_writer.h"
@@ -77,9 +76,8 @@ constexpr char kMaxEmaAccuracy[] = "max_ema_accuracy";
 
 double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
 
-std::array<float, 3> Channels(const google::protobuf::RepeatedField<double>& values) {
-  TEC_CHECK_EQ(values.size(), 3);
-  return {static_cast<float>(values[0]), static_cast<float>(values[1]), static_cast<float>(values[2])};
+std::vector<float> Floats(const google::protobuf::RepeatedField<double>& values) {
+  return {values.begin(), values.end()};
 }
 
 at::ScalarType ScalarTypeOf(config::Precision precision) {
@@ -116,7 +114,7 @@ class FinetuneRun {
   absl::Status Train();
   // One epoch from next_micro_step_ on. Sets stop_ and returns early if the run is to stop within the epoch.
   absl::Status TrainEpoch();
-  // Erases and mixes: float32 [N, 3, S, S] normalised images, int64 [N] labels; soft targets take the labels' place
+  // Erases and mixes: float32 [N, c, S, S] normalised images, int64 [N] labels; soft targets take the labels' place
   // where mixing is on.
   void Augment(const Batch& batch, at::Tensor* images, at::Tensor* targets) const;
   absl::Status FinishUpdate();
@@ -246,6 +244,7 @@ absl::Status FinetuneRun::TakeShape() {
     return absl::InvalidArgumentError("--model=from_checkpoint needs a checkpoint: give --finetune or --resume");
   }
   TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path));
+  TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings_.data().channels()));
   config::Vit* vit = settings_.mutable_encoder();
   vit->set_patch_size(pretrained.encoder.patch_size);
   vit->set_width(pretrained.encoder.width);
@@ -254,7 +253,8 @@ absl::Status FinetuneRun::TakeShape() {
   if (!vit->has_image_size()) vit->set_image_size(pretrained.encoder.image_size);
   settings_.set_model("custom");
   progress_->Print(absl::StrCat("model as in ", path, ": ", pretrained.description));
-  if (pretrained.mean != Channels(settings_.data().mean()) || pretrained.std != Channels(settings_.data().std())) {
+  if (!pretrained.mean.empty() &&
+      (pretrained.mean != Floats(settings_.data().mean()) || pretrained.std != Floats(settings_.data().std()))) {
     TEC_LOG(WARNING) << path << " was made with images normalised by another mean or deviation than data.mean and "
                      << "data.std of this run";
   }
@@ -263,7 +263,7 @@ absl::Status FinetuneRun::TakeShape() {
 
 absl::Status FinetuneRun::MakeModel() {
   FinetuneOptions options;
-  options.encoder = VitOptionsFrom(settings_.encoder());
+  options.encoder = VitOptionsFrom(settings_.encoder(), settings_.data());
   options.classes = settings_.nb_classes();
   options.global_pool = settings_.global_pool();
   options.mlp_token = settings_.mlp_token();
@@ -276,6 +276,7 @@ absl::Status FinetuneRun::MakeModel() {
     const std::string& path = settings_.finetune();
     TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path, options.encoder.heads));
     TEC_RETURN_IF_ERROR(CheckFinetunable(pretrained, path));
+    TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings_.data().channels()));
     TEC_RETURN_IF_ERROR(
         Annotate(LoadPretrained(*model_, pretrained.state, seed), absl::StrCat("cannot start from --finetune=", path)));
   }
@@ -316,6 +317,7 @@ absl::Status FinetuneRun::MakeLoader() {
   options.max_bad_fraction = data.max_bad_fraction();
   options.order = data.sampler() == "reference" ? SampleOrder::kReference : SampleOrder::kOwn;
   options.bad_images_path = absl::StrCat(settings_.logging().output_dir(), "/bad_images.txt");
+  options.allocate = BatchMemory(device_, data.pin_mem());
   absl::StatusOr<std::unique_ptr<Loader>> loader = Loader::Create(train_, augmentation_.transform, options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
   loader_ = *std::move(loader);
@@ -346,8 +348,9 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
     TEC_ASSIGN_OR_RETURN(const config::Finetune recorded,
                          ParseFinetune(state.experiment, absl::StrCat(path, " (its experiment)")));
     // What ParseFinetune fills in is what WeightDeciding takes out again.
-    const ExperimentChanges difference = CompareSettings(WeightDeciding(recorded), WeightDeciding(settings_),
-                                                         {"encoder.", "mlp_token", "global_pool", "nb_classes"});
+    const ExperimentChanges difference =
+        CompareSettings(WeightDeciding(recorded), WeightDeciding(settings_),
+                        {"encoder.", "mlp_token", "global_pool", "nb_classes", "data.channels"});
     if (!difference.refused.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat(path, " is a checkpoint of another model: ", absl::StrJoin(difference.refused, "; "),
@@ -549,7 +552,7 @@ absl::Status FinetuneRun::Train() {
 }
 
 absl::Status FinetuneRun::TrainEpoch() {
-  const std::array<float, 3> mean = Channels(settings_.data().mean()), std = Channels(settings_.data().std());
+  const std::vector<float> mean = Floats(settings_.data().mean()), std = Floats(settings_.data().std());
   loader_->StartEpoch(epoch_, next_micro_step_);
   epoch_time_ = update_time_ = Now();
   epoch_wait_ = update_wait_ = loader_->wait_seconds();
@@ -564,9 +567,7 @@ absl::Status FinetuneRun::TrainEpoch() {
       lr_ = LearningRate(schedule_, static_cast<double>(micro_step) / static_cast<double>(steps_per_epoch_) +
                                         static_cast<double>(epoch_));
     }
-    const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
-                                            {batch->count, batch->size, batch->size, 3}, at::kByte);
-    at::Tensor images = NormalizePixels(pixels.to(device_), mean, std);
+    at::Tensor images = BatchImages(*batch, device_, mean, std);
     at::Tensor targets = at::tensor(batch->labels, at::kLong).to(device_);
     Augment(*batch, &images, &targets);
     at::Tensor uniforms;
@@ -693,8 +694,9 @@ absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate(FinetuneModel& model) {
   EvaluateOptions options;
   options.batch_size = settings_.optimizer().batch_size();
   options.threads = static_cast<int>(std::max<int64_t>(1, settings_.data().num_workers()));
-  options.mean = Channels(settings_.data().mean());
-  options.std = Channels(settings_.data().std());
+  options.pin_mem = settings_.data().pin_mem();
+  options.mean = Floats(settings_.data().mean());
+  options.std = Floats(settings_.data().std());
   options.precision = step_->options().precision;
   options.max_bad_fraction = settings_.data().max_bad_fraction();
   options.stop = [this] { return stop_signal_.received() != 0; };

@@ -32,7 +32,7 @@ absl::Status ProbeTransform::Apply(absl::string_view encoded, const SampleKey& k
   RandomStream stream(RandomKey{key.seed, RandomPurpose::kCrop, key.epoch, key.sample});
   Box box;
   const auto choose = [&](int height, int width) { return box = SingleDrawCrop(height, width, crop_, stream); };
-  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded));
+  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded, channels_));
   const bool flip = stream.Bernoulli(0.5);
   ResizeBicubic(scratch->decoded, box, size_, size_, flip, &scratch->resize, out);
   return absl::OkStatus();

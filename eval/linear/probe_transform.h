@@ -19,14 +19,15 @@ Box SingleDrawCrop(int height, int width, const CropOptions& options, RandomStre
 // RandomKey{seed, kCrop, epoch, sample}.
 class ProbeTransform : public Transform {
  public:
-  ProbeTransform(int size, const CropOptions& crop) : size_(size), crop_(crop) {}
+  ProbeTransform(int size, const CropOptions& crop, int channels = 3) : size_(size), channels_(channels), crop_(crop) {}
 
   int size() const override { return size_; }
+  int channels() const override { return channels_; }
   absl::Status Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                      uint8_t* out) const override;
 
  private:
-  int size_;
+  int size_, channels_;
   CropOptions crop_;
 };
 

@@ -15,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "c10/core/DeviceGuard.h"
 #include "c10/core/GradMode.h"
+#include "data/loader/batch_images.h"
 #include "data/loader/loader.h"
 #include "data/loader/sampler.h"
 #include "eval/linear/linear_probe.h"
@@ -27,7 +28,6 @@
 #include "tec/base/status.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/nn/autocast.h"
-#include "tec/nn/normalize.h"
 #include "tec/optim/schedule.h"
 #include "tec/train/event_writer.h"
 #include "tec/train/meter.h"
@@ -219,13 +219,15 @@ absl::Status LinearRun::OpenTrainingData() {
     steps_per_pass_ = sampler_->batches_per_epoch();
   } else {
     const int size = static_cast<int>(inputs_.encoder->options().image_size);
+    const int channels = static_cast<int>(inputs_.encoder->options().channels);
     std::shared_ptr<const Transform> transform;
     if (options_.crop == LinearRunOptions::Crop::kSingleDraw) {
-      transform = std::make_shared<ProbeTransform>(size, kTrainCrop);
+      transform = std::make_shared<ProbeTransform>(size, kTrainCrop, channels);
     } else {
       TrainTransform::Options train;
       train.size = size;
       train.crop = kTrainCrop;
+      train.channels = channels;
       transform = std::make_shared<TrainTransform>(train);
     }
     LoaderOptions loader;
@@ -233,6 +235,7 @@ absl::Status LinearRun::OpenTrainingData() {
     loader.seed = frozen_.seed;
     loader.threads = frozen_.features.threads;
     loader.max_bad_fraction = frozen_.features.max_bad_fraction;
+    loader.allocate = BatchMemory(inputs_.device, frozen_.features.pin_mem);
     absl::StatusOr<std::unique_ptr<Loader>> made = Loader::Create(inputs_.data.train, transform, loader);
     TEC_RETURN_IF_ERROR(Annotate(made.status(), frozen_.data_path));
     loader_ = *std::move(made);
@@ -414,12 +417,10 @@ absl::StatusOr<LinearRun::TrainBatch> LinearRun::NextBatch(int64_t micro_step) {
   TEC_CHECK(batch != nullptr && batch->number == micro_step);
   step_wait_.Add(loader_->wait_seconds() - wait);
   c10::NoGradGuard no_gradient;
-  const at::Tensor pixels =
-      at::from_blob(const_cast<uint8_t*>(batch->pixels.data()), {batch->count, batch->size, batch->size, 3}, at::kByte);
   TrainBatch result;
   {
     AutocastGuard autocast(inputs_.device.type(), frozen_.features.precision);
-    const at::Tensor images = NormalizePixels(pixels.to(inputs_.device), frozen_.features.mean, frozen_.features.std);
+    const at::Tensor images = BatchImages(*batch, inputs_.device, frozen_.features.mean, frozen_.features.std);
     result.features = ComputeFeatures(*inputs_.encoder, images, whole_).to(at::kFloat);
   }
   result.labels = at::tensor(batch->labels, at::kLong).to(inputs_.device);

@@ -1,6 +1,7 @@
 #include "eval/program/frozen_program.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <thread>
 #include <utility>
@@ -8,8 +9,10 @@
 #include "ATen/ATen.h"
 #include "ATen/Parallel.h"
 #include "absl/flags/flag.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "eval/features/feature_store.h"
 #include "eval/features/pretrained.h"
 #include "eval/progress/count_progress.h"
@@ -35,6 +38,10 @@ ABSL_FLAG(int64_t, shots, 0, "Training images of each class to use; 0: no limit.
 ABSL_FLAG(int64_t, heads, 0,
           "Attention heads of an encoder that is wider or narrower than the named sizes, where the "
           "checkpoint does not record them; 0: as recorded, or the usual number for the width.");
+ABSL_FLAG(std::string, mean, "",
+          "Of each channel, in units of the range [0, 1], to normalise by; empty: as recorded in the checkpoint, or "
+          "ImageNet's for RGB.");
+ABSL_FLAG(std::string, std, "", "Standard deviation of each channel; as --mean.");
 ABSL_FLAG(std::string, feature_cache, "",
           "Folder where features of unaugmented images are kept for the next run on the same checkpoint and images, "
           "and from where a run that was stopped goes on; empty: OUTPUT_DIR/features.");
@@ -59,6 +66,33 @@ absl::StatusOr<at::ScalarType> PrecisionFromFlag() {
       absl::StrCat("--precision=", name, ": it must be float32, bfloat16 or, with CUDA, float16"));
 }
 
+// The numbers of --mean or --std; none if it is not given.
+absl::StatusOr<std::vector<float>> NumbersOf(const char* flag, const std::string& text, bool positive) {
+  std::vector<float> numbers;
+  for (absl::string_view part : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+    float number;
+    if (!absl::SimpleAtof(part, &number) || !std::isfinite(number) || (positive && number <= 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", flag, "=", text, ": \"", part, "\" is not a ", positive ? "positive number" : "number"));
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+// What the settings say, else what the checkpoint says.
+absl::Status SetStatistics(const Pretrained& pretrained, FrozenSettings* settings) {
+  FeatureOptions& features = settings->features;
+  features.mean = settings->mean.empty() ? pretrained.mean : settings->mean;
+  features.std = settings->std.empty() ? pretrained.std : settings->std;
+  const size_t channels = pretrained.encoder.channels, means = features.mean.size(), deviations = features.std.size();
+  if (means == channels && deviations == channels) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(settings->checkpoint, " (", pretrained.description,
+                                                 ") takes images of ", channels, " channels, for which there are ",
+                                                 means, " means and ", deviations,
+                                                 " deviations: give --mean and --std with a number for each channel"));
+}
+
 uint64_t FingerprintOfEncoder(const Encoder& encoder, const FeatureOptions& options) {
   Fingerprint fingerprint;
   for (const auto& [name, tensor] : NamedState(encoder)) {
@@ -75,7 +109,9 @@ uint64_t FingerprintOfEncoder(const Encoder& encoder, const FeatureOptions& opti
        {variant.registers, variant.hidden, int64_t{variant.pre_norm}, int64_t{variant.relative_positions}}) {
     fingerprint.Add(&value, sizeof(value));
   }
-  fingerprint.Add(options.mean.data(), sizeof(options.mean)).Add(options.std.data(), sizeof(options.std));
+  for (const std::vector<float>& values : {options.mean, options.std}) {
+    fingerprint.Add(values.data(), values.size() * sizeof(float));
+  }
   return fingerprint.value();
 }
 
@@ -102,6 +138,8 @@ FlagGroup FrozenInputFlags() {
            {"train_fraction"},
            {"shots"},
            {"heads"},
+           {"mean"},
+           {"std"},
            {"feature_cache"},
            {"output_dir"}}};
 }
@@ -130,6 +168,8 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
   settings.subset.seed = settings.seed;
   TEC_RETURN_IF_ERROR(Annotate(Validate(settings.subset), "--train_fraction or --shots"));
   TEC_ASSIGN_OR_RETURN(settings.features.precision, PrecisionFromFlag());
+  TEC_ASSIGN_OR_RETURN(settings.mean, NumbersOf("mean", absl::GetFlag(FLAGS_mean), /*positive=*/false));
+  TEC_ASSIGN_OR_RETURN(settings.std, NumbersOf("std", absl::GetFlag(FLAGS_std), /*positive=*/true));
   settings.features.threads = static_cast<int>(absl::GetFlag(FLAGS_num_workers));
   settings.features.max_bad_fraction = absl::GetFlag(FLAGS_max_bad_fraction);
   if (settings.features.threads < 1) return absl::InvalidArgumentError("--num_workers must be at least 1");
@@ -146,8 +186,7 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
   if (!encoder.ok()) return Annotate(encoder.status(), settings->checkpoint);
   inputs.encoder = *std::move(encoder);
   inputs.description = pretrained.description;
-  settings->features.mean = pretrained.mean;
-  settings->features.std = pretrained.std;
+  TEC_RETURN_IF_ERROR(SetStatistics(pretrained, settings));
   inputs.encoder_fingerprint = FingerprintOfEncoder(*inputs.encoder, settings->features);
   inputs.encoder->to(inputs.device);
   LabelledDataOptions data_options;

@@ -21,7 +21,7 @@
 
 namespace tec {
 
-// --checkpoint --data_path --classes --train_fraction --shots --heads --feature_cache --output_dir.
+// --checkpoint --data_path --classes --train_fraction --shots --heads --mean --std --feature_cache --output_dir.
 FlagGroup FrozenInputFlags();
 // --device --precision --threads --num_workers --max_bad_fraction --seed.
 FlagGroup FrozenRuntimeFlags();
@@ -36,6 +36,7 @@ struct FrozenSettings {
   uint64_t seed = 0;
   std::string classes;  // As KeepClasses takes them.
   SubsetOptions subset;
+  std::vector<float> mean, std;  // Of each channel; empty: as the checkpoint says.
   FeatureOptions features;  // Its mean and std are set by OpenFrozenInputs, its spec and batch size by the program.
 };
 

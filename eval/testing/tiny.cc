@@ -55,19 +55,19 @@ void Save(const std::string& path, const torch::nn::Module& model, const config:
 }  // namespace
 
 void WritePictures(const std::string& directory, const std::vector<std::string>& classes, int images_a_class,
-                   uint64_t seed) {
+                   uint64_t seed, int channels) {
   constexpr int kSize = 16;
   for (size_t c = 0; c < classes.size(); ++c) {
     TEC_CHECK_OK(MakeDirectories(absl::StrCat(directory, "/", classes[c])));
     for (int i = 0; i < images_a_class; ++i) {
       RandomStream stream(RandomKey{seed, RandomPurpose::kPictures, c, static_cast<uint64_t>(i)});
-      Image image(kSize, kSize);
+      Image image(kSize, kSize, channels);
       for (int y = 0; y < kSize; ++y) {
         for (int x = 0; x < kSize; ++x) {
           const bool on = c % 3 == 0 ? x % 4 < 2 : c % 3 == 1 ? y % 4 < 2 : (x / 2 + y / 2) % 2 == 0;
-          for (int channel = 0; channel < 3; ++channel) {
+          for (int channel = 0; channel < channels; ++channel) {
             const double value = (on ? 190 : 60) + (channel == static_cast<int>(c / 3) ? 40 : 0) + 10 * stream.Normal();
-            image.row(y)[3 * x + channel] = static_cast<uint8_t>(std::clamp(value, 0.0, 255.0));
+            image.row(y)[channels * x + channel] = static_cast<uint8_t>(std::clamp(value, 0.0, 255.0));
           }
         }
       }

@@ -13,9 +13,10 @@
 namespace tec::testing {
 
 // 16 x 16 PNG pictures <directory>/<class>/<number>.png: each class is a stripe direction or a colour of its own under
-// noise. The same arguments give the same files. Ends the test if they cannot be written.
+// noise. `channels`: 1 to 4, as EncodePng has them. The same arguments give the same files. Ends the test if they
+// cannot be written.
 void WritePictures(const std::string& directory, const std::vector<std::string>& classes, int images_a_class,
-                   uint64_t seed);
+                   uint64_t seed, int channels = 3);
 
 // A checkpoint of an untrained TEC model (width 16, 3 blocks, 2 heads, 16 pixels, patch 4), with its experiment.
 void WriteTecCheckpoint(const std::string& path, bool mlp_token);

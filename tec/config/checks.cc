@@ -25,6 +25,7 @@ constexpr int64_t kLargestImage = 1 << 14;
 constexpr int64_t kLargestWidth = 1 << 16;
 constexpr int64_t kLargestDepth = 1 << 10;
 constexpr int64_t kLargestCount = int64_t{1} << 31;
+constexpr int64_t kMostChannels = 64;  // NormalizePixels'.
 
 constexpr char kExtension[] = ".textproto";
 
@@ -111,8 +112,12 @@ void CheckData(const config::Data& data, Paths paths, Problems* problems) {
                   absl::StrCat("data.crop_ratio_min ", data.crop_ratio_min(), " is larger than crop_ratio_max ",
                                data.crop_ratio_max()));
   problems->Range("data.flip_probability", data.flip_probability(), 0.0, 1.0);
-  problems->AddIf(data.mean_size() != 3, absl::StrCat("data.mean has ", data.mean_size(), " values; it must have 3"));
-  problems->AddIf(data.std_size() != 3, absl::StrCat("data.std has ", data.std_size(), " values; it must have 3"));
+  problems->Range("data.channels (--channels)", data.channels(), 1, kMostChannels);
+  problems->AddIf(data.mean_size() != data.channels() || data.std_size() != data.channels(),
+                  absl::StrCat("data.mean has ", data.mean_size(), " values and data.std ", data.std_size(),
+                               ", but data.channels (--channels) is ", data.channels(),
+                               "; give --mean and --std with a number for each channel (//tools:verify_dataset --stats "
+                               "computes them)"));
   for (const double value : data.std()) {
     problems->AddIf(value <= 0, absl::StrCat("data.std has the value ", value, "; each must be larger than 0"));
   }

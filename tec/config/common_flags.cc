@@ -14,6 +14,11 @@ ABSL_FLAG(bool, print_config, false, "print the experiment with every field set,
 ABSL_FLAG(std::string, data_path, "/datasets01/imagenet_full_size/061417/",
           "pictures: a folder with train/, class folders, a flat folder, a list file, tar shards or a packed file");
 ABSL_FLAG(int64_t, input_size, 224, "pixels a side of the crop that the models see");
+ABSL_FLAG(int64_t, channels, 3,
+          "of a picture: 3 RGB, 1 grey, whatever the file; other numbers: what a PNG or TIFF file holds, unchanged");
+ABSL_FLAG(std::string, mean, "0.485,0.456,0.406",
+          "of each channel, in units of [0, 1], to normalise by; //tools:verify_dataset --stats computes it");
+ABSL_FLAG(std::string, std, "0.229,0.224,0.225", "standard deviation of each channel; as --mean");
 ABSL_FLAG(int64_t, num_workers, 10, "threads that decode pictures");
 ABSL_FLAG(bool, pin_mem, true, "copy to the GPU from page-locked memory");
 ABSL_FLAG(bool, no_pin_mem, false, "switch --pin_mem off");
@@ -72,6 +77,9 @@ FlagGroup DataFlags() {
            {"classes", "data.classes"},
            {"train_fraction", "data.train_fraction"},
            {"sampler", "data.sampler"},
+           {"channels", "data.channels"},
+           {"mean", "data.mean"},
+           {"std", "data.std"},
            {"num_workers", "data.num_workers"},
            {"max_bad_fraction", "data.max_bad_fraction"},
            {"pin_mem", "data.pin_mem"},

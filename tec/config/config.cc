@@ -47,6 +47,7 @@ constexpr char kReference[] = R"(
     crop_ratio_min: 0.75
     crop_ratio_max: 1.3333333333333333
     flip_probability: 0.5
+    channels: 3
     mean: [0.485, 0.456, 0.406]
     std: [0.229, 0.224, 0.225]
     max_bad_fraction: 0.001

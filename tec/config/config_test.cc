@@ -334,6 +334,8 @@ TEST(Validate, FindsEachProblem) {
       {"data { mean: [0.5, nan, 0.5] }", "data.mean is nan"},
       {"data { mean: [0.5] }", "data.mean has 1 values"},
       {"data { std: [0.5, 0, 0.5] }", "data.std has the value 0"},
+      {"data { channels: 1 }",
+       "data.mean has 3 values and data.std 3, but data.channels (--channels) is 1; give --mean and --std"},
       {"data { crop_scale_min: 0.9 crop_scale_max: 0.5 }", "data.crop_scale_min 0.9 is larger than crop_scale_max 0.5"},
       {"optimizer { batch_size: 0 }", "optimizer.batch_size (--batch_size) is 0"},
       {"optimizer { batch_size: -64 }", "optimizer.batch_size (--batch_size) is -64"},
@@ -362,6 +364,14 @@ TEST(Validate, FindsEachProblem) {
     EXPECT_THAT(problems, HasSubstr(one.problem)) << one.change;
     EXPECT_FALSE(absl::StrContains(problems, "\n")) << one.change << " gave more than one problem: " << problems;
   }
+}
+
+TEST(Validate, PicturesHaveChannels) {
+  config::Experiment e = Sound();
+  e.mutable_data()->set_channels(0);
+  e.mutable_data()->clear_mean();
+  e.mutable_data()->clear_std();
+  EXPECT_EQ(ProblemsIn(e), "data.channels (--channels) is 0; it must be from 1 to 64");
 }
 
 TEST(Validate, ListsAllProblemsAtOnce) {

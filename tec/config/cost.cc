@@ -7,8 +7,6 @@
 namespace tec {
 namespace {
 
-constexpr double kChannels = 3;
-
 // A part of a model: FLOPs of one image forward, and parameters.
 struct Cost {
   double forward = 0;
@@ -39,8 +37,13 @@ double Patches(const config::Vit& vit) {
   return grid * grid;
 }
 
-Cost PatchEmbedding(const config::Vit& vit) {
-  return Linear(Patches(vit), kChannels * vit.patch_size() * vit.patch_size(), vit.width());
+// Values of a patch.
+double PatchValues(const config::Vit& vit, const config::Data& data) {
+  return static_cast<double>(data.channels() * vit.patch_size() * vit.patch_size());
+}
+
+Cost PatchEmbedding(const config::Vit& vit, const config::Data& data) {
+  return Linear(Patches(vit), PatchValues(vit, data), vit.width());
 }
 
 struct StepCost {
@@ -59,12 +62,12 @@ StepCost PretrainingStep(const config::Experiment& experiment) {
   const double patches = Patches(vit), tokens = patches + 1, width = vit.width(), depth = vit.depth();
   const double visible = 1 + std::floor(patches * (1 - experiment.masking().mask_ratio()));
   const double decoder_width = model.decoder().width();
-  const Cost embedding = PatchEmbedding(vit);
+  const Cost embedding = PatchEmbedding(vit, experiment.data());
   const Cost encoder = Token(width) + Blocks(visible, width, depth) + LayerNorm(width);
   const Cost into_decoder = Linear(visible, width, decoder_width) + Token(decoder_width) + LayerNorm(decoder_width);
   const Cost decoder = Blocks(tokens, decoder_width, model.decoder().depth());
   if (experiment.method() == config::MAE) {
-    const Cost head = Linear(tokens, decoder_width, kChannels * vit.patch_size() * vit.patch_size());
+    const Cost head = Linear(tokens, decoder_width, PatchValues(vit, experiment.data()));
     return Step(embedding, encoder + into_decoder + decoder + head, 0);
   }
 
@@ -80,7 +83,7 @@ StepCost PretrainingStep(const config::Experiment& experiment) {
     predictions = predictions + into_decoder + Linear(tokens, decoder_width, 2 * target_width) +
                   Cost{2 * selected * tokens * target_width, 0};
   }
-  const Cost base_model = PatchEmbedding(base) + Blocks(tokens, target_width, base.depth());
+  const Cost base_model = PatchEmbedding(base, experiment.data()) + Blocks(tokens, target_width, base.depth());
   return Step(embedding, encoder + input_adaptor + adaptor + Reused(model.pred_att() ? 2 : 1, decoder) + predictions,
               base_model.forward);
 }
@@ -91,7 +94,8 @@ StepCost FinetuningStep(const config::Finetune& finetune) {
   // Pooled patches or the class token: one norm, one row through the head.
   const Cost head = LayerNorm(width) + Linear(1, width, static_cast<double>(finetune.nb_classes()));
   const Cost input_adaptor = finetune.mlp_token() ? Mlp(1, width, 4 * width) : Cost();
-  return Step(PatchEmbedding(vit), Token(width) + input_adaptor + Blocks(tokens, width, vit.depth()) + head, 0);
+  const Cost encoder = Token(width) + input_adaptor + Blocks(tokens, width, vit.depth());
+  return Step(PatchEmbedding(vit, finetune.data()), encoder + head, 0);
 }
 
 }  // namespace

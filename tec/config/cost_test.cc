@@ -46,6 +46,23 @@ TEST(EncoderFlopsPerImage, AreTwiceTheMultiplyAdds) {
   EXPECT_NEAR(EncoderFlopsPerImage(Row("vit_l_mae_300ep").model().encoder()) * 1e-9, 123.1, 0.1);
 }
 
+// A channel more is a value more of each of a patch's 256 pixels.
+TEST(TrainedParameters, GrowWithTheChannels) {
+  config::Experiment experiment = Row("vit_b_mae_300ep");
+  experiment.mutable_data()->set_channels(4);
+  EXPECT_EQ(TrainedParameters(experiment), 118342144 + 256 * 768);
+  // Student forward and for its weights, base model forward.
+  EXPECT_EQ(TrainingFlopsPerImage(experiment) - TrainingFlopsPerImage(Row("vit_b_mae_300ep")),
+            3.0 * 2 * 196 * 256 * 768);
+  experiment = Row("mae_vit_b_1600ep");
+  const double parameters = TrainedParameters(experiment);
+  experiment.mutable_data()->set_channels(4);
+  EXPECT_EQ(TrainedParameters(experiment), parameters + 256 * 768 + 256 * 512 + 256);  // And the predicted pixels.
+  config::Finetune finetune = FinetuneRow("vit_b_mae_300ep");
+  finetune.mutable_data()->set_channels(1);
+  EXPECT_EQ(TrainedParameters(finetune), 91138792 - 2 * 256 * 768);
+}
+
 TEST(TrainedParameters, AreThoseOfTheReference) {
   EXPECT_EQ(TrainedParameters(Row("vit_b_mae_300ep")), 118342144);
   EXPECT_EQ(TrainedParameters(Row("vit_l_mae_300ep")), 405200384);

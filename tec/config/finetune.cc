@@ -39,6 +39,7 @@ constexpr char kReference[] = R"(
     crop_ratio_min: 0.75
     crop_ratio_max: 1.3333333333333333
     flip_probability: 0.5
+    channels: 3
     mean: [0.485, 0.456, 0.406]
     std: [0.229, 0.224, 0.225]
     max_bad_fraction: 0.001
@@ -98,6 +99,16 @@ void CheckAugmentation(const config::Finetune& finetune, Problems* problems) {
     if (std::find(known.begin(), known.end(), value) != known.end()) return;
     problems->Add(absl::StrCat(what, " is \"", value, "\"; it must be one of ", absl::StrJoin(known, ", ")));
   };
+  // Both change colours: of RGB they know what these are.
+  if (finetune.data().channels() != 3 && !finetune.eval()) {
+    const std::string why = absl::StrCat(" is for RGB pictures, but data.channels (--channels) is ",
+                                         finetune.data().channels(), "; give --");
+    problems->AddIf(!augmentation.aa().empty(),
+                    absl::StrCat("augmentation.aa (--aa) is \"", augmentation.aa(), "\": RandAugment", why, "aa="));
+    problems->AddIf(augmentation.aa().empty() && augmentation.color_jitter() > 0,
+                    absl::StrCat("augmentation.color_jitter (--color_jitter) is ", augmentation.color_jitter(),
+                                 ": colour jitter", why, "color_jitter=0"));
+  }
   problems->AddIf(augmentation.smoothing() < 0 || augmentation.smoothing() >= 1,
                   absl::StrCat("augmentation.smoothing (--smoothing) is ", augmentation.smoothing(),
                                "; it must be at least 0 and less than 1"));

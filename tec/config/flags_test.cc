@@ -14,6 +14,7 @@ namespace {
 
 using google::protobuf::util::MessageDifferencer;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -68,6 +69,9 @@ TEST(Flags, AreTheReferences) {
       {"sampler", "own"},
       {"train_fraction", "1"},
       {"classes", ""},
+      {"channels", "3"},
+      {"mean", "0.485,0.456,0.406"},
+      {"std", "0.229,0.224,0.225"},
       {"pin_mem", "true"},
       {"no_pin_mem", "false"},
       {"world_size", "1"},
@@ -124,7 +128,7 @@ TEST(Flags, SetTheirFields) {
               // Ours.
               "--method=tec", "--base_model", "/base.pth", "--precision", "bfloat16", "--threads", "1", "--clip_grad",
               "2.5", "--max_bad_fraction", "0.25", "--save_period", "5", "--save_every_minutes", "1.5", "--print_freq",
-              "6", "--no_pin_mem"});
+              "6", "--no_pin_mem", "--channels=2", "--mean=0.5,0.25", "--std", "0.125,1"});
   const config::Experiment& e = line.experiment;
   EXPECT_FALSE(line.is_quickstart);
   EXPECT_EQ(e.optimizer().batch_size(), 32);
@@ -149,6 +153,9 @@ TEST(Flags, SetTheirFields) {
   EXPECT_EQ(e.schedule().start_epoch(), 3);
   EXPECT_EQ(e.data().num_workers(), 2);
   EXPECT_FALSE(e.data().pin_mem());  // --no_pin_mem came last.
+  EXPECT_EQ(e.data().channels(), 2);
+  EXPECT_THAT(e.data().mean(), ElementsAre(0.5, 0.25));
+  EXPECT_THAT(e.data().std(), ElementsAre(0.125, 1));
   EXPECT_EQ(line.distributed.world_size, 8);
   EXPECT_EQ(line.distributed.rank, 2);
   EXPECT_EQ(line.distributed.local_rank, -1);

@@ -12,19 +12,20 @@ DecoderOptions DecoderOptionsFrom(const config::Decoder& decoder) {
 
 }  // namespace
 
-VitOptions VitOptionsFrom(const config::Vit& vit) {
-  return {vit.image_size(), vit.patch_size(), vit.width(), vit.depth(), vit.heads()};
+VitOptions VitOptionsFrom(const config::Vit& vit, const config::Data& data) {
+  return {vit.image_size(), vit.patch_size(), vit.width(), vit.depth(), vit.heads(), VitVariant(), data.channels()};
 }
 
 BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment) {
   const config::BaseModel& base = experiment.base_model();
-  return {VitOptionsFrom(base.encoder()), base.last_layers(), experiment.model().pred_att() ? base.topkatt() : 0};
+  return {VitOptionsFrom(base.encoder(), experiment.data()), base.last_layers(),
+          experiment.model().pred_att() ? base.topkatt() : 0};
 }
 
 TecOptions TecOptionsFrom(const config::Experiment& experiment) {
   const config::Model& model = experiment.model();
   TecOptions options;
-  options.encoder = VitOptionsFrom(model.encoder());
+  options.encoder = VitOptionsFrom(model.encoder(), experiment.data());
   options.decoder = DecoderOptionsFrom(model.decoder());
   options.mlp_token = model.mlp_token();
   options.pred_att = model.pred_att();
@@ -35,7 +36,8 @@ TecOptions TecOptionsFrom(const config::Experiment& experiment) {
 }
 
 MaeOptions MaeOptionsFrom(const config::Experiment& experiment) {
-  return {VitOptionsFrom(experiment.model().encoder()), DecoderOptionsFrom(experiment.model().decoder())};
+  return {VitOptionsFrom(experiment.model().encoder(), experiment.data()),
+          DecoderOptionsFrom(experiment.model().decoder())};
 }
 
 absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment,

@@ -14,7 +14,8 @@
 
 namespace tec {
 
-VitOptions VitOptionsFrom(const config::Vit& vit);
+// `data`: that of the same run, for the channels.
+VitOptions VitOptionsFrom(const config::Vit& vit, const config::Data& data);
 // K is 0 unless the new model predicts relations.
 BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment);
 // target_width and target_heads are the base model's.

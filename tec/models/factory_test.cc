@@ -27,6 +27,7 @@ config::Experiment Experiment() {
           last_layers: 2
           topkatt: 5
         }
+        data { channels: 2 }
       )pb",
       &experiment));
   return experiment;
@@ -39,12 +40,14 @@ TEST(FactoryTest, GivesTheNewModelTheBaseModelsPredictionSizes) {
   EXPECT_EQ((*base)->options().top_patches, 5);
   EXPECT_EQ((*base)->options().last_layers, 2);
   EXPECT_EQ((*base)->options().encoder.width, 32);
+  EXPECT_EQ((*base)->options().encoder.channels, 2);
   const TecOptions& options = (*model)->options();
   EXPECT_EQ(options.prediction_width(), 32);
   EXPECT_EQ(options.prediction_heads(), 8);
   EXPECT_EQ(options.groups(), 3);
   EXPECT_TRUE(options.mlp_token && options.pred_att);
   EXPECT_EQ(options.decoder.heads, 4);
+  EXPECT_EQ(options.encoder.channels, 2);
 }
 
 TEST(FactoryTest, AsksForNoRelationsWithoutPredAtt) {

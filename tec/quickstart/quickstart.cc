@@ -61,7 +61,7 @@ absl::StatusOr<std::shared_ptr<Encoder>> UntrainedEncoder(const config::Experime
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
   TensorMap state;
   for (auto& [name, tensor] : NamedState(*model)) state[name] = tensor;
-  auto encoder = std::make_shared<Encoder>(VitOptionsFrom(experiment.model().encoder()));
+  auto encoder = std::make_shared<Encoder>(VitOptionsFrom(experiment.model().encoder(), experiment.data()));
   TEC_RETURN_IF_ERROR(LoadEncoder(*encoder, state));
   encoder->eval();
   return encoder;
@@ -78,10 +78,8 @@ absl::StatusOr<Features> PictureFeatures(Encoder& encoder, const std::shared_ptr
   // The mean of the patches: MAE's [CLS] token is not trained for anything.
   options.spec = kPoolFeatures;
   options.threads = static_cast<int>(data.num_workers());
-  for (int c = 0; c < 3; ++c) {
-    options.mean[c] = static_cast<float>(data.mean(c));
-    options.std[c] = static_cast<float>(data.std(c));
-  }
+  options.mean.assign(data.mean().begin(), data.mean().end());
+  options.std.assign(data.std().begin(), data.std().end());
   return ExtractFeatures(encoder, dataset, options);
 }
 

@@ -26,14 +26,14 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   KnnMonitorOptions options;
   options.data_path = command_line.knn_data_path;
   options.index_folder = experiment.logging().output_dir();
-  options.encoder = VitOptionsFrom(experiment.model().encoder());
+  options.encoder = VitOptionsFrom(experiment.model().encoder(), experiment.data());
   options.features.spec = kPoolFeatures;
   options.features.threads = static_cast<int>(std::max<int64_t>(1, experiment.data().num_workers()));
   options.features.max_bad_fraction = experiment.data().max_bad_fraction();
-  for (int c = 0; c < 3; ++c) {
-    options.features.mean[c] = static_cast<float>(experiment.data().mean(c));
-    options.features.std[c] = static_cast<float>(experiment.data().std(c));
-  }
+  const config::Data& data = experiment.data();
+  options.features.pin_mem = data.pin_mem();
+  options.features.mean.assign(data.mean().begin(), data.mean().end());
+  options.features.std.assign(data.std().begin(), data.std().end());
   return options;
 }
 

@@ -18,8 +18,8 @@ using google::protobuf::Message;
 using google::protobuf::TextFormat;
 
 // What decides the shapes and the meaning of the tensors in a checkpoint.
-constexpr const char* kShapeFields[] = {"method",          "model.encoder.", "model.decoder.",
-                                        "model.mlp_token", "model.pred_att", "model.adaptor_groups"};
+constexpr const char* kShapeFields[] = {"method",         "model.encoder.",       "model.decoder.", "model.mlp_token",
+                                        "model.pred_att", "model.adaptor_groups", "data.channels"};
 
 std::string FieldText(const Message& message, const FieldDescriptor* field) {
   const auto* reflection = message.GetReflection();

@@ -13,6 +13,7 @@ config::Experiment SomeExperiment() {
   experiment.mutable_optimizer()->set_weight_decay(0.05);
   experiment.mutable_data()->set_path("/a");
   experiment.mutable_data()->set_num_workers(4);
+  experiment.mutable_data()->set_channels(3);
   experiment.mutable_data()->add_mean(0.5);
   experiment.mutable_data()->add_mean(0.25);
   experiment.mutable_runtime()->set_threads(2);
@@ -39,8 +40,9 @@ TEST(CompareExperimentsTest, ShapesAreRefusedTheRestIsListed) {
   other.mutable_optimizer()->set_weight_decay(0.1);
   other.mutable_data()->set_mean(1, 0.75);
   other.mutable_schedule()->set_epochs(9);
+  other.mutable_data()->set_channels(1);
   const ExperimentChanges changes = CompareExperiments(SomeExperiment(), other);
-  EXPECT_EQ(changes.refused, std::vector<std::string>({"model.encoder.width: 64, was 32"}));
+  EXPECT_EQ(changes.refused, std::vector<std::string>({"model.encoder.width: 64, was 32", "data.channels: 1, was 3"}));
   EXPECT_EQ(changes.applied,
             std::vector<std::string>({"data.mean: [0.5, 0.75], was [0.5, 0.25]",
                                       "optimizer.weight_decay: 0.1, was 0.05", "schedule.epochs: 9, was unset"}));

@@ -1,7 +1,6 @@
 #include "tec/train/trainer.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -11,7 +10,6 @@
 
 #include "ATen/core/grad_mode.h"
 #include "ATen/ops/cat.h"
-#include "ATen/ops/from_blob.h"
 #include "ATen/ops/full.h"
 #include "ATen/ops/stack.h"
 #include "absl/strings/match.h"
@@ -22,6 +20,7 @@
 #include "c10/core/DeviceGuard.h"
 #include "data/dataset/dataset.h"
 #include "data/dataset/subset.h"
+#include "data/loader/batch_images.h"
 #include "data/loader/loader.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
@@ -33,7 +32,6 @@
 #include "tec/dist/process_group.h"
 #include "tec/nn/masking.h"
 #include "tec/nn/module_state.h"
-#include "tec/nn/normalize.h"
 #include "tec/optim/adamw.h"
 #include "tec/optim/gradients.h"
 #include "tec/optim/parameter_groups.h"
@@ -62,11 +60,6 @@ constexpr char kImagesPerMicroStep[] = "images_per_micro_step";
 constexpr char kBaseModelChecksum[] = "base_model_checksum";
 constexpr char kMeterCount[] = "epoch_micro_steps_logged";
 constexpr char kMeterTotal[] = "epoch_sum_";  // + the loss's name or "lr".
-
-std::array<float, 3> Channels(const google::protobuf::RepeatedField<double>& values) {
-  TEC_CHECK_EQ(values.size(), 3);
-  return {static_cast<float>(values[0]), static_cast<float>(values[1]), static_cast<float>(values[2])};
-}
 
 // The reference's args, so that its scripts find what they look for. No paths: equal runs write equal files.
 Value ReferenceArguments(const config::Experiment& e) {
@@ -184,6 +177,7 @@ absl::Status TrainRun::OpenData() {
   transform.crop.ratio_min = data.crop_ratio_min();
   transform.crop.ratio_max = data.crop_ratio_max();
   transform.flip_probability = data.flip_probability();
+  transform.channels = static_cast<int>(data.channels());
   LoaderOptions options;
   options.batch_size = experiment_.optimizer().batch_size();
   options.world_size = group_->world_size();
@@ -193,6 +187,7 @@ absl::Status TrainRun::OpenData() {
   options.max_bad_fraction = data.max_bad_fraction();
   options.order = data.sampler() == "reference" ? SampleOrder::kReference : SampleOrder::kOwn;
   options.bad_images_path = absl::StrCat(experiment_.logging().output_dir(), "/bad_images.txt");
+  options.allocate = BatchMemory(device_, data.pin_mem());
   absl::StatusOr<std::unique_ptr<Loader>> loader =
       Loader::Create(std::move(dataset), std::make_shared<TrainTransform>(transform), options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
@@ -428,7 +423,8 @@ absl::StatusOr<TrainResult> TrainRun::Run() {
 }
 
 absl::Status TrainRun::TrainEpoch() {
-  const std::array<float, 3> mean = Channels(experiment_.data().mean()), std = Channels(experiment_.data().std());
+  const config::Data& data = experiment_.data();
+  const std::vector<float> mean(data.mean().begin(), data.mean().end()), std(data.std().begin(), data.std().end());
   loader_->StartEpoch(epoch_, next_micro_step_);
   epoch_time_ = Now();
   epoch_wait_ = loader_->wait_seconds();
@@ -444,9 +440,7 @@ absl::Status TrainRun::TrainEpoch() {
     if (step % accum_iter_ == 0) {
       lr_ = LearningRate(schedule_, static_cast<double>(step) / steps_per_epoch_ + epoch_);
     }
-    const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(batch->pixels.data()),
-                                            {batch->count, batch->size, batch->size, 3}, at::kByte);
-    const at::Tensor images = NormalizePixels(pixels.to(device_), mean, std);
+    const at::Tensor images = BatchImages(*batch, device_, mean, std);
     const at::Tensor noise = MaskingNoise(static_cast<uint64_t>(experiment_.seed()), static_cast<uint64_t>(epoch_),
                                           batch->indices, objective_->patches())
                                  .to(device_);
