@@ -1,7 +1,6 @@
 #include "eval/finetune/evaluate.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "ATen/ATen.h"
@@ -10,7 +9,6 @@
 #include "absl/types/span.h"
 #include "data/loader/batch_images.h"
 #include "data/loader/loader.h"
-#include "eval/metrics/accuracy.h"
 #include "tec/base/status.h"
 #include "tec/nn/autocast.h"
 
@@ -22,8 +20,9 @@ absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::s
   at::NoGradGuard no_gradient;
   const at::Device device = model.parameters().front().device();
   const int64_t classes = model.options().classes;
+  ClassifierCounts result = {ReportCounter(classes), 0};
   const int64_t share = (dataset->size() - options.rank + options.world_size - 1) / options.world_size;
-  if (share <= 0) return ClassifierCounts();
+  if (share <= 0) return result;
   LoaderOptions loader_options;
   loader_options.batch_size = std::min(options.batch_size, share);
   loader_options.world_size = options.world_size;
@@ -36,8 +35,6 @@ absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::s
   TEC_ASSIGN_OR_RETURN(
       std::unique_ptr<Loader> loader,
       Loader::Create(dataset, std::make_shared<EvalTransform>(vit.image_size, vit.channels), loader_options));
-  AccuracyCounter counter(classes);
-  ClassifierCounts result;
   int64_t seen = 0;
   loader->StartEpoch(0);
   while (true) {
@@ -50,39 +47,23 @@ absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::s
       logits = model.forward(BatchImages(*batch, device, options.mean, options.std));
     }
     logits = logits.to(at::kCPU, at::kFloat).contiguous();
-    const at::Tensor log_p = at::log_softmax(logits.to(at::kDouble), 1);
     for (int64_t i = 0; i < batch->count; ++i) {
       // The loader put a neighbour in the place of an unreadable image; it has a turn of its own.
       if (batch->sources[i] != batch->indices[i]) {
         ++result.unreadable;
         continue;
       }
-      const int64_t label = labels_of_dataset[batch->labels[i]];
-      counter.Add(absl::Span<const float>(logits.const_data_ptr<float>() + i * classes, classes), label);
-      result.loss -= log_p.const_data_ptr<double>()[i * classes + label];
+      result.counter.Add(absl::Span<const float>(logits.const_data_ptr<float>() + i * classes, classes),
+                         labels_of_dataset[batch->labels[i]]);
     }
     seen += batch->count;
     if (options.progress) options.progress(seen, share);
   }
-  result.images = counter.images();
-  result.first = counter.first();
-  result.first_five = counter.first_five();
   return result;
 }
 
-ClassifierAccuracy AccuracyOf(const ClassifierCounts& counts) {
-  const double images = counts.images == 0 ? std::nan("") : static_cast<double>(counts.images);
-  ClassifierAccuracy accuracy;
-  accuracy.loss = counts.loss / images;
-  accuracy.top1 = 100 * static_cast<double>(counts.first) / images;
-  accuracy.top5 = 100 * static_cast<double>(counts.first_five) / images;
-  accuracy.images = counts.images;
-  accuracy.unreadable = counts.unreadable;
-  return accuracy;
-}
-
-std::string FormatAccuracy(const ClassifierAccuracy& accuracy) {
-  return absl::StrFormat("* Acc@1 %.3f Acc@5 %.3f loss %.3f", accuracy.top1, accuracy.top5, accuracy.loss);
+std::string FormatAccuracy(const ClassificationReport& report) {
+  return absl::StrFormat("* Acc@1 %.3f Acc@5 %.3f loss %.3f", report.top1, report.top5, report.loss);
 }
 
 }  // namespace tec

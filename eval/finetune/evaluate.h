@@ -1,4 +1,4 @@
-// A classifier on held-out images: loss, top-1, top-5. (recipe.md section 13.5)
+// A classifier on held-out images: loss, top-1, top-5, and what it takes for what. (recipe.md section 13.5)
 
 #ifndef TEC_EVAL_FINETUNE_EVALUATE_H_
 #define TEC_EVAL_FINETUNE_EVALUATE_H_
@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "data/dataset/dataset.h"
+#include "eval/metrics/report.h"
 #include "tec/models/encoder.h"
 #include "tec/nn/normalize.h"
 
@@ -29,23 +30,11 @@ struct EvaluateOptions {
   std::function<void(int64_t, int64_t)> progress;  // Images done, images in all.
 };
 
-// What one rank has seen; those of all ranks add up.
+// What one rank has seen; the counters' Sums() of all ranks add up.
 struct ClassifierCounts {
-  double loss = 0;         // Cross-entropy, sum over images.
-  int64_t images = 0;      // Counted; each once.
-  int64_t first = 0;       // Whose label is the first class,
-  int64_t first_five = 0;  // or among the first five.
-  int64_t unreadable = 0;  // Left out.
+  ReportCounter counter;
+  int64_t unreadable = 0;  // Images left out.
 };
-
-struct ClassifierAccuracy {
-  double loss = 0;            // Mean over images.
-  double top1 = 0, top5 = 0;  // Percent.
-  int64_t images = 0;
-  int64_t unreadable = 0;
-};
-// NaN for means over no image.
-ClassifierAccuracy AccuracyOf(const ClassifierCounts& counts);
 
 // Runs every image of this rank's share of `dataset` once through `model`, without stochastic depth and without
 // gradient. labels_of_dataset: for each label of `dataset` the class of the model (MapClasses). Errors are the
@@ -58,7 +47,7 @@ absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::s
                                                     const EvaluateOptions& options);
 
 // "* Acc@1 83.664 Acc@5 96.530 loss 0.731", the reference's line.
-std::string FormatAccuracy(const ClassifierAccuracy& accuracy);
+std::string FormatAccuracy(const ClassificationReport& report);
 
 }  // namespace tec
 

@@ -53,34 +53,40 @@ TEST(EvaluateTest, CountsEveryReadableImageOnceUnderItsOwnClass) {
   const std::shared_ptr<const Dataset> images = std::move(*dataset);
   const absl::StatusOr<ClassifierCounts> counts = EvaluateClassifier(model, images, {0, 5}, options);
   ASSERT_TRUE(counts.ok()) << counts.status();
-  const ClassifierAccuracy accuracy = AccuracyOf(*counts);
+  const ClassificationReport accuracy = counts->counter.Report();
   EXPECT_EQ(seen, 8);
   EXPECT_EQ(accuracy.images, 7);
-  EXPECT_EQ(accuracy.unreadable, 1);
+  EXPECT_EQ(counts->unreadable, 1);
   EXPECT_NEAR(accuracy.top1, 400.0 / 7, 1e-9);
   EXPECT_NEAR(accuracy.top5, 400.0 / 7, 1e-9);
   double sum = 0;
   for (int logit = 0; logit < 7; ++logit) sum += std::exp(logit);
   EXPECT_NEAR(accuracy.loss, std::log(sum) - (4 * 6 + 3 * 1) / 7.0, 1e-6);  // Logits are float32.
   EXPECT_EQ(FormatAccuracy(accuracy), "* Acc@1 57.143 Acc@5 57.143 loss 2.601");
+  EXPECT_EQ(accuracy.confusion[0][0], 4);  // The answer is always the first class.
+  EXPECT_EQ(accuracy.confusion[5][0], 3);
+  // Always as sure: one bin.
+  EXPECT_NEAR(accuracy.calibration_error, std::abs(std::exp(6) / sum - 4 / 7.0), 1e-6);
 
   // Three ranks share eight images, the last has two: every image once, the sums are the same.
-  ClassifierCounts sum_of_ranks;
+  std::vector<double> sums(counts->counter.Sums().size());
+  int64_t unreadable = 0;
   options.world_size = 3;
   for (options.rank = 0; options.rank < 3; ++options.rank) {
     const absl::StatusOr<ClassifierCounts> share = EvaluateClassifier(model, images, {0, 5}, options);
     ASSERT_TRUE(share.ok()) << share.status();
-    sum_of_ranks.images += share->images;
-    sum_of_ranks.unreadable += share->unreadable;
-    sum_of_ranks.first += share->first;
-    sum_of_ranks.first_five += share->first_five;
-    sum_of_ranks.loss += share->loss;
+    const std::vector<double> part = share->counter.Sums();
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += part[i];
+    unreadable += share->unreadable;
   }
-  EXPECT_EQ(sum_of_ranks.images, counts->images);
-  EXPECT_EQ(sum_of_ranks.unreadable, counts->unreadable);
-  EXPECT_EQ(sum_of_ranks.first, counts->first);
-  EXPECT_EQ(sum_of_ranks.first_five, counts->first_five);
-  EXPECT_NEAR(sum_of_ranks.loss, counts->loss, 1e-9);  // The order of float64 sums.
+  EXPECT_EQ(unreadable, 1);
+  const ClassificationReport shared = ReportCounter(7, sums).Report();
+  EXPECT_EQ(shared.images, 7);
+  EXPECT_EQ(shared.top1, accuracy.top1);
+  EXPECT_EQ(shared.top5, accuracy.top5);
+  EXPECT_EQ(shared.confusion, accuracy.confusion);
+  EXPECT_NEAR(shared.loss, accuracy.loss, 1e-9);  // The order of float64 sums.
+  EXPECT_NEAR(shared.calibration_error, accuracy.calibration_error, 1e-9);
 }
 
 // From the file to the model's input, against PIL and torchvision (resize goldens): bytes exact, floats to 1e-6.

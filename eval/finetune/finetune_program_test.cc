@@ -119,7 +119,35 @@ TEST_F(FinetuneProgramTest, TrainsEvaluatesAndLeavesItsFiles) {
   const std::string best =
       absl::StrCat("* Acc@1 ", nlohmann::json::parse(lines.back())["max_accuracy"].dump().substr(0, 4));
   EXPECT_NE(eval.output.find(best), std::string::npos) << best << "\n" << eval.output;
-  EXPECT_FALSE(std::filesystem::exists(folder_ + "/eval"));
+  // It leaves its results and nothing else. The training left those of its last epoch.
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/eval")) {
+    EXPECT_EQ(entry.path().filename(), "results.json");
+    ++files;
+  }
+  EXPECT_EQ(files, 1);
+  for (const std::string out : {"tec", "eval"}) {
+    const nlohmann::json results = nlohmann::json::parse(Content(out + "/results.json"));
+    const nlohmann::json& accuracy = results.at("accuracy");
+    EXPECT_EQ(results.at("checkpoint"),
+              folder_ + (out == "tec" ? "/tec/this_checkpoint.pth" : "/tec/best_checkpoint.pth"));
+    EXPECT_EQ(results.at("test_images"), 9);
+    EXPECT_EQ(accuracy.at("top1").get<double>(), last[out == "tec" ? "test_acc1" : "max_accuracy"].get<double>());
+    EXPECT_EQ(accuracy.at("classes"), (std::vector<std::string>{"ant", "bee", "cat"}));
+    int64_t images = 0, right = 0;
+    for (size_t label = 0; label < 3; ++label) {
+      for (const auto& count : accuracy.at("confusion")[label]) images += count.get<int64_t>();
+      right += accuracy.at("confusion")[label][label].get<int64_t>();
+    }
+    EXPECT_EQ(images, 9);
+    EXPECT_NEAR(100.0 * static_cast<double>(right) / 9, accuracy.at("top1").get<double>(), 1e-9);
+    EXPECT_LE(accuracy.at("calibration_error").get<double>(), 1);
+  }
+  EXPECT_EQ(nlohmann::json::parse(Content("tec/results.json")).at("epoch"), 24);
+  for (const std::string& output : {result.output, eval.output}) {
+    EXPECT_NE(output.find("calibration error"), std::string::npos) << output;
+    EXPECT_NE(output.find("most often taken for another:"), std::string::npos) << output;
+  }
 }
 
 TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
@@ -315,6 +343,9 @@ TEST_F(FinetuneProgramTest, TheAverageIsEvaluatedTooAndAlone) {
     EXPECT_NE(both.output.find(expected), std::string::npos) << expected << "\n" << both.output;
   }
 
+  EXPECT_EQ(nlohmann::json::parse(Content("ema_eval/results.json")).at("model_ema").at("accuracy").at("loss"),
+            last.at("test_ema_loss"));
+
   // A run without it has none to evaluate; to go on from, its weights will do.
   ASSERT_EQ(Run(Arguments("no_ema") + tec + "--epochs=1").exit_code, 0);
   const ProgramResult none = Run(eval + "/no_ema/this_checkpoint.pth");
@@ -394,6 +425,30 @@ TEST_F(FinetuneProgramTest, TwoRanksTrainAndEvaluateAsOne) {
       EXPECT_NEAR(two[key].get<double>(), one[key].get<double>(), 1e-4) << key << " of epoch " << epoch;
     }
     EXPECT_EQ(two["test_acc1"], one["test_acc1"]);
+  }
+
+  // One and the same checkpoint, evaluated by one rank and by two: every number, but for the order of sums.
+  const std::string eval = "--mlp_token --eval --dist_eval --model_ema --batch_size=2 --resume=" + folder_ +
+                           "/one_rank/this_checkpoint.pth ";
+  ASSERT_EQ(Run(Arguments("eval_one") + eval).exit_code, 0);
+  request.command =
+      absl::StrSplit("eval/finetune/finetune " + Arguments("eval_two") + eval, ' ', absl::SkipEmpty());
+  const absl::StatusOr<int> eval_code = RunRanks(request);
+  ASSERT_TRUE(eval_code.ok()) << eval_code.status();
+  ASSERT_EQ(*eval_code, 0) << Content("two_ranks.log");
+  const nlohmann::json whole = nlohmann::json::parse(Content("eval_one/results.json"));
+  const nlohmann::json shared = nlohmann::json::parse(Content("eval_two/results.json"));
+  for (const auto& [one, two] : {std::pair(whole.at("accuracy"), shared.at("accuracy")),
+                                 std::pair(whole.at("model_ema").at("accuracy"),
+                                           shared.at("model_ema").at("accuracy"))}) {
+    EXPECT_EQ(one.at("images"), 9);
+    for (const char* key : {"images", "top1", "top5", "images_of_class", "per_class_top1", "confusion"}) {
+      EXPECT_EQ(one.at(key), two.at(key)) << key;
+    }
+    // float32 logits of at most a few units, in batches of other sizes.
+    for (const char* key : {"loss", "calibration_error"}) {
+      EXPECT_NEAR(one.at(key).get<double>(), two.at(key).get<double>(), 1e-5) << key;
+    }
   }
 }
 

@@ -14,7 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "absl/types/span.h"
 #include "c10/core/DeviceGuard.h"
 #include "data/dataset/dataset.h"
 #include "data/dataset/subset.h"
@@ -28,7 +30,9 @@
 #include "eval/finetune/mix_batch.h"
 #include "eval/finetune/weight_average.h"
 #include "eval/metrics/class_map.h"
+#include "eval/metrics/report.h"
 #include "eval/progress/count_progress.h"
+#include "nlohmann/json.hpp"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
@@ -63,6 +67,7 @@ namespace {
 constexpr char kMethod[] = "finetune";
 constexpr char kFromCheckpoint[] = "from_checkpoint";
 constexpr char kBest[] = "best_checkpoint.pth";
+constexpr char kResults[] = "results.json";
 
 // Names of what a checkpoint holds beside the reference's entries. Written into files: never rename.
 constexpr char kUpdates[] = "updates";
@@ -90,6 +95,11 @@ at::ScalarType ScalarTypeOf(config::Precision precision) {
       return at::kFloat;
   }
 }
+
+struct Evaluation {
+  ClassificationReport report;
+  int64_t unreadable = 0;  // Held-out images that were not counted.
+};
 
 class FinetuneRun {
  public:
@@ -122,10 +132,17 @@ class FinetuneRun {
   // After the last micro-step: evaluation, log, checkpoints.
   absl::Status FinishEpoch();
   // ema: of average_, where there is one.
-  absl::Status LogEpoch(const ClassifierAccuracy& accuracy, const std::optional<ClassifierAccuracy>& ema,
-                        double seconds, double waited);
+  absl::Status LogEpoch(const ClassificationReport& accuracy, const std::optional<Evaluation>& ema, double seconds,
+                        double waited);
   // The model, or its average.
-  absl::StatusOr<ClassifierAccuracy> Evaluate(FinetuneModel& model);
+  absl::StatusOr<Evaluation> Evaluate(FinetuneModel& model);
+  // results.json: the evaluation of `checkpoint`, the state after `epoch`.
+  absl::Status WriteResults(const std::string& checkpoint, int64_t epoch, const Evaluation& evaluation,
+                            const std::optional<Evaluation>& ema);
+  // Prints what the classes are taken for.
+  void PrintReport(const Evaluation& evaluation, const std::optional<Evaluation>& ema);
+  // Of the model, which may have more than the images: those have numbers.
+  std::vector<std::string> ClassNames() const;
   absl::Status NonFinite(const std::string& what);
   // Brings the losses since the last update here, as means over the ranks, adds them to the meters, and agrees on
   // stop_. Aborted if one is not finite. The mean of all.
@@ -476,8 +493,10 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::Run() {
   // The ranks are bound together: each learns of an error of the others.
   TEC_RETURN_IF_ERROR(group_->Agree([&]() -> absl::Status {
     TEC_RETURN_IF_ERROR(OpenData());
-    // An evaluation of a named file leaves nothing behind.
-    if (!settings_.eval() || settings_.checkpointing().resume().empty()) {
+    // An evaluation of a named file leaves its results behind and touches no checkpoint.
+    if (settings_.eval() && !settings_.checkpointing().resume().empty()) {
+      TEC_RETURN_IF_ERROR(MakeDirectories(settings_.logging().output_dir()));
+    } else {
       TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(settings_.logging().output_dir()));
     }
     return absl::OkStatus();
@@ -520,9 +539,21 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::EvaluateOnly() {
     return Annotate(LoadState(*average_, resume_->state.model_ema), other);
   }()));
   progress_->Print(absl::StrCat("evaluating ", resume_->path, " on ", held_out_->size(), " images"));
+  const int64_t epoch = resume_->state.epoch;
   resume_->state = TrainingState();
-  TEC_RETURN_IF_ERROR(AsFailure(Evaluate(*model_).status()));
-  if (average_) TEC_RETURN_IF_ERROR(AsFailure(Evaluate(*average_).status()));
+  const auto evaluate = [&]() -> absl::Status {
+    TEC_ASSIGN_OR_RETURN(const Evaluation evaluation, Evaluate(*model_));
+    std::optional<Evaluation> ema;
+    if (average_) {
+      TEC_ASSIGN_OR_RETURN(ema, Evaluate(*average_));
+    }
+    PrintReport(evaluation, ema);
+    TEC_RETURN_IF_ERROR(group_->Agree(first_rank() ? WriteResults(resume_->path, epoch, evaluation, ema)
+                                                   : absl::OkStatus()));
+    progress_->Print(absl::StrCat("written to ", OutputPath(kResults)));
+    return absl::OkStatus();
+  };
+  TEC_RETURN_IF_ERROR(AsFailure(evaluate()));
   return result_;
 }
 
@@ -690,7 +721,7 @@ absl::Status FinetuneRun::LogUpdate(const FinetuneStep::Update& update, double l
   return events_->AddScalars(static_cast<int64_t>(where * 1000), scalars);
 }
 
-absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate(FinetuneModel& model) {
+absl::StatusOr<Evaluation> FinetuneRun::Evaluate(FinetuneModel& model) {
   EvaluateOptions options;
   options.batch_size = settings_.optimizer().batch_size();
   options.threads = static_cast<int>(std::max<int64_t>(1, settings_.data().num_workers()));
@@ -720,43 +751,79 @@ absl::StatusOr<ClassifierAccuracy> FinetuneRun::Evaluate(FinetuneModel& model) {
   }
   TEC_RETURN_IF_ERROR(group_->Agree(counts.status()));
   if (settings_.dist_eval()) {
-    at::Tensor sums = at::tensor({counts->loss, static_cast<double>(counts->images), static_cast<double>(counts->first),
-                                  static_cast<double>(counts->first_five), static_cast<double>(counts->unreadable)},
-                                 at::kDouble)
-                          .to(device_);
+    std::vector<double> values = counts->counter.Sums();
+    values.push_back(static_cast<double>(counts->unreadable));
+    at::Tensor sums = at::tensor(values, at::kDouble).to(device_);
     TEC_RETURN_IF_ERROR(Annotate(group_->AllReduceSum(sums), "adding up the evaluation"));
     sums = sums.cpu();
-    const double* values = sums.const_data_ptr<double>();
-    *counts = {values[0], static_cast<int64_t>(values[1]), static_cast<int64_t>(values[2]),
-               static_cast<int64_t>(values[3]), static_cast<int64_t>(values[4])};
+    const size_t last = values.size() - 1;
+    const double* all = sums.const_data_ptr<double>();
+    *counts = {ReportCounter(settings_.nb_classes(), absl::Span<const double>(all, last)),
+               static_cast<int64_t>(all[last])};
   }
-  const ClassifierAccuracy accuracy = AccuracyOf(*counts);
+  Evaluation evaluation = {counts->counter.Report(), counts->unreadable};
+  const ClassificationReport& accuracy = evaluation.report;
   progress_->Print(absl::StrCat(&model == average_.get() ? "model_ema: " : "", FormatAccuracy(accuracy)));
-  if (accuracy.unreadable > 0) {
-    progress_->Print(absl::StrCat(accuracy.unreadable, " held-out images could not be read and were not counted"));
+  if (evaluation.unreadable > 0) {
+    progress_->Print(absl::StrCat(evaluation.unreadable, " held-out images could not be read and were not counted"));
   }
   if (&model == model_.get()) {
     result_.top1 = accuracy.top1;
     result_.top5 = accuracy.top5;
     result_.loss = accuracy.loss;
   }
-  return accuracy;
+  return evaluation;
+}
+
+std::vector<std::string> FinetuneRun::ClassNames() const {
+  std::vector<std::string> names = train_->classes();
+  while (static_cast<int64_t>(names.size()) < settings_.nb_classes()) names.push_back(absl::StrCat("#", names.size()));
+  return names;
+}
+
+void FinetuneRun::PrintReport(const Evaluation& evaluation, const std::optional<Evaluation>& ema) {
+  progress_->Print(absl::StrCat("\n", FormatReport(evaluation.report, ClassNames())));
+  if (ema) progress_->Print(absl::StrCat("model_ema: ", FormatReport(ema->report, ClassNames())));
+}
+
+absl::Status FinetuneRun::WriteResults(const std::string& checkpoint, int64_t epoch, const Evaluation& evaluation,
+                                       const std::optional<Evaluation>& ema) {
+  nlohmann::ordered_json json = {{"checkpoint", checkpoint},
+                                 {"epoch", epoch},
+                                 {"data_path", settings_.data().path()},
+                                 {"test_images", evaluation.report.images},
+                                 {"unreadable_test_images", evaluation.unreadable},
+                                 {"settings", absl::StrSplit(ToText(settings_), '\n')}};
+  if (!settings_.eval()) {
+    json["train_images"] = train_->size();
+    json["max_accuracy"] = max_accuracy_;
+  }
+  const std::vector<std::string> classes = ClassNames();
+  json["accuracy"] = ToJson(evaluation.report, classes);
+  if (ema) json["model_ema"]["accuracy"] = ToJson(ema->report, classes);
+  return WriteFile(OutputPath(kResults), FormatJson(json));
 }
 
 absl::Status FinetuneRun::FinishEpoch() {
   const double seconds = Now() - epoch_time_, waited = loader_->wait_seconds() - epoch_wait_;
-  TEC_ASSIGN_OR_RETURN(const ClassifierAccuracy accuracy, Evaluate(*model_));
-  std::optional<ClassifierAccuracy> ema;
+  TEC_ASSIGN_OR_RETURN(const Evaluation evaluation, Evaluate(*model_));
+  const ClassificationReport& accuracy = evaluation.report;
+  std::optional<Evaluation> ema;
   if (average_) {
     TEC_ASSIGN_OR_RETURN(ema, Evaluate(*average_));
-    max_ema_accuracy_ = std::max(max_ema_accuracy_, ema->top1);
+    max_ema_accuracy_ = std::max(max_ema_accuracy_, ema->report.top1);
   }
   const bool best = accuracy.top1 > max_accuracy_;
   max_accuracy_ = std::max(max_accuracy_, accuracy.top1);
   progress_->Print(absl::StrFormat("Max accuracy: %.2f%%", max_accuracy_));
   if (ema) progress_->Print(absl::StrFormat("Max accuracy of model_ema: %.2f%%", max_ema_accuracy_));
 
-  if (first_rank()) TEC_RETURN_IF_ERROR(LogEpoch(accuracy, ema, seconds, waited));
+  if (epoch_ + 1 == settings_.schedule().epochs()) PrintReport(evaluation, ema);
+
+  if (first_rank()) {
+    TEC_RETURN_IF_ERROR(LogEpoch(accuracy, ema, seconds, waited));
+    TEC_RETURN_IF_ERROR(WriteResults(saver_->folder().PathOf(CheckpointFolder::kThis), epoch_, evaluation, ema));
+  }
   const int64_t finished = epoch_, epochs = settings_.schedule().epochs();
   const int64_t period = settings_.checkpointing().save_period();
   ++epoch_;
@@ -775,7 +842,7 @@ absl::Status FinetuneRun::FinishEpoch() {
   return group_->Agree(status);
 }
 
-absl::Status FinetuneRun::LogEpoch(const ClassifierAccuracy& accuracy, const std::optional<ClassifierAccuracy>& ema,
+absl::Status FinetuneRun::LogEpoch(const ClassificationReport& accuracy, const std::optional<Evaluation>& ema,
                                    double seconds, double waited) {
   int64_t parameters = 0;
   for (const at::Tensor& parameter : optimizer_->parameters()) parameters += parameter.numel();
@@ -795,9 +862,9 @@ absl::Status FinetuneRun::LogEpoch(const ClassifierAccuracy& accuracy, const std
   std::vector<std::pair<std::string, double>> scalars = {
       {"perf/test_acc1", accuracy.top1}, {"perf/test_acc5", accuracy.top5}, {"perf/test_loss", accuracy.loss}};
   if (ema) {
-    for (const auto& [name, value] : {std::pair<const char*, double>{"test_ema_loss", ema->loss},
-                                      {"test_ema_acc1", ema->top1},
-                                      {"test_ema_acc5", ema->top5}}) {
+    for (const auto& [name, value] : {std::pair<const char*, double>{"test_ema_loss", ema->report.loss},
+                                      {"test_ema_acc1", ema->report.top1},
+                                      {"test_ema_acc5", ema->report.top5}}) {
       fields.emplace_back(name, value);
       scalars.emplace_back(absl::StrCat("perf/", name), value);
     }
