@@ -109,7 +109,8 @@ std::vector<std::string> SettingsOf(const config::Finetune& finetune) {
 
 double EvaluationFlops(const config::Experiment&, int64_t) { return 0; }
 double EvaluationFlops(const config::Finetune& resolved, int64_t held_out_images) {
-  return static_cast<double>(resolved.schedule().epochs() * held_out_images) * EncoderFlopsPerImage(resolved.encoder());
+  return static_cast<double>(resolved.schedule().epochs() * held_out_images) *
+         EncoderFlopsPerImage(resolved.encoder(), resolved.data());
 }
 constexpr double CheckpointsAnEpoch(const config::Experiment&) { return 1; }
 constexpr double CheckpointsAnEpoch(const config::Finetune&) { return 2; }  // best_checkpoint beside this_checkpoint.
@@ -182,11 +183,12 @@ class Planner {
     const int64_t num_workers = std::max<int64_t>(1, plan_.options.num_workers);
     for (const std::string& flag : MachineFlags(num_workers)) stage.arguments.push_back(flag);
     stage.spelled_out = stage.arguments;
-    const config::Vit vit = Resolve(encoder).model().encoder();
+    const config::Experiment resolved = Resolve(encoder);
+    const config::Vit& vit = resolved.model().encoder();
     const double train = static_cast<double>(images_.train), held_out = static_cast<double>(images_.held_out);
     // The features, and each held-out one times each training one.
     stage.evaluation_flops =
-        (train + held_out) * EncoderFlopsPerImage(vit) + 2 * train * held_out * static_cast<double>(vit.width());
+        (train + held_out) * EncoderFlopsPerImage(vit, resolved.data()) + 2 * train * held_out * static_cast<double>(vit.width());
     stage.done_file = absl::StrCat(folder, "/results.json");
     stage.result = ResultKind::kKnnJson;
     plan_.stages.push_back(std::move(stage));

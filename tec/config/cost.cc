@@ -102,8 +102,8 @@ StepCost FinetuningStep(const config::Finetune& finetune) {
 
 double TrainingFlopsPerImage(const config::Experiment& resolved) { return PretrainingStep(resolved).flops; }
 double TrainingFlopsPerImage(const config::Finetune& resolved) { return FinetuningStep(resolved).flops; }
-double EncoderFlopsPerImage(const config::Vit& vit) {
-  return (PatchEmbedding(vit) + Blocks(Patches(vit) + 1, vit.width(), vit.depth())).forward;
+double EncoderFlopsPerImage(const config::Vit& vit, const config::Data& data) {
+  return (PatchEmbedding(vit, data) + Blocks(Patches(vit) + 1, vit.width(), vit.depth())).forward;
 }
 double TrainedParameters(const config::Experiment& resolved) { return PretrainingStep(resolved).parameters; }
 double TrainedParameters(const config::Finetune& resolved) { return FinetuningStep(resolved).parameters; }

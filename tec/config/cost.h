@@ -15,8 +15,8 @@ double TrainingFlopsPerImage(const config::Experiment& resolved);
 double TrainingFlopsPerImage(const config::Finetune& resolved);
 
 // FLOPs of one image forward through an encoder that sees all its patches, as evaluations do, without the few of a
-// classifier: 35.1e9 for ViT-B/16, 123.1e9 for ViT-L/16. `vit` of a resolved experiment.
-double EncoderFlopsPerImage(const config::Vit& vit);
+// classifier: 35.1e9 for ViT-B/16, 123.1e9 for ViT-L/16. Of a resolved experiment.
+double EncoderFlopsPerImage(const config::Vit& vit, const config::Data& data);
 
 // Numbers in the model that is trained: 118,342,144 for ViT-B/16 with --mlp_token and --pred_att, without the frozen
 // position tables. A checkpoint holds each three times in float32: itself and AdamW's two moments.
