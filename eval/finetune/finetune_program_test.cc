@@ -150,6 +150,69 @@ TEST_F(FinetuneProgramTest, TrainsEvaluatesAndLeavesItsFiles) {
   }
 }
 
+// One encoder in every form that finetuning starts from. The first update's loss and gradient, which only the start
+// decides, are the same. Of two encoders: that of a checkpoint as the reference writes it, with its own conversion of it;
+// and that of this project's checkpoint, with what //tools:convert makes of it.
+TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
+  struct First {
+    double loss, grad_norm;
+  };
+  const auto first = [](const std::string& out, const std::string& finetune) -> First {
+    const ProgramResult result = Run(Arguments(out) + "--epochs=1 --drop_path=0 --smoothing=0 --finetune=" + finetune);
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    if (result.exit_code != 0) return {};
+    const std::string lines = Content(out + "/metrics.jsonl");
+    const nlohmann::json line = nlohmann::json::parse(lines.substr(0, lines.find('\n')));
+    return {line["loss"], line["grad_norm"]};
+  };
+  const auto convert = [](const std::string& arguments) {
+    const ProgramResult result = testing::RunProgram(
+        "tools/convert/convert", absl::StrCat("--resume=", folder_, "/tec.pth --mlp_token --output_dir=", folder_,
+                                              "/converted ", arguments));
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+  };
+  convert("--ckptname=tec.pth");
+  convert("--ckptname=tec.safetensors");
+  convert("--to=mae --ckptname=mae.pth");
+  convert("--to=hf --ckptname=hf.safetensors");
+  const std::string reference = "tec/testing/goldens/weight_convert/", own = folder_ + "/converted/";
+
+  struct Encoder {
+    std::string whole;                    // Has cls_token_mlp.
+    std::vector<std::string> converted;   // Have it folded into cls_token.
+  };
+  for (const Encoder& encoder :
+       {Encoder{reference + "pretrain.pth --mlp_token --heads=2",
+                {reference + "converted.pth --heads=2", reference + "converted.safetensors --heads=2"}},
+        Encoder{folder_ + "/tec.pth --mlp_token",
+                {own + "tec.pth --heads=2", own + "tec.safetensors --heads=2", own + "mae.pth --heads=2",
+                 own + "hf.safetensors --heads=2"}}}) {
+    const First whole = first("start", encoder.whole);
+    std::filesystem::remove_all(folder_ + "/start");
+    std::vector<First> starts;
+    for (const std::string& file : encoder.converted) {
+      SCOPED_TRACE(file);
+      starts.push_back(first("start", file));
+      std::filesystem::remove_all(folder_ + "/start");
+      // Two float32 roundings of log 3, near which every start's loss is, for the head begins with weights of 2e-5: what
+      // another encoder makes of it is ten times that and more.
+      EXPECT_NEAR(starts.back().loss, whole.loss, 2.4e-7);
+      // The gradient is the head's, as large as the features are: they agree to rounding, and to the epsilon of Hugging
+      // Face's norms, 1e-12 for 1e-6.
+      EXPECT_NEAR(starts.back().grad_norm, starts.front().grad_norm,
+                  starts.front().grad_norm * (file.find("/hf.") == std::string::npos ? 1e-5 : 1e-2));
+    }
+  }
+
+  // Nothing in a converted file of that width says how many heads there are.
+  const ProgramResult untold = Run(Arguments("start") + "--finetune=" + own + "tec.pth");
+  EXPECT_EQ(untold.exit_code, 1) << untold.output;
+  EXPECT_NE(untold.output.find("pass --heads"), std::string::npos) << untold.output;
+  const ProgramResult other = Run(Arguments("start") + "--mlp_token --heads=4 --finetune=" + folder_ + "/tec.pth");
+  EXPECT_EQ(other.exit_code, 1) << other.output;
+  EXPECT_NE(other.output.find("--heads=4, but "), std::string::npos) << other.output;
+}
+
 TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
   testing::WritePictures(folder_ + "/other/train", {"ant", "bee"}, 4, 1);
   testing::WritePictures(folder_ + "/other/val", {"ant", "gnu"}, 1, 1);

@@ -260,9 +260,13 @@ absl::Status FinetuneRun::TakeShape() {
   if (path.empty()) {
     return absl::InvalidArgumentError("--model=from_checkpoint needs a checkpoint: give --finetune or --resume");
   }
-  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path));
-  TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings_.data().channels()));
   config::Vit* vit = settings_.mutable_encoder();
+  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path, vit->heads()));
+  TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings_.data().channels()));
+  if (vit->has_heads() && vit->heads() != pretrained.encoder.heads) {
+    return absl::InvalidArgumentError(absl::StrCat("--heads=", vit->heads(), ", but ", path, " says that it has ",
+                                                   pretrained.encoder.heads, "; leave the flag out"));
+  }
   vit->set_patch_size(pretrained.encoder.patch_size);
   vit->set_width(pretrained.encoder.width);
   vit->set_depth(pretrained.encoder.depth);

@@ -186,6 +186,9 @@ absl::Status Validate(const config::Finetune& resolved, Paths paths) {
     // The file says; whoever reads it checks the sizes. An image size, if there is one, changes the grid.
     problems.AddIf(resolved.finetune().empty() && resolved.checkpointing().resume().empty() && !resolved.eval(),
                    "model (--model) is from_checkpoint; give --finetune=CHECKPOINT");
+    if (resolved.encoder().has_heads()) {
+      problems.Range("encoder.heads (--heads)", resolved.encoder().heads(), 1, 1 << 16);
+    }
     if (resolved.encoder().has_image_size()) {
       problems.Range("encoder.image_size (--input_size)", resolved.encoder().image_size(), 1, 1 << 16);
     }

@@ -15,6 +15,9 @@ ABSL_FLAG(
     "it is from_checkpoint");
 ABSL_FLAG(bool, mlp_token, false, "the encoder has the input adaptor; must match the checkpoint");
 ABSL_FLAG(std::string, finetune, "", "checkpoint of the pretrained encoder; empty: from scratch");
+ABSL_FLAG(int64_t, heads, 0,
+          "attention heads of an encoder that is wider or narrower than the named sizes, where --finetune's file does "
+          "not record them; 0: as recorded, or the usual number for the width");
 ABSL_FLAG(double, drop_path, 0.1, "stochastic depth, rate of the last block");
 ABSL_FLAG(bool, global_pool, true, "classify by the mean of the patch tokens");
 ABSL_FLAG(bool, cls_token, false, "classify by the CLS token instead");
@@ -61,6 +64,7 @@ std::vector<FlagGroup> Groups() {
       {"Model",
        {{"model", "model"},
         {"finetune", "finetune"},
+        {"heads", "encoder.heads"},
         {"mlp_token", "mlp_token"},
         {"input_size", "encoder.image_size"},
         {"nb_classes", "nb_classes"},
@@ -113,6 +117,7 @@ absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const cha
         "--help lists all flags");
   }
   const config::Logging before = finetune.logging();
+  const int64_t heads_of_config = finetune.encoder().heads();
   TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &finetune));
   // Where there is a checkpoint and nothing names a model, the checkpoint's shape is the only one that can be meant:
   // the reference's default fits a checkpoint of that very model or none.
@@ -124,7 +129,12 @@ absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const cha
   if (parsed.Given("model") && finetune.model() != "custom") {
     config::Vit encoder;
     if (finetune.encoder().has_image_size()) encoder.set_image_size(finetune.encoder().image_size());
+    if (parsed.Given("heads")) encoder.set_heads(finetune.encoder().heads());
     *finetune.mutable_encoder() = encoder;
+  }
+  if (parsed.Given("heads") && finetune.encoder().heads() == 0) {
+    finetune.mutable_encoder()->clear_heads();
+    if (heads_of_config != 0 && !parsed.Given("model")) finetune.mutable_encoder()->set_heads(heads_of_config);
   }
   FollowOutputDir(parsed, before, finetune.mutable_logging());
   finetune = Resolve(finetune, machine);

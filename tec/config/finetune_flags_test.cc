@@ -81,6 +81,7 @@ TEST(FinetuneFlags, AreTheReferences) {
       {"eval", "false"},
       {"dist_eval", "false"},
       {"mlp_token", "false"},
+      {"heads", "0"},
       {"model_ema", "false"},  // As --model_ema_decay, not the reference's but timm's.
       {"model_ema_decay", "0.9999"},
   };
@@ -185,6 +186,12 @@ TEST(FinetuneFlags, ACheckpointAloneGivesTheShape) {
   EXPECT_EQ(Parsed({"--data_path=/p", "--eval", "--resume=/c.pth"}).model(), "from_checkpoint");
   EXPECT_EQ(Parsed({"--data_path=/p", "--finetune=/c.pth", "--model=vit_large_patch16"}).encoder().width(), 1024);
   EXPECT_EQ(Parsed({"--config=vit_b_mae_300ep", "--finetune=/c.pth"}).model(), "vit_base_patch16");
+
+  EXPECT_EQ(Parsed({"--data_path=/p", "--finetune=/c.pth", "--heads=3"}).encoder().heads(), 3);
+  EXPECT_EQ(Parsed({"--data_path=/p", "--heads=16", "--model=vit_base_patch16"}).encoder().heads(), 16);
+  EXPECT_EQ(Parsed({"--data_path=/p", "--heads=0", "--model=vit_base_patch16"}).encoder().heads(), 12);
+  EXPECT_THAT(std::string(Parse({"--data_path=/p", "--finetune=/c.pth", "--heads=-1"}).status().message()),
+              HasSubstr("(--heads)"));
 }
 
 TEST(FinetuneFlags, NamedExperimentUnderFlags) {
