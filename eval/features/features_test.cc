@@ -18,6 +18,8 @@
 #include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/torch_tensors.h"
+#include "tec/checkpoint/training_state.h"
+#include "tec/nn/module_state.h"
 #include "tec/testing/tensor_matchers.h"
 
 namespace tec {
@@ -286,7 +288,28 @@ TEST_F(OtherFormTest, HuggingFace) {
       theirs.emplace_back(other, tensor);
     }
   }
-  EXPECT_TRUE(at::equal(FeaturesOf(Write("hf", theirs), both_, "of family hf_vit"), expected));
+  const std::string path = Write("hf", theirs);
+  EXPECT_TRUE(at::equal(FeaturesOf(path, both_, "of family hf_vit"), expected));
+
+  // Finetuning starts from the same features, with the file's epsilon in all norms.
+  const absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, kHeads);
+  FinetuneOptions options;
+  options.encoder = pretrained->encoder;
+  options.classes = 3;
+  options.global_pool = false;
+  FinetuneModel model(options);
+  ASSERT_TRUE(LoadPretrained(model, pretrained->state, 1).ok());
+  at::NoGradGuard no_grad;
+  EXPECT_TRUE(at::equal(model.Pool(images_), expected.narrow(1, 0, kWidth)));
+  // Its checkpoint says so to whoever reads it.
+  TrainingState state;
+  state.model = ViewsOf(NamedState(model));
+  state.method = "finetune";
+  state.experiment = R"(
+    model: "custom" encoder { image_size: 16 patch_size: 4 width: 16 depth: 3 heads: 2 } global_pool: false
+    norm_epsilon: 1e-12)";
+  ASSERT_TRUE(SaveTrainingState(folder_ + "/finetuned.pth", state).ok());
+  EXPECT_TRUE(at::equal(FeaturesOf(folder_ + "/finetuned.pth", both_, "finetune checkpoint"), expected));
 }
 
 TEST_F(OtherFormTest, RegistersAreNoPatchesAndNotFinetuned) {

@@ -125,6 +125,7 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads
       if (record) {
         const config::Data& data = record->data;
         result.encoder = VitOptionsFrom(record->encoder, data);
+        if (record->norm_epsilon > 0) result.encoder.variant.norm_epsilon = record->norm_epsilon;
         if (data.mean_size() == data.channels() && data.std_size() == data.channels()) {
           result.mean.assign(data.mean().begin(), data.mean().end());
           result.std.assign(data.std().begin(), data.std().end());

@@ -204,6 +204,17 @@ TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
     }
   }
 
+  // The epsilon of Hugging Face's norms goes on in the checkpoint, and with the run that is resumed.
+  for (const int epochs : {1, 2}) {
+    const ProgramResult run = Run(Arguments("hf_run") + absl::StrCat("--epochs=", epochs, " --heads=2 --finetune=", own,
+                                                                     "hf.safetensors"));
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    const absl::StatusOr<TrainingState> state = LoadTrainingState(folder_ + "/hf_run/this_checkpoint.pth");
+    ASSERT_TRUE(state.ok()) << state.status();
+    EXPECT_EQ(state->epoch, epochs - 1);
+    EXPECT_NE(state->experiment.find("norm_epsilon: 1e-12"), std::string::npos) << state->experiment;
+  }
+
   // Nothing in a converted file of that width says how many heads there are.
   const ProgramResult untold = Run(Arguments("start") + "--finetune=" + own + "tec.pth");
   EXPECT_EQ(untold.exit_code, 1) << untold.output;

@@ -48,6 +48,7 @@
 #include "tec/nn/drop_path.h"
 #include "tec/nn/initialise.h"
 #include "tec/nn/module_state.h"
+#include "tec/nn/modules.h"
 #include "tec/optim/parameter_groups.h"
 #include "tec/optim/schedule.h"
 #include "tec/train/event_writer.h"
@@ -57,6 +58,7 @@
 #include "tec/train/rank_runtime.h"
 #include "tec/train/resume.h"
 #include "tec/train/run_log.h"
+#include "tec/train/run_record.h"
 #include "tec/train/run_saver.h"
 #include "tec/train/stop_signal.h"
 #include "tec/train/torch_runtime.h"
@@ -285,6 +287,19 @@ absl::Status FinetuneRun::TakeShape() {
 absl::Status FinetuneRun::MakeModel() {
   FinetuneOptions options;
   options.encoder = VitOptionsFrom(settings_.encoder(), settings_.data());
+  std::optional<Pretrained> start;
+  settings_.clear_norm_epsilon();
+  if (!resume_ && !settings_.eval() && !settings_.finetune().empty()) {
+    TEC_ASSIGN_OR_RETURN(start, ReadPretrained(settings_.finetune(), options.encoder.heads));
+    TEC_RETURN_IF_ERROR(CheckFinetunable(*start, settings_.finetune()));
+    TEC_RETURN_IF_ERROR(CheckChannels(*start, settings_.finetune(), settings_.data().channels()));
+    const double epsilon = start->encoder.variant.norm_epsilon;
+    if (epsilon != kNormEpsilon) settings_.set_norm_epsilon(epsilon);
+  } else if (resume_) {
+    TEC_ASSIGN_OR_RETURN(const std::optional<RunRecord> record, RecordOf(resume_->state, resume_->path));
+    if (record && record->norm_epsilon > 0) settings_.set_norm_epsilon(record->norm_epsilon);
+  }
+  if (settings_.has_norm_epsilon()) options.encoder.variant.norm_epsilon = settings_.norm_epsilon();
   options.classes = settings_.nb_classes();
   options.global_pool = settings_.global_pool();
   options.mlp_token = settings_.mlp_token();
@@ -293,13 +308,10 @@ absl::Status FinetuneRun::MakeModel() {
   model_ = std::make_shared<FinetuneModel>(options);
   const uint64_t seed = static_cast<uint64_t>(settings_.seed());
   InitialiseFinetuning(*model_, seed);
-  if (!resume_ && !settings_.eval() && !settings_.finetune().empty()) {
-    const std::string& path = settings_.finetune();
-    TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path, options.encoder.heads));
-    TEC_RETURN_IF_ERROR(CheckFinetunable(pretrained, path));
-    TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings_.data().channels()));
-    TEC_RETURN_IF_ERROR(
-        Annotate(LoadPretrained(*model_, pretrained.state, seed), absl::StrCat("cannot start from --finetune=", path)));
+  if (start) {
+    TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*model_, start->state, seed),
+                                 absl::StrCat("cannot start from --finetune=", settings_.finetune())));
+    start.reset();  // Its memory.
   }
   model_->to(device_);
   if (settings_.model_ema()) {

@@ -63,8 +63,11 @@ FinetuneModel::FinetuneModel(const FinetuneOptions& options)
   pos_embed_ = register_parameter("pos_embed", SinCosPositions(vit.width, vit.grid()), /*requires_grad=*/false);
   patch_embed_ = register_module("patch_embed",
                                  std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width, vit.channels));
-  blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads));
-  norm_ = std::make_shared<LayerNorm>(vit.width);
+  BlockOptions block;
+  block.norm_epsilon = vit.variant.norm_epsilon;
+  blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads, block));
+  // norm is the encoder's, fc_norm a new one.
+  norm_ = std::make_shared<LayerNorm>(vit.width, options.global_pool ? kNormEpsilon : vit.variant.norm_epsilon);
   if (!options.global_pool) register_module("norm", norm_);
   head_ = register_module("head", std::make_shared<Linear>(vit.width, options.classes));
   if (options.global_pool) register_module("fc_norm", norm_);

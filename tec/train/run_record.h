@@ -14,6 +14,7 @@ namespace tec {
 
 struct RunRecord {
   config::Vit encoder;
+  double norm_epsilon = 0;  // Of the encoder; 0: the usual one.
   config::Data data;
 };
 
