@@ -224,6 +224,40 @@ TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
   EXPECT_NE(other.output.find("--heads=4, but "), std::string::npos) << other.output;
 }
 
+// A loss that is no number ends the run; what was saved before stays as it is.
+TEST_F(FinetuneProgramTest, ALossThatIsNoNumberSavesNothing) {
+  const std::string common = "--mlp_token --epochs=1 --drop_path=0 --finetune=" + folder_ + "/tec.pth ";
+  ASSERT_EQ(Run(Arguments("nan") + common).exit_code, 0);
+  std::map<std::string, std::string> before;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/nan")) {
+    const std::string name = entry.path().filename();
+    if (entry.path().extension() == ".pth") before[name] = Content("nan/" + name);
+  }
+  EXPECT_EQ(before.count("this_checkpoint.pth"), 1u);
+  EXPECT_EQ(before.count("best_checkpoint.pth"), 1u);
+  const ProgramResult result = Run(Arguments("nan") + common + "--epochs=2 --lr=1e30");
+  EXPECT_EQ(result.exit_code, 2) << result.output;
+  for (const std::string& part :
+       {std::string("the loss is "), std::string(" at epoch 1, micro-step "), std::string("Stopped without saving"),
+        "the newest checkpoint, from before, is " + folder_ + "/nan/this_checkpoint.pth",
+        std::string("A lower --blr, --precision=float32 or --clip_grad may help")}) {
+    EXPECT_NE(result.output.find(part), std::string::npos) << part << "\n" << result.output;
+  }
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/nan")) {
+    const std::string name = entry.path().filename();
+    if (entry.path().extension() != ".pth") continue;
+    ++files;
+    EXPECT_TRUE(before.count(name) == 1 && before[name] == Content("nan/" + name)) << name;
+  }
+  EXPECT_EQ(files, static_cast<int>(before.size()));
+
+  const ProgramResult none = Run(Arguments("nan_at_once") + common + "--lr=1e30");
+  EXPECT_EQ(none.exit_code, 2) << none.output;
+  EXPECT_NE(none.output.find("the newest checkpoint, from before, is none"), std::string::npos) << none.output;
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/nan_at_once/this_checkpoint.pth"));
+}
+
 TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
   testing::WritePictures(folder_ + "/other/train", {"ant", "bee"}, 4, 1);
   testing::WritePictures(folder_ + "/other/val", {"ant", "gnu"}, 1, 1);
