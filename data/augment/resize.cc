@@ -22,15 +22,20 @@ double Cubic(double x) {
   return 0.0;
 }
 
+// A triangle, support [-1, 1].
+double Triangle(double x) { return std::max(0.0, 1.0 - std::fabs(x)); }
+
+double Radius(ResizeFilter filter) { return filter == ResizeFilter::kBicubic ? 2.0 : 1.0; }
+
 // The inputs [begin, end) that output `index` is made of; `centre`, where it lies among them.
 struct Support {
   double centre;
   int begin, end;
 };
 
-Support SupportOf(int64_t index, int input, int64_t output) {
+Support SupportOf(ResizeFilter filter, int64_t index, int input, int64_t output) {
   const double scale = static_cast<double>(input) / output;
-  const double support = 2.0 * std::max(scale, 1.0);
+  const double support = Radius(filter) * std::max(scale, 1.0);
   const double centre = (index + 0.5) * scale;
   return {centre, std::max(0, static_cast<int>(centre - support + 0.5)),
           std::min(input, static_cast<int>(centre + support + 0.5))};
@@ -42,18 +47,18 @@ struct Span {
   int begin, end;
 };
 
-Span Needed(int input, int64_t output, int64_t begin, int count) {
+Span Needed(ResizeFilter filter, int input, int64_t output, int64_t begin, int count) {
   if (input == output) return {static_cast<int>(begin), static_cast<int>(begin + count)};
-  return {SupportOf(begin, input, output).begin, SupportOf(begin + count - 1, input, output).end};
+  return {SupportOf(filter, begin, input, output).begin, SupportOf(filter, begin + count - 1, input, output).end};
 }
 
 // Outputs [begin, begin + count) of `input` samples shrunk or stretched to `output`; the inputs are counted from
 // `origin`. Backwards with `flip`.
-void FillAxis(int input, int64_t output, int64_t begin, int count, int origin, bool flip, std::vector<double>* line,
-              ResizeAxis* axis) {
+void FillAxis(ResizeFilter filter, int input, int64_t output, int64_t begin, int count, int origin, bool flip,
+              std::vector<double>* line, ResizeAxis* axis) {
   const double filter_scale = std::max(static_cast<double>(input) / output, 1.0);
   const double inverse = 1.0 / filter_scale;
-  const int taps = static_cast<int>(std::ceil(2.0 * filter_scale)) * 2 + 1;
+  const int taps = static_cast<int>(std::ceil(Radius(filter) * filter_scale)) * 2 + 1;
   axis->pairs = (taps + 3) / 4 * 2;
   axis->first.resize(count);
   axis->count.resize(count);
@@ -61,11 +66,12 @@ void FillAxis(int input, int64_t output, int64_t begin, int count, int origin, b
   axis->high.assign(static_cast<size_t>(count) * axis->pairs, 0);
   line->resize(taps);
   for (int i = 0; i < count; ++i) {
-    const Support support = SupportOf(begin + i, input, output);
+    const Support support = SupportOf(filter, begin + i, input, output);
     const int used = support.end - support.begin;
     double sum = 0;
     for (int k = 0; k < used; ++k) {
-      (*line)[k] = Cubic((k + support.begin - support.centre + 0.5) * inverse);
+      const double x = (k + support.begin - support.centre + 0.5) * inverse;
+      (*line)[k] = filter == ResizeFilter::kBicubic ? Cubic(x) : Triangle(x);
       sum += (*line)[k];
     }
     const int slot = flip ? count - 1 - i : i;
@@ -97,16 +103,16 @@ struct Window {
 };
 
 // The part of `box` that `window` needs, in the coordinates that `box` is in.
-Box NeededPart(const Box& box, const Window& window) {
-  const Span rows = Needed(box.height, window.height, window.top, window.rows);
-  const Span columns = Needed(box.width, window.width, window.left, window.columns);
+Box NeededPart(ResizeFilter filter, const Box& box, const Window& window) {
+  const Span rows = Needed(filter, box.height, window.height, window.top, window.rows);
+  const Span columns = Needed(filter, box.width, window.width, window.left, window.columns);
   return Box{box.top + rows.begin, box.left + columns.begin, rows.end - rows.begin, columns.end - columns.begin};
 }
 
 // `origin`: the pixels are those of an image from this row and column on, in which `box` lies.
-void ResizeWindow(const Image& pixels, int origin_top, int origin_left, const Box& box, const Window& window, bool flip,
-                  ResizeScratch* scratch, uint8_t* out) {
-  const Box needed = NeededPart(box, window);
+void ResizeWindow(ResizeFilter filter, const Image& pixels, int origin_top, int origin_left, const Box& box,
+                  const Window& window, bool flip, ResizeScratch* scratch, uint8_t* out) {
+  const Box needed = NeededPart(filter, box, window);
   const Box present{needed.top - origin_top, needed.left - origin_left, needed.height, needed.width};
   TEC_CHECK(box.height >= 1 && box.width >= 1 && present.FitsInto(pixels.height(), pixels.width()))
       << "box [" << box.top << ", " << box.left << ", " << box.height << ", " << box.width << "] in " << pixels.height()
@@ -116,12 +122,12 @@ void ResizeWindow(const Image& pixels, int origin_top, int origin_left, const Bo
   const ResizeAxis& horizontal = scratch->horizontal;
   const ResizeAxis& vertical = scratch->vertical;
   if (resize_width) {
-    FillAxis(box.width, window.width, window.left, window.columns, needed.left - box.left, flip, &scratch->line,
+    FillAxis(filter, box.width, window.width, window.left, window.columns, needed.left - box.left, flip, &scratch->line,
              &scratch->horizontal);
   }
   if (resize_height) {
-    FillAxis(box.height, window.height, window.top, window.rows, needed.top - box.top, /*flip=*/false, &scratch->line,
-             &scratch->vertical);
+    FillAxis(filter, box.height, window.height, window.top, window.rows, needed.top - box.top, /*flip=*/false,
+             &scratch->line, &scratch->vertical);
   }
 
   const int channels = pixels.channels();
@@ -165,12 +171,20 @@ Window EvalWindow(int height, int width, int size) {
 void ResizeBicubic(const Image& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
                    uint8_t* out) {
   TEC_CHECK(height >= 1 && width >= 1) << height << " x " << width;
-  ResizeWindow(source, 0, 0, box, Window{height, width, 0, 0, height, width}, flip, scratch, out);
+  ResizeWindow(ResizeFilter::kBicubic, source, 0, 0, box, Window{height, width, 0, 0, height, width}, flip, scratch,
+               out);
 }
 
 void ResizeBicubic(const ImageRegion& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
                    uint8_t* out) {
   ResizeBicubic(source.pixels, source.InPixels(box), height, width, flip, scratch, out);
+}
+
+void Resize(ResizeFilter filter, const ImageRegion& source, const Box& box, int height, int width, bool flip,
+            ResizeScratch* scratch, uint8_t* out) {
+  TEC_CHECK(height >= 1 && width >= 1) << height << " x " << width;
+  ResizeWindow(filter, source.pixels, 0, 0, source.InPixels(box), Window{height, width, 0, 0, height, width}, flip,
+               scratch, out);
 }
 
 EvalGeometry EvalCropGeometry(int height, int width, int size) {
@@ -190,16 +204,16 @@ EvalGeometry EvalCropGeometry(int height, int width, int size) {
 }
 
 Box EvalCropSource(int height, int width, int size) {
-  return NeededPart(Box{0, 0, height, width}, EvalWindow(height, width, size));
+  return NeededPart(ResizeFilter::kBicubic, Box{0, 0, height, width}, EvalWindow(height, width, size));
 }
 
 void EvalCrop(const Image& source, int size, ResizeScratch* scratch, uint8_t* out) {
-  ResizeWindow(source, 0, 0, Box{0, 0, source.height(), source.width()},
+  ResizeWindow(ResizeFilter::kBicubic, source, 0, 0, Box{0, 0, source.height(), source.width()},
                EvalWindow(source.height(), source.width(), size), /*flip=*/false, scratch, out);
 }
 
 void EvalCrop(const ImageRegion& source, int size, ResizeScratch* scratch, uint8_t* out) {
-  ResizeWindow(source.pixels, source.top, source.left, Box{0, 0, source.height, source.width},
+  ResizeWindow(ResizeFilter::kBicubic, source.pixels, source.top, source.left, Box{0, 0, source.height, source.width},
                EvalWindow(source.height, source.width, size), /*flip=*/false, scratch, out);
 }
 

@@ -1,5 +1,5 @@
-// Pillow's antialiased bicubic resize, bit for bit (version 13; before it, tall images can differ in the last bit), and
-// the crops that go with it.
+// Pillow's antialiased resize, bicubic or bilinear, bit for bit (version 13; before it, tall images can differ in the
+// last bit), and the crops that go with it.
 
 #ifndef TEC_DATA_AUGMENT_RESIZE_H_
 #define TEC_DATA_AUGMENT_RESIZE_H_
@@ -28,6 +28,11 @@ void ResizeBicubic(const Image& source, const Box& box, int height, int width, b
 // The same with a box of the whole image, of which `source` must have all of the box.
 void ResizeBicubic(const ImageRegion& source, const Box& box, int height, int width, bool flip, ResizeScratch* scratch,
                    uint8_t* out);
+
+// The same by PIL's BICUBIC or BILINEAR.
+enum class ResizeFilter { kBicubic, kBilinear };
+void Resize(ResizeFilter filter, const ImageRegion& source, const Box& box, int height, int width, bool flip,
+            ResizeScratch* scratch, uint8_t* out);
 
 // The evaluation crop (recipe.md section 13.5): the image resized to height x width, its short side int(size / 0.875)
 // up to size 224 and size above, of which the central size x size from (top, left) is shown.

@@ -17,18 +17,25 @@ double Cubic(double x) {
   return 0;
 }
 
+double Triangle(double x) {
+  x = std::fabs(x);
+  return x < 1 ? 1 - x : 0;
+}
+
 // Output sample `index` of a line of `input` samples shrunk or stretched to `output`.
-uint8_t Sample(const std::vector<uint8_t>& line, int output, int index) {
+uint8_t Sample(ResizeFilter filter, const std::vector<uint8_t>& line, int output, int index) {
   const int input = line.size();
   const double scale = static_cast<double>(input) / output;
   const double stretch = std::max(scale, 1.0);  // Shrinking widens the filter: that is the antialiasing.
   const double centre = (index + 0.5) * scale;
-  const int first = std::max(0, static_cast<int>(centre - 2 * stretch + 0.5));
-  const int last = std::min(input, static_cast<int>(centre + 2 * stretch + 0.5));
+  const double radius = filter == ResizeFilter::kBicubic ? 2 : 1;
+  const int first = std::max(0, static_cast<int>(centre - radius * stretch + 0.5));
+  const int last = std::min(input, static_cast<int>(centre + radius * stretch + 0.5));
   std::vector<double> weights;
   double sum = 0;
   for (int i = first; i < last; ++i) {
-    weights.push_back(Cubic((i - centre + 0.5) * (1.0 / stretch)));
+    const double x = (i - centre + 0.5) * (1.0 / stretch);
+    weights.push_back(filter == ResizeFilter::kBicubic ? Cubic(x) : Triangle(x));
     sum += weights.back();
   }
   int64_t value = 1 << 21;  // One half.
@@ -39,13 +46,13 @@ uint8_t Sample(const std::vector<uint8_t>& line, int output, int index) {
   return static_cast<uint8_t>(std::clamp<int64_t>(value >> 22, 0, 255));
 }
 
-Image ResizeWidth(const Image& image, int width) {
+Image ResizeWidth(ResizeFilter filter, const Image& image, int width) {
   Image result(image.height(), width, image.channels());
   for (int c = 0; c < image.channels(); ++c) {
     for (int y = 0; y < image.height(); ++y) {
       std::vector<uint8_t> line;
       for (int x = 0; x < image.width(); ++x) line.push_back(image.at(y, x, c));
-      for (int x = 0; x < width; ++x) result.row(y)[image.channels() * x + c] = Sample(line, width, x);
+      for (int x = 0; x < width; ++x) result.row(y)[image.channels() * x + c] = Sample(filter, line, width, x);
     }
   }
   return result;
@@ -61,11 +68,13 @@ Image Transpose(const Image& image) {
   return result;
 }
 
-Image ResizeHeight(const Image& image, int height) { return Transpose(ResizeWidth(Transpose(image), height)); }
+Image ResizeHeight(ResizeFilter filter, const Image& image, int height) {
+  return Transpose(ResizeWidth(filter, Transpose(image), height));
+}
 
 }  // namespace
 
-Image ResizeBicubicReference(const Image& source, const Box& box, int height, int width, bool flip) {
+Image ResizeReference(ResizeFilter filter, const Image& source, const Box& box, int height, int width, bool flip) {
   Image crop(box.height, box.width, source.channels());
   for (int y = 0; y < box.height; ++y) {
     for (int x = 0; x < box.width; ++x) {
@@ -76,8 +85,8 @@ Image ResizeBicubicReference(const Image& source, const Box& box, int height, in
   }
   const bool shrinks_mostly_in_height =
       box.height > height && box.height - height > 2 * (box.width - width);  // Pillow 13's rule.
-  Image resized = shrinks_mostly_in_height ? ResizeWidth(ResizeHeight(crop, height), width)
-                                           : ResizeHeight(ResizeWidth(crop, width), height);
+  Image resized = shrinks_mostly_in_height ? ResizeWidth(filter, ResizeHeight(filter, crop, height), width)
+                                           : ResizeHeight(filter, ResizeWidth(filter, crop, width), height);
   if (flip) {
     for (int y = 0; y < height; ++y) {
       for (int x = 0; x < width / 2; ++x) {

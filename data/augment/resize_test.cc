@@ -36,6 +36,15 @@ void DecodeRegion(const std::string& file, absl::FunctionRef<Box(int, int)> choo
   TEC_CHECK_OK(DecodeImageRegion(ReadGolden("images/" + file), choose, region));
 }
 
+ImageRegion Whole(const Image& image) {
+  ImageRegion region;
+  region.pixels.Resize(image.height(), image.width(), image.channels());
+  std::memcpy(region.pixels.data(), image.data(), image.size_bytes());
+  region.height = image.height();
+  region.width = image.width();
+  return region;
+}
+
 // Every test runs with each instruction set that this machine has.
 class ResizeTest : public ::testing::TestWithParam<int64_t> {
  protected:
@@ -63,7 +72,7 @@ TEST_P(ResizeTest, EveryGoldenCaseIsBitExact) {
           c["file"], [&](int, int) { return box; }, &region);
       ResizeBicubic(region, box, size, size, /*flip=*/false, &scratch, from_file.data());
       if (size <= 64 && GetParam() == ResizeTargets().front()) {  // The reference takes its time.
-        EXPECT_TRUE(SamePixels(ResizeBicubicReference(input, box, size, size, false), result)) << c;
+        EXPECT_TRUE(SamePixels(ResizeReference(ResizeFilter::kBicubic, input, box, size, size, false), result)) << c;
       }
       ++crops;
     } else {
@@ -104,10 +113,42 @@ TEST_P(ResizeTest, EqualsTheReference) {
     const int width = round % 7 == 0 ? box.width : 1 + stream.UniformInt(50);
     const bool flip = round % 2 == 1;
     Image result(height, width, channels);
-    ResizeBicubic(image, box, height, width, flip, &scratch, result.data());
-    EXPECT_TRUE(SamePixels(result, ResizeBicubicReference(image, box, height, width, flip)))
+    const ResizeFilter filter = round % 4 == 0 ? ResizeFilter::kBilinear : ResizeFilter::kBicubic;
+    Resize(filter, Whole(image), box, height, width, flip, &scratch, result.data());
+    EXPECT_TRUE(SamePixels(result, ResizeReference(filter, image, box, height, width, flip)))
         << "box " << box.top << " " << box.left << " " << box.height << " " << box.width << " of " << image.height()
         << " x " << image.width() << " to " << height << " x " << width << ", " << channels << " channels";
+  }
+}
+
+// Pillow 13:
+//   y, x, c = numpy.mgrid[0:61, 0:47, 0:3]
+//   image = Image.fromarray((7 * y * y + 13 * x + 50 * c * y + x * y).astype("uint8"))
+//   hashlib.sha256(image.crop((left, top, left + width, top + height)).resize((out, out), Image.BILINEAR).tobytes())
+TEST_P(ResizeTest, BilinearIsPillows) {
+  Image image(61, 47);
+  for (int y = 0; y < 61; ++y) {
+    for (int x = 0; x < 47; ++x) {
+      for (int c = 0; c < 3; ++c)
+        image.row(y)[3 * x + c] = static_cast<uint8_t>(7 * y * y + 13 * x + 50 * c * y + x * y);
+    }
+  }
+  struct Case {
+    Box box;
+    int size;
+    const char* sha256;
+  };
+  ResizeScratch scratch;
+  for (const Case& one : {
+           Case{Box{0, 0, 61, 47}, 16, "d63cbcdb64fd611cbf13c8cc8295eaa652955f3d160c759fb06abcd38cad120c"},
+           Case{Box{0, 0, 61, 47}, 96, "2ed6ac5b1e18792daa82b1d67f348eae17c704cfe666a1c878382a91c5c7f989"},
+           Case{Box{5, 3, 50, 20}, 24, "df4530f223d5bc10a6896d591a93c2721e0f38b225d5433a9c0d7e24f2c28ae2"},
+           Case{Box{20, 10, 9, 30}, 32, "34a88ba484ce382e9fc84409c4b9e61e6c8debb9adedcb2324f80c1b9ad1d791"},
+           Case{Box{60, 46, 1, 1}, 8, "c326b6de6845b8b53cf5e3feb0d6b95a2d31b4ff509c54a0960e0a79032a4430"},
+       }) {
+    Image result(one.size, one.size);
+    Resize(ResizeFilter::kBilinear, Whole(image), one.box, one.size, one.size, /*flip=*/false, &scratch, result.data());
+    EXPECT_EQ(Sha256(result), one.sha256) << one.size;
   }
 }
 

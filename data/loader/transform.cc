@@ -32,7 +32,7 @@ absl::Status TrainTransform::Apply(absl::string_view encoded, const SampleKey& k
   };
   TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &scratch->decoded, options_.channels));
   const bool flip = stream.Bernoulli(options_.flip_probability);
-  ResizeBicubic(scratch->decoded, box, options_.size, options_.size, flip, &scratch->resize, out);
+  Resize(options_.filter, scratch->decoded, box, options_.size, options_.size, flip, &scratch->resize, out);
   return absl::OkStatus();
 }
 

@@ -62,6 +62,7 @@ class TrainTransform : public Transform {
     CropOptions crop;
     double flip_probability = 0.5;
     int channels = 3;  // As DecodeImage's.
+    ResizeFilter filter = ResizeFilter::kBicubic;
   };
   explicit TrainTransform(const Options& options);
 
