@@ -194,6 +194,7 @@ absl::StatusOr<LinearRunOptions> OptionsFromFlags(const ParsedFlags& parsed) {
   options.lr_by_epoch = options.protocol == "ibot";
   options.crop = !absl::GetFlag(FLAGS_augment) ? LinearRunOptions::Crop::kNone
                  : mae                         ? LinearRunOptions::Crop::kSingleDraw
+                 : options.protocol == "ibot"  ? LinearRunOptions::Crop::kRandomResizedBilinear
                                                : LinearRunOptions::Crop::kRandomResized;
   options.nb_classes = absl::GetFlag(FLAGS_nb_classes);
   options.resume = UserPath(absl::GetFlag(FLAGS_resume));

@@ -1,5 +1,6 @@
 // The program from command line to table: protocols, resuming, stored features, and what it says to bad input.
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -164,6 +165,22 @@ TEST_F(LinearProgramTest, SavesBesideTheTraining) {
   EXPECT_GE(beside[file_operations::Operation::kOpen], 4);
 }
 
+TEST_F(LinearProgramTest, GoesOnWhereItWasStoppedBeforeTraining) {
+  testing::WritePictures(folder_ + "/many/train", {"ant", "bee", "cat"}, 100, 1);
+  testing::WritePictures(folder_ + "/many/val", {"ant", "bee", "cat"}, 100, 2);
+  const std::string arguments = absl::StrCat(
+      "--device=cpu --num_workers=1 --threads=1 --batch_size=2 --epochs=1 --noaugment --checkpoint=", folder_,
+      "/tec.pth --data_path=", folder_, "/many --output_dir=", folder_);
+  const ProgramResult stopped = testing::StopProgram("eval/linear/linear", arguments + "/stopped");
+  EXPECT_EQ(stopped.exit_code, 3) << stopped.output;
+  EXPECT_NE(stopped.output.find("the same command goes on from there"), std::string::npos) << stopped.output;
+  for (const char* out : {"/stopped", "/unstopped"}) {
+    const ProgramResult result = testing::RunProgram("eval/linear/linear", arguments + out);
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+  }
+  EXPECT_EQ(Read(folder_ + "/stopped/results.json"), Read(folder_ + "/unstopped/results.json"));
+}
+
 TEST_F(LinearProgramTest, RefusesToGoOnWithOtherSettings) {
   LinearRunOptions options = SmallRun("changed");
   options.epochs = 1;
@@ -193,8 +210,30 @@ TEST_F(LinearProgramTest, SweepsManyHeadsOnStoredFeatures) {
   // The next run on the same images and encoder reads the features.
   const ProgramResult again = Run(arguments + "2");
   ASSERT_EQ(again.exit_code, 0) << again.output;
-  EXPECT_NE(again.output.find("features of the training images: 30 of 30 from " + cache), std::string::npos) << again.output;
+  EXPECT_NE(again.output.find("features of the training images: 30 of 30 from " + cache), std::string::npos)
+      << again.output;
   EXPECT_EQ(nlohmann::json::parse(Read(out + "2/results.json")).at("best"), json.at("best"));
+}
+
+TEST_F(LinearProgramTest, IbotsCropsAreBilinear) {
+  const std::string out = folder_ + "/ibot";
+  const ProgramResult result =
+      Run(Inputs() + "--protocol=ibot --batch_size=8 --accum_iter=1 --epochs=1 --output_dir=" + out);
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  const nlohmann::json json = nlohmann::json::parse(Read(out + "/results.json"));
+  EXPECT_EQ(json.at("last_epoch").size(), 45u);
+  const std::vector<std::string> settings = json.at("settings");
+  EXPECT_EQ(std::count(settings.begin(), settings.end(), "crop: random_resized_bilinear"), 1) << json.at("settings");
+  // The same boxes by the other filter are other pictures.
+  double losses[2];
+  for (const bool bilinear : {false, true}) {
+    LinearRunOptions options = SmallRun(bilinear ? "bilinear" : "bicubic");
+    options.epochs = 1;
+    options.crop = bilinear ? LinearRunOptions::Crop::kRandomResizedBilinear : LinearRunOptions::Crop::kRandomResized;
+    ASSERT_TRUE(RunLinear(options).ok());
+    losses[bilinear] = Log(options.frozen.output_dir).back().at("train_loss");
+  }
+  EXPECT_NE(losses[0], losses[1]);
 }
 
 TEST_F(LinearProgramTest, TakesAConvertedEncoderAndFewImages) {

@@ -64,6 +64,8 @@ const char* NameOf(LinearRunOptions::Crop crop) {
       return "single_draw";
     case LinearRunOptions::Crop::kRandomResized:
       return "random_resized";
+    case LinearRunOptions::Crop::kRandomResizedBilinear:
+      return "random_resized_bilinear";
     case LinearRunOptions::Crop::kNone:
       return "none";
   }
@@ -228,6 +230,7 @@ absl::Status LinearRun::OpenTrainingData() {
       train.size = size;
       train.crop = kTrainCrop;
       train.channels = channels;
+      if (options_.crop == LinearRunOptions::Crop::kRandomResizedBilinear) train.filter = ResizeFilter::kBilinear;
       transform = std::make_shared<TrainTransform>(train);
     }
     LoaderOptions loader;

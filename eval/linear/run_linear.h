@@ -32,9 +32,9 @@ struct LinearRunOptions {
   LarsOptions optimizer;
   double weight_decay = 0;
 
-  // How a training image is cut: MAE's one draw; torchvision's RandomResizedCrop; or as for evaluation, so that its
-  // features are the same in every epoch and are computed once.
-  enum class Crop { kSingleDraw, kRandomResized, kNone };
+  // How a training image is cut: MAE's one draw; torchvision's RandomResizedCrop, bicubic, or bilinear as is its
+  // default; or as for evaluation, so that its features are the same in every epoch and are computed once.
+  enum class Crop { kSingleDraw, kRandomResized, kRandomResizedBilinear, kNone };
   Crop crop = Crop::kSingleDraw;
 
   int64_t batch_size = 512;  // Images a micro-step.
