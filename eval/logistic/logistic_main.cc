@@ -3,12 +3,13 @@
 //
 //   ./bazelw run //eval:logistic -- --checkpoint=runs/tec/checkpoint-299.pth --data_path=/imagenet --shots=10
 //
-// Exit codes: 0 done, 1 bad use or input, 2 failed while running.
+// Exit codes: 0 done, 1 bad use or input, 2 failed while running, 3 stopped on request.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
+#include "tec/train/stop_signal.h"
 
 ABSL_FLAG(std::string, c, "1e-4,1e-3,1e-2,0.1,1,10,100",
           "Inverse strengths of the penalty, as scikit-learn's C, separated by commas. Of several, the one that does "
@@ -77,13 +79,18 @@ struct Problem {
   int64_t classes = 0;
 };
 
-absl::StatusOr<LogisticProbe> Fit(const Problem& train, double c) {
+absl::StatusOr<LogisticProbe> Fit(const Problem& train, double c, const std::function<bool()>& stop) {
   LogisticOptions options;
+  options.stop = stop;
   options.l2 = 1 / (c * static_cast<double>(train.values.size(0)));
   options.standardise = !absl::GetFlag(FLAGS_normalise);
   options.max_iterations = absl::GetFlag(FLAGS_max_iterations);
   options.tolerance = absl::GetFlag(FLAGS_tolerance);
-  return FitLogistic(train.values, train.labels, train.classes, options);
+  absl::StatusOr<LogisticProbe> probe = FitLogistic(train.values, train.labels, train.classes, options);
+  if (absl::IsCancelled(probe.status())) {
+    std::printf("stopped while fitting; the same command fits again, with the stored features\n");
+  }
+  return probe;
 }
 
 ClassificationReport Evaluate(const LogisticProbe& probe, const Problem& images) {
@@ -110,6 +117,8 @@ void PrintFit(double c, const LogisticProbe& probe, const ClassificationReport& 
 absl::Status Run(const ParsedFlags&) {
   TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
   TEC_ASSIGN_OR_RETURN(const std::vector<double> grid, GridFromFlag());
+  const StopSignal stop_signal;
+  settings.features.stop = [&stop_signal] { return stop_signal.received() != 0; };
   const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
   if (!spec.ok()) return Annotate(spec.status(), "--features");
   settings.features.spec = *spec;
@@ -150,7 +159,7 @@ absl::Status Run(const ParsedFlags&) {
                 "top-5", "loss", "iterations");
     double best = -1;
     for (const double c : grid) {
-      TEC_ASSIGN_OR_RETURN(const LogisticProbe probe, Fit(fitted, c));
+      TEC_ASSIGN_OR_RETURN(const LogisticProbe probe, Fit(fitted, c, settings.features.stop));
       const ClassificationReport report = Evaluate(probe, validation);
       PrintFit(c, probe, report);
       choices.push_back({{"c", c},
@@ -165,7 +174,7 @@ absl::Status Run(const ParsedFlags&) {
       }
     }
   }
-  TEC_ASSIGN_OR_RETURN(const LogisticProbe probe, Fit(train, best_c));
+  TEC_ASSIGN_OR_RETURN(const LogisticProbe probe, Fit(train, best_c, settings.features.stop));
   const ClassificationReport report = Evaluate(probe, test);
   std::printf("\non the held-out images, fitted to all training images:\n%10s %8s %8s %10s %11s\n", "C", "top-1",
               "top-5", "loss", "iterations");

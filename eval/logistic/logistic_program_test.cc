@@ -80,6 +80,22 @@ TEST_F(LogisticProgramTest, ChoosesCAndReports) {
   }
 }
 
+TEST_F(LogisticProgramTest, GoesOnWhereItWasStopped) {
+  testing::WritePictures(folder_ + "/many/train", {"ant", "bee", "cat"}, 100, 1);
+  testing::WritePictures(folder_ + "/many/val", {"ant", "bee", "cat"}, 100, 2);
+  const std::string arguments =
+      absl::StrCat("--device=cpu --num_workers=1 --threads=1 --batch_size=1 --c=1 --checkpoint=", folder_,
+                   "/tec.pth --data_path=", folder_, "/many --output_dir=", folder_);
+  const ProgramResult stopped = testing::StopProgram("eval/logistic/logistic", arguments + "/stopped");
+  EXPECT_EQ(stopped.exit_code, 3) << stopped.output;
+  EXPECT_NE(stopped.output.find("the same command goes on from there"), std::string::npos) << stopped.output;
+  for (const char* out : {"/stopped", "/whole"}) {
+    const ProgramResult result = testing::RunProgram("eval/logistic/logistic", arguments + out);
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+  }
+  EXPECT_EQ(*ReadFile(folder_ + "/stopped/results.json"), *ReadFile(folder_ + "/whole/results.json"));
+}
+
 TEST_F(LogisticProgramTest, OneCAndOneShot) {
   const ProgramResult result = Run("--checkpoint=" + folder_ + "/tec.pth --shots=1 --c=1");
   ASSERT_EQ(result.exit_code, 0) << result.output;
