@@ -37,7 +37,7 @@ double Seconds() {
 }
 
 void BM_Knn(benchmark::State& state) {
-  constexpr int64_t kWidth = 768, kQueries = 512;
+  constexpr int64_t kWidth = 768, kQueries = 500;
   const int64_t bank = state.range(0);
   at::Tensor features = at::empty({bank, kWidth}), queries = at::empty({kQueries, kWidth});
   features.uniform_(-1, 1);
