@@ -24,8 +24,8 @@ namespace {
 constexpr size_t kAllowance = size_t{64} << 20;
 constexpr size_t kMaxHeader = size_t{8} << 20;
 
-// In a process of its own, whose address space may grow by the file's size and 64 MiB; one that wants more does not come
-// back. (The address sanitizer needs terabytes of it: there the file is read without a limit.)
+// In a process of its own, whose address space may grow by the file's size and 64 MiB; one that wants more does not
+// come back. (The address sanitizer needs terabytes of it: there the file is read without a limit.)
 void ExpectBounded(const std::string& name, const std::string& bytes) {
   SCOPED_TRACE(name);
   const std::string path = absl::StrCat(testing::TempDir(), "/", name);
@@ -171,9 +171,9 @@ std::string ZipAround(const std::string& pickle) {
 }
 
 TEST(MemoryTest, ObjectsOfPickles) {
-  const std::string tensor = absl::StrCat("ctorch._utils\n_rebuild_tensor_v2\n((", Text("storage"),
-                                          "ctorch\nFloatStorage\n", Text("0"), Text("cpu"), "K\x01tQK", std::string(1, 0),
-                                          "))\x89", "ccollections\nOrderedDict\n)RtR");
+  const std::string tensor =
+      absl::StrCat("ctorch._utils\n_rebuild_tensor_v2\n((", Text("storage"), "ctorch\nFloatStorage\n", Text("0"),
+                   Text("cpu"), "K\x01tQK", std::string(1, 0), "))\x89", "ccollections\nOrderedDict\n)RtR");
   // Below what is refused, about there, and above.
   for (int count : {50'000, 150'000, 450'000}) {
     const auto expect = [count](const char* name, const std::string& front, const std::string& back,
@@ -186,7 +186,10 @@ TEST(MemoryTest, ObjectsOfPickles) {
     expect("stack", "", "", [](int) { return "N"; });
     expect("marks", "", "", [](int) { return "("; });
     expect("lists", "](", "e", [](int) { return "]"; });
-    expect("appended", "]", "", [](int) { return "K\x01" "a"; });
+    expect("appended", "]", "", [](int) {
+      return "K\x01"
+             "a";
+    });
     // One object, many times: a pointer before it is written out, a value after.
     expect("shared", absl::StrCat("Nq", std::string(1, 0), std::string(1, '\x85'), "]("), "e\x86",
            [](int) { return std::string("h\0", 2); });

@@ -538,8 +538,8 @@ absl::Status PickleInterpreter::PushTuple(size_t count) {
 
 absl::Status PickleInterpreter::PushGlobal(absl::string_view module, absl::string_view name) {
   if (module.size() + name.size() > kMaxName) {
-    return Invalid(absl::StrCat("the file wants a name of ", module.size() + name.size(), " bytes: ",
-                                Quoted(module.empty() ? name : module)));
+    return Invalid(absl::StrCat("the file wants a name of ", module.size() + name.size(),
+                                " bytes: ", Quoted(module.empty() ? name : module)));
   }
   const std::string full = absl::StrCat(module, ".", name);
   if (!IsAllowedGlobal(full)) {
@@ -802,9 +802,9 @@ absl::Status PickleInterpreter::RebuildTensor(const std::vector<Node*>& argument
     }
     if (last >= available) {
       const std::string storage = absl::StrCat("storage ", Quoted(views_[record.view].key), ", which has ", available);
-      return Invalid(record.offset == 0
-                         ? absl::StrCat("a tensor of ", last + 1, " elements in ", storage)
-                         : absl::StrCat("a tensor at offset ", record.offset, " reaches element ", last, " of ", storage));
+      return Invalid(record.offset == 0 ? absl::StrCat("a tensor of ", last + 1, " elements in ", storage)
+                                        : absl::StrCat("a tensor at offset ", record.offset, " reaches element ", last,
+                                                       " of ", storage));
     }
   }
   // Two lists of sizes that grew to their place.

@@ -2,7 +2,8 @@
 // below stand for plain data, every other name and opcode is refused by name.
 //
 // Globals: collections.OrderedDict and Counter; torch._utils._rebuild_tensor_v2, _v3 and _rebuild_parameter; torch's
-// storage classes and types; torch.Size, torch.device; argparse.Namespace; numpy's scalars and dtype; _codecs.encode; set.
+// storage classes and types; torch.Size, torch.device; argparse.Namespace; numpy's scalars and dtype; _codecs.encode;
+// set.
 
 #ifndef TEC_CHECKPOINT_PICKLE_H_
 #define TEC_CHECKPOINT_PICKLE_H_

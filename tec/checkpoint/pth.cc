@@ -321,7 +321,8 @@ absl::StatusOr<Value> ParsePth(std::shared_ptr<const MappedFile> file) {
   if (absl::StartsWith(kLegacyMagic, bytes)) return Damaged("the file is cut at its start");
   const size_t zip_end = bytes.rfind(absl::string_view("PK\x05\x06", 4));
   if (zip_end != absl::string_view::npos && bytes.size() - zip_end == 22) {
-    return Damaged("the file ends as a zip archive and does not start as one: its front is cut, or has something before it");
+    return Damaged(
+        "the file ends as a zip archive and does not start as one: its front is cut, or has something before it");
   }
   if (bytes[0] == '\x80') return Refused("a bare pickle, not a weight file: only files of torch.save are read");
   if (absl::StartsWith(bytes, "\x1f\x8b")) return Refused("a gzip file: unpack it first");

@@ -132,7 +132,8 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    if (absl::StrContains(error.what(), "UTF-8")) return Fail(absl::StrCat("the header is not UTF-8 at byte ", position));
+    if (absl::StrContains(error.what(), "UTF-8"))
+      return Fail(absl::StrCat("the header is not UTF-8 at byte ", position));
     if (absl::StrContains(error.what(), "unexpected end of input")) return Fail("the header ends inside its JSON");
     return Fail(absl::StrCat("the header is not valid JSON at byte ", position));
   }
@@ -154,9 +155,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  std::string Place() const {
-    return state_ == State::kArray ? absl::StrCat(Tensor(), ": ", key_, " has the ") : "";
-  }
+  std::string Place() const { return state_ == State::kArray ? absl::StrCat(Tensor(), ": ", key_, " has the ") : ""; }
   static std::string Short(const std::string& text) { return text.substr(0, 200); }
   std::string Tensor() const { return absl::StrCat("tensor \"", Short(infos.back().name), "\""); }
 

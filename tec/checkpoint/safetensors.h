@@ -3,8 +3,8 @@
 // The reader takes nothing on trust: header length, UTF-8, duplicate names (also spelled with escapes), types, shapes,
 // offsets without holes, overlaps or a tail are all checked before it returns, and nothing is allocated by a length
 // that the file claims; at most 64 dimensions, 8 MiB of header (some 60,000 tensors), and less than 64 MiB of memory,
-// whatever the file holds. The format is that of huggingface/safetensors; where that library is lenient (duplicate names)
-// this one is not.
+// whatever the file holds. The format is that of huggingface/safetensors; where that library is lenient (duplicate
+// names) this one is not.
 
 #ifndef TEC_CHECKPOINT_SAFETENSORS_H_
 #define TEC_CHECKPOINT_SAFETENSORS_H_

@@ -171,8 +171,8 @@ absl::StatusOr<StateDictFile> Read(const std::string& given_path, const std::str
 std::string WeightFileIn(const std::string& path) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return path;
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                           "pytorch_model.bin.index.json"}) {
+  for (const char* name :
+       {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"}) {
     const std::string file = absl::StrCat(path, "/", name);
     if (stat(file.c_str(), &info) == 0) return file;
   }

@@ -123,8 +123,7 @@ absl::Status LoadVit(Vit& model, const VitPlan& plan, bool with_norm, bool inter
   for (const auto& [name, source] : planned) {
     const TensorView view = source->read();
     if (name == "pos_embed" && plan.traits.grid != options.grid()) {
-      own[name].copy_(
-          InterpolatePositions(TensorOf(view).to(at::kFloat), options.grid(), plan.traits.interpolation));
+      own[name].copy_(InterpolatePositions(TensorOf(view).to(at::kFloat), options.grid(), plan.traits.interpolation));
     } else {
       CopyConverting(view, own[name]);
     }

@@ -24,9 +24,10 @@ ABSL_FLAG(std::string, model, "vit_base_patch16",
 ABSL_FLAG(std::string, resume, "",
           "The weights: a checkpoint of //tec:pretrain or of the paper's code, or another file.");
 ABSL_FLAG(std::string, output_dir, "./output_dir_convert", "Folder of the result.");
-ABSL_FLAG(std::string, ckptname, "tec_checkpoint.pth",
-          "File name of the result; .safetensors chooses that format. With --to=hf model.safetensors unless given, which "
-          "is where from_pretrained looks.");
+ABSL_FLAG(
+    std::string, ckptname, "tec_checkpoint.pth",
+    "File name of the result; .safetensors chooses that format. With --to=hf model.safetensors unless given, which "
+    "is where from_pretrained looks.");
 ABSL_FLAG(bool, mlp_token, false,
           "cls_token_mlp is folded wherever the file has it; the flag is accepted for the paper's "
           "commands.");

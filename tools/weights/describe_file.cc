@@ -247,7 +247,8 @@ absl::StatusOr<FileDifference> DiffFiles(const std::string& given_a, const std::
       absl::StrAppend(&difference.text, Printable(name), "  ", Describe(tensor), " and ", Describe(*twin), "\n");
     } else {
       ++other;
-      absl::StrAppend(&difference.text, Printable(name), "  ", Describe(tensor), ": ", ElementDifference(tensor, *twin), "\n");
+      absl::StrAppend(&difference.text, Printable(name), "  ", Describe(tensor), ": ", ElementDifference(tensor, *twin),
+                      "\n");
     }
   }
   for (const auto& [name, tensor] : second.tensors) {

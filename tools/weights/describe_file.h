@@ -9,10 +9,10 @@
 
 namespace tec {
 
-// Container, checksum, entries with the values in them (a run's arguments, its experiment), each tensor's type, shape and
-// statistics, and the family with its report, or why it is no base model. `family` forces one, as --base_model_family
-// does. `path` may be a folder as Hugging Face fills it. Control characters of the file are shown as \xNN. An error is
-// why the file is refused.
+// Container, checksum, entries with the values in them (a run's arguments, its experiment), each tensor's type, shape
+// and statistics, and the family with its report, or why it is no base model. `family` forces one, as
+// --base_model_family does. `path` may be a folder as Hugging Face fills it. Control characters of the file are shown
+// as \xNN. An error is why the file is refused.
 absl::StatusOr<std::string> DescribeFile(const std::string& path, const std::string& family = "");
 
 struct FileDifference {

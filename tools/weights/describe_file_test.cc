@@ -32,8 +32,9 @@ TEST(DescribeFileTest, TellsContainerEntriesTensorsAndFamily) {
 TEST(DescribeFileTest, ShowsArgumentsAndTexts) {
   const absl::StatusOr<std::string> text = DescribeFile(absl::StrCat(kConvert, "pretrain.pth"));
   ASSERT_TRUE(text.ok()) << text.status();
-  EXPECT_THAT(*text, AllOf(HasSubstr("  args: object argparse.Namespace\n"), HasSubstr("    basemodel: \"mae1kbase\"\n"),
-                           HasSubstr("    scale: 65536\n"), HasSubstr("  optimizer: dict of 2\n")));
+  EXPECT_THAT(*text,
+              AllOf(HasSubstr("  args: object argparse.Namespace\n"), HasSubstr("    basemodel: \"mae1kbase\"\n"),
+                    HasSubstr("    scale: 65536\n"), HasSubstr("  optimizer: dict of 2\n")));
   Value root = Value::Dict(), run = Value::Dict();
   run.Set("experiment", Value::String("name: \"x\"\nsteps: 3"));
   run.Set("betas", Value::Tuple({Value::Double(0.5), Value::None()}));
@@ -93,7 +94,8 @@ TEST(DescribeFileTest, TakesAFolder) {
   ASSERT_TRUE(MakeDirectories(folder).ok());
   EXPECT_FALSE(DescribeFile(folder).ok());
   ASSERT_TRUE(WritePth(folder + "/pytorch_model.bin", SmallVit("")).ok());
-  EXPECT_THAT(*DescribeFile(folder), AllOf(HasSubstr("/folder/pytorch_model.bin\nzip .pth"), HasSubstr("family ibot:")));
+  EXPECT_THAT(*DescribeFile(folder),
+              AllOf(HasSubstr("/folder/pytorch_model.bin\nzip .pth"), HasSubstr("family ibot:")));
   const absl::StatusOr<FileDifference> difference = DiffFiles(folder, folder + "/pytorch_model.bin");
   ASSERT_TRUE(difference.ok()) << difference.status();
   EXPECT_TRUE(difference->equal);

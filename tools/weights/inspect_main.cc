@@ -1,5 +1,5 @@
-// //tools:inspect FILE [--base_model_family=NAME]: what a weight file holds, or why it is refused. Exit codes: 0 read, 1
-// refused or bad use.
+// //tools:inspect FILE [--base_model_family=NAME]: what a weight file holds, or why it is refused. Exit codes: 0 read,
+// 1 refused or bad use.
 
 #include <cstdio>
 #include <string>
@@ -28,10 +28,11 @@ int main(int argc, char** argv) {
   }
   if (help || wrong || path.empty()) {
     help = help && !wrong;
-    std::fprintf(help ? stdout : stderr,
-                 "usage: inspect FILE [--base_model_family=NAME]\n\nFILE: weights, an index of sharded ones, or a folder "
-                 "as Hugging Face fills it.\n--base_model_family: how the file names its tensors; not given: "
-                 "recognised.\n");
+    std::fprintf(
+        help ? stdout : stderr,
+        "usage: inspect FILE [--base_model_family=NAME]\n\nFILE: weights, an index of sharded ones, or a folder "
+        "as Hugging Face fills it.\n--base_model_family: how the file names its tensors; not given: "
+        "recognised.\n");
     return help ? tec::kExitDone : tec::kExitBadInput;
   }
   const absl::StatusOr<std::string> text = tec::DescribeFile(tec::UserPath(path), family);

@@ -2,8 +2,8 @@
 //
 //   ./bazelw run --config=asan //tools/weights:mutate -- 100000 1 tec/testing/goldens/checkpoints/*.pth
 //
-// Files: weights, an index of shards, a config.json. COUNT mutations of all files together, as a function of SEED. A crash or a sanitizer's report ends it; the last line
-// counts what was refused and what was read.
+// Files: weights, an index of shards, a config.json. COUNT mutations of all files together, as a function of SEED. A
+// crash or a sanitizer's report ends it; the last line counts what was refused and what was read.
 
 #include <cstdint>
 #include <cstdio>

@@ -27,7 +27,8 @@ Family Dinov2Family() {
   family.names.push_back({"register_tokens", "reg_token"});
   family.left_out = {"mask_token", "head.*", "dino_head.*", "ibot_head.*"};
   family.interpolates_positions = true;
-  // dinov2/models/vision_transformer.py: interpolate_offset 0.1; 0 and antialiasing for the hub's models with registers.
+  // dinov2/models/vision_transformer.py: interpolate_offset 0.1; 0 and antialiasing for the hub's models with
+  // registers.
   family.interpolation = Interpolation::kOffset;
   family.interpolation_with_registers = Interpolation::kAntialias;
   return family;

@@ -413,8 +413,8 @@ class Planner {
       if (used_.count(name) == 0) unexpected.push_back(part.name);
     }
     // The comparison of all with all is for people's slips, not for a file of another kind.
-    const bool compare = missing_.size() * unexpected.size() <= kMaxComparisons &&
-                         Letters(missing_) * Letters(unexpected) <= kMaxSteps;
+    const bool compare =
+        missing_.size() * unexpected.size() <= kMaxComparisons && Letters(missing_) * Letters(unexpected) <= kMaxSteps;
     std::vector<std::string> own;
     for (const std::string& name : missing_) {
       const std::string nearest = compare ? NearestName(name, unexpected) : "";
