@@ -34,7 +34,7 @@ at::Tensor SinCosPositions(int64_t width, int64_t grid) {
   return SinCosPositionsDouble(width, grid).to(at::kFloat).unsqueeze(0);
 }
 
-at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid, Interpolation how) {
+at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid, PositionInterpolation how) {
   TEC_CHECK(positions.dim() == 3 && positions.size(0) == 1 && grid > 0)
       << "a position table has shape [1, T, C], not " << positions.sizes();
   const int64_t patches = positions.size(1) - 1, width = positions.size(2);
@@ -44,9 +44,9 @@ at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid, Inter
   const at::Tensor picture =
       positions.slice(1, 1).reshape({1, old_grid, old_grid, width}).permute({0, 3, 1, 2}).contiguous();
   at::Tensor resized;
-  if (how == Interpolation::kAntialias) {
+  if (how == PositionInterpolation::kAntialias) {
     resized = at::_upsample_bicubic2d_aa(picture, {grid, grid}, /*align_corners=*/false);
-  } else if (how == Interpolation::kOffset) {
+  } else if (how == PositionInterpolation::kOffset) {
     // The scale is given, and with it where the rows are sampled; the size would give another.
     const double scale = (static_cast<double>(grid) + 0.1) / static_cast<double>(old_grid);
     resized = at::upsample_bicubic2d(picture, {grid, grid}, /*align_corners=*/false, scale, scale);

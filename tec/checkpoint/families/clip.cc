@@ -46,7 +46,7 @@ Family ClipFamily() {
                      "module.logit_scale"};
   family.norm_epsilon = 1e-5;
   // open_clip's resize_pos_embed; OpenAI's code has none.
-  family.interpolation = Interpolation::kAntialias;
+  family.interpolation = PositionInterpolation::kAntialias;
   family.activation = Activation::kQuickGelu;
   return family;
 }

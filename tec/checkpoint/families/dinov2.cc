@@ -29,8 +29,8 @@ Family Dinov2Family() {
   family.interpolates_positions = true;
   // dinov2/models/vision_transformer.py: interpolate_offset 0.1; 0 and antialiasing for the hub's models with
   // registers.
-  family.interpolation = Interpolation::kOffset;
-  family.interpolation_with_registers = Interpolation::kAntialias;
+  family.interpolation = PositionInterpolation::kOffset;
+  family.interpolation_with_registers = PositionInterpolation::kAntialias;
   return family;
 }
 

@@ -42,8 +42,8 @@ struct Family {
   // Whether the project itself interpolates the position table to other image sizes.
   bool interpolates_positions = false;
   // How it, or else what fits the table for it, does that; with register tokens another way, if there is one.
-  Interpolation interpolation = Interpolation::kPlain;
-  std::optional<Interpolation> interpolation_with_registers;
+  PositionInterpolation interpolation = PositionInterpolation::kPlain;
+  std::optional<PositionInterpolation> interpolation_with_registers;
 };
 
 // The names of timm, MAE and this project, which are those that a plan's tensors have; and further parts that some

@@ -81,7 +81,7 @@ Family HuggingFaceDinov2Family() {
                                            {"encoder.layer.#.mlp.down_proj.*", "blocks.#.mlp.fc2.*"}});
   family.interpolates_positions = true;
   // Dinov2Model by size alone, Dinov2WithRegistersModel with antialiasing.
-  family.interpolation_with_registers = Interpolation::kAntialias;
+  family.interpolation_with_registers = PositionInterpolation::kAntialias;
   return family;
 }
 

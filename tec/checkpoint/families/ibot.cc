@@ -17,7 +17,7 @@ Family IbotFamily() {
   family.names = PlainNames();
   family.left_out = {"masked_embed", "head.*", "module.head.*"};
   // Its vision_transformer.py scales by (grid + 0.1) / old grid.
-  family.interpolation = Interpolation::kOffset;
+  family.interpolation = PositionInterpolation::kOffset;
   return family;
 }
 

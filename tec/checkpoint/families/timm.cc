@@ -20,7 +20,7 @@ Family TimmFamily() {
                                            {"blocks.#.ls2.gamma", "blocks.#.ls2.gamma"}});
   family.left_out = {"head.*", "fc_norm.*"};
   // timm's resample_abs_pos_embed. MAE and TEC do it plainly, but their encoders' files look the same.
-  family.interpolation = Interpolation::kAntialias;
+  family.interpolation = PositionInterpolation::kAntialias;
   return family;
 }
 

@@ -43,7 +43,7 @@ struct VitTraits {
   bool relative_positions = false;  // Each block has a relative_position_bias_table [(2 grid - 1)^2 + 3, heads].
   bool final_norm = false;          // norm.
   bool interpolates_positions = false;
-  Interpolation interpolation = Interpolation::kPlain;
+  PositionInterpolation interpolation = PositionInterpolation::kPlain;
 };
 
 struct PlannedTensor {

@@ -187,14 +187,14 @@ TEST(VitPlanTest, PositionsAreInterpolatedAsTheFamilyDoes) {
   const auto how = [](const Family& family, const Builder& file) {
     const absl::StatusOr<VitPlan> plan = PlanVit(family, file.tensors());
     EXPECT_TRUE(plan.ok()) << plan.status();
-    return plan.ok() ? plan->traits.interpolation : Interpolation::kPlain;
+    return plan.ok() ? plan->traits.interpolation : PositionInterpolation::kPlain;
   };
-  EXPECT_EQ(how(MaeFamily(), Plain()), Interpolation::kPlain);
-  EXPECT_EQ(how(TimmFamily(), Plain()), Interpolation::kAntialias);
-  EXPECT_EQ(how(IbotFamily(), Plain()), Interpolation::kOffset);
-  EXPECT_EQ(how(DinoTeacherFamily(), Plain()), Interpolation::kOffset);
-  EXPECT_EQ(how(Dinov2Family(), Plain()), Interpolation::kOffset);
-  EXPECT_EQ(how(Dinov2Family(), Plain().Add("register_tokens", {1, 3, kWidth})), Interpolation::kAntialias);
+  EXPECT_EQ(how(MaeFamily(), Plain()), PositionInterpolation::kPlain);
+  EXPECT_EQ(how(TimmFamily(), Plain()), PositionInterpolation::kAntialias);
+  EXPECT_EQ(how(IbotFamily(), Plain()), PositionInterpolation::kOffset);
+  EXPECT_EQ(how(DinoTeacherFamily(), Plain()), PositionInterpolation::kOffset);
+  EXPECT_EQ(how(Dinov2Family(), Plain()), PositionInterpolation::kOffset);
+  EXPECT_EQ(how(Dinov2Family(), Plain().Add("register_tokens", {1, 3, kWidth})), PositionInterpolation::kAntialias);
 }
 
 TEST(VitPlanTest, AConfigIsCheckedBeforeItIsTaken) {
