@@ -118,7 +118,7 @@ TEST_P(ChannelsTest, ThroughEveryProgram) {
   // The features are of images normalised as in training: with the same numbers they are found in the cache.
   const std::string cached = absl::StrCat("--k=1 --feature_cache=", folder_, "/cache ");
   Done(kKnn, tec + cached);
-  ExpectHas(Done(kKnn, tec + cached + statistics_), "features of the training images: from");
+  ExpectHas(Done(kKnn, tec + cached + statistics_), "features of the training images: 24 of 24 from");
   EXPECT_EQ(Done(kKnn, tec + cached + statistics_ + "5").find("images: from"), std::string::npos);
 
   // Converted weights say how many channels they take, but not how to normalise them.

@@ -150,7 +150,9 @@ int64_t CheckWhatIsLeft(const CheckpointFolder& folder, const Way& way) {
   for (const std::string& name : {std::string("best_checkpoint.pth"), CheckpointFolder::NumberedName(2)}) {
     const absl::StatusOr<TrainingState> state = LoadTrainingState(folder.PathOf(name));
     EXPECT_TRUE(state.ok() || (absl::IsNotFound(state.status()) && epoch == 1)) << name << " " << state.status();
-    if (state.ok()) EXPECT_TRUE(*ReadFile(folder.PathOf(name)) == BytesOf(2)) << name;
+    if (state.ok()) {
+      EXPECT_TRUE(*ReadFile(folder.PathOf(name)) == BytesOf(2)) << name;
+    }
   }
   return epoch;
 }
