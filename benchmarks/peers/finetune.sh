@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs finetune.py in the Python environment of input_pipeline.sh (requirements.txt, in $TEC_PEERS or
-# ~/.cache/tec-peers), with timm (finetune_requirements.txt) added to it once; PYTHON names another Python that has torch
-# and timm already.
+# ~/.cache/tec-peers), with timm (finetune_requirements.txt) added to it once; PYTHON names another Python that has
+# torch and timm already.
 set -eu
 
 here=benchmarks/peers

@@ -4,7 +4,8 @@
 
 500 queries against a bank of BANK x 768 features of 1000 classes, k 10, 20, 100 and 200. The usual evaluation compares
 a hundredth of the queries at a time with the whole bank, which is 500 of ImageNet's 50,000, sums votes through one-hot
-rows, and does all of it again for each k. --bank=1281167, ImageNet's, takes 13 GiB of memory. The two take turns; the table has the medians over the rounds and the median of the ratios within a round.
+rows, and does all of it again for each k. --bank=1281167, ImageNet's, takes 13 GiB of memory. The two take turns; the
+table has the medians over the rounds and the median of the ratios within a round.
 """
 
 import argparse

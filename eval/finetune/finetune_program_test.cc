@@ -153,8 +153,8 @@ TEST_F(FinetuneProgramTest, TrainsEvaluatesAndLeavesItsFiles) {
 }
 
 // One encoder in every form that finetuning starts from. The first update's loss and gradient, which only the start
-// decides, are the same. Of two encoders: that of a checkpoint as the reference writes it, with its own conversion of it;
-// and that of this project's checkpoint, with what //tools:convert makes of it.
+// decides, are the same. Of two encoders: that of a checkpoint as the reference writes it, with its own conversion of
+// it; and that of this project's checkpoint, with what //tools:convert makes of it.
 TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
   struct First {
     double loss, grad_norm;
@@ -169,8 +169,8 @@ TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
   };
   const auto convert = [](const std::string& arguments) {
     const ProgramResult result = testing::RunProgram(
-        "tools/convert/convert", absl::StrCat("--resume=", folder_, "/tec.pth --mlp_token --output_dir=", folder_,
-                                              "/converted ", arguments));
+        "tools/convert/convert",
+        absl::StrCat("--resume=", folder_, "/tec.pth --mlp_token --output_dir=", folder_, "/converted ", arguments));
     EXPECT_EQ(result.exit_code, 0) << result.output;
   };
   convert("--ckptname=tec.pth");
@@ -180,8 +180,8 @@ TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
   const std::string reference = "tec/testing/goldens/weight_convert/", own = folder_ + "/converted/";
 
   struct Encoder {
-    std::string whole;                    // Has cls_token_mlp.
-    std::vector<std::string> converted;   // Have it folded into cls_token.
+    std::string whole;                   // Has cls_token_mlp.
+    std::vector<std::string> converted;  // Have it folded into cls_token.
   };
   for (const Encoder& encoder :
        {Encoder{reference + "pretrain.pth --mlp_token --heads=2",
@@ -196,8 +196,8 @@ TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
       SCOPED_TRACE(file);
       starts.push_back(first("start", file));
       std::filesystem::remove_all(folder_ + "/start");
-      // Two float32 roundings of log 3, near which every start's loss is, for the head begins with weights of 2e-5: what
-      // another encoder makes of it is ten times that and more.
+      // Two float32 roundings of log 3, near which every start's loss is, for the head begins with weights of 2e-5:
+      // what another encoder makes of it is ten times that and more.
       EXPECT_NEAR(starts.back().loss, whole.loss, 2.4e-7);
       // The gradient is the head's, as large as the features are: they agree to rounding.
       EXPECT_NEAR(starts.back().grad_norm, starts.front().grad_norm, starts.front().grad_norm * 1e-5);
@@ -208,8 +208,8 @@ TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
   // the checkpoint, and with the run that is resumed.
   std::filesystem::remove(own + "config.json");
   for (const int epochs : {1, 2}) {
-    const ProgramResult run = Run(Arguments("hf_run") + absl::StrCat("--epochs=", epochs, " --heads=2 --finetune=", own,
-                                                                     "hf.safetensors"));
+    const ProgramResult run =
+        Run(Arguments("hf_run") + absl::StrCat("--epochs=", epochs, " --heads=2 --finetune=", own, "hf.safetensors"));
     EXPECT_EQ(run.exit_code, 0) << run.output;
     const absl::StatusOr<TrainingState> state = LoadTrainingState(folder_ + "/hf_run/this_checkpoint.pth");
     ASSERT_TRUE(state.ok()) << state.status();
@@ -444,12 +444,11 @@ TEST_F(FinetuneProgramTest, TheAverageIsEvaluatedTooAndAlone) {
   const std::string eval = Arguments("ema_eval") + "--mlp_token --eval --model_ema --resume=" + folder_;
   const ProgramResult both = Run(eval + "/ema/this_checkpoint.pth");
   ASSERT_EQ(both.exit_code, 0) << both.output;
-  for (const auto& [line, name] : {std::pair<const char*, const char*>{"\n* Acc@1 ", "test_"},
-                                   {"\nmodel_ema: * Acc@1 ", "test_ema_"}}) {
-    const std::string expected =
-        absl::StrFormat("%s%.3f Acc@5 %.3f loss %.3f", line, last.at(absl::StrCat(name, "acc1")).get<double>(),
-                        last.at(absl::StrCat(name, "acc5")).get<double>(),
-                        last.at(absl::StrCat(name, "loss")).get<double>());
+  for (const auto& [line, name] :
+       {std::pair<const char*, const char*>{"\n* Acc@1 ", "test_"}, {"\nmodel_ema: * Acc@1 ", "test_ema_"}}) {
+    const std::string expected = absl::StrFormat(
+        "%s%.3f Acc@5 %.3f loss %.3f", line, last.at(absl::StrCat(name, "acc1")).get<double>(),
+        last.at(absl::StrCat(name, "acc5")).get<double>(), last.at(absl::StrCat(name, "loss")).get<double>());
     EXPECT_NE(both.output.find(expected), std::string::npos) << expected << "\n" << both.output;
   }
 
@@ -541,16 +540,15 @@ TEST_F(FinetuneProgramTest, TwoRanksTrainAndEvaluateAsOne) {
   const std::string eval = "--mlp_token --eval --dist_eval --model_ema --batch_size=2 --resume=" + folder_ +
                            "/one_rank/this_checkpoint.pth ";
   ASSERT_EQ(Run(Arguments("eval_one") + eval).exit_code, 0);
-  request.command =
-      absl::StrSplit("eval/finetune/finetune " + Arguments("eval_two") + eval, ' ', absl::SkipEmpty());
+  request.command = absl::StrSplit("eval/finetune/finetune " + Arguments("eval_two") + eval, ' ', absl::SkipEmpty());
   const absl::StatusOr<int> eval_code = RunRanks(request);
   ASSERT_TRUE(eval_code.ok()) << eval_code.status();
   ASSERT_EQ(*eval_code, 0) << Content("two_ranks.log");
   const nlohmann::json whole = nlohmann::json::parse(Content("eval_one/results.json"));
   const nlohmann::json shared = nlohmann::json::parse(Content("eval_two/results.json"));
-  for (const auto& [one, two] : {std::pair(whole.at("accuracy"), shared.at("accuracy")),
-                                 std::pair(whole.at("model_ema").at("accuracy"),
-                                           shared.at("model_ema").at("accuracy"))}) {
+  for (const auto& [one, two] :
+       {std::pair(whole.at("accuracy"), shared.at("accuracy")),
+        std::pair(whole.at("model_ema").at("accuracy"), shared.at("model_ema").at("accuracy"))}) {
     EXPECT_EQ(one.at("images"), 9);
     for (const char* key : {"images", "top1", "top5", "images_of_class", "per_class_top1", "confusion"}) {
       EXPECT_EQ(one.at(key), two.at(key)) << key;

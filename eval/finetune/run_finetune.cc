@@ -183,10 +183,10 @@ class FinetuneRun {
 
   // Where the run stands.
   int64_t epoch_ = 0, next_micro_step_ = 0, updates_ = 0;
-  double lr_ = 0;                      // Of the newest update, before the groups' scales.
+  double lr_ = 0;                                     // Of the newest update, before the groups' scales.
   double max_accuracy_ = -1, max_ema_accuracy_ = -1;  // No evaluation yet.
-  bool stop_ = false;                  // The same on every rank.
-  std::vector<double> update_losses_;  // This rank's, of the micro-steps since the last update.
+  bool stop_ = false;                                 // The same on every rank.
+  std::vector<double> update_losses_;                 // This rank's, of the micro-steps since the last update.
   Meter loss_meter_, lr_meter_;
 
   // Clocks; nothing of this is saved.
@@ -564,8 +564,8 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::EvaluateOnly() {
       TEC_ASSIGN_OR_RETURN(ema, Evaluate(*average_));
     }
     PrintReport(evaluation, ema);
-    TEC_RETURN_IF_ERROR(group_->Agree(first_rank() ? WriteResults(resume_->path, epoch, evaluation, ema)
-                                                   : absl::OkStatus()));
+    TEC_RETURN_IF_ERROR(
+        group_->Agree(first_rank() ? WriteResults(resume_->path, epoch, evaluation, ema) : absl::OkStatus()));
     progress_->Print(absl::StrCat("written to ", OutputPath(kResults)));
     return absl::OkStatus();
   };
@@ -863,18 +863,12 @@ absl::Status FinetuneRun::LogEpoch(const ClassificationReport& accuracy, const s
   int64_t parameters = 0;
   for (const at::Tensor& parameter : optimizer_->parameters()) parameters += parameter.numel();
   const double images = static_cast<double>(epoch_steps_done_ * images_per_micro_step());
-  JsonFields fields = {{"train_lr", lr_meter_.Mean()},
-                       {"train_loss", loss_meter_.Mean()},
-                       {"test_loss", accuracy.loss},
-                       {"test_acc1", accuracy.top1},
-                       {"test_acc5", accuracy.top5},
-                       {"epoch", epoch_},
-                       {"n_parameters", parameters},
-                       {"max_accuracy", max_accuracy_},
-                       {"updates", updates_},
-                       {"images_per_second", images / std::max(seconds, 1e-9)},
-                       {"seconds", seconds},
-                       {"data_wait_seconds", waited}};
+  JsonFields fields = {{"train_lr", lr_meter_.Mean()}, {"train_loss", loss_meter_.Mean()},
+                       {"test_loss", accuracy.loss},   {"test_acc1", accuracy.top1},
+                       {"test_acc5", accuracy.top5},   {"epoch", epoch_},
+                       {"n_parameters", parameters},   {"max_accuracy", max_accuracy_},
+                       {"updates", updates_},          {"images_per_second", images / std::max(seconds, 1e-9)},
+                       {"seconds", seconds},           {"data_wait_seconds", waited}};
   std::vector<std::pair<std::string, double>> scalars = {
       {"perf/test_acc1", accuracy.top1}, {"perf/test_acc5", accuracy.top5}, {"perf/test_loss", accuracy.loss}};
   if (ema) {

@@ -3,8 +3,9 @@
 //
 // In output_dir it leaves experiment.textproto, this_checkpoint.pth (every epoch; also within one, see
 // save_every_minutes) with the one before it, checkpoint-N.pth (every save_period epochs and the last),
-// best_checkpoint.pth (the highest top-1 so far), results.json (the newest evaluation; with eval the only file), log.txt,
-// metrics.jsonl, and TensorBoard events in log_dir. Called again with the same output_dir it goes on where the newest checkpoint stands.
+// best_checkpoint.pth (the highest top-1 so far), results.json (the newest evaluation; with eval the only file),
+// log.txt, metrics.jsonl, and TensorBoard events in log_dir. Called again with the same output_dir it goes on where the
+// newest checkpoint stands.
 //
 // The checkpoints are a function of the settings, the data and the pretrained weights: being stopped and resumed
 // changes no byte of them, on one machine with one number of compute threads.

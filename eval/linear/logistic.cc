@@ -70,8 +70,8 @@ class Objective {
     *gradient = at::zeros_like(flat);
     auto [weight_gradient, bias_gradient] = Split(*gradient);
     at::Tensor loss = at::zeros({}, flat.options());
-    blocks_.ForEach([&, &weight = weight, &bias = bias, &to_weight = weight_gradient,
-                     &to_bias = bias_gradient](const at::Tensor& x, int64_t begin) {
+    blocks_.ForEach([&, &weight = weight, &bias = bias, &to_weight = weight_gradient, &to_bias = bias_gradient](
+                        const at::Tensor& x, int64_t begin) {
       const at::Tensor labels = labels_.narrow(0, begin, x.size(0)).unsqueeze(1);
       at::Tensor log_p = at::log_softmax(at::addmm(bias, x, weight.t()), 1);
       const at::Tensor own = log_p.gather(1, labels);

@@ -31,8 +31,8 @@ struct FrozenSettings {
   // Folder where features are kept for the next run, and while they are computed; empty: output_dir/features, which
   // OpenFrozenInputs fills in, or nowhere without output_dir.
   std::string feature_cache;
-  int64_t heads = 0;          // 0: as recorded in the checkpoint, or usual.
-  int64_t threads = 0;        // 0: all cores.
+  int64_t heads = 0;    // 0: as recorded in the checkpoint, or usual.
+  int64_t threads = 0;  // 0: all cores.
   uint64_t seed = 0;
   std::string classes;  // As KeepClasses takes them.
   SubsetOptions subset;

@@ -187,8 +187,8 @@ class Planner {
     const config::Vit& vit = resolved.model().encoder();
     const double train = static_cast<double>(images_.train), held_out = static_cast<double>(images_.held_out);
     // The features, and each held-out one times each training one.
-    stage.evaluation_flops =
-        (train + held_out) * EncoderFlopsPerImage(vit, resolved.data()) + 2 * train * held_out * static_cast<double>(vit.width());
+    stage.evaluation_flops = (train + held_out) * EncoderFlopsPerImage(vit, resolved.data()) +
+                             2 * train * held_out * static_cast<double>(vit.width());
     stage.done_file = absl::StrCat(folder, "/results.json");
     stage.result = ResultKind::kKnnJson;
     plan_.stages.push_back(std::move(stage));

@@ -85,8 +85,8 @@ struct TrainingState {
   // Whatever else must survive: total updates, images seen, sums of a running average. Named; exact.
   std::map<std::string, int64_t> counters;
   std::map<std::string, double> numbers;
-  // An average of the model's weights, as timm's and MAE's files have it, under the names of `model`. Usually empty; the
-  // file then has no such entry.
+  // An average of the model's weights, as timm's and MAE's files have it, under the names of `model`. Usually empty;
+  // the file then has no such entry.
   StateDict model_ema;
   // Tensors beside the model's, e.g. gradients of an unfinished accumulation. Usually empty.
   StateDict extra;

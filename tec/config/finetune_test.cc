@@ -112,8 +112,9 @@ TEST(Finetune, ListsAllProblemsAtOnce) {
   f.mutable_augmentation()->set_smoothing(1);
   f.set_finetune("https://a/b.pth");
   EXPECT_THAT(std::string(Validate(Resolve(f)).message()),
-              AllOf(HasSubstr("7 problems"), HasSubstr("model_ema_decay"), HasSubstr("did you mean \"vit_base_patch16\"?"), HasSubstr("drop_path"),
-                    HasSubstr("layer_decay"), HasSubstr("nb_classes"), HasSubstr("smoothing"), HasSubstr("download")));
+              AllOf(HasSubstr("7 problems"), HasSubstr("model_ema_decay"),
+                    HasSubstr("did you mean \"vit_base_patch16\"?"), HasSubstr("drop_path"), HasSubstr("layer_decay"),
+                    HasSubstr("nb_classes"), HasSubstr("smoothing"), HasSubstr("download")));
 }
 
 TEST(Finetune, TheShapeMayComeFromTheCheckpoint) {

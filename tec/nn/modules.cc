@@ -8,9 +8,9 @@
 namespace tec {
 namespace {
 
-// LibTorch's fused attention on the CPU makes one small product after another in bfloat16, each of which oneDNN prepares
-// anew: forward and backward of 128 images, 4 heads and 17 tokens take 7 times as long as two batched products. Those
-// keep the [N, H, T, T] weights in memory, so for many tokens the fused one stays.
+// LibTorch's fused attention on the CPU makes one small product after another in bfloat16, each of which oneDNN
+// prepares anew: forward and backward of 128 images, 4 heads and 17 tokens take 7 times as long as two batched
+// products. Those keep the [N, H, T, T] weights in memory, so for many tokens the fused one stays.
 constexpr int64_t kMostTokensOfPlainAttention = 256;
 
 bool PlainAttentionIsFaster(const at::Tensor& q) {
@@ -93,8 +93,8 @@ at::Tensor Attention::Attend(const Projections& p) {
   at::Tensor mixed;  // [N, H, T, C/H]
   if (PlainAttentionIsFaster(p.q)) {
     // As in the reference under autocast: products in the low precision, softmax in float32.
-    at::Tensor logits = at::matmul(p.q, p.k.transpose(-2, -1)).to(at::kFloat) *
-                        (1 / std::sqrt(static_cast<double>(p.q.size(3))));
+    at::Tensor logits =
+        at::matmul(p.q, p.k.transpose(-2, -1)).to(at::kFloat) * (1 / std::sqrt(static_cast<double>(p.q.size(3))));
     if (bias.defined()) logits = logits + bias;
     mixed = at::matmul(at::softmax(logits, -1).to(p.v.scalar_type()), p.v);
   } else if (bias.defined()) {

@@ -87,8 +87,7 @@ TEST(AttentionTest, KeepsToTheReferenceInBFloat16) {
     const auto [rounded, rounded_gradient] = run(at::kBFloat16);
     EXPECT_TRUE(TensorNear(rounded, exact, kBFloat16Tolerance)) << tokens;
     EXPECT_FALSE(TensorNear(rounded, exact, kFloatTolerance)) << tokens << ": not in bfloat16";
-    const double cosine =
-        at::cosine_similarity(rounded_gradient.flatten(), exact_gradient.flatten(), 0).item<double>();
+    const double cosine = at::cosine_similarity(rounded_gradient.flatten(), exact_gradient.flatten(), 0).item<double>();
     EXPECT_GT(cosine, kBFloat16Cosine) << tokens;
   };
   for (const int64_t tokens : {17, 256, 257}) {

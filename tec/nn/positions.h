@@ -20,7 +20,8 @@ at::Tensor SinCosPositions(int64_t width, int64_t grid);
 
 // [1, 1 + a*a, width] -> [1, 1 + grid*grid, width]: patch rows as an a x a picture, bicubic, in the way of `how`; the
 // [CLS] row is kept. Returns the table itself when the grid does not change.
-at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid, PositionInterpolation how = PositionInterpolation::kPlain);
+at::Tensor InterpolatePositions(const at::Tensor& positions, int64_t grid,
+                                PositionInterpolation how = PositionInterpolation::kPlain);
 
 }  // namespace tec
 

@@ -22,7 +22,8 @@ TEST(SinCosPositionsTest, LeavesTheClassTokenAlone) {
 
 TEST(InterpolatePositionsTest, KeepsATableOfTheSameGrid) {
   const at::Tensor table = at::arange(80, at::kFloat).view({1, 10, 8});
-  for (PositionInterpolation how : {PositionInterpolation::kPlain, PositionInterpolation::kOffset, PositionInterpolation::kAntialias}) {
+  for (PositionInterpolation how :
+       {PositionInterpolation::kPlain, PositionInterpolation::kOffset, PositionInterpolation::kAntialias}) {
     EXPECT_TRUE(BitEqual(InterpolatePositions(table, 3, how), table));
   }
 }
@@ -37,7 +38,8 @@ double Cubic(double x, double a) {
 // What the old_grid entries of a line weigh in entry `i` of a line of `grid`.
 std::vector<double> Weights(int64_t i, int64_t old_grid, int64_t grid, PositionInterpolation how) {
   std::vector<double> weights(old_grid);
-  const double step = old_grid / (grid + (how == PositionInterpolation::kOffset ? 0.1 : 0.0)), centre = (i + 0.5) * step - 0.5;
+  const double step = old_grid / (grid + (how == PositionInterpolation::kOffset ? 0.1 : 0.0)),
+               centre = (i + 0.5) * step - 0.5;
   if (how == PositionInterpolation::kAntialias) {
     // Beyond the edge there is nothing; the rest is brought to the sum one.
     double sum = 0;
@@ -57,7 +59,8 @@ TEST(InterpolatePositionsTest, EachWayHasItsWeights) {
   constexpr double kFloatRounding = 1e-5;
   for (const auto& [old_grid, grid] : {std::pair<int64_t, int64_t>{4, 7}, {7, 3}, {5, 4}}) {
     const at::Tensor table = at::randn({1, 1 + old_grid * old_grid, kWidth});
-    for (PositionInterpolation how : {PositionInterpolation::kPlain, PositionInterpolation::kOffset, PositionInterpolation::kAntialias}) {
+    for (PositionInterpolation how :
+         {PositionInterpolation::kPlain, PositionInterpolation::kOffset, PositionInterpolation::kAntialias}) {
       const at::Tensor result = InterpolatePositions(table, grid, how);
       EXPECT_TRUE(BitEqual(result.select(1, 0), table.select(1, 0)));
       const float *in = table.data_ptr<float>() + kWidth, *out = result.data_ptr<float>() + kWidth;

@@ -417,7 +417,8 @@ class ConsumersTest(unittest.TestCase):
                                            patch_size=PATCH, img_size=SIZE, num_classes=0))
         torch.save(base.state_dict(), self.path('base.pth'))
         experiment = (f'method: TEC model {{ name: "custom" encoder {{ {vit} }} {decoder} mlp_token: true '
-                      f'pred_att: true }} base_model {{ name: "custom" encoder {{ {vit} }} last_layers: 2 topkatt: 5 }}')
+                      f'pred_att: true }} base_model {{ name: "custom" encoder {{ {vit} }} last_layers: 2 '
+                      'topkatt: 5 }')
         for precision in ('float32', 'bfloat16'):
             state = self.small_run(PRETRAIN, precision, experiment, '--base_model', self.path('base.pth'),
                                    f'--precision={precision}')

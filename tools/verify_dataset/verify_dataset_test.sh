@@ -39,7 +39,8 @@ expect "training pictures: 3"
 expect "stray argument"
 
 [ "$(run "$data" --stats --channels=1)" = 0 ] || fail "exit code with one channel"
-grep -qE -- '--channels=1 --mean=0\.[0-9]{4} --std=0\.[0-9]{4}$' "$TEST_TMPDIR/out" || fail "no statistics of one channel"
+grep -qE -- '--channels=1 --mean=0\.[0-9]{4} --std=0\.[0-9]{4}$' "$TEST_TMPDIR/out" ||
+  fail "no statistics of one channel"
 [ "$(run "$data" --channels=4)" = 1 ] || fail "exit code with four channels"
 expect "other numbers are those of PNG and TIFF files"
 [ "$(run "$data" --channels=4 --contact_sheet="$TEST_TMPDIR/sheet.png")" = 1 ] || fail "a sheet of four channels"
