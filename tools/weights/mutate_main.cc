@@ -16,7 +16,7 @@
 #include "tec/checkpoint/mutation.h"
 
 int main(int argc, char** argv) {
-  uint64_t count, seed;
+  uint64_t count = 0, seed = 0;
   if (argc < 4 || !absl::SimpleAtoi(argv[1], &count) || !absl::SimpleAtoi(argv[2], &seed)) {
     std::fprintf(stderr, "usage: mutate COUNT SEED FILE...\n");
     return 1;
