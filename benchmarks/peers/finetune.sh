@@ -5,17 +5,9 @@
 set -eu
 
 here=benchmarks/peers
-environment=${TEC_PEERS:-$HOME/.cache/tec-peers}
-if [ -z "${PYTHON:-}" ]; then
-  PYTHON=$environment/bin/python
-  if [ ! -e "$environment/complete" ]; then
-    python3 -m venv "$environment"
-    "$PYTHON" -m pip install -r "$here/requirements.txt"
-    touch "$environment/complete"
-  fi
-  if [ ! -e "$environment/complete-finetune" ]; then
-    "$PYTHON" -m pip install --no-deps -r "$here/finetune_requirements.txt"
-    touch "$environment/complete-finetune"
-  fi
+. "$here/environment.sh"
+if [ -n "$environment" ] && [ ! -e "$environment/complete-finetune" ]; then
+  "$PYTHON" -m pip install --no-deps -r "$here/finetune_requirements.txt"
+  touch "$environment/complete-finetune"
 fi
 "$PYTHON" "$here/finetune.py" --ours=benchmarks/eval/finetune_step "$@"

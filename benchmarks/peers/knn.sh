@@ -4,13 +4,5 @@
 set -eu
 
 here=benchmarks/peers
-environment=${TEC_PEERS:-$HOME/.cache/tec-peers}
-if [ -z "${PYTHON:-}" ]; then
-  PYTHON=$environment/bin/python
-  if [ ! -e "$environment/complete" ]; then
-    python3 -m venv "$environment"
-    "$PYTHON" -m pip install -r "$here/requirements.txt"
-    touch "$environment/complete"
-  fi
-fi
+. "$here/environment.sh"
 "$PYTHON" "$here/knn.py" --ours=benchmarks/eval/evaluators "$@"
