@@ -1,6 +1,5 @@
 #include "eval/features/labelled_data.h"
 
-#include <stdlib.h>
 #include <utime.h>
 
 #include <chrono>
@@ -65,8 +64,7 @@ std::set<std::string> NamesOf(const Dataset& dataset, const std::string& of_clas
 }
 
 TEST(LabelledDataTest, ChosenClassesOfBothSetsAndAnIndexOfEach) {
-  std::string folder = ::testing::TempDir() + "/labelled_data_XXXXXX";
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::string folder = testing::FreshFolder("labelled_data");
   const std::filesystem::file_time_type before = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
   for (const std::string part : {"train", "val"}) {
     for (const std::string name : {"ant", "bee", "cat"}) {

@@ -6,19 +6,7 @@ images=tec/testing/goldens/images
 data=$TEST_TMPDIR/data
 packed=$TEST_TMPDIR/packed
 
-fail() {
-  echo "$1"
-  cat "$TEST_TMPDIR/out"
-  exit 1
-}
-run() {
-  local code=0
-  "$program" "$@" >"$TEST_TMPDIR/out" 2>&1 || code=$?
-  echo "$code"
-}
-expect() {
-  grep -qF -- "$1" "$TEST_TMPDIR/out" || fail "no line with: $1"
-}
+. tools/testing/program_test.sh
 
 mkdir -p "$data/train/a" "$data/train/b" "$data/val/a" "$packed"
 cp "$images/base420.jpg" "$images/palette.png" "$data/train/a"
