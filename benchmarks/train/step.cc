@@ -1,13 +1,15 @@
 // One pretraining step (base model, forward, backward, optimiser) on the CPU, in float32 and in bfloat16 (where the
-// processor has it, a case of its own), beside the rate that the same threads reach in a plain matrix product of the
-// same type in the same run.
+// processor has it, a case of its own), and on a CUDA device where there is one, beside the rate that the same device
+// reaches in a plain matrix product of the same type in the same run.
 //
 //   ./bazelw run //benchmarks/train:step
+//   ./bazelw run --config=cuda //benchmarks/train:step -- --benchmark_filter=cuda
 //
 // Counters: model_GFLOP/s counts what the method asks for (multiply-adds twice, backward twice the forward), not what
 // the code happens to do; gemm_GFLOP/s is the ceiling, measured before and after each case and averaged, because
-// machines that are shared drift; of_gemm is their ratio; peak_GiB the process's largest resident size so far, so the
-// small case comes first. On a machine that does other work, repeat it (--benchmark_repetitions=3) and read the median.
+// machines that are shared drift; of_gemm is their ratio; peak_GiB the process's largest resident size so far, on CUDA
+// the largest size of its tensors; so the small case comes first. On a machine that does other work, repeat it
+// (--benchmark_repetitions=3) and read the median.
 
 #include <sys/resource.h>
 #include <time.h>
@@ -19,7 +21,9 @@
 
 #include "ATen/ATen.h"
 #include "ATen/Parallel.h"
+#include "ATen/detail/CUDAHooksInterface.h"
 #include "benchmark/benchmark.h"
+#include "c10/core/CachingDeviceAllocator.h"
 #include "tec/base/logging.h"
 #include "tec/config/config.h"
 #include "tec/config/cost.h"
@@ -55,30 +59,44 @@ double Seconds() {
   return now.tv_sec + 1e-9 * now.tv_nsec;
 }
 
-// FLOP/s of square products, as many as fill about half a second.
-double GemmRate(at::ScalarType precision) {
-  constexpr int64_t kSize = 2048;
-  const at::Tensor a = at::ones({kSize, kSize}, precision), b = at::ones({kSize, kSize}, precision);
+// Reads one value: what was queued on a CUDA device is done then.
+void WaitFor(const at::Tensor& tensor) { TEC_CHECK(std::isfinite(tensor.flatten()[0].item<float>())); }
+
+// FLOP/s of square products of random numbers (of ones, a GPU draws less power and clocks higher), as many as fill
+// about half a second.
+double GemmRate(at::ScalarType precision, at::Device device) {
+  const int64_t size = device.is_cuda() ? 8192 : 2048;
+  const at::TensorOptions options = at::TensorOptions(device).dtype(precision);
+  const at::Tensor a = at::randn({size, size}, options), b = at::randn({size, size}, options);
   at::Tensor c = at::mm(a, b);
-  TEC_CHECK_EQ(c[0][0].item<float>(), kSize);
+  WaitFor(c);
   int64_t products = 0;
   const double start = Seconds();
   do {
-    at::mm_out(c, a, b);
-    ++products;
+    for (int i = 0; i < (device.is_cuda() ? 10 : 1); ++i, ++products) at::mm_out(c, a, b);
+    WaitFor(c);
   } while (Seconds() - start < 0.5);
-  return products * 2.0 * kSize * kSize * kSize / (Seconds() - start);
+  return products * 2.0 * size * size * size / (Seconds() - start);
 }
 
-double PeakGiB() {
+double PeakGiB(at::Device device) {
+  if (device.is_cuda()) {
+    const auto stats = at::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    return stats.allocated_bytes[0].peak / 1073741824.0;
+  }
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss / 1048576.0;  // Linux counts in KiB.
 }
 
 void TrainingStep(benchmark::State& state, const config::Experiment& experiment, int64_t batch,
-                  at::ScalarType precision) {
-  if (precision == at::kBFloat16 && !__builtin_cpu_supports("avx512bf16")) {
+                  at::ScalarType precision, at::DeviceType device_type = at::kCPU) {
+  if (device_type == at::kCUDA && !at::globalContext().hasCUDA()) {
+    state.SkipWithError("no CUDA device, or a build without --config=cuda");
+    return;
+  }
+  const at::Device device(device_type, device_type == at::kCUDA ? 0 : -1);
+  if (device.is_cpu() && precision == at::kBFloat16 && !__builtin_cpu_supports("avx512bf16")) {
     state.SkipWithError("this processor has no bfloat16 instructions");
     return;
   }
@@ -94,10 +112,13 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
     }
   }
   const std::shared_ptr<TecModel> model = *MakeTecModel(experiment);
+  base_model->to(device);
+  model->to(device);
   AdamW optimizer(PretrainingGroups(NamedTrainable(*model), 0.05), {0.9, 0.95, 1e-8});
   const int64_t side = experiment.model().encoder().image_size();
   const int64_t patches = TecOptionsFrom(experiment).encoder.patches();
-  const at::Tensor images = (at::arange(batch * 3 * side * side, at::kFloat) * 0.37).sin().view({batch, 3, side, side});
+  const at::Tensor images =
+      (at::arange(batch * 3 * side * side, at::kFloat) * 0.37).sin().view({batch, 3, side, side}).to(device);
   std::vector<int64_t> samples(batch);
   for (int64_t i = 0; i < batch; ++i) samples[i] = i;
 
@@ -105,9 +126,9 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
   const auto step = [&] {
     at::Tensor loss;
     {
-      AutocastGuard autocast(at::kCPU, precision);
+      AutocastGuard autocast(device.type(), precision);
       const Targets targets = base_model->forward(images);
-      const at::Tensor noise = MaskingNoise(1, epoch++, samples, patches);
+      const at::Tensor noise = MaskingNoise(1, epoch++, samples, patches).to(device);
       const TecOutput output = model->forward(images, noise, experiment.masking().mask_ratio(), targets.idx);
       loss = FeatureLoss(output.feature_prediction, targets.features, output.mask) +
              RelationLoss(output.relation_logits, targets.relations, experiment.losses().att_tau());
@@ -121,7 +142,7 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
   };
   step();  // Allocates the memory and fills the caches.
 
-  const double gemm_before = GemmRate(precision);
+  const double gemm_before = GemmRate(precision, device);
   int64_t steps = 0;
   const double start = Seconds();
   for (auto _ : state) {
@@ -129,7 +150,7 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
     ++steps;
   }
   const double seconds = (Seconds() - start) / steps;
-  const double gemm = (gemm_before + GemmRate(precision)) / 2;
+  const double gemm = (gemm_before + GemmRate(precision, device)) / 2;
   const double flops = TrainingFlopsPerImage(experiment);
   const double rate = flops * batch / seconds;
   state.counters["GFLOP_per_image"] = flops * 1e-9;
@@ -137,7 +158,7 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
   state.counters["model_GFLOP/s"] = rate * 1e-9;
   state.counters["gemm_GFLOP/s"] = gemm * 1e-9;
   state.counters["of_gemm"] = rate / gemm;
-  state.counters["peak_GiB"] = PeakGiB();
+  state.counters["peak_GiB"] = PeakGiB(device);
   state.counters["threads"] = at::get_num_threads();
 }
 
@@ -157,6 +178,10 @@ BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8_bfloat16, RowB(), 8, at::kBFloat
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(3);
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_256_bfloat16_cuda, RowB(), 256, at::kBFloat16, at::kCUDA)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(20);
 
 }  // namespace
 }  // namespace tec
