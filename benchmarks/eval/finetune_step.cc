@@ -3,6 +3,7 @@
 //
 //   ./bazelw run //benchmarks/eval:finetune_step
 //   ./bazelw run //benchmarks/eval:finetune_step -- --benchmark_filter=vit_small/bfloat16
+//   ./bazelw run --config=cuda //benchmarks/eval:finetune_step -- --benchmark_filter=cuda
 //
 // images/s by wall-clock time. The same of timm in Python: //benchmarks/peers:finetune.
 
@@ -28,7 +29,12 @@ namespace {
 
 constexpr VitOptions kSmall = {224, 16, 384, 12, 6}, kBase = {224, 16, 768, 12, 12};
 
-void BM_FinetuneStep(benchmark::State& state, const VitOptions& encoder, at::ScalarType precision) {
+void BM_FinetuneStep(benchmark::State& state, const VitOptions& encoder, at::ScalarType precision,
+                     at::DeviceType device = at::kCPU) {
+  if (device == at::kCUDA && !at::globalContext().hasCUDA()) {
+    state.SkipWithError("no CUDA device, or a build without --config=cuda");
+    return;
+  }
   const int64_t batch = state.range(0);
   FinetuneOptions options;
   options.encoder = encoder;
@@ -36,20 +42,22 @@ void BM_FinetuneStep(benchmark::State& state, const VitOptions& encoder, at::Sca
   options.drop_path = 0.1;
   FinetuneModel model(options);
   InitialiseFinetuning(model, 1);
+  model.to(device);
   AdamW optimizer(FinetuningGroups(NamedTrainable(model), encoder.depth, 0.05, 0.65), {0.9, 0.999, 1e-8});
   FinetuneStepOptions step_options;
   step_options.smoothing = 0.1;
   step_options.precision = precision;
   FinetuneStep step(model, optimizer, step_options);
-  const at::Tensor images = (at::arange(batch * 3 * 224 * 224, at::kFloat) * 0.37).sin().view({batch, 3, 224, 224});
-  const at::Tensor labels = at::arange(batch, at::kLong);
+  const at::Tensor images =
+      (at::arange(batch * 3 * 224 * 224, at::kFloat) * 0.37).sin().view({batch, 3, 224, 224}).to(device);
+  const at::Tensor labels = at::arange(batch, at::kLong).to(device);
   std::vector<int64_t> samples(batch);
   for (int64_t i = 0; i < batch; ++i) samples[i] = i;
 
   uint64_t epoch = 0;
   const auto update = [&] {
     const at::Tensor loss =
-        step.Accumulate(images, labels, DropPathUniforms(/*seed=*/1, epoch++, samples, encoder.depth));
+        step.Accumulate(images, labels, DropPathUniforms(/*seed=*/1, epoch++, samples, encoder.depth).to(device));
     const FinetuneStep::Update done = step.Finish(1e-4);
     TEC_CHECK(std::isfinite(loss.item<double>()) && !done.skipped);
   };
@@ -84,6 +92,18 @@ BENCHMARK_CAPTURE(BM_FinetuneStep, vit_base / float32, kBase, at::kFloat)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(3);
+BENCHMARK_CAPTURE(BM_FinetuneStep, cuda / vit_base / bfloat16, kBase, at::kBFloat16, at::kCUDA)
+    ->Name("FinetuneStep/cuda/vit_base/bfloat16")
+    ->Arg(128)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(20);
+BENCHMARK_CAPTURE(BM_FinetuneStep, cuda / vit_base / float32, kBase, at::kFloat, at::kCUDA)
+    ->Name("FinetuneStep/cuda/vit_base/float32")
+    ->Arg(128)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(20);
 
 }  // namespace
 }  // namespace tec
