@@ -23,6 +23,7 @@
 #include "tec/nn/module_state.h"
 #include "tec/optim/adamw.h"
 #include "tec/optim/parameter_groups.h"
+#include "tec/train/rank_runtime.h"
 
 namespace tec {
 namespace {
@@ -61,6 +62,7 @@ void BM_FinetuneStep(benchmark::State& state, const VitOptions& encoder, at::Sca
     const FinetuneStep::Update done = step.Finish(1e-4);
     TEC_CHECK(std::isfinite(loss.item<double>()) && !done.skipped);
   };
+  KeepFreedMemory();
   update();  // Allocates the memory.
   for (auto _ : state) update();
   state.counters["images/s"] =

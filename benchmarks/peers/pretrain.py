@@ -55,6 +55,7 @@ def make_step(reference, precision, device):
             losses, _, _ = model(images, mask_ratio=0.75, targets=targets)
         loss = sum(value * weight for value, weight in losses.values())
         loss.backward()
+        torch.norm(torch.stack([torch.norm(p.grad) for p in decay + rest]))  # For its log.
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return loss.item()

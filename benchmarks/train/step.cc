@@ -35,6 +35,7 @@
 #include "tec/optim/adamw.h"
 #include "tec/optim/gradients.h"
 #include "tec/optim/parameter_groups.h"
+#include "tec/train/rank_runtime.h"
 
 namespace tec {
 namespace {
@@ -140,6 +141,7 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
     const double value = loss.item<double>();
     TEC_CHECK(std::isfinite(value) && value > 0 && std::isfinite(norm.item<double>())) << "loss " << value;
   };
+  KeepFreedMemory();
   step();  // Allocates the memory and fills the caches.
 
   const double gemm_before = GemmRate(precision, device);

@@ -532,6 +532,7 @@ absl::StatusOr<RunFinetuneResult> FinetuneRun::Run() {
     return OpenLogs();
   }()));
   Announce();
+  KeepFreedMemory();
   TEC_RETURN_IF_ERROR(AsFailure(Train()));
   return result_;
 }

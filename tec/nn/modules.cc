@@ -92,9 +92,10 @@ at::Tensor Attention::Attend(const Projections& p) {
   const at::Tensor bias = RelativeBias();
   at::Tensor mixed;  // [N, H, T, C/H]
   if (PlainAttentionIsFaster(p.q)) {
-    // As in the reference under autocast: products in the low precision, softmax in float32.
-    at::Tensor logits =
-        at::matmul(p.q, p.k.transpose(-2, -1)).to(at::kFloat) * (1 / std::sqrt(static_cast<double>(p.q.size(3))));
+    // As in the reference under autocast: products in the low precision, softmax in float32. The scale goes to q, which
+    // is smaller than the logits and loses nothing where the width of a head is a power of 4.
+    at::Tensor logits = at::matmul(p.q * (1 / std::sqrt(static_cast<double>(p.q.size(3)))), p.k.transpose(-2, -1));
+    logits = logits.to(at::kFloat);
     if (bias.defined()) logits = logits + bias;
     mixed = at::matmul(at::softmax(logits, -1).to(p.v.scalar_type()), p.v);
   } else if (bias.defined()) {

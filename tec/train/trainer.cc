@@ -395,6 +395,7 @@ absl::StatusOr<TrainResult> TrainRun::Run() {
   TEC_RETURN_IF_ERROR(Resume());
   TEC_RETURN_IF_ERROR(group_->Agree(OpenLogs()));
   Announce();
+  KeepFreedMemory();
 
   result_.loss = result_.loss_fea = result_.loss_att = std::numeric_limits<double>::quiet_NaN();
   start_time_ = last_flush_time_ = Now();
