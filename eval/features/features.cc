@@ -19,11 +19,17 @@ namespace tec {
 
 absl::Status FeatureTransform::Apply(absl::string_view encoded, const SampleKey& key, TransformScratch* scratch,
                                      uint8_t* out) const {
-  TEC_RETURN_IF_ERROR(DecodeImage(encoded, &scratch->decoded.pixels, channels_));
-  if (scratch->decoded.pixels.height() == size_ && scratch->decoded.pixels.width() == size_) {
-    std::memcpy(out, scratch->decoded.pixels.data(), scratch->decoded.pixels.size_bytes());
+  bool as_it_is = false;
+  const auto choose = [&](int height, int width) {
+    as_it_is = height == size_ && width == size_;
+    return as_it_is ? Box{0, 0, height, width} : EvalCropSource(height, width, size_);
+  };
+  ImageRegion& decoded = scratch->decoded;
+  TEC_RETURN_IF_ERROR(DecodeImageRegion(encoded, choose, &decoded, channels_));
+  if (as_it_is) {
+    std::memcpy(out, decoded.pixels.data(), decoded.pixels.size_bytes());
   } else {
-    EvalCrop(scratch->decoded.pixels, size_, &scratch->resize, out);
+    EvalCrop(decoded, size_, &scratch->resize, out);
   }
   return absl::OkStatus();
 }
@@ -37,6 +43,7 @@ absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const
   loader_options.training = false;
   loader_options.threads = options.threads;
   loader_options.max_bad_fraction = options.max_bad_fraction;
+  loader_options.bad_images_path = options.bad_images_path;
   loader_options.allocate = BatchMemory(device, options.pin_mem);
   const VitOptions& vit = encoder.options();
   TEC_ASSIGN_OR_RETURN(

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
@@ -33,7 +34,8 @@ struct FeatureOptions {
   std::function<bool()> stop;
   // Told after each batch: images done, images in all.
   std::function<void(int64_t, int64_t)> progress;
-  double max_bad_fraction = 0.001;  // As LoaderOptions.
+  double max_bad_fraction = 0.001;  // This and the next as in LoaderOptions.
+  std::string bad_images_path;
   // Given the features (float32 [N, width]) and labels (int64 [N]) of each batch, on the CPU, in place of keeping them:
   // for sets whose features are larger than memory. `images`, N or more: with the unreadable ones. An error ends the
   // extraction.

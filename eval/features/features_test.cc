@@ -10,7 +10,9 @@
 
 #include "ATen/ATen.h"
 #include "absl/strings/match.h"
+#include "data/augment/resize.h"
 #include "data/image/decode.h"
+#include "data/image/encode.h"
 #include "eval/features/pretrained.h"
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
@@ -75,6 +77,11 @@ TEST(FeaturesTest, EveryReadableImageOnceInOrder) {
     EXPECT_TRUE(TensorNear(features->values[1], (spec == kClsFeatures ? direct.cls : direct.patch_mean)[0], kRounding));
   }
 
+  // Listed by whoever asks for it.
+  options.bad_images_path = folder + "/bad.txt";
+  ASSERT_TRUE(ExtractFeatures(*encoder, shared, options).ok());
+  EXPECT_EQ(*ReadFile(options.bad_images_path), "ant/1.png\tnot an image: no known format by its first bytes\n");
+
   // Handed over batch by batch, the same rows come out.
   const absl::StatusOr<Features> whole = ExtractFeatures(*encoder, shared, options);
   ASSERT_TRUE(whole.ok()) << whole.status();
@@ -106,6 +113,33 @@ TEST(FeaturesTest, EveryReadableImageOnceInOrder) {
 
   options.stop = [] { return true; };
   EXPECT_EQ(ExtractFeatures(*encoder, shared, options).status().code(), absl::StatusCode::kCancelled);
+}
+
+// Only what the crop needs is decoded, and gives the pixels of the whole image.
+TEST(FeatureTransformTest, APartOfTheImageGivesThePixelsOfTheWhole) {
+  constexpr int kSize = 16;
+  const FeatureTransform transform(kSize);
+  TransformScratch scratch, whole_scratch;
+  for (const auto& [height, width] : {std::make_pair(16, 16), std::make_pair(16, 17), std::make_pair(18, 18),
+                                      std::make_pair(40, 23), std::make_pair(120, 300), std::make_pair(301, 77)}) {
+    Image image(height, width);
+    for (size_t i = 0; i < image.size_bytes(); ++i) image.data()[i] = static_cast<uint8_t>(i * i / 97 + i % 3 * 60);
+    const absl::StatusOr<std::string> jpeg = EncodeJpeg(image);
+    ASSERT_TRUE(jpeg.ok()) << jpeg.status();
+    std::vector<uint8_t> got(kSize * kSize * 3), expected(kSize * kSize * 3);
+    ASSERT_TRUE(transform.Apply(*jpeg, SampleKey(), &scratch, got.data()).ok());
+    const absl::StatusOr<Image> whole = DecodeImage(*jpeg);
+    ASSERT_TRUE(whole.ok()) << whole.status();
+    if (height == kSize && width == kSize) {
+      std::memcpy(expected.data(), whole->data(), whole->size_bytes());
+    } else {
+      EvalCrop(*whole, kSize, &whole_scratch.resize, expected.data());
+    }
+    EXPECT_TRUE(got == expected) << height << " x " << width;
+    if (width == 300) {
+      EXPECT_LT(scratch.decoded.pixels.width(), 200);
+    }
+  }
 }
 
 TEST(FeatureSpecTest, NamesAndColumns) {

@@ -30,6 +30,7 @@ absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::s
   loader_options.training = false;
   loader_options.threads = options.threads;
   loader_options.max_bad_fraction = options.max_bad_fraction;
+  loader_options.bad_images_path = options.bad_images_path;
   loader_options.allocate = BatchMemory(device, options.pin_mem);
   const VitOptions& vit = model.options().encoder;
   TEC_ASSIGN_OR_RETURN(

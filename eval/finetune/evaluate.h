@@ -25,6 +25,7 @@ struct EvaluateOptions {
   std::vector<float> mean{kImageNetMean.begin(), kImageNetMean.end()}, std{kImageNetStd.begin(), kImageNetStd.end()};
   at::ScalarType precision = at::kFloat;
   double max_bad_fraction = 0.001;
+  std::string bad_images_path;                     // As LoaderOptions.
   int64_t world_size = 1, rank = 0;                // The share of this rank: images rank, rank + world_size, ...
   std::function<bool()> stop;                      // Asked before each batch; true ends with Cancelled.
   std::function<void(int64_t, int64_t)> progress;  // Images done, images in all.

@@ -68,6 +68,10 @@ TEST(EvaluateTest, CountsEveryReadableImageOnceUnderItsOwnClass) {
   // Always as sure: one bin.
   EXPECT_NEAR(accuracy.calibration_error, std::abs(std::exp(6) / sum - 4 / 7.0), 1e-6);
 
+  options.bad_images_path = folder + "/bad_images_val.txt";
+  ASSERT_TRUE(EvaluateClassifier(model, images, {0, 5}, options).ok());
+  EXPECT_EQ(*ReadFile(options.bad_images_path), "cat/3.png\tnot an image: no known format by its first bytes\n");
+
   // Three ranks share eight images, the last has two: every image once, the sums are the same.
   std::vector<double> sums(counts->counter.Sums().size());
   int64_t unreadable = 0;

@@ -149,6 +149,7 @@ class FinetuneRun {
   // Brings the losses since the last update here, as means over the ranks, adds them to the meters, and agrees on
   // stop_. Aborted if one is not finite. The mean of all.
   absl::StatusOr<double> CollectLosses();
+  absl::Status ShareBadImages();
   void ShowProgress();
 
   TrainingState State() const;
@@ -186,6 +187,7 @@ class FinetuneRun {
   double lr_ = 0;                                     // Of the newest update, before the groups' scales.
   double max_accuracy_ = -1, max_ema_accuracy_ = -1;  // No evaluation yet.
   bool stop_ = false;                                 // The same on every rank.
+  int64_t bad_shared_ = 0;                            // Bad images that all ranks know of.
   std::vector<double> update_losses_;                 // This rank's, of the micro-steps since the last update.
   Meter loss_meter_, lr_meter_;
 
@@ -651,10 +653,13 @@ absl::StatusOr<double> FinetuneRun::CollectLosses() {
   // One operation among the ranks carries all that they have to agree on.
   std::vector<double> values = std::move(update_losses_);
   update_losses_.clear();
+  values.push_back(loader_->bad_count() > bad_shared_ ? 1 : 0);
   values.push_back(stop_signal_.received() != 0 ? 1 : 0);
   absl::StatusOr<std::vector<double>> means = group_->Mean(values);
   TEC_RETURN_IF_ERROR(Annotate(means.status(), "agreeing on the losses"));
   stop_ = stop_ || means->back() > 0;
+  means->pop_back();
+  if (means->back() > 0) TEC_RETURN_IF_ERROR(ShareBadImages());
   means->pop_back();
   double mean = 0;
   for (const double loss : *means) {
@@ -686,6 +691,16 @@ void FinetuneRun::Augment(const Batch& batch, at::Tensor* images, at::Tensor* ta
     *images = MixImages(*images, mixes);
     *targets = MixTargets(*targets, settings_.nb_classes(), settings_.augmentation().smoothing(), mixes);
   }
+}
+
+// One ceiling and one count for all ranks. They meet here only when one of them has met a bad image.
+absl::Status FinetuneRun::ShareBadImages() {
+  std::vector<int64_t> mine;
+  for (const BadImage& image : loader_->bad_images()) mine.push_back(image.index);
+  TEC_ASSIGN_OR_RETURN(const std::vector<int64_t> all, group_->Union(mine, train_->size()));
+  loader_->CountBadOfOthers(all);
+  bad_shared_ = loader_->bad_count();
+  return absl::OkStatus();
 }
 
 absl::Status FinetuneRun::NonFinite(const std::string& what) {
@@ -749,6 +764,7 @@ absl::StatusOr<Evaluation> FinetuneRun::Evaluate(FinetuneModel& model) {
   options.max_bad_fraction = settings_.data().max_bad_fraction();
   options.stop = [this] { return stop_signal_.received() != 0; };
   // Without --dist_eval every rank evaluates all images, as in the reference.
+  if (settings_.dist_eval() || first_rank()) options.bad_images_path = OutputPath("bad_images_val.txt");
   if (settings_.dist_eval()) {
     options.world_size = group_->world_size();
     options.rank = group_->rank();
@@ -864,12 +880,19 @@ absl::Status FinetuneRun::LogEpoch(const ClassificationReport& accuracy, const s
   int64_t parameters = 0;
   for (const at::Tensor& parameter : optimizer_->parameters()) parameters += parameter.numel();
   const double images = static_cast<double>(epoch_steps_done_ * images_per_micro_step());
-  JsonFields fields = {{"train_lr", lr_meter_.Mean()}, {"train_loss", loss_meter_.Mean()},
-                       {"test_loss", accuracy.loss},   {"test_acc1", accuracy.top1},
-                       {"test_acc5", accuracy.top5},   {"epoch", epoch_},
-                       {"n_parameters", parameters},   {"max_accuracy", max_accuracy_},
-                       {"updates", updates_},          {"images_per_second", images / std::max(seconds, 1e-9)},
-                       {"seconds", seconds},           {"data_wait_seconds", waited}};
+  JsonFields fields = {{"train_lr", lr_meter_.Mean()},
+                       {"train_loss", loss_meter_.Mean()},
+                       {"test_loss", accuracy.loss},
+                       {"test_acc1", accuracy.top1},
+                       {"test_acc5", accuracy.top5},
+                       {"epoch", epoch_},
+                       {"n_parameters", parameters},
+                       {"max_accuracy", max_accuracy_},
+                       {"updates", updates_},
+                       {"images_per_second", images / std::max(seconds, 1e-9)},
+                       {"seconds", seconds},
+                       {"data_wait_seconds", waited},
+                       {"bad_images", loader_->bad_count()}};
   std::vector<std::pair<std::string, double>> scalars = {
       {"perf/test_acc1", accuracy.top1}, {"perf/test_acc5", accuracy.top5}, {"perf/test_loss", accuracy.loss}};
   if (ema) {

@@ -238,6 +238,7 @@ absl::Status LinearRun::OpenTrainingData() {
     loader.seed = frozen_.seed;
     loader.threads = frozen_.features.threads;
     loader.max_bad_fraction = frozen_.features.max_bad_fraction;
+    loader.bad_images_path = OutputPath("bad_images.txt");
     loader.allocate = BatchMemory(inputs_.device, frozen_.features.pin_mem);
     absl::StatusOr<std::unique_ptr<Loader>> made = Loader::Create(inputs_.data.train, transform, loader);
     TEC_RETURN_IF_ERROR(Annotate(made.status(), frozen_.data_path));

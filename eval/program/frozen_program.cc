@@ -215,6 +215,9 @@ absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const Frozen
   CountProgress progress(what, stderr);
   FeatureOptions options = settings.features;
   options.progress = [&](int64_t done, int64_t total) { progress.Update(done, total); };
+  if (!settings.output_dir.empty()) {
+    options.bad_images_path = absl::StrCat(settings.output_dir, train ? "/bad_images.txt" : "/bad_images_val.txt");
+  }
   absl::StatusOr<Features> features = absl::UnknownError("not run");
   if (settings.feature_cache.empty()) {
     features = ExtractFeatures(*inputs.encoder, dataset, options);

@@ -194,6 +194,24 @@ absl::StatusOr<std::vector<double>> ProcessGroup::Mean(const std::vector<double>
   return means;
 }
 
+absl::StatusOr<std::vector<int64_t>> ProcessGroup::Union(const std::vector<int64_t>& numbers, int64_t limit) {
+  at::Tensor count = at::zeros({limit}, at::kInt);
+  for (const int64_t number : numbers) {
+    TEC_CHECK(number >= 0 && number < limit) << number << " of " << limit;
+    count.mutable_data_ptr<int32_t>()[number] = 1;
+  }
+  if (implementation_ != nullptr) {
+    count = count.to(implementation_->device);
+    TEC_RETURN_IF_ERROR(AllReduceSum(count));
+    count = count.cpu();
+  }
+  std::vector<int64_t> all;
+  for (int64_t i = 0; i < limit; ++i) {
+    if (count.const_data_ptr<int32_t>()[i] > 0) all.push_back(i);
+  }
+  return all;
+}
+
 absl::StatusOr<bool> ProcessGroup::Any(bool flag) {
   if (implementation_ == nullptr) return flag;
   TEC_ASSIGN_OR_RETURN(const std::vector<double> mean, Mean({flag ? 1.0 : 0.0}));

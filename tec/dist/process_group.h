@@ -50,6 +50,9 @@ class ProcessGroup {
 
   // Mean over ranks of each number.
   absl::StatusOr<std::vector<double>> Mean(const std::vector<double>& values);
+  // The numbers that any rank has in `numbers`, rising and each once; all of them from 0 to below `limit`, which is the
+  // same on every rank and costs 4 bytes each.
+  absl::StatusOr<std::vector<int64_t>> Union(const std::vector<int64_t>& numbers, int64_t limit);
   // Whether `flag` is set on any rank.
   absl::StatusOr<bool> Any(bool flag);
   // Rank 0's text, on every rank.

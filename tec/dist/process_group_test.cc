@@ -73,6 +73,10 @@ TEST(ProcessGroupTest, SumsMeansAndTexts) {
     if (!group.AllReduceSum(tensor).ok() || !tensor.equal(at::full({5}, 6.0))) return "sum";
     const auto mean = group.Mean({1.0 * group.rank(), 7.5});
     if (!mean.ok() || *mean != std::vector<double>({1.0, 7.5})) return "mean";
+    const std::vector<int64_t> mine =
+        group.rank() == 1 ? std::vector<int64_t>() : std::vector<int64_t>{4, group.rank()};
+    const auto all = group.Union(mine, 5);
+    if (!all.ok() || *all != std::vector<int64_t>({0, 2, 4})) return "union";
     if (*group.Any(false) || !*group.Any(group.rank() == 1)) return "any";
     const auto text = group.BroadcastText("from rank " + std::to_string(group.rank()));
     if (!text.ok() || *text != "from rank 0") return "text";

@@ -410,6 +410,30 @@ TEST_F(PretrainTest, TwoRanksTrainAsOne) {
   }
 }
 
+// Bad files are counted over all ranks, each once however many ranks meet it.
+TEST_F(PretrainTest, TwoRanksCountBadFilesAsOne) {
+  const std::string pictures = EmptyFolder("some_bad"), one = EmptyFolder("one_bad"), two = EmptyFolder("two_bad");
+  testing::MakePictures(pictures);
+  for (const char* name : {"/class0/3.jpg", "/class1/10.jpg", "/class1/19.jpg", "/class2/20.jpg"}) {
+    WriteText(pictures + name, "no picture");
+  }
+  const std::vector<std::string> more = {"--data_path=" + pictures, "--max_bad_fraction=0.2"};
+  Program alone(Arguments(one, more));
+  const int port = FreePort();
+  std::vector<std::string> half = Arguments(two, more);
+  half.push_back("--batch_size=2");
+  Program first(half, RankEnvironment(0, port)), second(half, RankEnvironment(1, port));
+  ASSERT_EQ(alone.Wait(), 0) << alone.Output();
+  ASSERT_EQ(first.Wait(), 0) << first.Output() << second.Output();
+  ASSERT_EQ(second.Wait(), 0) << second.Output();
+  const auto expected = Lines(FileBytes(one + "/log.txt")), got = Lines(FileBytes(two + "/log.txt"));
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(Number(got[i], "bad_images"), Number(expected[i], "bad_images")) << "epoch " << i;
+  }
+  EXPECT_EQ(Number(got.back(), "bad_images"), 4);
+}
+
 TEST_F(PretrainTest, AllRanksLearnOfAnError) {
   const int port = FreePort();
   // Only the second rank has a bad flag.

@@ -113,6 +113,44 @@ TEST_F(TrainerTest, EqualRunsWriteEqualBytes) {
   EXPECT_FALSE(FileBytes(one + "/checkpoint-1.pth") == FileBytes(result->checkpoint));
 }
 
+// Files that are no pictures, by the way from the folder to the run's output: the list is the same bytes and the
+// weights are the same with any number of threads, stopped or not; a run that goes on has no second allowance.
+TEST_F(TrainerTest, BadFilesGiveTheSameRunWithAnyThreads) {
+  const std::string pictures = EmptyFolder("some_bad");
+  testing::MakePictures(pictures);
+  const std::string jpeg = FileBytes(pictures + "/class0/0.jpg");
+  testing::WriteText(pictures + "/class1/4.jpg", "<html>404</html>");
+  testing::WriteText(pictures + "/class1/7.jpg", "");  // Beside it in the order of the data set.
+  testing::WriteText(pictures + "/class2/29.jpg", jpeg.substr(0, jpeg.size() / 2));
+  std::vector<std::string> lists, weights;
+  for (const int threads : {1, 3, 2}) {
+    config::Experiment experiment = Tec(EmptyFolder(absl::StrCat("bad_files", threads)));
+    experiment.mutable_data()->set_path(pictures);
+    experiment.mutable_data()->set_num_workers(threads);
+    experiment.mutable_data()->set_max_bad_fraction(0.1);  // Three of 30.
+    const std::string& out = experiment.logging().output_dir();
+    if (threads == 2) {
+      ASSERT_TRUE(Run(experiment, kUpdatesPerEpoch + 1).ok());
+    }
+    const auto result = Run(experiment);
+    ASSERT_TRUE(result.ok()) << result.status();
+    lists.push_back(FileBytes(out + "/bad_images.txt"));
+    weights.push_back(FileBytes(out + "/checkpoint-1.pth"));
+    EXPECT_TRUE(absl::StrContains(Lines(FileBytes(out + "/log.txt"))[1], "\"bad_images\": 3")) << threads;
+    if (threads != 2) continue;
+    // The list alone, without an epoch to train, tells that three are more than two.
+    experiment.mutable_data()->set_max_bad_fraction(0.07);
+    experiment.mutable_schedule()->set_epochs(kEpochs + 1);
+    EXPECT_TRUE(absl::IsDataLoss(Run(experiment).status()));
+  }
+  EXPECT_EQ(Lines(lists[0]).size(), 3u) << lists[0];
+  EXPECT_TRUE(absl::StrContains(lists[0], "class1/7.jpg\tthe file is empty\n")) << lists[0];
+  EXPECT_EQ(lists[1], lists[0]);
+  EXPECT_TRUE(weights[1] == weights[0]);
+  EXPECT_EQ(lists[2], lists[0]);
+  EXPECT_TRUE(weights[2] == weights[0]);
+}
+
 TEST_F(TrainerTest, StoppedAndResumedIsAsIfNothingHadHappened) {
   const std::string whole = EmptyFolder("uninterrupted");
   ASSERT_TRUE(Run(Tec(whole)).ok());

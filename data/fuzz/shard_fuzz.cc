@@ -1,0 +1,64 @@
+// Any bytes as a tar shard of a data set: grouping into samples, labels of .cls and .json, reading what was found. It
+// warns of each broken shard: GLOG_minloglevel=2 in the environment keeps it quiet.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "data/dataset/dataset.h"
+
+namespace {
+
+// A file that ends in .tar, in a folder of this process's own; both go with it.
+class Shard {
+ public:
+  Shard() {
+    std::string pattern = "/tmp/shard_fuzz_XXXXXX";
+    if (mkdtemp(pattern.data()) == nullptr) std::abort();
+    folder_ = pattern;
+    path_ = folder_ + "/s.tar";
+    fd_ = open(path_.c_str(), O_RDWR | O_CREAT, 0600);
+    if (fd_ < 0) std::abort();
+  }
+  ~Shard() {
+    unlink(path_.c_str());
+    rmdir(folder_.c_str());
+  }
+  void Set(const uint8_t* data, size_t size) {
+    if (ftruncate(fd_, 0) != 0 || pwrite(fd_, data, size, 0) != static_cast<ssize_t>(size)) std::abort();
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string folder_, path_;
+  int fd_ = -1;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static auto* const shard = [] {
+    static Shard one;
+    return &one;
+  }();
+  shard->Set(data, size);
+  const auto dataset = tec::OpenDataset(shard->path(), tec::Split::kWhole);
+  if (!dataset.ok()) return 0;
+  const auto classes = static_cast<int32_t>((*dataset)->classes().size());
+  if ((*dataset)->size() < 1) std::abort();
+  std::string bytes;
+  for (int64_t i = 0; i < (*dataset)->size(); ++i) {
+    const int32_t label = (*dataset)->label(i);
+    if (classes == 0 ? label != -1 : label < 0 || label >= classes) std::abort();
+    if ((*dataset)->name(i).empty()) std::abort();
+    // What was found lies within the shard.
+    if (!(*dataset)->Read(i, &bytes).ok() || bytes.size() > size) std::abort();
+  }
+  return 0;
+}
