@@ -10,8 +10,8 @@
 
 #include "ATen/core/grad_mode.h"
 #include "ATen/ops/cat.h"
-#include "ATen/ops/full.h"
 #include "ATen/ops/stack.h"
+#include "ATen/ops/tensor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
