@@ -14,16 +14,14 @@ of the ratios within a round.
 
 import argparse
 import contextlib
-import json
 import os
-import statistics
-import subprocess
 import sys
-import time
 
 import timm
 import torch
 from timm.optim import param_groups_layer_decay
+
+import turns
 
 CLASSES = 1000
 # Of a step; steps of a round, after one that is not counted. As finetune_step.cc has them.
@@ -54,20 +52,8 @@ def make_step(name, precision, device, optimizer_options):
     return step
 
 
-def timed(step, steps):
-    """Seconds a step."""
-    step()
-    begin = time.monotonic()
-    for _ in range(steps):
-        step()
-    return (time.monotonic() - begin) / steps
-
-
-def ours(program, model, precision, device):
-    name = "^FinetuneStep/%s%s/%s/" % ("cuda/" if device == "cuda" else "", model, precision)
-    command = [program, "--benchmark_filter=" + name, "--benchmark_format=json"]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return BATCH[device] / json.loads(output.stdout)["benchmarks"][0]["images/s"]
+def case_of(model, precision, device):
+    return "^FinetuneStep/%s%s/%s/" % ("cuda/" if device == "cuda" else "", model, precision)
 
 
 def main():
@@ -78,8 +64,6 @@ def main():
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cuda: vit_base alone")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    if arguments.rounds < 5:
-        sys.exit("at least 5 rounds: a median of fewer says little")
     device = arguments.device
     if device == "cuda" and arguments.model != "vit_base":
         sys.exit("on a GPU only --model=vit_base is measured")
@@ -89,19 +73,17 @@ def main():
 
     options = {"fused": {"fused": True}, "foreach": {"foreach": True}}
     steps = {name: make_step(arguments.model, arguments.precision, device, one) for name, one in options.items()}
-    fastest = min(steps, key=lambda name: timed(steps[name], STEPS[device]))
+    fastest = min(steps, key=lambda name: turns.timed(steps[name], STEPS[device]))
     step = steps[fastest]
-    theirs_seconds, our_seconds = [], []
-    for _ in range(arguments.rounds):
-        our_seconds.append(ours(arguments.ours, arguments.model, arguments.precision, device))
-        theirs_seconds.append(timed(step, STEPS[device]))
-    ratio = statistics.median(theirs / mine for theirs, mine in zip(theirs_seconds, our_seconds))
+    case = case_of(arguments.model, arguments.precision, device)
+    seconds = turns.take_turns(arguments.rounds, lambda: turns.ours(arguments.ours, case, BATCH[device]),
+                               lambda: turns.timed(step, STEPS[device]))
     where = torch.cuda.get_device_name() if device == "cuda" else "%d threads" % threads
     sizes = (arguments.rounds, arguments.model, arguments.precision, BATCH[device], where, fastest)
     print("%d rounds, %s at 224 pixels, %s, %d images, %s; their AdamW: %s" % sizes)
     print("| timm %s, PyTorch %s, s | ours, s | ours is faster by |\n|---|---|---|" %
           (timm.__version__, torch.__version__))
-    print("| %.3f | %.3f | %.2f |" % (statistics.median(theirs_seconds), statistics.median(our_seconds), ratio))
+    print("| %.3f | %.3f | %.2f |" % seconds)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,11 @@ the device. The two take turns; the table has the medians over the rounds and th
 
 import argparse
 import contextlib
-import json
 import os
-import statistics
-import subprocess
 import sys
-import time
 import warnings
+
+import turns
 
 # Of a step; steps of a round, after one that is not counted. As step.cc has them.
 BATCH, STEPS = {"cpu": 8, "cuda": 256}, {"cpu": 3, "cuda": 20}
@@ -63,21 +61,9 @@ def make_step(reference, precision, device):
     return step
 
 
-def timed(step, steps):
-    """Seconds a step."""
-    step()
-    begin = time.monotonic()
-    for _ in range(steps):
-        step()
-    return (time.monotonic() - begin) / steps
-
-
-def ours(program, precision, device):
-    name = "/vit_b16_batch_%d%s%s/" % (BATCH[device], "" if precision == "float32" else "_" + precision,
+def case_of(precision, device):
+    return "/vit_b16_batch_%d%s%s/" % (BATCH[device], "" if precision == "float32" else "_" + precision,
                                        "_cuda" if device == "cuda" else "")
-    command = [program, "--benchmark_filter=" + name, "--benchmark_format=json"]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return BATCH[device] / json.loads(output.stdout)["benchmarks"][0]["images/s"]
 
 
 def main():
@@ -88,8 +74,6 @@ def main():
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    if arguments.rounds < 5:
-        sys.exit("at least 5 rounds: a median of fewer says little")
     if not os.path.exists(os.path.join(arguments.reference, "models/models_tec_vit.py")):
         sys.exit("--reference=%s is no clone of github.com/sail-sg/TEC" % arguments.reference)
     import torch
@@ -99,16 +83,14 @@ def main():
     torch.manual_seed(0)
 
     step = make_step(arguments.reference, arguments.precision, device)
-    theirs_seconds, our_seconds = [], []
-    for _ in range(arguments.rounds):
-        our_seconds.append(ours(arguments.ours, arguments.precision, device))
-        theirs_seconds.append(timed(step, STEPS[device]))
-    ratio = statistics.median(theirs / mine for theirs, mine in zip(theirs_seconds, our_seconds))
+    case = case_of(arguments.precision, device)
+    seconds = turns.take_turns(arguments.rounds, lambda: turns.ours(arguments.ours, case, BATCH[device]),
+                               lambda: turns.timed(step, STEPS[device]))
     where = torch.cuda.get_device_name() if device == "cuda" else "%d threads" % threads
     print("%d rounds, ViT-B/16 at 224 pixels, %s, %d images, %s" %
           (arguments.rounds, arguments.precision, BATCH[device], where))
     print("| reference, PyTorch %s, s | ours, s | ours is faster by |\n|---|---|---|" % torch.__version__)
-    print("| %.3f | %.3f | %.2f |" % (statistics.median(theirs_seconds), statistics.median(our_seconds), ratio))
+    print("| %.3f | %.3f | %.2f |" % seconds)
 
 
 if __name__ == "__main__":

@@ -429,6 +429,7 @@ TEST(LoaderTest, OtherChannels) {
   }
 }
 
+#if !defined(__SANITIZE_ADDRESS__)  // It keeps freed memory.
 // Resident memory of this process, bytes.
 int64_t ResidentBytes() {
   std::ifstream statm("/proc/self/statm");
@@ -457,7 +458,6 @@ class HugeImageDataset : public MemoryDataset {
   std::string huge_;
 };
 
-#if !defined(__SANITIZE_ADDRESS__)  // It keeps freed memory.
 TEST(LoaderTest, TheMemoryOfAHugeImageIsGivenBack) {
   const auto dataset = std::make_shared<HugeImageDataset>();
   LoaderOptions options = Options(4, 2);

@@ -54,12 +54,14 @@
 #include "tec/train/event_writer.h"
 #include "tec/train/meter.h"
 #include "tec/train/optimizer_state.h"
+#include "tec/train/precision.h"
 #include "tec/train/progress.h"
 #include "tec/train/rank_runtime.h"
 #include "tec/train/resume.h"
 #include "tec/train/run_log.h"
 #include "tec/train/run_record.h"
 #include "tec/train/run_saver.h"
+#include "tec/train/shared_bad_images.h"
 #include "tec/train/stop_signal.h"
 #include "tec/train/torch_runtime.h"
 
@@ -85,17 +87,6 @@ double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
 
 std::vector<float> Floats(const google::protobuf::RepeatedField<double>& values) {
   return {values.begin(), values.end()};
-}
-
-at::ScalarType ScalarTypeOf(config::Precision precision) {
-  switch (precision) {
-    case config::BFLOAT16:
-      return at::kBFloat16;
-    case config::FLOAT16:
-      return at::kHalf;
-    default:
-      return at::kFloat;
-  }
 }
 
 struct Evaluation {
@@ -149,7 +140,6 @@ class FinetuneRun {
   // Brings the losses since the last update here, as means over the ranks, adds them to the meters, and agrees on
   // stop_. Aborted if one is not finite. The mean of all.
   absl::StatusOr<double> CollectLosses();
-  absl::Status ShareBadImages();
   void ShowProgress();
 
   TrainingState State() const;
@@ -169,6 +159,7 @@ class FinetuneRun {
   std::vector<int64_t> class_of_held_out_;
   FinetuneAugmentation augmentation_;
   std::unique_ptr<Loader> loader_;
+  std::optional<SharedBadImages> bad_images_;
   std::shared_ptr<FinetuneModel> model_, average_;  // The average: null without --model_ema.
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<FinetuneStep> step_;
@@ -187,7 +178,6 @@ class FinetuneRun {
   double lr_ = 0;                                     // Of the newest update, before the groups' scales.
   double max_accuracy_ = -1, max_ema_accuracy_ = -1;  // No evaluation yet.
   bool stop_ = false;                                 // The same on every rank.
-  int64_t bad_shared_ = 0;                            // Bad images that all ranks know of.
   std::vector<double> update_losses_;                 // This rank's, of the micro-steps since the last update.
   Meter loss_meter_, lr_meter_;
 
@@ -331,7 +321,7 @@ absl::Status FinetuneRun::MakeModel() {
   step.accum_iter = accum_iter_;
   step.smoothing = settings_.augmentation().smoothing();
   step.clip_grad = optimizer.clip_grad();
-  step.precision = ScalarTypeOf(settings_.runtime().precision());
+  step.precision = ComputeType(settings_.runtime().precision());
   step_ = std::make_unique<FinetuneStep>(*model_, *optimizer_, step);
   schedule_.lr = LearningRate(optimizer, group_->world_size());
   schedule_.min_lr = settings_.schedule().min_lr();
@@ -356,6 +346,7 @@ absl::Status FinetuneRun::MakeLoader() {
   absl::StatusOr<std::unique_ptr<Loader>> loader = Loader::Create(train_, augmentation_.transform, options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
   loader_ = *std::move(loader);
+  bad_images_.emplace(*loader_, *group_);
   steps_per_epoch_ = loader_->batches_per_epoch();
   // The reference drops the micro-batches that do not make up an update: their gradient is thrown away.
   updates_per_epoch_ = steps_per_epoch_ / accum_iter_;
@@ -653,13 +644,13 @@ absl::StatusOr<double> FinetuneRun::CollectLosses() {
   // One operation among the ranks carries all that they have to agree on.
   std::vector<double> values = std::move(update_losses_);
   update_losses_.clear();
-  values.push_back(loader_->bad_count() > bad_shared_ ? 1 : 0);
+  values.push_back(bad_images_->news() ? 1 : 0);
   values.push_back(stop_signal_.received() != 0 ? 1 : 0);
   absl::StatusOr<std::vector<double>> means = group_->Mean(values);
   TEC_RETURN_IF_ERROR(Annotate(means.status(), "agreeing on the losses"));
   stop_ = stop_ || means->back() > 0;
   means->pop_back();
-  if (means->back() > 0) TEC_RETURN_IF_ERROR(ShareBadImages());
+  if (means->back() > 0) TEC_RETURN_IF_ERROR(bad_images_->Share());
   means->pop_back();
   double mean = 0;
   for (const double loss : *means) {
@@ -691,16 +682,6 @@ void FinetuneRun::Augment(const Batch& batch, at::Tensor* images, at::Tensor* ta
     *images = MixImages(*images, mixes);
     *targets = MixTargets(*targets, settings_.nb_classes(), settings_.augmentation().smoothing(), mixes);
   }
-}
-
-// One ceiling and one count for all ranks. They meet here only when one of them has met a bad image.
-absl::Status FinetuneRun::ShareBadImages() {
-  std::vector<int64_t> mine;
-  for (const BadImage& image : loader_->bad_images()) mine.push_back(image.index);
-  TEC_ASSIGN_OR_RETURN(const std::vector<int64_t> all, group_->Union(mine, train_->size()));
-  loader_->CountBadOfOthers(all);
-  bad_shared_ = loader_->bad_count();
-  return absl::OkStatus();
 }
 
 absl::Status FinetuneRun::NonFinite(const std::string& what) {

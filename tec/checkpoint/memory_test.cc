@@ -158,12 +158,7 @@ std::string Text(const std::string& text) {
 // The pickle beside as many entries as an archive may have.
 std::string ZipAround(const std::string& pickle) {
   std::string out;
-  ZipWriter writer(
-      [&out](absl::string_view bytes) {
-        out.append(bytes.data(), bytes.size());
-        return absl::OkStatus();
-      },
-      "r");
+  ZipWriter writer(&out, "r");
   EXPECT_TRUE(writer.Add("data.pkl", pickle).ok());
   for (int i = 0; i < 49'990; ++i) EXPECT_TRUE(writer.Add(absl::StrCat("data/", i), "1234").ok());
   EXPECT_TRUE(writer.Finish().ok());

@@ -64,12 +64,7 @@ std::string MutatedPickle(absl::string_view file, uint64_t seed, uint64_t stream
   if (!zip.ok()) return "";
   RandomStream random(RandomKey{seed, RandomPurpose::kSplit, stream, number});
   std::string out;
-  ZipWriter writer(
-      [&out](absl::string_view bytes) {
-        out.append(bytes.data(), bytes.size());
-        return absl::OkStatus();
-      },
-      "r");
+  ZipWriter writer(&out, "r");
   for (const ZipEntry& entry : zip->entries()) {
     const std::string name = entry.name.substr(entry.name.find('/') + 1);
     std::string data(entry.data);
@@ -91,12 +86,7 @@ std::string MutatedPickle(absl::string_view file, uint64_t seed, uint64_t stream
 
 std::string FileAround(absl::string_view pickle) {
   std::string out;
-  ZipWriter writer(
-      [&out](absl::string_view bytes) {
-        out.append(bytes.data(), bytes.size());
-        return absl::OkStatus();
-      },
-      "r");
+  ZipWriter writer(&out, "r");
   TEC_CHECK_OK(writer.Add("data.pkl", pickle));
   TEC_CHECK_OK(writer.Add("byteorder", "little"));
   TEC_CHECK_OK(writer.Add("data/0", std::string(32, 'x')));

@@ -312,12 +312,7 @@ TEST(ReadPthTest, EveryTruncationOfALegacyFileIsFound) {
 TEST(ZipFileTest, LargeSizesGoIntoZip64Fields) {
   std::string out;
   // From 300 bytes on, so that a small file shows it.
-  ZipWriter writer(
-      [&out](absl::string_view bytes) {
-        out.append(bytes.data(), bytes.size());
-        return absl::OkStatus();
-      },
-      "r", 300);
+  ZipWriter writer(&out, "r", 300);
   ASSERT_TRUE(writer.Add("small", "abc").ok());
   ASSERT_TRUE(writer.Add("large", std::string(1000, 'x')).ok());
   ASSERT_TRUE(writer.Add("far", "def").ok());
@@ -332,12 +327,7 @@ TEST(ZipFileTest, LargeSizesGoIntoZip64Fields) {
 TEST(ZipFileTest, EntriesInsideOneAnotherAreRefused) {
   const auto make = [](const std::string& first) {
     std::string out;
-    ZipWriter writer(
-        [&out](absl::string_view bytes) {
-          out.append(bytes.data(), bytes.size());
-          return absl::OkStatus();
-        },
-        "r");
+    ZipWriter writer(&out, "r");
     EXPECT_TRUE(writer.Add("a", first).ok());
     EXPECT_TRUE(writer.Add("b", "xyz").ok());
     EXPECT_TRUE(writer.Finish().ok());
@@ -360,12 +350,7 @@ TEST(ZipFileTest, EntriesInsideOneAnotherAreRefused) {
 std::string Zip(const std::string& pickle, const std::string& storage = std::string(24, 'x'),
                 const std::string& byteorder = "little", const std::string& more = "") {
   std::string out;
-  ZipWriter writer(
-      [&out](absl::string_view bytes) {
-        out.append(bytes.data(), bytes.size());
-        return absl::OkStatus();
-      },
-      "r");
+  ZipWriter writer(&out, "r");
   EXPECT_TRUE(writer.Add("data.pkl", pickle).ok());
   EXPECT_TRUE(writer.Add("data/0", storage).ok());
   EXPECT_TRUE(writer.Add("byteorder", byteorder).ok());

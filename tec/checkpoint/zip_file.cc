@@ -406,6 +406,14 @@ absl::Status ZipReader::CheckContent() const {
 ZipWriter::ZipWriter(Sink sink, std::string root, uint64_t zip64_from)
     : sink_(std::move(sink)), root_(std::move(root)), zip64_from_(zip64_from) {}
 
+ZipWriter::ZipWriter(std::string* out, std::string root, uint64_t zip64_from)
+    : ZipWriter(
+          [out](absl::string_view bytes) {
+            out->append(bytes.data(), bytes.size());
+            return absl::OkStatus();
+          },
+          std::move(root), zip64_from) {}
+
 absl::Status ZipWriter::Write(absl::string_view bytes) {
   offset_ += bytes.size();
   return sink_(bytes);

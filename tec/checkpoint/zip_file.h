@@ -58,6 +58,8 @@ class ZipWriter {
   // All entries go into the folder `root`, as PyTorch wants it. Sizes and offsets from `zip64_from` on are written as
   // ZIP64; a smaller one is for tests.
   ZipWriter(Sink sink, std::string root, uint64_t zip64_from = 0xFFFFFFFF);
+  // Appends to *out, which outlives the writer.
+  ZipWriter(std::string* out, std::string root, uint64_t zip64_from = 0xFFFFFFFF);
 
   // `name` is unique. `data` is written at once and not kept.
   absl::Status Add(absl::string_view name, absl::string_view data);

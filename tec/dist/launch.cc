@@ -61,6 +61,8 @@ class CountSignals {
   struct sigaction former_interrupt_, former_terminate_;
 };
 
+}  // namespace
+
 absl::StatusOr<int> FreePort() {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return ErrnoToStatus(errno, "cannot open", "a socket");
@@ -75,6 +77,8 @@ absl::StatusOr<int> FreePort() {
   }
   return ntohs(address.sin_port);
 }
+
+namespace {
 
 absl::StatusOr<int> OpenLog(const std::string& path) {
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);

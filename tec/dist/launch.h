@@ -30,6 +30,9 @@ struct LaunchRequest {
 // cannot be started (NotFound, PermissionDenied), the log cannot be written.
 absl::StatusOr<int> RunRanks(const LaunchRequest& request);
 
+// A TCP port of 127.0.0.1 that nobody listens on now.
+absl::StatusOr<int> FreePort();
+
 // The command as a shell understands it.
 std::string ShellCommand(const std::vector<std::string>& command);
 

@@ -14,20 +14,10 @@
 #include "tec/nn/autocast.h"
 #include "tec/nn/module_state.h"
 #include "tec/train/event_writer.h"
+#include "tec/train/precision.h"
 
 namespace tec {
 namespace {
-
-at::ScalarType ComputeType(config::Precision precision) {
-  switch (precision) {
-    case config::BFLOAT16:
-      return at::kBFloat16;
-    case config::FLOAT16:
-      return at::kHalf;
-    default:
-      return at::kFloat;
-  }
-}
 
 uint32_t Checksum(const torch::nn::Module& model) {
   uint32_t sum = 0;

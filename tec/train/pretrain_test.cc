@@ -1,11 +1,8 @@
 // The program as its users meet it: exit codes, messages, signals, several processes.
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +21,7 @@
 #include "tec/base/logging.h"
 #include "tec/checkpoint/pth.h"
 #include "tec/checkpoint/state_dict_file.h"
+#include "tec/dist/launch.h"
 #include "tec/train/small_run.h"
 
 namespace tec {
@@ -371,18 +369,6 @@ TEST_F(BaseModelFileTest, MayHaveAnotherPatchSize) {
   EXPECT_FALSE(std::isnan(FirstLoss({"--config=" + scratch_ + "/small_patches.textproto"}))) << output_;
 }
 
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  struct sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  TEC_CHECK_EQ(bind(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), 0);
-  getsockname(fd, reinterpret_cast<struct sockaddr*>(&address), &length);
-  close(fd);
-  return ntohs(address.sin_port);
-}
-
 std::map<std::string, std::string> RankEnvironment(int rank, int port) {
   return {{"RANK", absl::StrCat(rank)}, {"LOCAL_RANK", absl::StrCat(rank)}, {"WORLD_SIZE", "2"},
           {"LOCAL_WORLD_SIZE", "2"},    {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", absl::StrCat(port)}};
@@ -393,7 +379,7 @@ std::map<std::string, std::string> RankEnvironment(int rank, int port) {
 TEST_F(PretrainTest, TwoRanksTrainAsOne) {
   const std::string one = EmptyFolder("one_rank"), two = EmptyFolder("two_ranks");
   Program alone(Arguments(one));
-  const int port = FreePort();
+  const int port = *FreePort();
   const std::vector<std::string> half = Arguments(two, {"--batch_size=2"});
   Program first(half, RankEnvironment(0, port)), second(half, RankEnvironment(1, port));
   ASSERT_EQ(alone.Wait(), 0) << alone.Output();
@@ -419,7 +405,7 @@ TEST_F(PretrainTest, TwoRanksCountBadFilesAsOne) {
   }
   const std::vector<std::string> more = {"--data_path=" + pictures, "--max_bad_fraction=0.2"};
   Program alone(Arguments(one, more));
-  const int port = FreePort();
+  const int port = *FreePort();
   std::vector<std::string> half = Arguments(two, more);
   half.push_back("--batch_size=2");
   Program first(half, RankEnvironment(0, port)), second(half, RankEnvironment(1, port));
@@ -435,7 +421,7 @@ TEST_F(PretrainTest, TwoRanksCountBadFilesAsOne) {
 }
 
 TEST_F(PretrainTest, AllRanksLearnOfAnError) {
-  const int port = FreePort();
+  const int port = *FreePort();
   // Only the second rank has a bad flag.
   Program first(Arguments(EmptyFolder("rank0")), RankEnvironment(0, port));
   Program second(Arguments(EmptyFolder("rank1"), {"--data_path=/no/such/folder"}), RankEnvironment(1, port));
@@ -446,7 +432,7 @@ TEST_F(PretrainTest, AllRanksLearnOfAnError) {
 }
 
 TEST_F(PretrainTest, DeadRankEndsTheRun) {
-  const int port = FreePort();
+  const int port = *FreePort();
   const std::string out = EmptyFolder("dead_rank");
   Program first(Arguments(out, {"--epochs=1000", "--save_period=1000"}), RankEnvironment(0, port));
   Program second(Arguments(out, {"--epochs=1000", "--save_period=1000"}), RankEnvironment(1, port));

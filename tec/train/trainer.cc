@@ -45,6 +45,7 @@
 #include "tec/train/resume.h"
 #include "tec/train/run_log.h"
 #include "tec/train/run_saver.h"
+#include "tec/train/shared_bad_images.h"
 #include "tec/train/stop_signal.h"
 #include "tec/train/torch_runtime.h"
 
@@ -112,7 +113,6 @@ class TrainRun {
   // Brings the losses of the newest micro-steps here, as means over the ranks; adds them to the meters. Also agrees
   // on stop_. Aborted if one is not finite. row[m][i] is loss i of micro-step m.
   absl::StatusOr<std::vector<std::vector<double>>> CollectLosses();
-  absl::Status ShareBadImages();
   absl::Status NonFinite(const std::string& what);
   absl::Status LogUpdate(const std::vector<std::vector<double>>& rows, double grad_norm, bool skipped);
   absl::Status FinishEpoch();
@@ -130,6 +130,7 @@ class TrainRun {
   std::optional<c10::OptionalDeviceGuard> device_guard_;
   std::unique_ptr<ProcessGroup> group_;
   std::unique_ptr<Loader> loader_;
+  std::optional<SharedBadImages> bad_images_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<AdamW> optimizer_;
   std::optional<LossScaler> scaler_;     // With float16.
@@ -145,7 +146,6 @@ class TrainRun {
   int64_t epoch_ = 0, next_micro_step_ = 0, updates_ = 0;
   double lr_ = 0;  // Of the newest update.
   bool stop_ = false;
-  int64_t bad_shared_ = 0;                  // Bad images that all ranks know of.
   std::vector<at::Tensor> pending_losses_;  // One a micro-step not collected yet.
   std::vector<double> pending_lr_;
   std::vector<Meter> loss_meters_;
@@ -194,6 +194,7 @@ absl::Status TrainRun::OpenData() {
       Loader::Create(std::move(dataset), std::make_shared<TrainTransform>(transform), options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
   loader_ = *std::move(loader);
+  bad_images_.emplace(*loader_, *group_);
 
   accum_iter_ = experiment_.optimizer().accum_iter();
   steps_per_epoch_ = loader_->batches_per_epoch();
@@ -478,14 +479,14 @@ absl::StatusOr<std::vector<std::vector<double>>> TrainRun::CollectLosses() {
   const int64_t steps = static_cast<int64_t>(pending_losses_.size()), parts = static_cast<int64_t>(loss_meters_.size());
   // One operation among the ranks carries all that they have to agree on.
   const double stop_here = stop_signal_.received() != 0 ? 1 : 0;
-  const double new_bad_here = loader_->bad_count() > bad_shared_ ? 1 : 0;
+  const double new_bad_here = bad_images_->news() ? 1 : 0;
   at::Tensor all = at::cat({at::stack(pending_losses_).reshape({steps * parts}).to(at::kDouble),
                             at::tensor({stop_here, new_bad_here}, at::kDouble).to(device_)});
   TEC_RETURN_IF_ERROR(Annotate(group_->AllReduceSum(all), "agreeing on the losses"));
   all = all.cpu();
   const double* values = all.data_ptr<double>();
   if (values[steps * parts] > 0) stop_ = true;
-  if (values[steps * parts + 1] > 0) TEC_RETURN_IF_ERROR(ShareBadImages());
+  if (values[steps * parts + 1] > 0) TEC_RETURN_IF_ERROR(bad_images_->Share());
   for (int64_t step = 0; step < steps; ++step) {
     rows.emplace_back();
     for (int64_t part = 0; part < parts; ++part) {
@@ -507,16 +508,6 @@ absl::StatusOr<std::vector<std::vector<double>>> TrainRun::CollectLosses() {
   }
   pending_lr_.clear();
   return rows;
-}
-
-// One ceiling and one count for all ranks. They meet here only when one of them has met a bad image.
-absl::Status TrainRun::ShareBadImages() {
-  std::vector<int64_t> mine;
-  for (const BadImage& image : loader_->bad_images()) mine.push_back(image.index);
-  TEC_ASSIGN_OR_RETURN(const std::vector<int64_t> all, group_->Union(mine, loader_->dataset().size()));
-  loader_->CountBadOfOthers(all);
-  bad_shared_ = loader_->bad_count();
-  return absl::OkStatus();
 }
 
 // The sums over ranks are not finite on any rank if they are not on one, so that all ranks come here together.
