@@ -16,6 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "eval/finetune/run_finetune.h"
+#include "eval/testing/readable_subset.h"
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -258,6 +259,24 @@ TEST_F(FinetuneProgramTest, ALossThatIsNoNumberSavesNothing) {
   EXPECT_EQ(none.exit_code, 2) << none.output;
   EXPECT_NE(none.output.find("the newest checkpoint, from before, is none"), std::string::npos) << none.output;
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/nan_at_once/this_checkpoint.pth"));
+}
+
+// The images that --shots chooses are those of --subset_seed, 0 unless given, whatever --seed, as for the other
+// evaluators (eval/knn/knn_program_test.cc): only they can be read.
+TEST_F(FinetuneProgramTest, ShotsAreThoseOfTheSubsetSeed) {
+  testing::WritePictures(folder_ + "/few/val", {"ant", "bee"}, 2, 2);
+  testing::WriteReadableSubset(folder_ + "/few/train", {"ant", "bee"}, 8, /*shots=*/2, /*subset_seed=*/0);
+  const std::string arguments =
+      "--mlp_token --epochs=1 --accum_iter=1 --max_bad_fraction=0 --shots=2 --seed=3 "
+      "--finetune=" +
+      folder_ + "/tec.pth --data_path=" + folder_ + "/few ";
+  const ProgramResult chosen = Run(Arguments("few") + arguments);
+  EXPECT_EQ(chosen.exit_code, 0) << chosen.output;
+  EXPECT_NE(chosen.output.find("4 training and 4 held-out images"), std::string::npos) << chosen.output;
+  EXPECT_EQ(Run(Arguments("few_others") + arguments + "--subset_seed=1").exit_code, 2);
+  const ProgramResult both = Run(Arguments("few_both") + arguments + "--train_fraction=0.5");
+  EXPECT_EQ(both.exit_code, 1);
+  EXPECT_NE(both.output.find("are both given"), std::string::npos) << both.output;
 }
 
 TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {

@@ -212,7 +212,8 @@ absl::Status FinetuneRun::OpenData() {
     if (!kept.ok() || split == Split::kHeldOut) return kept;
     SubsetOptions subset;
     subset.fraction = settings_.data().train_fraction();
-    subset.seed = static_cast<uint64_t>(settings_.seed());
+    subset.per_class = settings_.shots();
+    subset.seed = static_cast<uint64_t>(settings_.subset_seed());
     return SubsetOf(*std::move(kept), subset);
   };
   TEC_ASSIGN_OR_RETURN(held_out_, open(Split::kHeldOut, "held-out"));
