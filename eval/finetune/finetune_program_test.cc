@@ -6,9 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "eval/finetune/run_finetune.h"
+#include "eval/testing/operation_counter.h"
 #include "eval/testing/readable_subset.h"
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
@@ -30,6 +29,7 @@
 namespace tec {
 namespace {
 
+using file_operations::Operation;
 using testing::ProgramResult;
 
 class FinetuneProgramTest : public ::testing::Test {
@@ -383,25 +383,17 @@ TEST_F(FinetuneProgramTest, WhatChangedSinceTheReferencesCheckpointIsListed) {
 
 // Not one checkpoint is written by the thread that trains.
 TEST_F(FinetuneProgramTest, SavesBesideTheTraining) {
-  std::mutex mutex;
-  std::map<file_operations::Operation, int> here, beside;
-  const std::thread::id training = std::this_thread::get_id();
-  file_operations::SetFaultHook([&](file_operations::Operation operation) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    ++(std::this_thread::get_id() == training ? here : beside)[operation];
-    return 0;
-  });
   RunFinetuneOptions quiet;
   quiet.quiet = true;
+  const testing::OperationCounter files;
   const absl::StatusOr<RunFinetuneResult> result = RunFinetune(Settings("beside"), quiet);
-  file_operations::SetFaultHook(nullptr);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->checkpoint, folder_ + "/beside/checkpoint-1.pth");
   // Only this_checkpoint is linked: before and after the evaluation of two epochs.
-  EXPECT_EQ(here[file_operations::Operation::kLink], 0);
-  EXPECT_EQ(beside[file_operations::Operation::kLink], 4);
+  EXPECT_EQ(files.Here(Operation::kLink), 0);
+  EXPECT_EQ(files.Beside(Operation::kLink), 4);
   // And two numbered files, and the best at least once.
-  EXPECT_GE(beside[file_operations::Operation::kOpen], 7);
+  EXPECT_GE(files.Beside(Operation::kOpen), 7);
 }
 
 // From checkpoint to checkpoint: after each update the average is decay x itself + (1 - decay) x the weights, and it
