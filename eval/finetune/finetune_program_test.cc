@@ -6,9 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,6 +14,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "eval/finetune/run_finetune.h"
+#include "eval/testing/operation_counter.h"
+#include "eval/testing/readable_subset.h"
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -29,6 +29,7 @@
 namespace tec {
 namespace {
 
+using file_operations::Operation;
 using testing::ProgramResult;
 
 class FinetuneProgramTest : public ::testing::Test {
@@ -260,6 +261,24 @@ TEST_F(FinetuneProgramTest, ALossThatIsNoNumberSavesNothing) {
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/nan_at_once/this_checkpoint.pth"));
 }
 
+// The images that --shots chooses are those of --subset_seed, 0 unless given, whatever --seed, as for the other
+// evaluators (eval/knn/knn_program_test.cc): only they can be read.
+TEST_F(FinetuneProgramTest, ShotsAreThoseOfTheSubsetSeed) {
+  testing::WritePictures(folder_ + "/few/val", {"ant", "bee"}, 2, 2);
+  testing::WriteReadableSubset(folder_ + "/few/train", {"ant", "bee"}, 8, /*shots=*/2, /*subset_seed=*/0);
+  const std::string arguments =
+      "--mlp_token --epochs=1 --accum_iter=1 --max_bad_fraction=0 --shots=2 --seed=3 "
+      "--finetune=" +
+      folder_ + "/tec.pth --data_path=" + folder_ + "/few ";
+  const ProgramResult chosen = Run(Arguments("few") + arguments);
+  EXPECT_EQ(chosen.exit_code, 0) << chosen.output;
+  EXPECT_NE(chosen.output.find("4 training and 4 held-out images"), std::string::npos) << chosen.output;
+  EXPECT_EQ(Run(Arguments("few_others") + arguments + "--subset_seed=1").exit_code, 2);
+  const ProgramResult both = Run(Arguments("few_both") + arguments + "--train_fraction=0.5");
+  EXPECT_EQ(both.exit_code, 1);
+  EXPECT_NE(both.output.find("are both given"), std::string::npos) << both.output;
+}
+
 TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
   testing::WritePictures(folder_ + "/other/train", {"ant", "bee"}, 4, 1);
   testing::WritePictures(folder_ + "/other/val", {"ant", "gnu"}, 1, 1);
@@ -364,25 +383,17 @@ TEST_F(FinetuneProgramTest, WhatChangedSinceTheReferencesCheckpointIsListed) {
 
 // Not one checkpoint is written by the thread that trains.
 TEST_F(FinetuneProgramTest, SavesBesideTheTraining) {
-  std::mutex mutex;
-  std::map<file_operations::Operation, int> here, beside;
-  const std::thread::id training = std::this_thread::get_id();
-  file_operations::SetFaultHook([&](file_operations::Operation operation) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    ++(std::this_thread::get_id() == training ? here : beside)[operation];
-    return 0;
-  });
   RunFinetuneOptions quiet;
   quiet.quiet = true;
+  const testing::OperationCounter files;
   const absl::StatusOr<RunFinetuneResult> result = RunFinetune(Settings("beside"), quiet);
-  file_operations::SetFaultHook(nullptr);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->checkpoint, folder_ + "/beside/checkpoint-1.pth");
   // Only this_checkpoint is linked: before and after the evaluation of two epochs.
-  EXPECT_EQ(here[file_operations::Operation::kLink], 0);
-  EXPECT_EQ(beside[file_operations::Operation::kLink], 4);
+  EXPECT_EQ(files.Here(Operation::kLink), 0);
+  EXPECT_EQ(files.Beside(Operation::kLink), 4);
   // And two numbered files, and the best at least once.
-  EXPECT_GE(beside[file_operations::Operation::kOpen], 7);
+  EXPECT_GE(files.Beside(Operation::kOpen), 7);
 }
 
 // From checkpoint to checkpoint: after each update the average is decay x itself + (1 - decay) x the weights, and it

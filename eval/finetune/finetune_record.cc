@@ -19,6 +19,8 @@ config::Finetune WeightDeciding(const config::Finetune& finetune) {
   if (result.data().sampler() == "own") result.mutable_data()->clear_sampler();
   if (result.data().train_fraction() == 1) result.mutable_data()->clear_train_fraction();
   if (result.data().classes().empty()) result.mutable_data()->clear_classes();
+  if (finetune.data().train_fraction() == 1 && finetune.shots() == 0) result.clear_subset_seed();
+  if (result.shots() == 0) result.clear_shots();
   if (!result.model_ema()) {
     result.clear_model_ema();
     result.clear_model_ema_decay();

@@ -166,6 +166,7 @@ class FinetuneRun {
   std::optional<WeightAverage> averaging_;
   std::optional<RunSaver> saver_;
   std::optional<LoadedState> resume_;
+  std::optional<Pretrained> start_;      // The content of --finetune, from its reading to its loading.
   std::unique_ptr<EventWriter> events_;  // First rank only.
   std::unique_ptr<Progress> progress_;
   StopSignal stop_signal_;
@@ -204,7 +205,8 @@ absl::Status FinetuneRun::OpenData() {
     if (!kept.ok() || split == Split::kHeldOut) return kept;
     SubsetOptions subset;
     subset.fraction = settings_.data().train_fraction();
-    subset.seed = static_cast<uint64_t>(settings_.seed());
+    subset.per_class = settings_.shots();
+    subset.seed = static_cast<uint64_t>(settings_.subset_seed());
     return SubsetOf(*std::move(kept), subset);
   };
   TEC_ASSIGN_OR_RETURN(held_out_, open(Split::kHeldOut, "held-out"));
@@ -247,7 +249,7 @@ absl::Status FinetuneRun::FindCheckpoint() {
   return group_->Agree(first_rank() || path.empty() ? absl::OkStatus() : find(path, nullptr));
 }
 
-// Fills in the shape of --model=from_checkpoint.
+// Fills in the shape of --model=from_checkpoint, and start_ where that is what the run starts from.
 absl::Status FinetuneRun::TakeShape() {
   if (settings_.model() != kFromCheckpoint) return absl::OkStatus();
   const std::string path = resume_ ? resume_->path : settings_.finetune();
@@ -255,7 +257,7 @@ absl::Status FinetuneRun::TakeShape() {
     return absl::InvalidArgumentError("--model=from_checkpoint needs a checkpoint: give --finetune or --resume");
   }
   config::Vit* vit = settings_.mutable_encoder();
-  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path, vit->heads()));
+  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadPretrained(path, vit->heads()));
   TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings_.data().channels()));
   if (vit->has_heads() && vit->heads() != pretrained.encoder.heads) {
     return absl::InvalidArgumentError(absl::StrCat("--heads=", vit->heads(), ", but ", path, " says that it has ",
@@ -273,19 +275,21 @@ absl::Status FinetuneRun::TakeShape() {
     TEC_LOG(WARNING) << path << " was made with images normalised by another mean or deviation than data.mean and "
                      << "data.std of this run";
   }
+  if (!resume_) start_ = std::move(pretrained);
   return absl::OkStatus();
 }
 
 absl::Status FinetuneRun::MakeModel() {
   FinetuneOptions options;
   options.encoder = VitOptionsFrom(settings_.encoder(), settings_.data());
-  std::optional<Pretrained> start;
   settings_.clear_norm_epsilon();
   if (!resume_ && !settings_.eval() && !settings_.finetune().empty()) {
-    TEC_ASSIGN_OR_RETURN(start, ReadPretrained(settings_.finetune(), options.encoder.heads));
-    TEC_RETURN_IF_ERROR(CheckFinetunable(*start, settings_.finetune()));
-    TEC_RETURN_IF_ERROR(CheckChannels(*start, settings_.finetune(), settings_.data().channels()));
-    const double epsilon = start->encoder.variant.norm_epsilon;
+    if (!start_) {
+      TEC_ASSIGN_OR_RETURN(start_, ReadPretrained(settings_.finetune(), options.encoder.heads));
+    }
+    TEC_RETURN_IF_ERROR(CheckFinetunable(*start_, settings_.finetune()));
+    TEC_RETURN_IF_ERROR(CheckChannels(*start_, settings_.finetune(), settings_.data().channels()));
+    const double epsilon = start_->encoder.variant.norm_epsilon;
     if (epsilon != kNormEpsilon) settings_.set_norm_epsilon(epsilon);
   } else if (resume_) {
     TEC_ASSIGN_OR_RETURN(const std::optional<RunRecord> record, RecordOf(resume_->state, resume_->path));
@@ -300,10 +304,10 @@ absl::Status FinetuneRun::MakeModel() {
   model_ = std::make_shared<FinetuneModel>(options);
   const uint64_t seed = static_cast<uint64_t>(settings_.seed());
   InitialiseFinetuning(*model_, seed);
-  if (start) {
-    TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*model_, start->state, seed),
+  if (start_) {
+    TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*model_, start_->state, seed),
                                  absl::StrCat("cannot start from --finetune=", settings_.finetune())));
-    start.reset();  // Its memory.
+    start_.reset();  // Its memory.
   }
   model_->to(device_);
   if (settings_.model_ema()) {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "eval/testing/readable_subset.h"
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -81,6 +82,18 @@ TEST_F(KnnProgramTest, ChosenClasses) {
                                    "/data --k=1 --features=pool --classes=cat,bee");
   ASSERT_EQ(result.exit_code, 0) << result.output;
   EXPECT_NE(result.output.find("16 training images, 8 held-out images, 2 classes"), std::string::npos) << result.output;
+}
+
+// The images that --shots chooses are those of --subset_seed, 0 unless given, whatever --seed: only they can be read.
+TEST_F(KnnProgramTest, ShotsAreThoseOfTheSubsetSeed) {
+  testing::WritePictures(folder_ + "/few/val", {"ant", "bee"}, 2, 2);
+  testing::WriteReadableSubset(folder_ + "/few/train", {"ant", "bee"}, 8, /*shots=*/2, /*subset_seed=*/0);
+  const std::string arguments = "--checkpoint=" + folder_ + "/tec.pth --data_path=" + folder_ +
+                                "/few --k=1 --shots=2 --max_bad_fraction=0 --seed=3";
+  const ProgramResult chosen = Run(arguments);
+  EXPECT_EQ(chosen.exit_code, 0) << chosen.output;
+  EXPECT_NE(chosen.output.find("4 training images"), std::string::npos) << chosen.output;
+  EXPECT_EQ(Run(arguments + " --subset_seed=1").exit_code, 2);
 }
 
 // Stored features are those of these very files: another split, folder or picture under the same name has its own.

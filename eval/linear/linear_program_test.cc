@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
-#include <mutex>
 #include <sstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "eval/linear/run_linear.h"
+#include "eval/testing/operation_counter.h"
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -21,6 +19,7 @@
 namespace tec {
 namespace {
 
+using file_operations::Operation;
 using testing::ProgramResult;
 
 std::string Read(const std::string& path) {
@@ -147,22 +146,14 @@ TEST_F(LinearProgramTest, StoppingAndResumingChangesNothing) {
 
 // Not one checkpoint is written by the thread that trains.
 TEST_F(LinearProgramTest, SavesBesideTheTraining) {
-  std::mutex mutex;
-  std::map<file_operations::Operation, int> here, beside;
-  const std::thread::id training = std::this_thread::get_id();
-  file_operations::SetFaultHook([&](file_operations::Operation operation) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    ++(std::this_thread::get_id() == training ? here : beside)[operation];
-    return 0;
-  });
+  const testing::OperationCounter files;
   const absl::StatusOr<LinearRunResult> result = RunLinear(SmallRun("beside"));
-  file_operations::SetFaultHook(nullptr);
   ASSERT_TRUE(result.ok()) << result.status();
   // Only this_checkpoint is linked, after each of three epochs.
-  EXPECT_EQ(here[file_operations::Operation::kLink], 0);
-  EXPECT_EQ(beside[file_operations::Operation::kLink], 3);
+  EXPECT_EQ(files.Here(Operation::kLink), 0);
+  EXPECT_EQ(files.Beside(Operation::kLink), 3);
   // And the best at least once.
-  EXPECT_GE(beside[file_operations::Operation::kOpen], 4);
+  EXPECT_GE(files.Beside(Operation::kOpen), 4);
 }
 
 TEST_F(LinearProgramTest, GoesOnWhereItWasStoppedBeforeTraining) {

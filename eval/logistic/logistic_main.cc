@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "eval/linear/logistic.h"
+#include "eval/logistic/stored_fit.h"
 #include "eval/logistic/validation_split.h"
 #include "eval/metrics/report.h"
 #include "eval/program/frozen_program.h"
@@ -46,7 +46,8 @@ constexpr char kUsage[] =
     "Multinomial logistic regression on frozen features, by L-BFGS.\n\n"
     "  ./bazelw run //eval:logistic -- --checkpoint=runs/tec/checkpoint-299.pth --data_path=/imagenet --shots=10\n\n"
     "Minimised: the mean cross-entropy + |W|^2 / (2 n C), n training images. An image that has exactly the model's\n"
-    "size is used as it is; any other is resized and cut as for finetuning's evaluation.\n\n";
+    "size is used as it is; any other is resized and cut as for finetuning's evaluation.\n\n"
+    "With --output_dir a run that was stopped goes on with the C that it was at.\n\n";
 
 std::vector<FlagGroup> Flags() {
   return {FrozenInputFlags(),
@@ -77,20 +78,27 @@ absl::StatusOr<std::vector<double>> GridFromFlag() {
 struct Problem {
   at::Tensor values, labels;  // On the device.
   int64_t classes = 0;
+  uint64_t fingerprint = 0;  // Of values and labels.
 };
 
-absl::StatusOr<LogisticProbe> Fit(const Problem& train, double c, const std::function<bool()>& stop) {
+// A fit that settings.output_dir has is taken from there.
+absl::StatusOr<StoredFit> Fit(const Problem& train, double c, const FrozenSettings& settings) {
   LogisticOptions options;
-  options.stop = stop;
+  options.stop = settings.features.stop;
   options.l2 = 1 / (c * static_cast<double>(train.values.size(0)));
   options.standardise = !absl::GetFlag(FLAGS_normalise);
   options.max_iterations = absl::GetFlag(FLAGS_max_iterations);
   options.tolerance = absl::GetFlag(FLAGS_tolerance);
-  absl::StatusOr<LogisticProbe> probe = FitLogistic(train.values, train.labels, train.classes, options);
-  if (absl::IsCancelled(probe.status())) {
-    std::printf("stopped while fitting; the same command fits again, with the stored features\n");
+  const std::string folder = settings.output_dir.empty() ? "" : absl::StrCat(settings.output_dir, "/fits");
+  absl::StatusOr<StoredFit> fit =
+      FitStored(folder, train.fingerprint, train.values, train.labels, train.classes, options);
+  if (absl::IsCancelled(fit.status())) {
+    std::printf("stopped while fitting with C = %g; %s\n", c,
+                folder.empty()
+                    ? "without --output_dir no fit is kept"
+                    : absl::StrCat("the fits done are in ", folder, "; the same command goes on from there").c_str());
   }
-  return probe;
+  return fit;
 }
 
 ClassificationReport Evaluate(const LogisticProbe& probe, const Problem& images) {
@@ -108,9 +116,10 @@ ClassificationReport Evaluate(const LogisticProbe& probe, const Problem& images)
   return counter.Report();
 }
 
-void PrintFit(double c, const LogisticProbe& probe, const ClassificationReport& report) {
-  std::printf("%10g %8.2f %8.2f %10.4f %11d%s\n", c, report.top1, report.top5, report.loss,
-              static_cast<int>(probe.iterations), probe.converged ? "" : "   not converged");
+void PrintFit(double c, const StoredFit& fit, const ClassificationReport& report) {
+  std::printf("%10g %8.2f %8.2f %10.4f %11d%s%s\n", c, report.top1, report.top5, report.loss,
+              static_cast<int>(fit.probe.iterations), fit.probe.converged ? "" : "   not converged",
+              fit.taken ? "   taken from the run before" : "");
   std::fflush(stdout);
 }
 
@@ -137,12 +146,17 @@ absl::Status Run(const ParsedFlags&) {
   const std::vector<std::string>& classes = inputs.data.classes();
   TEC_ASSIGN_OR_RETURN(const Features train_features, FrozenFeatures(inputs, settings, Split::kTrain));
   TEC_ASSIGN_OR_RETURN(const Features test_features, FrozenFeatures(inputs, settings, Split::kHeldOut));
-  const auto problem = [&](const Features& features) {
+  const auto problem = [&](const at::Tensor& values, const at::Tensor& labels) {
+    // Only a fit that is kept needs to be told from others.
+    const uint64_t fingerprint = settings.output_dir.empty() ? 0 : FingerprintOfProblem(values.cpu(), labels.cpu());
+    return Problem{values, labels, static_cast<int64_t>(classes.size()), fingerprint};
+  };
+  const auto problem_of = [&](const Features& features) {
     at::Tensor values = features.values.to(inputs.device);
     if (absl::GetFlag(FLAGS_normalise)) values = values / values.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
-    return Problem{values, features.labels.to(inputs.device), static_cast<int64_t>(classes.size())};
+    return problem(values, features.labels.to(inputs.device));
   };
-  const Problem train = problem(train_features), test = problem(test_features);
+  const Problem train = problem_of(train_features), test = problem_of(test_features);
 
   double best_c = grid[0];
   nlohmann::ordered_json choices = nlohmann::ordered_json::array();
@@ -151,7 +165,7 @@ absl::Status Run(const ParsedFlags&) {
                          SplitForValidation(train_features.labels, train.classes, fraction, settings.seed));
     const auto part = [&](const at::Tensor& rows) {
       const at::Tensor index = rows.to(inputs.device);
-      return Problem{train.values.index_select(0, index), train.labels.index_select(0, index), train.classes};
+      return problem(train.values.index_select(0, index), train.labels.index_select(0, index));
     };
     const Problem fitted = part(split.fitted), validation = part(split.validation);
     std::printf("\non %d of the training images, fitted to the other %d:\n%10s %8s %8s %10s %11s\n",
@@ -159,14 +173,14 @@ absl::Status Run(const ParsedFlags&) {
                 "top-5", "loss", "iterations");
     double best = -1;
     for (const double c : grid) {
-      TEC_ASSIGN_OR_RETURN(const LogisticProbe probe, Fit(fitted, c, settings.features.stop));
-      const ClassificationReport report = Evaluate(probe, validation);
-      PrintFit(c, probe, report);
+      TEC_ASSIGN_OR_RETURN(const StoredFit fit, Fit(fitted, c, settings));
+      const ClassificationReport report = Evaluate(fit.probe, validation);
+      PrintFit(c, fit, report);
       choices.push_back({{"c", c},
                          {"top1", report.top1},
                          {"loss", report.loss},
-                         {"iterations", probe.iterations},
-                         {"converged", probe.converged}});
+                         {"iterations", fit.probe.iterations},
+                         {"converged", fit.probe.converged}});
       // Equal accuracy: the stronger penalty, that is the smaller C.
       if (report.top1 > best || (report.top1 == best && c < best_c)) {
         best = report.top1;
@@ -174,11 +188,11 @@ absl::Status Run(const ParsedFlags&) {
       }
     }
   }
-  TEC_ASSIGN_OR_RETURN(const LogisticProbe probe, Fit(train, best_c, settings.features.stop));
-  const ClassificationReport report = Evaluate(probe, test);
+  TEC_ASSIGN_OR_RETURN(const StoredFit fit, Fit(train, best_c, settings));
+  const ClassificationReport report = Evaluate(fit.probe, test);
   std::printf("\non the held-out images, fitted to all training images:\n%10s %8s %8s %10s %11s\n", "C", "top-1",
               "top-5", "loss", "iterations");
-  PrintFit(best_c, probe, report);
+  PrintFit(best_c, fit, report);
   std::printf("\n%s", FormatReport(report, classes).c_str());
 
   if (!settings.output_dir.empty()) {
@@ -193,7 +207,7 @@ absl::Status Run(const ParsedFlags&) {
                                          {"unreadable_test_images", test_features.unreadable},
                                          {"choices", choices},
                                          {"c", best_c},
-                                         {"converged", probe.converged},
+                                         {"converged", fit.probe.converged},
                                          {"accuracy", ToJson(report, classes)}};
     const std::string path = absl::StrCat(settings.output_dir, "/results.json");
     TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));

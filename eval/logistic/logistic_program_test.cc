@@ -4,7 +4,9 @@
 #include <string>
 
 #include "ATen/ATen.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "eval/logistic/validation_split.h"
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
@@ -40,10 +42,11 @@ class LogisticProgramTest : public ::testing::Test {
     testing::WriteTecCheckpoint(folder_ + "/tec.pth", /*mlp_token=*/true);
   }
 
+  static std::string Common() {
+    return absl::StrCat("--device=cpu --num_workers=1 --threads=1 --data_path=", folder_, "/data ");
+  }
   static ProgramResult Run(const std::string& arguments) {
-    return testing::RunProgram(
-        "eval/logistic/logistic",
-        absl::StrCat("--device=cpu --num_workers=1 --threads=1 --data_path=", folder_, "/data ", arguments));
+    return testing::RunProgram("eval/logistic/logistic", Common() + arguments);
   }
 
   static std::string folder_;
@@ -94,6 +97,39 @@ TEST_F(LogisticProgramTest, GoesOnWhereItWasStopped) {
     ASSERT_EQ(result.exit_code, 0) << result.output;
   }
   EXPECT_EQ(*ReadFile(folder_ + "/stopped/results.json"), *ReadFile(folder_ + "/whole/results.json"));
+}
+
+TEST_F(LogisticProgramTest, GoesOnWithTheNextC) {
+  // No gradient is that small: each fit takes all its iterations, a few tenths of a second.
+  const std::string arguments =
+      absl::StrCat("--c=1e-3,1,1e3 --tolerance=1e-300 --max_iterations=500 --checkpoint=", folder_,
+                   "/tec.pth --output_dir=", folder_);
+  const auto taken = [](const std::string& output) {
+    int lines = 0;
+    for (const absl::string_view line : absl::StrSplit(output, '\n')) {
+      lines += absl::EndsWith(line, "taken from the run before") ? 1 : 0;
+    }
+    return lines;
+  };
+  const auto results = [](const std::string& out) { return *ReadFile(folder_ + out + "/results.json"); };
+  const ProgramResult stopped =
+      testing::StopProgram("eval/logistic/logistic", Common() + arguments + "/next",
+                           absl::StrCat("ls ", folder_, "/next/fits/*.safetensors >/dev/null 2>&1"));
+  EXPECT_EQ(stopped.exit_code, 3) << stopped.output;
+  EXPECT_NE(stopped.output.find("stopped while fitting with C = "), std::string::npos) << stopped.output;
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/next/results.json"));
+  const ProgramResult whole = Run(arguments + "/uninterrupted"), next = Run(arguments + "/next");
+  ASSERT_EQ(whole.exit_code, 0) << whole.output;
+  ASSERT_EQ(next.exit_code, 0) << next.output;
+  EXPECT_EQ(taken(whole.output), 0) << whole.output;
+  EXPECT_GE(taken(next.output), 1) << next.output;
+  EXPECT_LE(taken(next.output), 3) << next.output;
+  EXPECT_EQ(results("/next"), results("/uninterrupted"));
+
+  // Once more all are there. Of other settings, or another part to choose by, none is taken but the last fit.
+  EXPECT_EQ(taken(Run(arguments + "/next").output), 4);
+  EXPECT_EQ(taken(Run(arguments + "/next --tolerance=1e-2").output), 0);
+  EXPECT_EQ(taken(Run(arguments + "/next --seed=1").output), 1);
 }
 
 TEST_F(LogisticProgramTest, OneCAndOneShot) {

@@ -35,6 +35,8 @@ ABSL_FLAG(
 ABSL_FLAG(std::string, classes, "", "These classes alone: names separated by commas; empty: all.");
 ABSL_FLAG(double, train_fraction, 1, "Part of the training images of each class to use, 0.01 for the 1 % setting.");
 ABSL_FLAG(int64_t, shots, 0, "Training images of each class to use; 0: no limit.");
+ABSL_FLAG(int64_t, subset_seed, 0,
+          "Which images --train_fraction and --shots choose, whatever --seed; the same in every evaluator.");
 ABSL_FLAG(int64_t, heads, 0,
           "Attention heads of an encoder that is wider or narrower than the named sizes, where the "
           "checkpoint does not record them; 0: as recorded, or the usual number for the width.");
@@ -137,6 +139,7 @@ FlagGroup FrozenInputFlags() {
            {"classes"},
            {"train_fraction"},
            {"shots"},
+           {"subset_seed"},
            {"heads"},
            {"mean"},
            {"std"},
@@ -165,7 +168,7 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
   settings.classes = absl::GetFlag(FLAGS_classes);
   settings.subset.fraction = absl::GetFlag(FLAGS_train_fraction);
   settings.subset.per_class = absl::GetFlag(FLAGS_shots);
-  settings.subset.seed = settings.seed;
+  settings.subset.seed = static_cast<uint64_t>(absl::GetFlag(FLAGS_subset_seed));
   TEC_RETURN_IF_ERROR(Annotate(Validate(settings.subset), "--train_fraction or --shots"));
   TEC_ASSIGN_OR_RETURN(settings.features.precision, PrecisionFromFlag());
   TEC_ASSIGN_OR_RETURN(settings.mean, NumbersOf("mean", absl::GetFlag(FLAGS_mean), /*positive=*/false));

@@ -21,7 +21,8 @@
 
 namespace tec {
 
-// --checkpoint --data_path --classes --train_fraction --shots --heads --mean --std --feature_cache --output_dir.
+// --checkpoint --data_path --classes --train_fraction --shots --subset_seed --heads --mean --std --feature_cache
+// --output_dir.
 FlagGroup FrozenInputFlags();
 // --device --precision --threads --num_workers --max_bad_fraction --seed.
 FlagGroup FrozenRuntimeFlags();

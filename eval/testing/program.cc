@@ -30,11 +30,11 @@ ProgramResult RunProgram(const std::string& program, const std::string& argument
   return RunCommand(absl::StrCat(program, " ", arguments, " 2>&1"));
 }
 
-ProgramResult StopProgram(const std::string& program, const std::string& arguments) {
+ProgramResult StopProgram(const std::string& program, const std::string& arguments, const std::string& when) {
   // Signal 15 is bit 14 of the handled ones: of the fourth hexadecimal digit from the right.
   return RunCommand(absl::StrCat("{ ", program, " ", arguments, " & child=$!; while [ -e /proc/$child/status ] && ",
-                                 "! grep -q '^SigCgt:.*[4-7c-f]...$' /proc/$child/status; do :; done; ",
-                                 "kill -TERM $child; wait $child; } 2>&1"));
+                                 "! { grep -q '^SigCgt:.*[4-7c-f]...$' /proc/$child/status && ", when,
+                                 "; }; do :; done; ", "kill -TERM $child; wait $child; } 2>&1"));
 }
 
 std::string FreshFolder(const std::string& name) {

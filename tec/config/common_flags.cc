@@ -25,7 +25,8 @@ ABSL_FLAG(bool, no_pin_mem, false, "switch --pin_mem off");
 ABSL_FLAG(double, max_bad_fraction, 0.001, "stop if more than this part of the pictures cannot be read");
 
 ABSL_FLAG(std::string, sampler, "own", "order of the pictures: own, or reference (PyTorch's permutation of the epoch)");
-ABSL_FLAG(double, train_fraction, 1, "this part of every class's training pictures, chosen by the seed");
+ABSL_FLAG(double, train_fraction, 1,
+          "this part of every class's training pictures, chosen by the seed (in finetuning: by --subset_seed)");
 ABSL_FLAG(std::string, classes, "", "these classes alone: names separated by commas; empty: all");
 
 ABSL_FLAG(int64_t, batch_size, 64, "pictures a rank and micro-step");

@@ -75,6 +75,8 @@ constexpr char kReference[] = R"(
     clip_grad: 0
   }
   layer_decay: 0.75
+  shots: 0
+  subset_seed: 0
   model_ema: false
   model_ema_decay: 0.9999
   schedule { epochs: 50 warmup_epochs: 5 min_lr: 1e-6 start_epoch: 0 }
@@ -213,6 +215,10 @@ absl::Status Validate(const config::Finetune& resolved, Paths paths) {
   problems.AddIf(resolved.layer_decay() <= 0 || resolved.layer_decay() > 1,
                  absl::StrCat("layer_decay (--layer_decay) is ", resolved.layer_decay(),
                               "; it must be larger than 0 and at most 1"));
+  problems.Range("shots (--shots)", resolved.shots(), 0, int64_t{1} << 32);
+  problems.Range("subset_seed (--subset_seed)", resolved.subset_seed(), 0, int64_t{1} << 62);
+  problems.AddIf(resolved.shots() > 0 && resolved.data().train_fraction() < 1,
+                 "shots (--shots) and data.train_fraction (--train_fraction) are both given; it must be one of them");
   problems.AddIf(resolved.model_ema_decay() < 0 || resolved.model_ema_decay() >= 1,
                  absl::StrCat("model_ema_decay (--model_ema_decay) is ", resolved.model_ema_decay(),
                               "; it must be at least 0 and less than 1"));

@@ -32,6 +32,9 @@ ABSL_FLAG(bool, model_ema, false,
 ABSL_FLAG(double, model_ema_decay, 0.9999,
           "share of the average that stays at an update; for runs of a few thousand updates rather 0.999 or 0.99");
 ABSL_FLAG(int64_t, save_period, 40, "epochs between two numbered checkpoints; the last epoch always has one");
+ABSL_FLAG(int64_t, shots, 0, "training images of each class to use; 0: no limit");
+ABSL_FLAG(int64_t, subset_seed, 0,
+          "which images --train_fraction and --shots choose, whatever --seed; the same in every evaluator");
 ABSL_FLAG(bool, eval, false, "evaluate only");
 ABSL_FLAG(bool, dist_eval, false, "spread the evaluation over the ranks");
 
@@ -72,6 +75,7 @@ std::vector<FlagGroup> Groups() {
         {"global_pool", "global_pool"},
         {"cls_token", "global_pool", /*negated=*/true}}},
       DataFlags(),
+      {"Few images", {{"shots", "shots"}, {"subset_seed", "subset_seed"}}},
       {"Augmentation",
        {{"smoothing", "augmentation.smoothing"},
         {"color_jitter", "augmentation.color_jitter"},

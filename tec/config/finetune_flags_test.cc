@@ -42,6 +42,8 @@ TEST(FinetuneFlags, AreTheReferences) {
       {"num_workers", "10"},
       {"sampler", "own"},
       {"train_fraction", "1"},
+      {"shots", "0"},
+      {"subset_seed", "0"},
       {"classes", ""},
       {"channels", "3"},
       {"mean", "0.485,0.456,0.406"},
