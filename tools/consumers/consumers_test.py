@@ -1,10 +1,13 @@
 """Our models against the programs that weight files come from and go to: same weights, same pictures, same numbers.
 
 Every model is small and random: no file is downloaded. Programs: vit_outputs, convert, export (runfiles of this test).
+Of projects whose code is in no package, published_keys/ has the names in their files.
 """
 
 import argparse
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,6 +36,7 @@ CONVERT = 'tools/convert/convert'
 EXPORT = 'tools/export/export'
 PRETRAIN = 'tec/train/pretrain'
 FINETUNE = 'eval/finetune/finetune'
+PUBLISHED_KEYS = 'tools/consumers/published_keys'
 
 
 def randomise(model, seed=0):
@@ -60,6 +64,41 @@ def timm_model(name, **options):
 def config(kind, **options):
     return kind(**(dict(hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS,
                         intermediate_size=4 * WIDTH, image_size=SIZE, patch_size=PATCH) | options))
+
+
+def published_keys(name, depth):
+    """{entry: {tensor: (shape, dtype)}} of a published file, of its first blocks alone."""
+    entries = {}
+    with open(f'{PUBLISHED_KEYS}/{name}.txt') as file:
+        for line in file.read().splitlines():
+            if line.startswith('['):
+                tensors = entries[line[1:-1]] = {}
+            elif not line.startswith('#'):
+                tensor, shape, *dtype = line.split()
+                # blocks.<block>. or, in chunks, blocks.<chunk>.<block>.
+                block = re.search(r'blocks\.(?:\d+\.)?(\d+)\.', tensor)
+                if block is None or int(block[1]) < depth:
+                    tensors[tensor] = json.loads(shape), getattr(torch, (dtype or ['float32'])[0])
+    return entries
+
+
+def values_of(model):
+    """What a timm model shares with published files: their heads are their own."""
+    return {name: value for name, value in model.state_dict().items() if not name.startswith('head.')}
+
+
+def dinov2_values_of(model):
+    """values_of, under dinov2's names."""
+    values = values_of(model)
+    if model.num_reg_tokens:
+        values['register_tokens'] = values.pop('reg_token')
+        # Its table has a row for [CLS], which timm keeps in the token.
+        row = torch.full((1, 1, WIDTH), 0.25)
+        values['pos_embed'] = torch.cat([row, values['pos_embed']], 1)
+        values['cls_token'] = values['cls_token'] - row
+    if isinstance(model.blocks[0].mlp, timm.layers.GluMlp):
+        values = {k.replace('mlp.fc1', 'mlp.w12').replace('mlp.fc2', 'mlp.w3'): v for k, v in values.items()}
+    return values
 
 
 def block_outputs(blocks, run):
@@ -107,7 +146,7 @@ class ConsumersTest(unittest.TestCase):
     def compare(self, path, expected_family, theirs, final=None, **how):
         """theirs: outputs of the blocks; final: all tokens after the final norm."""
         ours = self.ours(path, expected_family, **how)
-        self.assertEqual(len(theirs), DEPTH)
+        self.assertEqual(len(theirs), sum(name.startswith('blocks.') for name in ours))
         for i, output in enumerate(theirs):
             self.near(ours[f'blocks.{i}'], output, f'block {i}')
         patches = ours['features'].shape[1]
@@ -125,6 +164,29 @@ class ConsumersTest(unittest.TestCase):
             torch.save(state, path)
         theirs, final = block_outputs(model.blocks, lambda: model.forward_features(self.images))
         return self.compare(path, expected_family, theirs, final if with_final else None, **how)
+
+    def published(self, name, *values, depth=DEPTH):
+        """A file with exactly the names of a published one, values[i] in its entry i.
+
+        values[i]: {tensor: value}, all of which has to be in the entry, as is or after a prefix. The rest of the entry,
+        which is heads, decoders, mask tokens, is zeros.
+        """
+        entries = {}
+        for (entry, tensors), unused in zip(published_keys(name, depth).items(), values, strict=True):
+            unused = dict(unused)
+            # The encoder's comes first, before a momentum encoder's.
+            prefix = next(tensor for tensor in tensors if tensor.endswith('cls_token')).removesuffix('cls_token')
+            state = entries[entry] = {}
+            for tensor, (shape, dtype) in tensors.items():
+                plain = re.sub(r'blocks\.\d+\.(\d+)\.', r'blocks.\1.', tensor)  # Without chunks.
+                if plain.startswith(prefix) and plain.removeprefix(prefix) in unused:
+                    state[tensor] = unused.pop(plain.removeprefix(prefix))
+                    self.assertEqual(state[tensor].dim(), len(shape), f'{name}: {tensor}')
+                    self.assertEqual(state[tensor].dtype, dtype, f'{name}: {tensor}')
+                else:
+                    state[tensor] = torch.zeros([min(n, WIDTH) for n in shape], dtype=dtype)
+            self.assertEqual(list(unused), [], f'not in {name}')
+        return entries.get('', entries)
 
     # Families.
 
@@ -150,13 +212,13 @@ class ConsumersTest(unittest.TestCase):
         self.compare_timm(model, {'model': model.state_dict()}, 'deit')
 
     def test_beit(self):
-        for name in ('beit_base_patch16_224', 'beitv2_base_patch16_224'):
-            model = timm_model(name, init_values=0.1)
-            state = dict(model.state_dict())
-            # The released files have these too.
-            state['mask_token'] = torch.zeros(1, 1, WIDTH)
-            state['blocks.0.attn.relative_position_index'] = torch.zeros(17, 17, dtype=torch.long)
-            ours = self.compare_timm(model, {'model': state}, 'beit', with_final=False)
+        # Pretraining has a table of all blocks and a final norm; finetuning has a table in each and a norm of the mean.
+        pretrained = {'use_rel_pos_bias': False, 'use_shared_rel_pos_bias': True, 'global_pool': 'token'}
+        for published, options in (('beit_vit_base', pretrained), ('beit_vit_base_finetuned', {}),
+                                   ('beit2_vit_base', pretrained)):
+            model = timm_model('beit_base_patch16_224', init_values=0.1, **options)
+            ours = self.compare_timm(model, self.published(published, values_of(model)), 'beit',
+                                     with_final=bool(options))
             # The relations are what the last block's softmax gets, its bias included.
             attention = model.blocks[-1].attn
             logits = []
@@ -176,15 +238,9 @@ class ConsumersTest(unittest.TestCase):
 
     def test_mae(self):
         model = timm_model('vit_base_patch16_224')
-        state = dict(model.state_dict())
-        del state['head.weight'], state['head.bias']
-        self.compare_timm(model, {'model': state}, 'timm')
-        # Names of facebookresearch/mae's full checkpoints.
-        state['mask_token'] = torch.zeros(1, 1, 16)
-        state['decoder_pos_embed'] = torch.zeros(1, 17, 16)
-        for name in ('decoder_embed', 'decoder_blocks.0.attn.qkv', 'decoder_norm', 'decoder_pred'):
-            state[name + '.weight'], state[name + '.bias'] = torch.zeros(16, 16), torch.zeros(16)
-        self.compare_timm(model, {'model': state, 'epoch': 799, 'args': argparse.Namespace(lr=0.1)}, 'mae')
+        self.compare_timm(model, self.published('mae_vit_base', values_of(model)), 'timm')
+        full = self.published('mae_vit_base_full', values_of(model))
+        self.compare_timm(model, full | {'epoch': 799, 'args': argparse.Namespace(lr=0.1)}, 'mae')
 
     def test_tec(self):
         model = timm_model('vit_base_patch16_224')
@@ -202,40 +258,38 @@ class ConsumersTest(unittest.TestCase):
         self.compare_timm(model, {'model': {k: v.detach() for k, v in state.items()}}, 'tec')
 
     def test_student_and_teacher(self):
-        student, teacher = timm_model('vit_base_patch16_224'), timm_model('vit_base_patch16_224', img_size=SIZE)
+        student, teacher = timm_model('vit_small_patch16_224'), timm_model('vit_small_patch16_224')
         randomise(teacher, seed=9)
-        for family, head, extra in (('ibot', 'mlp.0', {'masked_embed': torch.zeros(1, WIDTH)}),
-                                    ('dino', 'last_layer', {})):
-            def entry(model, prefix, outer):
-                state = {k: v for k, v in model.state_dict().items() if not k.startswith('head.')} | extra
-                state = {prefix + k: v for k, v in state.items()}
-                state[outer + f'head.{head}.weight_v'] = torch.zeros(4, 4)
-                return state
-            whole = {'student': entry(student, 'module.backbone.', 'module.'),
-                     'teacher': entry(teacher, 'backbone.', ''),
-                     'epoch': 3, 'args': argparse.Namespace(lr=np.float64(0.1))}
+        for family in ('ibot', 'dino'):
+            whole = self.published(family + '_vit_small', values_of(student), values_of(teacher))
+            whole |= {'epoch': 3, 'args': argparse.Namespace(lr=np.float64(0.1))}
             self.compare_timm(student, whole, family)
             self.compare_timm(teacher, whole, family + '_teacher', forced=family + '_teacher')
 
+    def test_backbones(self):
+        # Without the student's masked_embed they are plain ViTs.
+        model = timm_model('vit_small_patch16_224')
+        for name, family in (('ibot_vit_small_student_backbone', 'ibot'), ('ibot_vit_small_teacher_backbone', 'timm'),
+                             ('dino_vit_small_backbone', 'timm')):
+            file = self.published(name, values_of(model))
+            self.compare_timm(model, file, family)
+            forced = name.split('_')[0]
+            self.compare_timm(model, file, forced, forced=forced)
+
     def test_moco_v3(self):
-        model = timm_model('vit_base_patch16_224')
-        state = {'module.base_encoder.' + k: v for k, v in model.state_dict().items()}
-        state |= {k.replace('base', 'momentum'): torch.zeros_like(v) for k, v in state.items()}
-        state['module.predictor.0.weight'] = torch.zeros(4, 4)
-        self.compare_timm(model, {'epoch': 300, 'arch': 'vit_base', 'state_dict': state}, 'moco_v3')
+        model = timm_model('vit_small_patch16_224')
+        file = self.published('moco_v3_vit_small', values_of(model))
+        self.compare_timm(model, {'epoch': 300, 'arch': 'vit_small'} | file, 'moco_v3')
 
     def test_dinov2(self):
-        # facebookresearch/dinov2's names, plain and chunked, with SwiGLU's.
-        for name in ('vit_small_patch14_dinov2', 'vit_giant_patch14_dinov2'):
+        for name, published in (('vit_small_patch14_dinov2', 'dinov2_vits14'),
+                                ('vit_small_patch14_reg4_dinov2', 'dinov2_vits14_reg4'),
+                                ('vit_giant_patch14_dinov2', 'dinov2_vitg14')):
             model = timm_model(name)
-            state = {k: v for k, v in model.state_dict().items() if not k.startswith('head.')}
-            if 'giant' in name:
-                state = {k.replace('mlp.fc1', 'mlp.w12').replace('mlp.fc2', 'mlp.w3'): v for k, v in state.items()}
-            state['mask_token'] = torch.zeros(1, WIDTH)
-            self.compare_timm(model, state, 'dinov2')
-            chunked = {'backbone.' + k.replace('blocks.', 'blocks.0.'): v for k, v in state.items()}
-            chunked['dino_head.mlp.0.weight'] = torch.zeros(4, 4)
-            self.compare_timm(model, {'teacher': chunked}, 'dinov2')
+            self.compare_timm(model, self.published(published, dinov2_values_of(model)), 'dinov2')
+        # Six blocks a chunk.
+        model = timm_model('vit_giant_patch14_dinov2', depth=8)
+        self.compare_timm(model, self.published('dinov2_vitl14_teacher', dinov2_values_of(model), depth=8), 'dinov2')
 
     def hugging_face(self, model, inner, expected_family, layers, final=True, pixels=None, **how):
         randomise(model)
@@ -277,31 +331,33 @@ class ConsumersTest(unittest.TestCase):
                 model = timm_model(name, dynamic_img_size=True)
                 self.compare_timm(model, model.state_dict(), 'timm', size=size, interpolate='1')
 
-    def test_interpolated_positions_of_the_hubs_dinov2(self):
-        # What dinov2/models/vision_transformer.py calls, with the hub's interpolate_offset and interpolate_antialias.
+    def test_interpolated_positions_of_published_files(self):
         for size in (48, 16):
             self.pictures_of(size)
             grid = size // PATCH
-            for name, ways in (('vit_small_patch14_dinov2', {'scale_factor': ((grid + 0.1) / GRID,) * 2}),
-                               ('vit_small_patch14_reg4_dinov2', {'size': (grid, grid), 'antialias': True})):
-                model = timm_model(name, num_classes=0)
-                state = dict(model.state_dict())
-                cls, patches = state['pos_embed'][:, :1], state['pos_embed'][:, -GRID * GRID:]
-                registers = state.pop('reg_token', None)
-                if registers is not None:
-                    # timm keeps the row of [CLS] apart, in the token.
-                    state['register_tokens'] = registers
-                    cls = torch.zeros_like(patches[:, :1])
-                state['pos_embed'] = torch.cat([cls, patches], 1)
-                state['mask_token'] = torch.zeros(1, WIDTH)
+            plain = {'size': (grid, grid)}
+            offset = {'scale_factor': ((grid + 0.1) / GRID,) * 2}
+            # As the projects call interpolate: vision_transformer.py of iBOT and DINO, DINOv2's with the settings of
+            # its hub, util/pos_embed.py of MAE. MoCo v3 does not, and gets the plain way.
+            for published, family, name, ways in (
+                    ('mae_vit_base_full', 'mae', 'vit_base_patch16_224', plain),
+                    ('moco_v3_vit_small', 'moco_v3', 'vit_small_patch16_224', plain),
+                    ('ibot_vit_small_student_backbone', 'ibot', 'vit_small_patch16_224', offset),
+                    ('dino_vit_small_backbone', 'dino', 'vit_small_patch16_224', offset),
+                    ('dinov2_vits14', 'dinov2', 'vit_small_patch14_dinov2', offset),
+                    ('dinov2_vits14_reg4', 'dinov2', 'vit_small_patch14_reg4_dinov2', plain | {'antialias': True})):
+                model = timm_model(name)
+                values = model.state_dict()
+                # Rows of patches; one of [CLS] may stand before them.
+                cls, patches = values['pos_embed'].split([values['pos_embed'].shape[1] - GRID**2, GRID**2], dim=1)
                 table = torch.nn.functional.interpolate(
                     patches.reshape(1, GRID, GRID, WIDTH).permute(0, 3, 1, 2), mode='bicubic', **ways)
                 table = table.permute(0, 2, 3, 1).reshape(1, grid * grid, WIDTH)
-                larger = timm_model(name, num_classes=0, img_size=size)
-                rest = {k: v for k, v in model.state_dict().items() if k != 'pos_embed'}
-                rest['pos_embed'] = table if registers is not None else torch.cat([cls, table], 1)
-                larger.load_state_dict(rest)
-                self.compare_timm(larger, state, 'dinov2', size=size)
+                larger = timm_model(name, img_size=size)
+                larger.load_state_dict(values | {'pos_embed': torch.cat([cls, table], 1)})
+                own = dinov2_values_of(model) if family == 'dinov2' else values_of(model)
+                self.compare_timm(larger, self.published(published, own), family, forced=family, size=size,
+                                  interpolate='0' if family == 'dinov2' else '1')
 
     def test_hugging_face_beit(self):
         for options in ({'use_relative_position_bias': True}, {'use_shared_relative_position_bias': True},
