@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,8 +51,13 @@ TEST(FileTest, RemovesWhatADeadProcessLeftAndNothingElse) {
   // Numbers that other processes have by now: one that always lives, and this one.
   ASSERT_TRUE(WriteFile(folder + "/a.1.tmp", "half").ok());
   ASSERT_TRUE(WriteFile(absl::StrCat(folder, "/b.", getpid(), ".tmp"), "half").ok());
+  // No save leaves these.
+  const std::string link = folder + "/c.1.tmp", pipe = folder + "/d.1.tmp";
+  ASSERT_EQ(symlink((folder + "/mine.tmp").c_str(), link.c_str()), 0);
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_EQ(*RemoveLeftovers(folder), 3);
-  EXPECT_TRUE(ReadFile(folder + "/mine.tmp").ok());
+  EXPECT_TRUE(ReadFile(link).ok());
+  EXPECT_EQ(access(pipe.c_str(), F_OK), 0);
   EXPECT_EQ(*RemoveLeftovers(folder), 0);
 }
 

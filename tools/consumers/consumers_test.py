@@ -101,6 +101,13 @@ def dinov2_values_of(model):
     return values
 
 
+def open_clip_model(quick, size=SIZE):
+    return randomise(open_clip.model.CLIP(
+        embed_dim=16, quick_gelu=quick,
+        vision_cfg=dict(layers=DEPTH, width=WIDTH, head_width=WIDTH // HEADS, patch_size=PATCH, image_size=size),
+        text_cfg=dict(context_length=8, vocab_size=64, width=16, heads=2, layers=1)))
+
+
 def block_outputs(blocks, run):
     outputs = []
     hooks = [block.register_forward_hook(
@@ -336,6 +343,19 @@ class ConsumersTest(unittest.TestCase):
                 model = timm_model(name, dynamic_img_size=True)
                 self.compare_timm(model, model.state_dict(), 'timm', size=size, interpolate='1')
 
+    def test_interpolated_positions_of_open_clip(self):
+        for size in (48, 16):
+            self.pictures_of(size)
+            model = open_clip_model(quick=False)
+            path = self.path('clip.pt')
+            torch.save(model.state_dict(), path)
+            larger = open_clip_model(quick=False, size=size)
+            state = dict(model.state_dict())
+            open_clip.model.resize_pos_embed(state, larger)
+            larger.load_state_dict(state)
+            theirs, _ = block_outputs(larger.visual.transformer.resblocks, lambda: larger.encode_image(self.images))
+            self.compare(path, 'open_clip', theirs, forced='open_clip', size=size, interpolate='1')
+
     def test_interpolated_positions_of_published_files(self):
         for size in (48, 16):
             self.pictures_of(size)
@@ -395,11 +415,7 @@ class ConsumersTest(unittest.TestCase):
 
     def test_open_clip(self):
         for family, quick in (('clip', True), ('open_clip', False)):
-            model = randomise(open_clip.model.CLIP(
-                embed_dim=16, quick_gelu=quick,
-                vision_cfg=dict(layers=DEPTH, width=WIDTH, head_width=WIDTH // HEADS, patch_size=PATCH,
-                                image_size=SIZE),
-                text_cfg=dict(context_length=8, vocab_size=64, width=16, heads=2, layers=1)))
+            model = open_clip_model(quick)
             path = self.path('clip.pt')
             torch.save(model.state_dict(), path)
             theirs, _ = block_outputs(model.visual.transformer.resblocks, lambda: model.encode_image(self.images))
@@ -573,11 +589,7 @@ class ConsumersTest(unittest.TestCase):
         for name, family in (('vit_base_patch16_224', ''), ('vit_converted', ''), ('vit_giant_patch14_reg4_dinov2', ''),
                              ('beit_base_patch16_224', ''), ('deit_base_distilled_patch16_224', ''), ('clip', 'clip')):
             if name == 'clip':
-                model = randomise(open_clip.model.CLIP(
-                    embed_dim=16, quick_gelu=True,
-                    vision_cfg=dict(layers=DEPTH, width=WIDTH, head_width=WIDTH // HEADS, patch_size=PATCH,
-                                    image_size=SIZE),
-                    text_cfg=dict(context_length=8, vocab_size=64, width=16, heads=2, layers=1)))
+                model = open_clip_model(quick=True)
             else:
                 model = timm_model(name.replace('converted', 'base_patch16_224'))
             path, exported = self.path(name + '.pth'), self.path(name + '.onnx')
