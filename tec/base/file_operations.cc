@@ -35,7 +35,7 @@ int Open(const std::string& path, int flags) {
 
 }  // namespace
 
-bool TryToLock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0; }
+bool TryToLock(int fd) { return !Fails(Operation::kLock) && flock(fd, LOCK_EX | LOCK_NB) == 0; }
 
 int Create(const std::string& path) {
   // RemoveLeftovers holds a lock for the moment that it takes to remove the file.

@@ -11,7 +11,7 @@
 
 namespace tec::file_operations {
 
-enum class Operation { kOpen, kRead, kWrite, kSync, kClose, kRename, kLink, kUnlink };
+enum class Operation { kOpen, kRead, kWrite, kSync, kClose, kRename, kLink, kUnlink, kLock };
 
 // As the system call of that name: -1 and errno on failure. Opening, syncing and closing go on after a signal (EINTR).
 // SyncFolder opens, fsyncs and closes a folder.

@@ -105,6 +105,22 @@ TEST(FileTest, AFileIsLockedUntilItHasItsName) {
   EXPECT_EQ(asked, 1);
 }
 
+// A writer may finish one file and begin the next between another's opening of the first and its lock.
+TEST(FileTest, ALeftoverWhoseNameWentToAnotherFileStays) {
+  const std::string folder = Folder("file"), name = folder + "/a.1.tmp", next = folder + "/next";
+  ASSERT_TRUE(WriteFile(name, "whole").ok());
+  ASSERT_TRUE(WriteFile(next, "begun").ok());
+  file_operations::SetFaultHook([&](file_operations::Operation operation) {
+    if (operation != file_operations::Operation::kLock) return 0;
+    EXPECT_EQ(std::rename(next.c_str(), name.c_str()), 0);
+    return 0;
+  });
+  EXPECT_EQ(*RemoveLeftovers(folder), 0);
+  file_operations::SetFaultHook(nullptr);
+  EXPECT_EQ(*ReadFile(name), "begun");
+  EXPECT_EQ(*RemoveLeftovers(folder), 1);
+}
+
 TEST(FileTest, AWriterRemovesWhatAKilledOneOfTheSameFileLeft) {
   const std::string folder = Folder("file");
   for (const char* name : {"/a.999999999.tmp", "/ab.999999999.tmp", "/a.b.999999999.tmp"}) {

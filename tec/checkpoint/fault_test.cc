@@ -161,7 +161,7 @@ TEST(FaultTest, ASaveMakesTheCallsThatMakeItSafe) {
   for (const Way& way : kWays) {
     const std::vector<Operation> calls = CallsOf(way);
     for (Operation operation : {Operation::kOpen, Operation::kWrite, Operation::kSync, Operation::kClose,
-                                Operation::kRename, Operation::kLink, Operation::kUnlink}) {
+                                Operation::kRename, Operation::kLink, Operation::kUnlink, Operation::kLock}) {
       EXPECT_EQ(absl::c_linear_search(calls, operation), way.links || operation != Operation::kLink)
           << way.name << " " << static_cast<int>(operation);
     }
@@ -214,8 +214,8 @@ TEST(FaultTest, AFailingCallLeavesAWholeStateAndIsReported) {
         SetFault(way, [at, error](size_t made, Operation) { return made == at ? error : 0; });
         const absl::Status saved = way.save(folder);
         SetFaultHook(nullptr);
-        // An unlink only clears up: what it leaves behind is removed later.
-        EXPECT_EQ(saved.ok(), calls[at] == Operation::kUnlink) << saved;
+        // An unlink only clears up: what it leaves behind is removed later. And there are file systems without locks.
+        EXPECT_EQ(saved.ok(), calls[at] == Operation::kUnlink || calls[at] == Operation::kLock) << saved;
         const int64_t epoch = CheckWhatIsLeft(folder, way);
         if (saved.ok()) {
           EXPECT_EQ(epoch, 2);
@@ -240,8 +240,10 @@ TEST(FaultTest, AStartBesideASaveDisturbsNothing) {
     SCOPED_TRACE(way.name);
     const CheckpointFolder folder = TwoGenerations();
     bool starting = false;
-    SetFault(way, [&](size_t, Operation) {
-      if (starting) return 0;
+    int locks = 0;
+    SetFault(way, [&](size_t, Operation operation) {
+      // A file that a start removed before it was locked is begun again; not if that happened every time.
+      if (starting || (operation == Operation::kLock && ++locks % 2 == 0)) return 0;
       starting = true;
       EXPECT_TRUE(CheckpointFolder::Open(FolderName(folder)).ok());
       starting = false;
