@@ -66,7 +66,7 @@ ABSL_FLAG(
     "Print the commands, their settings and what they cost, and end; --data_path and --base_model may be missing.");
 ABSL_FLAG(double, tflops, 0,
           "--dry_run: TFLOP/s that a process sustains, for the hours; 0: 400 (paper; 40 % of an H100's peak in "
-          "bfloat16), 0.068 (mini; measured on two cores).");
+          "bfloat16), 0.153 (mini; measured on two cores).");
 
 namespace tec {
 namespace {

@@ -142,7 +142,7 @@ TEST(ReproduceProgram, DryRunPrintsCommandsAndCosts) {
   const ProgramResult mini = Reproduce("--scale=mini --dry_run");
   EXPECT_EQ(mini.exit_code, kExitDone) << mini.output;
   EXPECT_THAT(mini.output, HasSubstr("--data_path is needed: small pictures, for instance CIFAR-10"));
-  EXPECT_THAT(mini.output, HasSubstr(" h at 0.068 TFLOP/s a process (measured"));
+  EXPECT_THAT(mini.output, HasSubstr(" h at 0.153 TFLOP/s a process (measured"));
 }
 
 TEST(ReproduceProgram, SaysWhichFileIsMissingAndWhereItIsPublished) {
