@@ -2,13 +2,13 @@
 // --config=asan and --config=ubsan too.
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "data/testing/mutate.h"
+#include "data/testing/peak_memory.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 
@@ -43,12 +43,8 @@ TEST(MutationTest, TenThousandDamagedImages) {
     }
   }
   EXPECT_GE(runs, 10000);
-#if !defined(__SANITIZE_ADDRESS__)
-  // The decoders' limit, and what the program has besides (the address sanitizer keeps freed memory).
-  rusage usage;
-  ASSERT_EQ(getrusage(RUSAGE_SELF, &usage), 0);
-  EXPECT_LE(usage.ru_maxrss, (512 + 64) << 10);
-#endif
+  // The decoders' limit, and what the program has besides.
+  testing::ExpectPeakMemoryAtMost(512 + 64);
 }
 
 }  // namespace

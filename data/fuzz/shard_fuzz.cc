@@ -2,12 +2,12 @@
 // warns of each broken shard: GLOG_minloglevel=2 in the environment keeps it quiet.
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -19,36 +19,29 @@ namespace {
 class Shard {
  public:
   Shard() {
-    std::string pattern = "/tmp/shard_fuzz_XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr) std::abort();
-    folder_ = pattern;
-    path_ = folder_ + "/s.tar";
+    folder_ = std::filesystem::temp_directory_path() / ("shard_fuzz_" + std::to_string(getpid()));
+    path_ = folder_ / "s.tar";
+    std::filesystem::create_directories(folder_);
     fd_ = open(path_.c_str(), O_RDWR | O_CREAT, 0600);
     if (fd_ < 0) std::abort();
   }
-  ~Shard() {
-    unlink(path_.c_str());
-    rmdir(folder_.c_str());
-  }
+  ~Shard() { std::filesystem::remove_all(folder_); }
   void Set(const uint8_t* data, size_t size) {
     if (ftruncate(fd_, 0) != 0 || pwrite(fd_, data, size, 0) != static_cast<ssize_t>(size)) std::abort();
   }
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return path_.native(); }
 
  private:
-  std::string folder_, path_;
+  std::filesystem::path folder_, path_;
   int fd_ = -1;
 };
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto* const shard = [] {
-    static Shard one;
-    return &one;
-  }();
-  shard->Set(data, size);
-  const auto dataset = tec::OpenDataset(shard->path(), tec::Split::kWhole);
+  static Shard shard;
+  shard.Set(data, size);
+  const auto dataset = tec::OpenDataset(shard.path(), tec::Split::kWhole);
   if (!dataset.ok()) return 0;
   const auto classes = static_cast<int32_t>((*dataset)->classes().size());
   if ((*dataset)->size() < 1) std::abort();

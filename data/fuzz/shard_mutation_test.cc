@@ -2,7 +2,6 @@
 // --config=ubsan too.
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "data/testing/make_tar.h"
 #include "data/testing/mutate.h"
+#include "data/testing/peak_memory.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
@@ -40,12 +40,8 @@ TEST(ShardMutationTest, TenThousandDamagedShards) {
     }
   }
   EXPECT_GE(runs, 10000);
-#if !defined(__SANITIZE_ADDRESS__)
-  // Ten million class names at most, and what the program has besides (the address sanitizer keeps freed memory).
-  rusage usage;
-  ASSERT_EQ(getrusage(RUSAGE_SELF, &usage), 0);
-  EXPECT_LE(usage.ru_maxrss, 512 << 10);
-#endif
+  // Ten million class names at most, and what the program has besides.
+  testing::ExpectPeakMemoryAtMost(512);
 }
 
 }  // namespace
