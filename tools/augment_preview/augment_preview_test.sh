@@ -4,30 +4,19 @@ set -eu
 program=tools/augment_preview/augment_preview
 image=tec/testing/goldens/images/base420.jpg
 
-fail() {
-  echo "$1"
-  cat "$TEST_TMPDIR/out"
-  exit 1
-}
-run() {
-  local code=0
-  "$program" --output="$TEST_TMPDIR/sheet.png" "$@" >"$TEST_TMPDIR/out" 2>&1 || code=$?
-  echo "$code"
-}
-expect() {
-  grep -qF -- "$1" "$TEST_TMPDIR/out" || fail "no line with: $1"
-}
+. tools/testing/program_test.sh
+preview() { run --output="$TEST_TMPDIR/sheet.png" "$@"; }
 
-[ "$(run --image="$image" --samples=3 --input_size=32)" = 0 ] || fail "exit code"
+[ "$(preview --image="$image" --samples=3 --input_size=32)" = 0 ] || fail "exit code"
 [ "$(grep -c "crop rows" "$TEST_TMPDIR/out")" = 3 ] || fail "not one line a tile"
 [ "$(head -c 4 "$TEST_TMPDIR/sheet.png" | tail -c 3)" = PNG ] || fail "no contact sheet"
-[ "$(run --image="$image" --samples=1 --config=vit_b_mae_300ep --reprob=1 --steps="Rotate(-27), Invert")" = 0 ] ||
+[ "$(preview --image="$image" --samples=1 --config=vit_b_mae_300ep --reprob=1 --steps="Rotate(-27), Invert")" = 0 ] ||
   fail "exit code with steps"
 expect "Rotate(-27), Invert, erased rows"
 
-[ "$(run)" = 1 ] || fail "exit code without a picture"
+[ "$(preview)" = 1 ] || fail "exit code without a picture"
 expect "give --image=FILE"
-[ "$(run --image=/nowhere.jpg)" = 1 ] || fail "exit code without a file"
+[ "$(preview --image=/nowhere.jpg)" = 1 ] || fail "exit code without a file"
 expect "/nowhere.jpg"
-[ "$(run --image="$image" --aa=augmix)" = 1 ] || fail "exit code of another policy"
+[ "$(preview --image="$image" --aa=augmix)" = 1 ] || fail "exit code of another policy"
 expect "--aa"
