@@ -9,14 +9,12 @@ table has the medians over the rounds and the median of the ratios within a roun
 """
 
 import argparse
-import json
 import os
-import statistics
-import subprocess
-import sys
 import time
 
 import torch
+
+import turns
 
 QUERIES, WIDTH, CLASSES = 500, 768, 1000
 KS = (10, 20, 100, 200)
@@ -36,20 +34,12 @@ def usual(bank, bank_labels, queries, labels, k):
     return predictions[:, :1].eq(labels.view(-1, 1)).sum().item() / QUERIES
 
 
-def ours(program, bank):
-    command = [program, "--benchmark_filter=^Knn/%d/" % bank, "--benchmark_format=json"]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return QUERIES / json.loads(output.stdout)["benchmarks"][0]["queries/s"]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", required=True, help="the program //benchmarks/eval:evaluators")
     parser.add_argument("--bank", type=int, default=100000, choices=(100000, 1281167))
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    if arguments.rounds < 3:
-        sys.exit("at least 3 rounds: a median of fewer says little")
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -62,19 +52,20 @@ def main():
     bank_labels = torch.arange(arguments.bank) % CLASSES
     labels = torch.zeros(QUERIES, dtype=torch.long)
 
-    theirs_seconds, our_seconds = [], []
-    for _ in range(arguments.rounds):
-        our_seconds.append(ours(arguments.ours, arguments.bank))
+    def theirs():
         begin = time.monotonic()
         with torch.no_grad():
             for k in KS:
                 usual(bank, bank_labels, queries, labels, k)
-        theirs_seconds.append(time.monotonic() - begin)
-    ratio = statistics.median(theirs / mine for theirs, mine in zip(theirs_seconds, our_seconds))
+        return time.monotonic() - begin
+
+    case = "^Knn/%d/" % arguments.bank
+    seconds = turns.take_turns(arguments.rounds, lambda: turns.ours(arguments.ours, case, QUERIES, "queries/s"), theirs,
+                               least_rounds=3)
     sizes = (arguments.rounds, QUERIES, arguments.bank, WIDTH, threads)
     print("%d rounds, %d queries, bank %d x %d, %d threads" % sizes)
     print("| PyTorch %s, s | ours, s | ours is faster by |\n|---|---|---|" % torch.__version__)
-    print("| %.2f | %.2f | %.2f |" % (statistics.median(theirs_seconds), statistics.median(our_seconds), ratio))
+    print("| %.2f | %.2f | %.2f |" % seconds)
 
 
 if __name__ == "__main__":

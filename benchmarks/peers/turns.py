@@ -16,17 +16,17 @@ def timed(step, steps):
     return (time.monotonic() - begin) / steps
 
 
-def ours(program, case, batch):
-    """Seconds a step of `batch` images of the program's case that the regular expression names."""
+def ours(program, case, batch, rate="images/s"):
+    """Seconds a step of `batch` images of the program's case that the regular expression names; `rate`: its counter."""
     command = [program, "--benchmark_filter=" + case, "--benchmark_format=json"]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return batch / json.loads(output.stdout)["benchmarks"][0]["images/s"]
+    return batch / json.loads(output.stdout)["benchmarks"][0][rate]
 
 
-def take_turns(rounds, our_seconds, their_seconds):
+def take_turns(rounds, our_seconds, their_seconds, least_rounds=5):
     """Medians of theirs and ours over the rounds, and the median of the ratios within a round."""
-    if rounds < 5:
-        sys.exit("at least 5 rounds: a median of fewer says little")
+    if rounds < least_rounds:
+        sys.exit("at least %d rounds: a median of fewer says little" % least_rounds)
     ours_of_round, theirs_of_round = [], []
     for _ in range(rounds):
         ours_of_round.append(our_seconds())
