@@ -1,45 +1,34 @@
 """Libraries from Debian 12 packages, unpacked without installing them (no root needed).
 
-debian_archives downloads the pinned packages in one go and checks them; debian_library unpacks some of them into a
-repository of its own.
-"""
-
-_DOWNLOAD = """
-set -eu
-options="-o Dir::State::Lists=$PWD/apt/lists -o Dir::Cache=$PWD/apt/cache -o APT::Sandbox::User=$(id -un) -qq"
-mkdir -p apt/lists/partial apt/cache/archives/partial
-apt-get $options update
-apt-get $options download "$@"
+debian_archives downloads the pinned packages and checks them (debian_packages.py says from where, and what happens when
+an archive drops a version); debian_library unpacks some of them into a repository of its own.
 """
 
 def archive_name(name):
     return name + ".deb"
 
 def _archives_impl(ctx):
-    wanted = []
-    for name, pin in ctx.attr.packages.items():
-        wanted.append("%s=%s" % (name, pin.split(" ")[0]))
-    result = ctx.execute(["sh", "-c", _DOWNLOAD, "sh"] + wanted, timeout = 1800)
+    ctx.file("pins.json", struct(**ctx.attr.packages).to_json())
+    command = ["python3", str(ctx.path(ctx.attr._tool)), "fetch", "pins.json", "."]
+    if ctx.os.environ.get("TEC_STRICT_PINS"):
+        command.append("--strict")
+    result = ctx.execute(command, timeout = 1800)
     if result.return_code:
-        fail("apt-get could not download the Debian 12 packages pinned in third_party/*/packages.bzl:\n" +
-             result.stdout + result.stderr)
-    for file in ctx.path(".").readdir():
-        if not file.basename.endswith(".deb"):
-            continue
-        name = file.basename.split("_")[0]
-        version, expected = ctx.attr.packages[name].split(" ")
-        found = ctx.execute(["sha256sum", str(file)]).stdout.split(" ")[0]
-        if found != expected:
-            fail("\nDebian package %s %s does not have the pinned content:\n" % (name, version) +
-                 "  expected sha256 %s\n  found sha256    %s\n" % (expected, found) +
-                 "The pin is in third_party/*/packages.bzl.")
-        ctx.execute(["mv", str(file), archive_name(name)])
-    ctx.delete("apt")
+        fail("the Debian 12 packages of third_party/*/packages.bzl could not be had:\n" + result.stdout + result.stderr)
+    if result.stderr:
+        # Not print(): .bazelrc hides its lines.
+        ctx.execute(["sh", "-c", "echo \"$1\" >&2", "sh", result.stderr.strip()], quiet = False)
+    ctx.delete("pins.json")
     ctx.file("BUILD.bazel", "exports_files(glob([\"*.deb\"]))\n")
 
 debian_archives = repository_rule(
     implementation = _archives_impl,
-    attrs = {"packages": attr.string_dict(doc = "name -> 'version sha256'", mandatory = True)},
+    attrs = {
+        "packages": attr.string_list_dict(doc = "name -> ['version sha256', ...], newest first", mandatory = True),
+        "_tool": attr.label(default = "//third_party:debian_packages.py"),
+    },
+    # --config=strict.
+    environ = ["TEC_STRICT_PINS"],
 )
 
 def _library_impl(ctx):
