@@ -12,12 +12,21 @@ _PLATFORMS = [
     "manylinux2010_x86_64",
 ]
 
+def _python_with_pip(ctx):
+    # The first in PATH may be a virtual environment's without pip. bazelw installs Debian's pip if neither has it.
+    for python in ["python3", "/usr/bin/python3"]:
+        if ctx.execute([python, "-m", "pip", "--version"]).return_code == 0:
+            return python
+    fail("neither python3 (%s) nor /usr/bin/python3 has pip, which fetches the wheels: ./bazelw installs it, or run\n" %
+         ctx.which("python3") + "  apt-get install -y --no-install-recommends python3-pip")
+
 def _impl(ctx):
     wheels = ctx.attr.wheels
+    python = _python_with_pip(ctx)
 
     # No cache: a download that broke off is never taken up again. Which Python the wheels are for is fixed, since it is
     # part of which file the sha256 belongs to.
-    command = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
+    command = [python, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["-d", "wheels", "--python-version", "311", "--implementation", "cp"]
     for platform in _PLATFORMS:
         command += ["--platform", platform]
@@ -34,7 +43,7 @@ def _impl(ctx):
         if found != expected:
             fail("\nwheel %s does not have the pinned content:\n  expected sha256 %s\n  found sha256    %s\n" %
                  (pin, expected, found) + "The pin is in third_party/*/packages.bzl.")
-        result = ctx.execute(["python3", "-m", "zipfile", "-e", str(wheel), "."], timeout = 1800)
+        result = ctx.execute([python, "-m", "zipfile", "-e", str(wheel), "."], timeout = 1800)
         if result.return_code:
             fail("cannot unpack %s: %s" % (wheel.basename, result.stderr))
         ctx.delete(wheel)

@@ -41,6 +41,9 @@ def _archives(packages):
     return ["@debian_archives//:" + archive_name(name) for name in packages]
 
 def tec_repositories():
+    # Debian's Bazel has no version.
+    if native.bazel_version and native.bazel_version[0].isdigit() and not native.bazel_version.startswith("4."):
+        fail("this is Bazel %s; TEC is built by Bazel 4: ./bazelw finds or installs Debian's" % native.bazel_version)
     packages = {}
     for pins in _DEBIAN.values():
         packages.update(pins)
