@@ -1,4 +1,4 @@
-// One finetuning step as //eval:finetune does it: forward with stochastic depth, loss with smoothed labels, backward,
+// One finetuning step as //eval:finetune does it: upload, erasing, mixing, forward with stochastic depth, backward,
 // gradient norm, AdamW with layer-wise decay.
 //
 //   ./bazelw run //benchmarks/eval:finetune_step
@@ -7,22 +7,14 @@
 //
 // images/s by wall-clock time. The same of timm in Python: //benchmarks/peers:finetune.
 
-#include "eval/finetune/finetune_step.h"
-
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include "ATen/ATen.h"
 #include "ATen/Parallel.h"
 #include "benchmark/benchmark.h"
+#include "benchmarks/eval/finetuning_step.h"
 #include "tec/base/logging.h"
-#include "tec/models/encoder.h"
-#include "tec/nn/drop_path.h"
-#include "tec/nn/initialise.h"
-#include "tec/nn/module_state.h"
-#include "tec/optim/adamw.h"
-#include "tec/optim/parameter_groups.h"
 #include "tec/train/rank_runtime.h"
 
 namespace tec {
@@ -37,30 +29,13 @@ void BM_FinetuneStep(benchmark::State& state, const VitOptions& encoder, at::Sca
     return;
   }
   const int64_t batch = state.range(0);
-  FinetuneOptions options;
+  FinetuningStepOptions options;
   options.encoder = encoder;
-  options.classes = 1000;
-  options.drop_path = 0.1;
-  FinetuneModel model(options);
-  InitialiseFinetuning(model, 1);
-  model.to(device);
-  AdamW optimizer(FinetuningGroups(NamedTrainable(model), encoder.depth, 0.05, 0.65), {0.9, 0.999, 1e-8});
-  FinetuneStepOptions step_options;
-  step_options.smoothing = 0.1;
-  step_options.precision = precision;
-  FinetuneStep step(model, optimizer, step_options);
-  const at::Tensor images =
-      (at::arange(batch * 3 * 224 * 224, at::kFloat) * 0.37).sin().view({batch, 3, 224, 224}).to(device);
-  const at::Tensor labels = at::arange(batch, at::kLong).to(device);
-  std::vector<int64_t> samples(batch);
-  for (int64_t i = 0; i < batch; ++i) samples[i] = i;
-
-  uint64_t epoch = 0;
+  options.precision = precision;
+  FinetuningStep step(options, batch, c10::Device(device, device == at::kCUDA ? 0 : -1));
   const auto update = [&] {
-    const at::Tensor loss =
-        step.Accumulate(images, labels, DropPathUniforms(/*seed=*/1, epoch++, samples, encoder.depth).to(device));
-    const FinetuneStep::Update done = step.Finish(1e-4);
-    TEC_CHECK(std::isfinite(loss.item<double>()) && !done.skipped);
+    const FinetuningStep::Result result = step.Run();
+    TEC_CHECK(std::isfinite(result.loss.item<double>()) && std::isfinite(result.gradient_norm));
   };
   KeepFreedMemory();
   update();  // Allocates the memory.

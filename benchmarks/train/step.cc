@@ -1,6 +1,6 @@
-// One pretraining step (base model, forward, backward, optimiser) on the CPU, in float32 and in bfloat16 (where the
-// processor has it, a case of its own), and on a CUDA device where there is one, beside the rate that the same device
-// reaches in a plain matrix product of the same type in the same run.
+// One pretraining step (upload, base model, forward, backward, optimiser) on the CPU, in float32 and in bfloat16 (where
+// the processor has it, a case of its own), and on a CUDA device where there is one, beside the rate that the same
+// device reaches in a plain matrix product of the same type in the same run.
 //
 //   ./bazelw run //benchmarks/train:step
 //   ./bazelw run --config=cuda //benchmarks/train:step -- --benchmark_filter=cuda
@@ -16,25 +16,16 @@
 
 #include <cmath>
 #include <cstdint>
-#include <memory>
-#include <vector>
 
 #include "ATen/ATen.h"
 #include "ATen/Parallel.h"
 #include "ATen/detail/CUDAHooksInterface.h"
 #include "benchmark/benchmark.h"
+#include "benchmarks/train/pretraining_step.h"
 #include "c10/core/CachingDeviceAllocator.h"
 #include "tec/base/logging.h"
 #include "tec/config/config.h"
 #include "tec/config/cost.h"
-#include "tec/losses/losses.h"
-#include "tec/models/factory.h"
-#include "tec/nn/autocast.h"
-#include "tec/nn/masking.h"
-#include "tec/nn/module_state.h"
-#include "tec/optim/adamw.h"
-#include "tec/optim/gradients.h"
-#include "tec/optim/parameter_groups.h"
 #include "tec/train/rank_runtime.h"
 
 namespace tec {
@@ -51,6 +42,18 @@ constexpr char kTiny[] = R"(
   base_model { name: "custom" topkatt: 9 encoder { image_size: 32 patch_size: 4 width: 128 depth: 6 heads: 4 } }
 )";
 
+// ViT-Ti/8 at 64 pixels with row B's decoder and losses: what a small machine trains.
+constexpr char kTinyAt64[] = R"(
+  method: TEC
+  model {
+    name: "custom" mlp_token: true pred_att: true
+    encoder { image_size: 64 patch_size: 8 width: 192 depth: 12 heads: 3 }
+    decoder { width: 512 depth: 2 heads: 16 }
+  }
+  base_model { name: "custom" topkatt: 15 encoder { image_size: 64 patch_size: 8 width: 192 depth: 12 heads: 3 } }
+)";
+
+config::Experiment TinyAt64() { return Resolve(*ParseExperiment(kTinyAt64, "vit_ti8_64")); }
 config::Experiment Tiny() { return Resolve(*ParseExperiment(kTiny, "tiny")); }
 config::Experiment RowB() { return Resolve(*LoadExperiment("vit_b_mae_300ep")); }
 
@@ -90,8 +93,9 @@ double PeakGiB(at::Device device) {
   return usage.ru_maxrss / 1048576.0;  // Linux counts in KiB.
 }
 
-void TrainingStep(benchmark::State& state, const config::Experiment& experiment, int64_t batch,
-                  at::ScalarType precision, at::DeviceType device_type = at::kCPU) {
+// An update of `micro_steps` times `batch` images.
+void TrainingStep(benchmark::State& state, config::Experiment experiment, int64_t batch, at::ScalarType precision,
+                  at::DeviceType device_type = at::kCPU, int64_t micro_steps = 1) {
   if (device_type == at::kCUDA && !at::globalContext().hasCUDA()) {
     state.SkipWithError("no CUDA device, or a build without --config=cuda");
     return;
@@ -101,45 +105,13 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
     state.SkipWithError("this processor has no bfloat16 instructions");
     return;
   }
-  const std::shared_ptr<BaseModel> base_model = *MakeBaseModel(experiment);
-  {
-    // A frozen model has no initial values; small distinct weights do for a benchmark.
-    at::NoGradGuard no_grad;
-    for (const auto& [name, tensor] : NamedState(*base_model)) {
-      if (name == "pos_embed") continue;
-      const bool norm = tensor.dim() == 1 && name.rfind("weight") == name.size() - 6;
-      at::Tensor(tensor).copy_((at::arange(tensor.numel(), at::kFloat) * 0.7).cos().mul(0.03).view(tensor.sizes()));
-      if (norm) at::Tensor(tensor).add_(1);
-    }
-  }
-  const std::shared_ptr<TecModel> model = *MakeTecModel(experiment);
-  base_model->to(device);
-  model->to(device);
-  AdamW optimizer(PretrainingGroups(NamedTrainable(*model), 0.05), {0.9, 0.95, 1e-8});
-  const int64_t side = experiment.model().encoder().image_size();
-  const int64_t patches = TecOptionsFrom(experiment).encoder.patches();
-  const at::Tensor images =
-      (at::arange(batch * 3 * side * side, at::kFloat) * 0.37).sin().view({batch, 3, side, side}).to(device);
-  std::vector<int64_t> samples(batch);
-  for (int64_t i = 0; i < batch; ++i) samples[i] = i;
-
-  uint64_t epoch = 0;
+  experiment.mutable_runtime()->set_precision(precision == at::kBFloat16 ? config::BFLOAT16 : config::FLOAT32);
+  PretrainingStep training(experiment, batch, device);
   const auto step = [&] {
-    at::Tensor loss;
-    {
-      AutocastGuard autocast(device.type(), precision);
-      const Targets targets = base_model->forward(images);
-      const at::Tensor noise = MaskingNoise(1, epoch++, samples, patches).to(device);
-      const TecOutput output = model->forward(images, noise, experiment.masking().mask_ratio(), targets.idx);
-      loss = FeatureLoss(output.feature_prediction, targets.features, output.mask) +
-             RelationLoss(output.relation_logits, targets.relations, experiment.losses().att_tau());
-    }
-    loss.backward();
-    const at::Tensor norm = GradientNorm(optimizer.parameters());
-    optimizer.Step(1e-4);
-    optimizer.ZeroGrad();
-    const double value = loss.item<double>();
-    TEC_CHECK(std::isfinite(value) && value > 0 && std::isfinite(norm.item<double>())) << "loss " << value;
+    const PretrainingStep::Result result = training.Run(micro_steps);
+    const double value = result.loss.item<double>();
+    TEC_CHECK(std::isfinite(value) && value > 0 && std::isfinite(result.gradient_norm.item<double>()))
+        << "loss " << value;
   };
   KeepFreedMemory();
   step();  // Allocates the memory and fills the caches.
@@ -154,9 +126,9 @@ void TrainingStep(benchmark::State& state, const config::Experiment& experiment,
   const double seconds = (Seconds() - start) / steps;
   const double gemm = (gemm_before + GemmRate(precision, device)) / 2;
   const double flops = TrainingFlopsPerImage(experiment);
-  const double rate = flops * batch / seconds;
+  const double images = static_cast<double>(batch * micro_steps), rate = flops * images / seconds;
   state.counters["GFLOP_per_image"] = flops * 1e-9;
-  state.counters["images/s"] = batch / seconds;
+  state.counters["images/s"] = images / seconds;
   state.counters["model_GFLOP/s"] = rate * 1e-9;
   state.counters["gemm_GFLOP/s"] = gemm * 1e-9;
   state.counters["of_gemm"] = rate / gemm;
@@ -172,6 +144,14 @@ BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128_bfloat16, Tiny(), 128, at::kBFloa
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(5);
+BENCHMARK_CAPTURE(TrainingStep, vit_ti8_64_batch_64, TinyAt64(), 64, at::kFloat)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(3);
+BENCHMARK_CAPTURE(TrainingStep, vit_ti8_64_batch_64_bfloat16, TinyAt64(), 64, at::kBFloat16)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(3);
 BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8, RowB(), 8, at::kFloat)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
@@ -184,6 +164,18 @@ BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_256_bfloat16_cuda, RowB(), 256, at
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(20);
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_128_bfloat16_cuda, RowB(), 128, at::kBFloat16, at::kCUDA)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(20);
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_512_bfloat16_cuda, RowB(), 512, at::kBFloat16, at::kCUDA)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(20);
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_two_of_256_bfloat16_cuda, RowB(), 256, at::kBFloat16, at::kCUDA, 2)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(10);
 
 }  // namespace
 }  // namespace tec

@@ -10,11 +10,13 @@ namespace {
 
 // LibTorch's fused attention on the CPU makes one small product after another in bfloat16, each of which oneDNN
 // prepares anew: forward and backward of 128 images, 4 heads and 17 tokens take 7 times as long as two batched
-// products. Those keep the [N, H, T, T] weights in memory, so for many tokens the fused one stays.
+// products. Those keep the [N, H, T, T] weights in memory, so for many tokens the fused one stays; and where somebody
+// has forbidden LibTorch the unfused form (setSDPUseMath), it is not taken here either.
 constexpr int64_t kMostTokensOfPlainAttention = 256;
 
 bool PlainAttentionIsFaster(const at::Tensor& q) {
-  return q.device().is_cpu() && q.scalar_type() == at::kBFloat16 && q.size(2) <= kMostTokensOfPlainAttention;
+  return q.device().is_cpu() && q.scalar_type() == at::kBFloat16 && q.size(2) <= kMostTokensOfPlainAttention &&
+         at::globalContext().userEnabledMathSDP();
 }
 
 }  // namespace
