@@ -6,6 +6,8 @@
 //
 // A region costs no more than it must: rows above it are entropy-decoded only, columns beside it are entropy-decoded
 // only, and rows below it are not decoded at all. What decides whether a file is refused does not depend on the region.
+//
+// Huffman decoding, two thirds of the time, is done by JpegHuffman where the file is regular, and by libjpeg where not.
 
 #include "data/image/decode_jpeg.h"
 
@@ -21,9 +23,13 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 #include "data/image/decode.h"
 #include "data/image/decode_formats.h"
+#include "data/image/fast_jpeg_flag.h"
+#include "data/image/jpeg_huffman.h"
 #include "tec/base/logging.h"
 
 namespace tec {
@@ -40,7 +46,8 @@ constexpr int kMaxSideColumns = 64;
 // Huffman tables, quantisation tables, some rows.
 constexpr int64_t kLeastJpegMemory = int64_t{1} << 20;
 
-enum class Outcome { kDone, kTruncated, kTooLarge, kTooManyScans, kError };
+// kIrregular: JpegHuffman does not decode it; libjpeg has to, from the start.
+enum class Outcome { kDone, kIrregular, kTruncated, kTooLarge, kTooManyScans, kError };
 
 // One row of CMYK as libjpeg gives it. Like PIL, takes every file for Adobe's, which stores 255 - ink.
 void CmykToRgb(const uint8_t* stored, int width, uint8_t* rgb) {
@@ -56,7 +63,7 @@ class JpegDecoder {
  public:
   JpegDecoder() {
     info_.err = jpeg_std_error(&error_);
-    error_.error_exit = [](j_common_ptr info) { std::longjmp(Self(info)->jump_, 1); };
+    error_.error_exit = [](j_common_ptr info) { Self(info)->Stop(Outcome::kError); };
     error_.output_message = [](j_common_ptr) {};
     info_.client_data = this;
     source_.init_source = [](j_decompress_ptr) {};
@@ -71,10 +78,7 @@ class JpegDecoder {
     source_.term_source = [](j_decompress_ptr) {};
     progress_.progress_monitor = [](j_common_ptr info) {
       auto* self = Self(info);
-      if (self->info_.input_scan_number > kMaxJpegScans) {
-        self->too_many_scans_ = true;
-        std::longjmp(self->jump_, 1);
-      }
+      if (self->info_.input_scan_number > kMaxJpegScans) self->Stop(Outcome::kTooManyScans);
     };
   }
   // Also right for an object that jpeg_create_decompress never reached: its mem is null then.
@@ -82,11 +86,12 @@ class JpegDecoder {
   JpegDecoder(const JpegDecoder&) = delete;
   JpegDecoder& operator=(const JpegDecoder&) = delete;
 
-  // Decodes at least the box that `choose` names; without `choose` the whole image.
+  // Decodes at least the box that `choose` names; without `choose` the whole image. `fast`: by JpegHuffman if it takes
+  // the file.
   // No variable here may have a destructor: longjmp would pass it by.
-  Outcome Decode(const uint8_t* bytes, size_t size, const absl::FunctionRef<Box(int, int)>* choose,
+  Outcome Decode(const uint8_t* bytes, size_t size, const absl::FunctionRef<Box(int, int)>* choose, bool fast,
                  ImageRegion* region) {
-    if (setjmp(jump_) != 0) return too_many_scans_ ? Outcome::kTooManyScans : Outcome::kError;
+    if (setjmp(jump_) != 0) return stopped_;
     jpeg_create_decompress(&info_);  // Clears all but err and client_data.
     info_.mem->max_memory_to_use = kMaxDecodeMemory;
     info_.progress = &progress_;
@@ -120,6 +125,13 @@ class JpegDecoder {
       left = begin;
       columns = end - begin;
       jpeg_crop_scanline(&info_, &left, &columns);  // Moves left to where a block begins.
+    }
+    if (fast && JpegHuffman::Takes(&info_)) {
+      huffman_.Begin(&info_, left, columns, [](j_decompress_ptr info, JBLOCKROW* mcu) -> boolean {
+        auto* self = Self(reinterpret_cast<j_common_ptr>(info));
+        if (!self->huffman_.DecodeMcu(mcu)) self->Stop(Outcome::kIrregular);
+        return TRUE;
+      });
     }
     region->height = height;
     region->width = width;
@@ -157,6 +169,7 @@ class JpegDecoder {
                                                          " pixels, more than ", kMaxImagePixels));
       case Outcome::kTooManyScans:
         return absl::ResourceExhaustedError(absl::StrCat("the JPEG has more than ", kMaxJpegScans, " scans"));
+      case Outcome::kIrregular:
       case Outcome::kError:
         break;
     }
@@ -174,6 +187,11 @@ class JpegDecoder {
 
  private:
   static JpegDecoder* Self(j_common_ptr info) { return static_cast<JpegDecoder*>(info->client_data); }
+
+  [[noreturn]] void Stop(Outcome outcome) {
+    stopped_ = outcome;
+    std::longjmp(jump_, 1);
+  }
 
   JSAMPARRAY AllocateRow(JDIMENSION bytes) {
     return info_.mem->alloc_sarray(reinterpret_cast<j_common_ptr>(&info_), JPOOL_IMAGE, bytes, 1);
@@ -215,26 +233,40 @@ class JpegDecoder {
   jpeg_source_mgr source_ = {};
   jpeg_progress_mgr progress_ = {};
   std::jmp_buf jump_;
-  bool too_many_scans_ = false;
+  Outcome stopped_ = Outcome::kError;
+  JpegHuffman huffman_;
 };
+
+// Without `choose` the whole image.
+absl::Status Decode(absl::string_view bytes, const absl::FunctionRef<Box(int, int)>* choose, ImageRegion* region) {
+  // A second time it may draw another box.
+  absl::optional<Box> chosen;
+  const auto choose_once = [&](int height, int width) {
+    if (!chosen.has_value()) chosen = (*choose)(height, width);
+    return *chosen;
+  };
+  const absl::FunctionRef<Box(int, int)> once = choose_once;
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+  for (bool fast = absl::GetFlag(FLAGS_fast_jpeg);; fast = false) {
+    JpegDecoder decoder;
+    const Outcome outcome = decoder.Decode(data, bytes.size(), choose == nullptr ? nullptr : &once, fast, region);
+    if (outcome != Outcome::kIrregular) return decoder.Status(outcome);
+  }
+}
 
 }  // namespace
 
 absl::Status DecodeJpeg(absl::string_view bytes, Image* image) {
-  JpegDecoder decoder;
   ImageRegion region;
   region.pixels = std::move(*image);  // Its memory is used again.
-  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
-  const absl::Status status = decoder.Status(decoder.Decode(data, bytes.size(), nullptr, &region));
+  const absl::Status status = Decode(bytes, nullptr, &region);
   *image = std::move(region.pixels);
   return status;
 }
 
 absl::Status DecodeJpegRegion(absl::string_view bytes, absl::FunctionRef<Box(int height, int width)> choose,
                               ImageRegion* region) {
-  JpegDecoder decoder;
-  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
-  return decoder.Status(decoder.Decode(data, bytes.size(), &choose, region));
+  return Decode(bytes, &choose, region);
 }
 
 }  // namespace tec

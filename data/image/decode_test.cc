@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "data/image/encode.h"
+#include "data/image/fast_jpeg_flag.h"
 #include "data/testing/golden_images.h"
 #include "data/testing/make_jpeg.h"
 #include "tec/base/random.h"
@@ -123,6 +125,11 @@ Box RandomBox(int height, int width, RandomStream& stream) {
 void ExpectRandomRegionsEqualWhole(const std::string& what, absl::string_view bytes, int boxes, RandomStream& stream) {
   const auto whole = DecodeImage(bytes);
   ASSERT_TRUE(whole.ok()) << what << ": " << whole.status();
+  absl::SetFlag(&FLAGS_fast_jpeg, false);
+  const auto by_libjpeg = DecodeImage(bytes);
+  absl::SetFlag(&FLAGS_fast_jpeg, true);
+  ASSERT_TRUE(by_libjpeg.ok()) << what << ": " << by_libjpeg.status();
+  ASSERT_EQ(LargestDifference(*whole, *by_libjpeg), 0) << what;
   ImageRegion region;
   for (int i = 0; i < boxes; ++i) {
     Box box;

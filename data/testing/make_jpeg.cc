@@ -31,6 +31,8 @@ std::string MakeJpeg(const Image& image, const JpegKind& kind) {
   info.comp_info[0].h_samp_factor = kind.horizontal;
   info.comp_info[0].v_samp_factor = kind.vertical;
   info.restart_in_rows = kind.restart_rows;
+  info.restart_interval = kind.restart_mcus;
+  info.optimize_coding = kind.optimized;
   jpeg_scan_info scans[3] = {};
   if (kind.progressive) {
     jpeg_simple_progression(&info);

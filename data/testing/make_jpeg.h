@@ -19,6 +19,8 @@ struct JpegKind {
   bool progressive = false;
   bool scan_per_component = false;  // Sequential, but in three scans.
   int restart_rows = 0;             // A restart marker after so many rows of blocks; 0: none.
+  int restart_mcus = 0;             // Or after so many minimal coded units.
+  bool optimized = false;           // Huffman tables made for the picture, not those of the standard's annex K.
 };
 
 // Aborts where libjpeg refuses.
