@@ -15,7 +15,7 @@
 #include "benchmark/benchmark.h"
 #include "benchmarks/eval/finetuning_step.h"
 #include "tec/base/logging.h"
-#include "tec/train/rank_runtime.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 namespace {

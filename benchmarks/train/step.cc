@@ -26,7 +26,7 @@
 #include "tec/base/logging.h"
 #include "tec/config/config.h"
 #include "tec/config/cost.h"
-#include "tec/train/rank_runtime.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 namespace {

@@ -13,11 +13,11 @@
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
+#include "tec/config/run_record.h"
 #include "tec/models/encoder_state.h"
 #include "tec/models/factory.h"
 #include "tec/models/vit.h"
 #include "tec/nn/normalize.h"
-#include "tec/train/run_record.h"
 
 namespace tec {
 namespace {

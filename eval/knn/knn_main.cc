@@ -21,7 +21,7 @@
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
-#include "tec/train/stop_signal.h"
+#include "tec/run/stop_signal.h"
 
 ABSL_FLAG(std::string, k, "10,20,100,200", "Numbers of neighbours that vote, separated by commas.");
 ABSL_FLAG(double, temperature, 0.07, "A neighbour's vote counts exp(cosine / temperature).");

@@ -29,12 +29,12 @@
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/nn/autocast.h"
 #include "tec/optim/schedule.h"
-#include "tec/train/event_writer.h"
-#include "tec/train/meter.h"
-#include "tec/train/progress.h"
-#include "tec/train/run_log.h"
-#include "tec/train/run_saver.h"
-#include "tec/train/stop_signal.h"
+#include "tec/run/event_writer.h"
+#include "tec/run/json_log.h"
+#include "tec/run/meter.h"
+#include "tec/run/progress.h"
+#include "tec/run/run_saver.h"
+#include "tec/run/stop_signal.h"
 
 namespace tec {
 namespace {

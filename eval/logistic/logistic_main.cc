@@ -25,7 +25,7 @@
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
-#include "tec/train/stop_signal.h"
+#include "tec/run/stop_signal.h"
 
 ABSL_FLAG(std::string, c, "1e-4,1e-3,1e-2,0.1,1,10,100",
           "Inverse strengths of the penalty, as scikit-learn's C, separated by commas. Of several, the one that does "

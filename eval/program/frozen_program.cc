@@ -24,7 +24,7 @@
 #include "tec/base/status.h"
 #include "tec/dist/environment.h"
 #include "tec/nn/module_state.h"
-#include "tec/train/torch_runtime.h"
+#include "tec/run/torch_runtime.h"
 
 ABSL_FLAG(std::string, checkpoint, "",
           "The weights: a checkpoint of //tec:pretrain or //eval:finetune, or a ViT encoder.");

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "tec/train/progress.h"
+#include "tec/run/progress.h"
 
 namespace tec {
 namespace {

@@ -5,7 +5,7 @@
 //   TEC_RETURN_IF_ERROR(saver.Save({{state, {"best_checkpoint.pth", CheckpointFolder::kThis}}}));
 //   TEC_RETURN_IF_ERROR(saver.Wait());                                       // before the end
 //
-// Training has RunSaver (tec/train/run_saver.h) around it.
+// Training has RunSaver (tec/run/run_saver.h) around it.
 
 #ifndef TEC_CHECKPOINT_BACKGROUND_SAVER_H_
 #define TEC_CHECKPOINT_BACKGROUND_SAVER_H_

@@ -13,8 +13,8 @@
 #include "tec/models/factory.h"
 #include "tec/nn/autocast.h"
 #include "tec/nn/module_state.h"
-#include "tec/train/event_writer.h"
-#include "tec/train/precision.h"
+#include "tec/run/event_writer.h"
+#include "tec/run/precision.h"
 
 namespace tec {
 namespace {

@@ -6,7 +6,7 @@
 #include "tec/base/status.h"
 #include "tec/checkpoint/families/usual_heads.h"
 #include "tec/checkpoint/training_state.h"
-#include "tec/train/run_record.h"
+#include "tec/config/run_record.h"
 
 namespace tec {
 

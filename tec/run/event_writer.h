@@ -1,0 +1,48 @@
+// TensorBoard event files: scalars only, no TensorFlow. Format: a TFRecord file of Event messages (event.proto), each
+// record framed by masked CRC-32C checksums.
+
+#ifndef TEC_RUN_EVENT_WRITER_H_
+#define TEC_RUN_EVENT_WRITER_H_
+
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace tec {
+
+// CRC-32C (Castagnoli), as RFC 3720 appendix B.4 has it.
+uint32_t Crc32c(absl::string_view bytes);
+// The form in which TFRecord stores it: rotated right by 15, plus a constant.
+uint32_t MaskedCrc32c(absl::string_view bytes);
+
+class EventWriter {
+ public:
+  // Makes the folder and in it a new file events.out.tfevents.<time>.<host>.<pid>. TensorBoard then drops what files
+  // of an earlier, interrupted run in the same folder say of `first_step` and later.
+  static absl::StatusOr<std::unique_ptr<EventWriter>> Create(const std::string& directory, int64_t first_step);
+  ~EventWriter();
+  EventWriter(const EventWriter&) = delete;
+  EventWriter& operator=(const EventWriter&) = delete;
+
+  absl::Status AddScalars(int64_t step, const std::vector<std::pair<std::string, double>>& scalars);
+  absl::Status Flush();
+  const std::string& path() const { return path_; }
+
+ private:
+  EventWriter(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+  absl::Status WriteRecord(const std::string& record);
+
+  std::string path_;
+  std::FILE* file_;
+};
+
+}  // namespace tec
+
+#endif  // TEC_RUN_EVENT_WRITER_H_

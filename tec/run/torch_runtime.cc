@@ -1,0 +1,45 @@
+#include "tec/run/torch_runtime.h"
+
+#include <exception>
+#include <new>
+
+#include "ATen/Context.h"
+#include "ATen/detail/CUDAHooksInterface.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "c10/util/Exception.h"
+
+namespace tec {
+
+absl::StatusOr<c10::Device> SelectDevice(const std::string& name) {
+  if (name == "cpu") return c10::Device(c10::kCPU);
+  absl::string_view rest = name;
+  int index = 0;
+  if (!absl::ConsumePrefix(&rest, "cuda") ||
+      (!rest.empty() && (!absl::ConsumePrefix(&rest, ":") || !absl::SimpleAtoi(rest, &index) || index < 0))) {
+    return absl::InvalidArgumentError(absl::StrCat("--device=", name, ": it must be cuda, cuda:N or cpu"));
+  }
+  const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+  if (index >= count) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--device=", name, ": no such CUDA device is present (", count,
+                     " found; only a build with --config=cuda sees any); give --device=cpu to run on the CPU"));
+  }
+  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+}
+
+absl::Status CatchTorch(const std::function<absl::Status()>& body) {
+  try {
+    return body();
+  } catch (const c10::OutOfMemoryError& error) {
+    return absl::ResourceExhaustedError(error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    const std::string message = error.what_without_backtrace();
+    return absl::InternalError(message.substr(0, message.find('\n')));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory");
+  }
+}
+
+}  // namespace tec
