@@ -2,34 +2,6 @@
 
 namespace tec {
 
-config::Finetune WeightDeciding(const config::Finetune& finetune) {
-  config::Finetune result = finetune;
-  result.clear_name();
-  result.clear_finetune();
-  result.clear_eval();
-  result.clear_dist_eval();
-  result.clear_checkpointing();
-  result.clear_logging();
-  result.mutable_schedule()->clear_start_epoch();
-  result.mutable_data()->clear_path();
-  result.mutable_data()->clear_max_bad_fraction();
-  result.mutable_data()->clear_num_workers();
-  result.mutable_data()->clear_pin_mem();
-  // Settings of checkpoints that were written before these existed lack them.
-  if (result.data().sampler() == "own") result.mutable_data()->clear_sampler();
-  if (result.data().train_fraction() == 1) result.mutable_data()->clear_train_fraction();
-  if (result.data().classes().empty()) result.mutable_data()->clear_classes();
-  if (finetune.data().train_fraction() == 1 && finetune.shots() == 0) result.clear_subset_seed();
-  if (result.shots() == 0) result.clear_shots();
-  if (!result.model_ema()) {
-    result.clear_model_ema();
-    result.clear_model_ema_decay();
-  }
-  result.mutable_runtime()->clear_device();
-  result.mutable_runtime()->clear_threads();
-  return result;
-}
-
 Value ReferenceArguments(const config::Finetune& f) {
   Value args = Value::Dict();
   args.Set("batch_size", Value::Int(f.optimizer().batch_size()));

@@ -44,6 +44,7 @@
 #include "tec/config/config.h"
 #include "tec/config/finetune.h"
 #include "tec/config/run_record.h"
+#include "tec/config/settings_record.h"
 #include "tec/dist/process_group.h"
 #include "tec/models/factory.h"
 #include "tec/nn/drop_path.h"
@@ -59,8 +60,8 @@
 #include "tec/run/precision.h"
 #include "tec/run/progress.h"
 #include "tec/run/rank_runtime.h"
+#include "tec/run/run_position.h"
 #include "tec/run/run_saver.h"
-#include "tec/run/settings_record.h"
 #include "tec/run/shared_bad_images.h"
 #include "tec/run/stop_signal.h"
 #include "tec/run/torch_runtime.h"
@@ -377,10 +378,7 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
   if (!state.experiment.empty()) {
     TEC_ASSIGN_OR_RETURN(const config::Finetune recorded,
                          ParseFinetune(state.experiment, absl::StrCat(path, " (its experiment)")));
-    // What ParseFinetune fills in is what WeightDeciding takes out again.
-    const ExperimentChanges difference =
-        CompareSettings(WeightDeciding(recorded), WeightDeciding(settings_),
-                        {"encoder.", "mlp_token", "global_pool", "nb_classes", "data.channels"});
+    const SettingsChanges difference = CompareSettings(recorded, settings_);
     if (!difference.refused.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat(path, " is a checkpoint of another model: ", absl::StrJoin(difference.refused, "; "),
@@ -395,13 +393,13 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
       changes.push_back(std::move(change));
     }
   }
-  EpochPosition before, now;
+  EpochPlan before, now;
   now.images_per_micro_step = images_per_micro_step();
   now.dataset_size = train_->size();
   now.accum_iter = accum_iter_;
+  now.steps_per_epoch = steps_per_epoch_;
   now.seed = settings_.seed();
   before = now;
-  before.next_micro_step = state.next_micro_step;
   before.images_per_micro_step = counter(kImagesPerMicroStep, now.images_per_micro_step);
   before.dataset_size = counter(kDatasetSize, now.dataset_size);
   if (const auto seed = state.args.is_dict() ? state.args.GetInt("seed") : settings_.seed(); seed.ok()) {
@@ -413,7 +411,7 @@ absl::Status FinetuneRun::ResumeFrom(const TrainingState& state) {
   if (trained) {
     next_micro_step_ = steps_per_epoch_;
   } else {
-    absl::StatusOr<int64_t> position = ContinueEpoch(before, now);
+    absl::StatusOr<int64_t> position = ContinueEpoch(state.next_micro_step, before, now);
     TEC_RETURN_IF_ERROR(Annotate(position.status(), path));
     next_micro_step_ = *position;
   }

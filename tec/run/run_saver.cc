@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tec/base/logging.h"
@@ -52,6 +53,10 @@ double RunSaver::MinutesSinceSave() const { return (Now() - saved_) / 60; }
 absl::StatusOr<std::optional<LoadedState>> FindRunState(const std::string& resume, const RunSaver* saver,
                                                         const std::string& method, const std::string& instead) {
   LoadedState found;
+  if (absl::StartsWith(resume, "http://") || absl::StartsWith(resume, "https://")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--resume=", resume, ": addresses are not read; download the file and give its path"));
+  }
   if (!resume.empty()) {
     absl::StatusOr<TrainingState> state = LoadTrainingState(resume);
     TEC_RETURN_IF_ERROR(Annotate(state.status(), "cannot resume"));

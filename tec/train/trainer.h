@@ -1,4 +1,4 @@
-// The pretraining loop, for both methods: TEC against a base model, MAE against pixels. (recipe.md sections 6 and 7)
+// A pretraining run, of either method: TEC against a base model, MAE against pixels. (recipe.md sections 6 and 7)
 //
 //   TEC_ASSIGN_OR_RETURN(LaunchEnvironment environment, DetectLaunchEnvironment({}));
 //   TrainOptions options;
@@ -28,7 +28,7 @@
 #include "absl/status/statusor.h"
 #include "tec/base/exit_code.h"
 #include "tec/config/experiment.pb.h"
-#include "tec/dist/environment.h"
+#include "tec/run/run_options.h"
 
 namespace torch::nn {
 class Module;
@@ -36,12 +36,7 @@ class Module;
 
 namespace tec {
 
-struct TrainOptions {
-  LaunchEnvironment environment;
-  bool quiet = false;  // No progress display; errors and warnings are still logged.
-  // Called on every rank after each update with the number of updates done since epoch 0; true stops the run as a
-  // signal would: it saves and returns with `stopped` set.
-  std::function<bool(int64_t updates)> stop_after_update;
+struct TrainOptions : RunOptions {
   // Called on the first rank at the end of each epoch, numbered from 0, with the model that is trained, which it must
   // not change. What it returns is logged with the epoch, in log.txt and TensorBoard. Its failure is a warning: no run
   // ends for it.
@@ -50,16 +45,11 @@ struct TrainOptions {
   Monitor monitor;
 };
 
-struct TrainResult {
-  bool stopped = false;  // By a signal or by stop_after_update, after saving.
-  int64_t updates = 0;   // Since epoch 0, those before a resume included.
-  int64_t epochs = 0;    // Finished.
-  double loss = 0;       // Means over the last epoch logged; NaN if none was finished in this call.
-  double loss_fea = 0;   // With TEC.
-  double loss_att = 0;   // With TEC and pred_att.
-  double seconds = 0;    // Of training in this call.
-  double images_per_second = 0;
-  std::string checkpoint;  // The newest checkpoint file: the last checkpoint-N.pth, or this_checkpoint.pth if stopped.
+struct TrainResult : LoopResult {
+  // Means over the last epoch finished; NaN if there was none in this call.
+  double loss = 0;
+  double loss_fea = 0;  // With TEC.
+  double loss_att = 0;  // With TEC and pred_att.
 };
 
 // `resolved`: every field set (Resolve in tec/config/config.h) and sound (Validate).

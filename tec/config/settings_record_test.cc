@@ -1,6 +1,8 @@
-#include "tec/run/settings_record.h"
+#include "tec/config/settings_record.h"
 
 #include "gtest/gtest.h"
+#include "tec/config/experiment.pb.h"
+#include "tec/config/finetune.pb.h"
 
 namespace tec {
 namespace {
@@ -21,27 +23,27 @@ config::Experiment SomeExperiment() {
   return experiment;
 }
 
-TEST(CompareExperimentsTest, PathsAndThreadsDoNotCount) {
+TEST(CompareSettingsTest, PathsAndThreadsDoNotCount) {
   config::Experiment other = SomeExperiment();
   other.mutable_data()->set_path("/b");
   other.mutable_data()->set_num_workers(1);
   other.mutable_runtime()->set_threads(1);
   other.mutable_logging()->set_output_dir("/elsewhere");
   other.mutable_checkpointing()->set_save_every_minutes(3);
-  const ExperimentChanges changes = CompareExperiments(SomeExperiment(), other);
+  const SettingsChanges changes = CompareSettings(SomeExperiment(), other);
   EXPECT_TRUE(changes.refused.empty());
   EXPECT_TRUE(changes.applied.empty());
   EXPECT_EQ(WeightDeciding(SomeExperiment()).DebugString(), WeightDeciding(other).DebugString());
 }
 
-TEST(CompareExperimentsTest, ShapesAreRefusedTheRestIsListed) {
+TEST(CompareSettingsTest, ShapesAreRefusedTheRestIsListed) {
   config::Experiment other = SomeExperiment();
   other.mutable_model()->mutable_encoder()->set_width(64);
   other.mutable_optimizer()->set_weight_decay(0.1);
   other.mutable_data()->set_mean(1, 0.75);
   other.mutable_schedule()->set_epochs(9);
   other.mutable_data()->set_channels(1);
-  const ExperimentChanges changes = CompareExperiments(SomeExperiment(), other);
+  const SettingsChanges changes = CompareSettings(SomeExperiment(), other);
   EXPECT_EQ(changes.refused, std::vector<std::string>({"model.encoder.width: 64, was 32", "data.channels: 1, was 3"}));
   EXPECT_EQ(changes.applied,
             std::vector<std::string>({"data.mean: [0.5, 0.75], was [0.5, 0.25]",
@@ -85,29 +87,45 @@ TEST(CompareAdamWTest, NamesWhatIsNotAsItWas) {
                                       "optimizer.epsilon: 1e-06, was 1e-08"}));
 }
 
-EpochPosition Position(int64_t next, int64_t images, int64_t accum) { return {next, images, 1000, accum, 5}; }
-
-TEST(ContinueEpochTest, SameImagesWhateverTheRanks) {
-  EXPECT_EQ(*ContinueEpoch(Position(6, 64, 2), Position(0, 64, 2)), 6);
-  EXPECT_EQ(*ContinueEpoch(Position(6, 64, 2), Position(0, 128, 1)), 3);
-  EXPECT_EQ(*ContinueEpoch(Position(6, 64, 2), Position(0, 32, 4)), 12);
+config::Finetune SomeFinetune() {
+  config::Finetune finetune;
+  finetune.set_finetune("/a.pth");
+  finetune.set_eval(false);
+  finetune.set_nb_classes(10);
+  finetune.set_layer_decay(0.75);
+  finetune.set_shots(0);
+  finetune.set_subset_seed(3);
+  finetune.set_model_ema(false);
+  finetune.set_model_ema_decay(0.9);
+  finetune.mutable_encoder()->set_width(32);
+  finetune.mutable_data()->set_sampler("own");
+  finetune.mutable_data()->set_train_fraction(1);
+  finetune.mutable_schedule()->set_start_epoch(2);
+  return finetune;
 }
 
-TEST(ContinueEpochTest, AtTheBoundaryAnythingGoes) {
-  EpochPosition now = Position(0, 7, 3);
-  now.seed = 6;
-  now.dataset_size = 1;
-  EXPECT_EQ(*ContinueEpoch(Position(0, 64, 2), now), 0);
+// A setting without effect is not recorded, and what a checkpoint from before it existed lacks is its default.
+TEST(CompareSettingsTest, WhatIsNotUsedDoesNotCount) {
+  EXPECT_EQ(WeightDeciding(SomeFinetune()).ShortDebugString(),
+            "encoder { width: 32 } nb_classes: 10 data { } layer_decay: 0.75 schedule { }");
+  config::Finetune other = SomeFinetune();
+  other.clear_shots();
+  other.set_subset_seed(4);
+  other.mutable_data()->clear_sampler();
+  EXPECT_TRUE(CompareSettings(SomeFinetune(), other).applied.empty());
+  other.set_model_ema(true);
+  other.mutable_data()->set_train_fraction(0.5);
+  EXPECT_EQ(CompareSettings(SomeFinetune(), other).applied,
+            std::vector<std::string>({"data.train_fraction: 0.5, was unset", "subset_seed: 4, was unset",
+                                      "model_ema: true, was unset", "model_ema_decay: 0.9, was unset"}));
+  other.set_nb_classes(11);
+  EXPECT_EQ(CompareSettings(SomeFinetune(), other).refused, std::vector<std::string>({"nb_classes: 11, was 10"}));
 }
 
-TEST(ContinueEpochTest, RefusesWhatWouldRepeatOrSkipImages) {
-  EXPECT_TRUE(absl::IsInvalidArgument(ContinueEpoch(Position(5, 64, 1), Position(0, 64, 2)).status()));
-  EpochPosition now = Position(0, 64, 1);
-  now.seed = 6;
-  EXPECT_TRUE(absl::IsInvalidArgument(ContinueEpoch(Position(5, 64, 1), now).status()));
-  now = Position(0, 64, 1);
-  now.dataset_size = 1001;
-  EXPECT_TRUE(absl::IsInvalidArgument(ContinueEpoch(Position(5, 64, 1), now).status()));
+TEST(CompareLinesTest, NamesWhatIsNotAsItWas) {
+  EXPECT_TRUE(CompareLines("lr: 1\nseed: 2", "lr: 1\nseed: 2").empty());
+  EXPECT_EQ(CompareLines("lr: 1\nseed: 2", "lr: 3\nseed: 2\ncrop: none"),
+            std::vector<std::string>({"lr: 3 (was 1)", "crop: none (was nothing)"}));
 }
 
 }  // namespace

@@ -1,0 +1,26 @@
+#include "tec/run/run_context.h"
+
+#include "tec/base/status.h"
+#include "tec/run/rank_runtime.h"
+
+namespace tec {
+
+absl::StatusOr<std::unique_ptr<RunContext>> RunContext::Open(const Options& options) {
+  TEC_ASSIGN_OR_RETURN(const c10::Device device, SelectRankDevice(options.device, options.environment));
+  std::unique_ptr<RunContext> context(new RunContext(device));
+  SetComputeThreads(options.threads, options.environment);
+  ProcessGroupOptions group;
+  group.cuda = device.is_cuda();
+  TEC_ASSIGN_OR_RETURN(context->group_, ProcessGroup::Create(options.environment, group));
+  Progress::Options progress;
+  progress.print_freq = options.print_freq;
+  progress.quiet = options.quiet || !context->first_rank();
+  context->progress_ = std::make_unique<Progress>(progress);
+  return context;
+}
+
+absl::Status RunContext::OnFirstRank(const std::function<absl::Status()>& body) {
+  return group_->Agree(first_rank() ? body() : absl::OkStatus());
+}
+
+}  // namespace tec

@@ -1,0 +1,66 @@
+// What a run is asked for and what it answers, whatever it trains. No tensors.
+
+#ifndef TEC_RUN_RUN_OPTIONS_H_
+#define TEC_RUN_RUN_OPTIONS_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tec/dist/environment.h"
+
+namespace tec {
+
+// By the caller, beside the settings.
+struct RunOptions {
+  LaunchEnvironment environment;  // Which rank this process is; by default the only one.
+  bool quiet = false;             // No progress display; errors and warnings are still logged.
+  // Called on every rank after each update with the number of updates done since epoch 0; true stops the run as a
+  // signal would: it saves and returns with `stopped` set.
+  std::function<bool(int64_t updates)> stop_after_update;
+};
+
+struct LoopOptions {
+  std::string method;         // Of the checkpoints that it goes on from.
+  std::string instead;        // What a checkpoint of another method is good for (FindRunState).
+  std::string data_path;      // For messages.
+  std::string output_dir;     // Checkpoints and logs.
+  std::string log_dir;        // TensorBoard's events; empty: output_dir.
+  std::string scalar_prefix;  // Of the losses' names in TensorBoard.
+  std::string resume;         // A checkpoint; empty: the newest of output_dir, if there is one.
+  int64_t epochs = 0, start_epoch = 0;
+  int64_t save_period = 0;                                 // checkpoint-N every so many epochs, and the last; 0: none.
+  double save_every_minutes = 0;                           // Also within an epoch; 0: only at its end.
+  std::function<bool(int64_t updates)> stop_after_update;  // As in RunOptions.
+};
+
+// Of settings that have these parts: config::Experiment, config::Finetune. method and instead are left open.
+template <typename Settings>
+LoopOptions LoopOptionsOf(const Settings& settings, const RunOptions& options) {
+  LoopOptions result;
+  result.data_path = settings.data().path();
+  result.output_dir = settings.logging().output_dir();
+  result.log_dir = settings.logging().log_dir();
+  result.resume = settings.checkpointing().resume();
+  result.epochs = settings.schedule().epochs();
+  result.start_epoch = settings.schedule().start_epoch();
+  result.save_period = settings.checkpointing().save_period();
+  result.save_every_minutes = settings.checkpointing().save_every_minutes();
+  result.stop_after_update = options.stop_after_update;
+  return result;
+}
+
+struct LoopResult {
+  bool stopped = false;        // By a signal or by stop_after_update, after saving.
+  int64_t updates = 0;         // Since epoch 0, those before a resume included.
+  int64_t epochs = 0;          // Finished.
+  std::vector<double> losses;  // Means over the last epoch finished; empty if none was in this call.
+  double seconds = 0;          // Of training in this call.
+  double images_per_second = 0;
+  std::string checkpoint;  // The newest checkpoint file: the last checkpoint-N.pth, or this_checkpoint.pth if stopped.
+};
+
+}  // namespace tec
+
+#endif  // TEC_RUN_RUN_OPTIONS_H_

@@ -1,0 +1,290 @@
+#include "tec/run/training_loop.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tec/base/exit_code.h"
+#include "tec/base/file.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "tec/run/rank_runtime.h"
+
+namespace tec {
+
+absl::StatusOr<std::optional<LoadedState>> FindSharedRunState(RunContext& context, const LoopOptions& options,
+                                                              const RunSaver* saver) {
+  std::optional<LoadedState> found;
+  const auto find = [&](const std::string& file) -> absl::Status {
+    TEC_ASSIGN_OR_RETURN(found, FindRunState(file, saver, options.method, options.instead));
+    return absl::OkStatus();
+  };
+  TEC_RETURN_IF_ERROR(context.OnFirstRank([&] { return find(options.resume); }));
+  TEC_ASSIGN_OR_RETURN(const std::string path, context.group().BroadcastText(found ? found->path : ""));
+  TEC_RETURN_IF_ERROR(context.group().Agree(context.first_rank() || path.empty() ? absl::OkStatus() : find(path)));
+  return found;
+}
+
+TrainingLoop::TrainingLoop(RunContext& context, Task& task, const LoopOptions& options)
+    : context_(context), task_(task), options_(options), agreement_(context), clock_([&task] {
+        return task.loader() == nullptr ? 0 : task.loader()->wait_seconds();
+      }) {}
+
+absl::Status TrainingLoop::Open() {
+  // From here on the ranks are bound together: each learns of an error of the others.
+  TEC_RETURN_IF_ERROR(context_.group().Agree([&]() -> absl::Status {
+    TEC_RETURN_IF_ERROR(task_.OpenData());
+    TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(options_.output_dir));
+    return absl::OkStatus();
+  }()));
+  TEC_ASSIGN_OR_RETURN(std::optional<LoadedState> resume, FindSharedRunState(context_, options_, &*saver_));
+  std::vector<std::string> changes;
+  TEC_RETURN_IF_ERROR(context_.group().Agree([&]() -> absl::Status {
+    TEC_ASSIGN_OR_RETURN(plan_, task_.Open(resume ? &*resume : nullptr));
+    if (plan_.updates_per_epoch() == 0) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "%s: %d images make %d micro-steps of %d images an epoch, fewer than --accum_iter=%d: not one update. Use a "
+          "smaller --batch_size or --accum_iter",
+          options_.data_path, plan_.dataset_size, plan_.steps_per_epoch, plan_.images_per_micro_step,
+          plan_.accum_iter));
+    }
+    if (task_.loader() != nullptr) bad_images_.emplace(*task_.loader(), context_.group());
+    position_.epoch = options_.start_epoch;
+    position_.updates = position_.epoch * plan_.updates_per_epoch();
+    if (resume) {
+      TEC_ASSIGN_OR_RETURN(position_, task_.Load(*resume, &changes));
+      saver_->set_newest(resume->path);
+    }
+    position_.losses.resize(task_.loss_names().size());
+    if (!context_.first_rank()) return absl::OkStatus();
+    if (const std::string settings = task_.SettingsText(); !settings.empty()) {
+      TEC_RETURN_IF_ERROR(WriteFile(absl::StrCat(options_.output_dir, "/experiment.textproto"), settings));
+    }
+    const double start = static_cast<double>(position_.next_micro_step) / plan_.steps_per_epoch + position_.epoch;
+    TEC_ASSIGN_OR_RETURN(log_, RunLog::Open(options_.output_dir, options_.log_dir,
+                                            {resume.has_value(), position_.epoch, position_.updates,
+                                             static_cast<int64_t>(start * 1000)}));
+    return absl::OkStatus();
+  }()));
+  if (resume) {
+    context_.progress().Print(absl::StrFormat("resumed from %s: epoch %d, micro-step %d of %d, %d updates done",
+                                              resume->path, position_.epoch, position_.next_micro_step,
+                                              plan_.steps_per_epoch, position_.updates));
+  }
+  if (context_.first_rank()) {
+    for (const std::string& change : changes) {
+      TEC_LOG(WARNING) << "changed since the checkpoint, and applied from here on: " << change;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LoopResult> TrainingLoop::Run() {
+  TEC_RETURN_IF_ERROR(Open());
+  for (const std::string& line : task_.Describe()) context_.progress().Print(line);
+  KeepFreedMemory();
+  TEC_RETURN_IF_ERROR(AsFailure(Train()));
+  const RunClock::Span run = clock_.Since(RunClock::kRun);
+  result_.stopped = position_.epoch < options_.epochs;
+  result_.epochs = position_.epoch;
+  result_.updates = position_.updates;
+  result_.seconds = run.seconds;
+  result_.images_per_second = Rate(run);
+  result_.checkpoint = saver_->newest();
+  if (result_.stopped) {
+    context_.progress().Print(
+        absl::StrCat("stopped; saved ", saver_->newest(), "; the same command goes on from there"));
+  }
+  return result_;
+}
+
+absl::Status TrainingLoop::Train() {
+  clock_.Start(RunClock::kRun);
+  if (position_.epoch >= options_.epochs) context_.progress().Print("nothing is left to train: all epochs are done");
+  while (position_.epoch < options_.epochs && !stop_) {
+    TEC_RETURN_IF_ERROR(TrainEpoch());
+    const bool unfinished = position_.next_micro_step < plan_.steps_done();
+    const bool leaves_end = stop_ && task_.long_epoch_end();
+    if (unfinished || (task_.long_epoch_end() && clock_.Since(RunClock::kEpoch).steps > 0)) {
+      TEC_RETURN_IF_ERROR(SaveThis());
+    }
+    if (unfinished || leaves_end) break;
+    const absl::Status finished = FinishEpoch();
+    if (absl::IsCancelled(finished)) break;
+    TEC_RETURN_IF_ERROR(finished);
+  }
+  return context_.OnFirstRank([&] { return saver_->Wait(); });
+}
+
+absl::Status TrainingLoop::TrainEpoch() {
+  task_.StartEpoch(position_.epoch, position_.next_micro_step);
+  clock_.Start(RunClock::kEpoch);
+  while (position_.next_micro_step < plan_.steps_done()) {
+    TEC_RETURN_IF_ERROR(MicroStep());
+    if (stop_ && agreement_.empty() && position_.next_micro_step < plan_.steps_done()) return absl::OkStatus();
+  }
+  // Left-over micro-steps.
+  return CollectLosses().status();
+}
+
+absl::Status TrainingLoop::MicroStep() {
+  clock_.Start(RunClock::kStep);
+  const int64_t step = position_.next_micro_step;
+  MicroStepPlace place;
+  place.epoch = position_.epoch;
+  place.step = step;
+  place.in_update = step < plan_.steps_in_updates();
+  place.ends_update = place.in_update && (step + 1) % plan_.accum_iter == 0;
+  if (step % plan_.accum_iter == 0) {
+    position_.lr = task_.LearningRate(static_cast<double>(step) / plan_.steps_per_epoch + position_.epoch);
+  }
+  TEC_ASSIGN_OR_RETURN(at::Tensor losses, task_.MicroStep(place));
+  agreement_.Add(std::move(losses));
+  ++position_.next_micro_step;
+  clock_.CountStep();
+  if (place.ends_update) TEC_RETURN_IF_ERROR(FinishUpdate());
+  clock_.EndStep();
+  ShowProgress();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::vector<double>>> TrainingLoop::CollectLosses() {
+  const UpdateAgreement::Flags mine = {context_.stop_requested(), bad_images_ && bad_images_->news()};
+  TEC_ASSIGN_OR_RETURN(UpdateAgreement::Agreed agreed, agreement_.Agree(mine));
+  stop_ = stop_ || agreed.any.stop;
+  if (agreed.any.bad_images) TEC_RETURN_IF_ERROR(bad_images_->Share());
+  const int64_t first = position_.next_micro_step - static_cast<int64_t>(agreed.losses.size());
+  for (size_t step = 0; step < agreed.losses.size(); ++step) {
+    const std::vector<double>& losses = agreed.losses[step];
+    if (!std::isfinite(losses[0])) {
+      std::string what = absl::StrFormat("the loss is not finite at epoch %d, micro-step %d of %d:", position_.epoch,
+                                         first + static_cast<int64_t>(step), plan_.steps_per_epoch);
+      for (size_t i = 0; i < losses.size(); ++i) absl::StrAppend(&what, " ", task_.loss_names()[i], " ", losses[i]);
+      return NonFinite(what);
+    }
+    for (size_t i = 0; i < losses.size(); ++i) position_.losses[i].Add(losses[i]);
+    position_.lrs.Add(position_.lr);
+  }
+  return std::move(agreed.losses);
+}
+
+// The sums over ranks are not finite on any rank if they are not on one, so that all ranks come here together.
+absl::Status TrainingLoop::NonFinite(const std::string& what) {
+  return absl::AbortedError(absl::StrFormat(
+      "update %d: %s; lr %g. Stopped without saving; the newest checkpoint, from before, is %s. A lower --blr, "
+      "--precision=float32 or --clip_grad may help",
+      position_.updates + 1, what, position_.lr, saver_->WaitForNewest()));
+}
+
+absl::Status TrainingLoop::FinishUpdate() {
+  TEC_ASSIGN_OR_RETURN(const auto losses, CollectLosses());
+  TEC_ASSIGN_OR_RETURN(const UpdateResult update, task_.Update(position_.lr));
+  if (update.skipped && !update.loss_scale) {
+    return NonFinite(absl::StrFormat("the gradient's norm is %g at epoch %d, micro-step %d of %d",
+                                     update.grad_norm.value_or(NAN), position_.epoch, position_.next_micro_step - 1,
+                                     plan_.steps_per_epoch));
+  }
+  ++position_.updates;
+  if (options_.stop_after_update && options_.stop_after_update(position_.updates)) stop_ = true;
+  TEC_RETURN_IF_ERROR(LogUpdate(losses, update));
+  clock_.Start(RunClock::kUpdate);
+  // At the epoch's last update the save at its end is near.
+  const bool due = options_.save_every_minutes > 0 && saver_->MinutesSinceSave() >= options_.save_every_minutes;
+  if (context_.first_rank() && due && position_.next_micro_step < plan_.steps_in_updates()) {
+    return saver_->Save(task_.Save(position_));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainingLoop::LogUpdate(const std::vector<std::vector<double>>& losses, const UpdateResult& update) {
+  if (!log_) return absl::OkStatus();
+  const RunClock::Span span = clock_.Since(RunClock::kUpdate);
+  const int64_t step = position_.next_micro_step - 1;
+  JsonFields fields = {
+      {"update", position_.updates}, {"epoch", position_.epoch}, {"micro_step", step}, {"lr", position_.lr}};
+  // The reference's events have the losses of the last micro-step.
+  Scalars scalars = {{"lr", position_.lr}};
+  const std::vector<std::string>& names = task_.loss_names();
+  for (size_t i = 0; i < names.size(); ++i) {
+    double mean = 0;
+    for (const std::vector<double>& of_step : losses) mean += of_step[i] / losses.size();
+    fields.emplace_back(names[i], mean);
+    scalars.emplace_back(absl::StrCat(options_.scalar_prefix, names[i]), losses.back()[i]);
+  }
+  if (update.grad_norm) {
+    fields.emplace_back("grad_norm", *update.grad_norm);
+    if (!update.skipped) scalars.emplace_back("grad_norm", *update.grad_norm);
+  }
+  if (update.loss_scale) {
+    fields.emplace_back("loss_scale", *update.loss_scale);
+    fields.emplace_back("skipped", int64_t{update.skipped});
+  }
+  fields.emplace_back("images_per_second", Rate(span));
+  fields.emplace_back("data_wait_seconds", span.waited);
+  const double where = static_cast<double>(step) / plan_.steps_per_epoch + position_.epoch;
+  return log_->LogUpdate(fields, static_cast<int64_t>(where * 1000), scalars);
+}
+
+absl::Status TrainingLoop::FinishEpoch() {
+  const RunClock::Span span = clock_.Since(RunClock::kEpoch);
+  EpochReport report;
+  report.fields = {{"train_lr", position_.lrs.Mean()}};
+  result_.losses.clear();
+  for (size_t i = 0; i < position_.losses.size(); ++i) {
+    result_.losses.push_back(position_.losses[i].Mean());
+    report.fields.emplace_back(absl::StrCat("train_", task_.loss_names()[i]), result_.losses.back());
+  }
+  TEC_RETURN_IF_ERROR(context_.group().Agree(task_.FinishEpoch(position_, &report)));
+  const int64_t finished = position_.epoch;
+  position_.epoch = finished + 1;
+  position_.next_micro_step = 0;
+  position_.losses.assign(position_.losses.size(), Meter());
+  position_.lrs = Meter();
+  return context_.OnFirstRank([&]() -> absl::Status {
+    report.fields.emplace_back("epoch", finished);
+    for (auto& field : report.more) report.fields.push_back(std::move(field));
+    report.fields.emplace_back("updates", position_.updates);
+    report.fields.emplace_back("images_per_second", Rate(span));
+    report.fields.emplace_back("seconds", span.seconds);
+    report.fields.emplace_back("data_wait_seconds", span.waited);
+    if (task_.loader() != nullptr) report.fields.emplace_back("bad_images", task_.loader()->bad_count());
+    // Before the checkpoint: a run that dies in between trains the epoch again and this line is taken away.
+    TEC_RETURN_IF_ERROR(log_->LogEpoch(report.fields, report.scalars_step, report.scalars));
+    // this_checkpoint last: a run that dies in between trains the epoch again and writes the other files again.
+    const int64_t period = options_.save_period;
+    if (period > 0 && (position_.epoch == options_.epochs || finished % period == 0)) {
+      report.names.push_back(CheckpointFolder::NumberedName(finished));
+    }
+    report.names.push_back(CheckpointFolder::kThis);
+    report.states.push_back({task_.Save(position_), report.names});
+    return saver_->Save(report.states);
+  });
+}
+
+absl::Status TrainingLoop::SaveThis() {
+  return context_.OnFirstRank([&] { return saver_->Save(task_.Save(position_)); });
+}
+
+void TrainingLoop::ShowProgress() {
+  if (!context_.progress().WouldShow(position_.next_micro_step, plan_.steps_done())) return;
+  const RunClock::Span run = clock_.Since(RunClock::kRun);
+  ProgressState state;
+  state.epoch = position_.epoch;
+  state.epochs = options_.epochs;
+  state.step = position_.next_micro_step;
+  state.steps_per_epoch = plan_.steps_done();
+  state.lr = position_.lr;
+  for (size_t i = 0; i < position_.losses.size(); ++i) {
+    const Meter& losses = position_.losses[i];
+    if (losses.count() > 0) state.losses.push_back({task_.loss_names()[i], losses.Median(), losses.Mean()});
+  }
+  state.step_seconds = clock_.step_seconds();
+  state.data_wait_seconds = clock_.step_wait();
+  state.images_per_second = Rate(run);
+  const int64_t left = (state.epochs - state.epoch) * state.steps_per_epoch - state.step;
+  state.eta_seconds = static_cast<double>(left) * run.seconds / static_cast<double>(run.steps);
+  context_.progress().Update(state);
+}
+
+}  // namespace tec

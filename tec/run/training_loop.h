@@ -1,0 +1,82 @@
+// The loop of every long run: drives a task (task.h) through its epochs, keeps its logs and checkpoints, stops on
+// request and goes on where the newest checkpoint stands.
+//
+//   TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context, RunContext::Open(options));
+//   MyTask task(settings, *context);
+//   TEC_ASSIGN_OR_RETURN(LoopResult result, TrainingLoop(*context, task, loop_options).Run());
+//
+// Promise: where and how often a run was stopped and resumed changes no byte of its checkpoints, on one machine with
+// one number of compute threads, if the task keeps its part: what it computes is a function of its settings, its data,
+// its state and the place in the epoch.
+
+#ifndef TEC_RUN_TRAINING_LOOP_H_
+#define TEC_RUN_TRAINING_LOOP_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tec/run/run_clock.h"
+#include "tec/run/run_context.h"
+#include "tec/run/run_log.h"
+#include "tec/run/run_options.h"
+#include "tec/run/run_position.h"
+#include "tec/run/run_saver.h"
+#include "tec/run/shared_bad_images.h"
+#include "tec/run/task.h"
+#include "tec/run/update_agreement.h"
+
+namespace tec {
+
+class TrainingLoop {
+ public:
+  // All outlive it.
+  TrainingLoop(RunContext& context, Task& task, const LoopOptions& options);
+
+  // Once. Errors that the user can mend come before training (tec/base/exit_code.h); errors while running are never
+  // among those: Aborted is a loss or gradient that is not finite and names the step, the losses and the newest
+  // checkpoint, which is untouched.
+  absl::StatusOr<LoopResult> Run();
+
+ private:
+  absl::Status Open();
+  absl::Status Train();
+  // One epoch from position_ on. Sets stop_ and returns early if the run is to stop within the epoch.
+  absl::Status TrainEpoch();
+  absl::Status MicroStep();
+  absl::Status FinishUpdate();
+  absl::Status FinishEpoch();
+  // Agrees on what the micro-steps since the last call gave, adds it to the meters, and returns it. Aborted if a loss
+  // is not finite.
+  absl::StatusOr<std::vector<std::vector<double>>> CollectLosses();
+  absl::Status LogUpdate(const std::vector<std::vector<double>>& losses, const UpdateResult& update);
+  absl::Status NonFinite(const std::string& what);
+  // this_checkpoint, in the background; every rank learns whether the save before went well.
+  absl::Status SaveThis();
+  void ShowProgress();
+  double Rate(const RunClock::Span& span) const { return span.steps * plan_.images_per_micro_step / span.seconds; }
+
+  RunContext& context_;
+  Task& task_;
+  const LoopOptions& options_;
+  std::optional<RunSaver> saver_;
+  std::optional<RunLog> log_;  // First rank only.
+  std::optional<SharedBadImages> bad_images_;
+  UpdateAgreement agreement_;
+  RunClock clock_;
+  EpochPlan plan_;
+  RunPosition position_;
+  bool stop_ = false;  // The same on every rank.
+  LoopResult result_;
+};
+
+// The state that a run goes on from: the file options.resume, or the newest of output_dir, or none. The first rank
+// chooses the file, so that all read the same one.
+absl::StatusOr<std::optional<LoadedState>> FindSharedRunState(RunContext& context, const LoopOptions& options,
+                                                              const RunSaver* saver);
+
+}  // namespace tec
+
+#endif  // TEC_RUN_TRAINING_LOOP_H_

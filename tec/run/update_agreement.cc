@@ -1,0 +1,34 @@
+#include "tec/run/update_agreement.h"
+
+#include <cstdint>
+
+#include "ATen/ops/cat.h"
+#include "ATen/ops/stack.h"
+#include "ATen/ops/tensor.h"
+#include "tec/base/status.h"
+
+namespace tec {
+
+absl::StatusOr<UpdateAgreement::Agreed> UpdateAgreement::Agree(const Flags& mine) {
+  Agreed agreed;
+  if (pending_.empty()) return agreed;
+  const int64_t steps = static_cast<int64_t>(pending_.size()), parts = pending_[0].numel(), losses = steps * parts;
+  at::Tensor all =
+      at::cat({at::stack(pending_).reshape({losses}).to(at::kDouble),
+               at::tensor({mine.stop ? 1.0 : 0.0, mine.bad_images ? 1.0 : 0.0}, at::kDouble).to(context_.device())});
+  pending_.clear();
+  TEC_RETURN_IF_ERROR(Annotate(context_.group().AllReduceSum(all), "agreeing on the losses"));
+  all = all.cpu();
+  const double* values = all.const_data_ptr<double>();
+  for (int64_t step = 0; step < steps; ++step) {
+    agreed.losses.emplace_back();
+    for (int64_t part = 0; part < parts; ++part) {
+      agreed.losses.back().push_back(values[step * parts + part] / context_.group().world_size());
+    }
+  }
+  agreed.any.stop = values[losses] > 0;
+  agreed.any.bad_images = values[losses + 1] > 0;
+  return agreed;
+}
+
+}  // namespace tec

@@ -1,0 +1,43 @@
+// What the ranks of a run tell one another once an update, in one operation: the losses of its micro-steps, and what
+// concerns all if it concerns one.
+
+#ifndef TEC_RUN_UPDATE_AGREEMENT_H_
+#define TEC_RUN_UPDATE_AGREEMENT_H_
+
+#include <utility>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "absl/status/statusor.h"
+#include "tec/run/run_context.h"
+
+namespace tec {
+
+class UpdateAgreement {
+ public:
+  // Outlived by `context`.
+  explicit UpdateAgreement(RunContext& context) : context_(context) {}
+
+  // The losses of one more micro-step: [number of losses], of one floating-point type and on the device.
+  void Add(at::Tensor losses) { pending_.push_back(std::move(losses)); }
+  bool empty() const { return pending_.empty(); }
+
+  struct Flags {
+    bool stop = false;        // Asked to end.
+    bool bad_images = false;  // Images met that cannot be read.
+  };
+  struct Agreed {
+    Flags any;                                // Set on any rank.
+    std::vector<std::vector<double>> losses;  // [micro-step][loss], means over the ranks.
+  };
+  // Waits for the device and for the other ranks. Nothing is pending afterwards; if nothing is now, it does nothing.
+  absl::StatusOr<Agreed> Agree(const Flags& mine);
+
+ private:
+  RunContext& context_;
+  std::vector<at::Tensor> pending_;
+};
+
+}  // namespace tec
+
+#endif  // TEC_RUN_UPDATE_AGREEMENT_H_

@@ -1,0 +1,38 @@
+#include "tec/run/weight_update.h"
+
+#include <cmath>
+#include <limits>
+
+#include "ATen/ATen.h"
+
+namespace tec {
+
+WeightUpdate::WeightUpdate(AdamW& optimizer, const Options& options) : optimizer_(optimizer), options_(options) {
+  if (options.scale_loss) scaler_.emplace();
+}
+
+void WeightUpdate::Backward(const at::Tensor& loss) {
+  const at::Tensor share = loss / static_cast<double>(options_.accum_iter);
+  (scaler_ ? scaler_->Scale(share) : share).backward();
+}
+
+UpdateResult WeightUpdate::Finish(double lr) {
+  const std::vector<at::Tensor>& parameters = optimizer_.parameters();
+  double norm = std::numeric_limits<double>::infinity();
+  if (!scaler_ || scaler_->Unscale(parameters)) {
+    norm = (options_.clip_grad > 0 ? ClipGradientNorm(parameters, options_.clip_grad) : GradientNorm(parameters))
+               .item<double>();
+  }
+  UpdateResult result;
+  result.grad_norm = norm;
+  result.skipped = !std::isfinite(norm);
+  if (!result.skipped) optimizer_.Step(lr);
+  if (scaler_) {
+    scaler_->Update();
+    result.loss_scale = scaler_->state().scale;
+  }
+  optimizer_.ZeroGrad();
+  return result;
+}
+
+}  // namespace tec

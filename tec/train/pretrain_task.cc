@@ -1,0 +1,199 @@
+#include "tec/train/pretrain_task.h"
+
+#include <utility>
+
+#include "ATen/core/grad_mode.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "data/dataset/dataset.h"
+#include "data/dataset/subset.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "tec/checkpoint/load_state.h"
+#include "tec/checkpoint/torch_tensors.h"
+#include "tec/config/config.h"
+#include "tec/config/settings_record.h"
+#include "tec/nn/masking.h"
+#include "tec/nn/module_state.h"
+#include "tec/optim/parameter_groups.h"
+#include "tec/run/optimizer_state.h"
+#include "tec/run/training_loader.h"
+
+namespace tec {
+namespace {
+
+// Beside what the loop writes. Written into files: never rename.
+constexpr char kBaseModelChecksum[] = "base_model_checksum";
+
+// The reference's args, so that its scripts find what they look for. No paths: equal runs write equal files.
+Value ReferenceArguments(const config::Experiment& e) {
+  Value args = Value::Dict();
+  args.Set("batch_size", Value::Int(e.optimizer().batch_size()));
+  args.Set("epochs", Value::Int(e.schedule().epochs()));
+  args.Set("accum_iter", Value::Int(e.optimizer().accum_iter()));
+  args.Set("model", Value::String(e.model().name()));
+  args.Set("input_size", Value::Int(e.model().encoder().image_size()));
+  args.Set("mask_ratio", Value::Double(e.masking().mask_ratio()));
+  args.Set("weight_decay", Value::Double(e.optimizer().weight_decay()));
+  args.Set("lr", e.optimizer().lr() == 0 ? Value::None() : Value::Double(e.optimizer().lr()));
+  args.Set("blr", Value::Double(e.optimizer().blr()));
+  args.Set("min_lr", Value::Double(e.schedule().min_lr()));
+  args.Set("warmup_epochs", Value::Double(e.schedule().warmup_epochs()));
+  args.Set("seed", Value::Int(e.seed()));
+  if (e.method() == config::TEC) {
+    args.Set("pred_att", Value::Bool(e.model().pred_att()));
+    args.Set("topkatt", Value::Int(e.base_model().topkatt()));
+    args.Set("mlp_token", Value::Bool(e.model().mlp_token()));
+    args.Set("basemodel", Value::String(e.base_model().name()));
+    args.Set("last_layers", Value::Int(e.base_model().last_layers()));
+    args.Set("att_tau", Value::Double(e.losses().att_tau()));
+  } else {
+    args.Set("norm_pix_loss", Value::Bool(e.losses().norm_pix_loss()));
+  }
+  return args;
+}
+
+}  // namespace
+
+std::string MethodName(const config::Experiment& experiment) {
+  return experiment.method() == config::MAE ? "mae" : "tec";
+}
+
+absl::Status PretrainTask::OpenData() {
+  const config::Data& data = experiment_.data();
+  DatasetOptions dataset_options;
+  // Nothing here asks for labels, but --classes does.
+  dataset_options.labels = !data.classes().empty();
+  dataset_options.index_folder = experiment_.logging().output_dir();
+  TEC_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> dataset,
+                       OpenDataset(data.path(), Split::kTrain, dataset_options));
+  TEC_ASSIGN_OR_RETURN(dataset, KeepClasses(std::move(dataset), data.classes()));
+  SubsetOptions subset;
+  subset.fraction = data.train_fraction();
+  subset.seed = static_cast<uint64_t>(experiment_.seed());
+  dataset = SubsetOf(std::move(dataset), subset);
+  TrainTransform::Options transform;
+  transform.size = static_cast<int>(experiment_.model().encoder().image_size());
+  transform.crop.scale_min = data.crop_scale_min();
+  transform.crop.scale_max = data.crop_scale_max();
+  transform.crop.ratio_min = data.crop_ratio_min();
+  transform.crop.ratio_max = data.crop_ratio_max();
+  transform.flip_probability = data.flip_probability();
+  transform.channels = static_cast<int>(data.channels());
+  TEC_ASSIGN_OR_RETURN(loader_, MakeTrainingLoader(std::move(dataset), std::make_shared<TrainTransform>(transform),
+                                                   data, experiment_.optimizer().batch_size(), experiment_.seed(),
+                                                   experiment_.logging().output_dir(), context_));
+  plan_ = PlanOf(*loader_, experiment_.optimizer().accum_iter(), context_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<EpochPlan> PretrainTask::Open(const LoadedState* resume) {
+  TEC_ASSIGN_OR_RETURN(objective_, Objective::Create(experiment_, context_.device()));
+  const config::Optimizer& optimizer = experiment_.optimizer();
+  optimizer_ = std::make_unique<AdamW>(PretrainingGroups(NamedTrainable(objective_->model()), optimizer.weight_decay()),
+                                       AdamWOptions{optimizer.beta1(), optimizer.beta2(), optimizer.epsilon()});
+  update_.emplace(*optimizer_, WeightUpdate::Options{optimizer.accum_iter(), optimizer.clip_grad(),
+                                                     experiment_.runtime().precision() == config::FLOAT16});
+  schedule_.lr = tec::LearningRate(optimizer, context_.group().world_size());
+  schedule_.min_lr = experiment_.schedule().min_lr();
+  schedule_.warmup_epochs = experiment_.schedule().warmup_epochs();
+  schedule_.epochs = static_cast<double>(experiment_.schedule().epochs());
+  return plan_;
+}
+
+absl::StatusOr<RunPosition> PretrainTask::Load(const LoadedState& resume, std::vector<std::string>* changes) {
+  const TrainingState& state = resume.state;
+  std::optional<config::Experiment> before;
+  if (!state.experiment.empty()) {
+    TEC_ASSIGN_OR_RETURN(before, ParseExperiment(state.experiment, absl::StrCat(resume.path, " (its experiment)")));
+  }
+  const AdamWOptions& adamw = optimizer_->options();
+  TEC_ASSIGN_OR_RETURN(
+      *changes, ChangedSettings(resume, before ? &*before : nullptr, experiment_, ReferenceArguments(experiment_),
+                                adamw.beta1, adamw.beta2, adamw.epsilon));
+  TEC_ASSIGN_OR_RETURN(RunPosition position, LoadPosition(resume, plan_, loss_names(), changes));
+  const auto checksum = state.counters.find(kBaseModelChecksum);
+  if (checksum != state.counters.end() && checksum->second != objective_->base_model_checksum()) {
+    changes->push_back("the base model's weights are others");
+  }
+  TEC_RETURN_IF_ERROR(Annotate(LoadState(objective_->model(), state.model),
+                               absl::StrCat(resume.path, " is a checkpoint of another model")));
+  TEC_RETURN_IF_ERROR(Annotate(LoadOptimizerState(*optimizer_, state.optimizer),
+                               absl::StrCat(resume.path, " has the optimizer of another model")));
+  if (update_->scaler() != nullptr && state.scaler) *update_->scaler() = LossScaler(LossScalerStateOf(*state.scaler));
+  return position;
+}
+
+std::vector<std::string> PretrainTask::Describe() const {
+  int64_t trainable = 0;
+  for (const at::Tensor& parameter : optimizer_->parameters()) trainable += parameter.numel();
+  const bool mae = experiment_.method() == config::MAE;
+  return {
+      absl::StrFormat("%s: %s, %.1f million trainable parameters%s", mae ? "MAE" : "TEC", experiment_.model().name(),
+                      trainable * 1e-6, mae ? "" : absl::StrCat(", base model ", experiment_.base_model().path())),
+      absl::StrFormat("%s: %d images; %d ranks x %d images x %d micro-steps an update, %d updates an epoch",
+                      experiment_.data().path(), plan_.dataset_size, context_.group().world_size(),
+                      experiment_.optimizer().batch_size(), plan_.accum_iter, plan_.updates_per_epoch()),
+      absl::StrFormat("lr %.3g, %s on %s, results in %s", schedule_.lr,
+                      config::Precision_Name(experiment_.runtime().precision()), context_.device().str(),
+                      experiment_.logging().output_dir())};
+}
+
+std::string PretrainTask::SettingsText() const { return ToText(experiment_); }
+
+absl::StatusOr<at::Tensor> PretrainTask::MicroStep(const MicroStepPlace& place) {
+  TEC_ASSIGN_OR_RETURN(const Batch* batch, NextBatch(*loader_, place.step));
+  const at::Tensor images = NormalisedImages(*batch, experiment_.data(), context_);
+  const at::Tensor noise = MaskingNoise(static_cast<uint64_t>(experiment_.seed()), static_cast<uint64_t>(place.epoch),
+                                        batch->indices, objective_->patches())
+                               .to(context_.device());
+  if (!place.in_update) {
+    // The reference computes a gradient here and throws it away; its loss does count in the epoch's mean.
+    at::NoGradGuard no_grad;
+    return objective_->Compute(images, noise).parts;
+  }
+  const Objective::Loss loss = objective_->Compute(images, noise);
+  update_->Backward(loss.total);
+  return loss.parts;
+}
+
+absl::StatusOr<UpdateResult> PretrainTask::Update(double lr) {
+  TEC_RETURN_IF_ERROR(context_.group().AverageGradients(optimizer_->parameters()));
+  return update_->Finish(lr);
+}
+
+absl::Status PretrainTask::FinishEpoch(const RunPosition& position, EpochReport* report) {
+  return monitor_ && context_.first_rank() ? AddMonitored(position.epoch, report) : absl::OkStatus();
+}
+
+absl::Status PretrainTask::AddMonitored(int64_t epoch, EpochReport* report) {
+  const auto values = monitor_(epoch, objective_->model());
+  if (!values.ok()) {
+    TEC_LOG(WARNING) << "epoch " << epoch << " was not monitored: " << values.status().message();
+    return absl::OkStatus();
+  }
+  std::string line = "monitor:";
+  for (const auto& [name, value] : *values) {
+    report->more.emplace_back(name, value);
+    absl::StrAppendFormat(&line, " %s %.3f", name, value);
+  }
+  if (!values->empty()) context_.progress().Print(line);
+  report->scalars = *values;
+  report->scalars_step = (epoch + 1) * 1000;
+  return absl::OkStatus();
+}
+
+TrainingState PretrainTask::Save(const RunPosition& position) const {
+  TrainingState state;
+  state.model = ViewsOf(NamedState(objective_->model()));
+  state.optimizer = OptimizerStateOf(*optimizer_, position.lr, /*with_lr_scale=*/false);
+  if (update_->scaler() != nullptr) state.scaler = ScalerStateOf(*update_->scaler());
+  state.args = ReferenceArguments(experiment_);
+  state.method = MethodName(experiment_);
+  state.experiment = ToText(WeightDeciding(experiment_));
+  SavePosition(position, plan_, loss_names(), &state);
+  state.counters[kBaseModelChecksum] = objective_->base_model_checksum();
+  return state;
+}
+
+}  // namespace tec
