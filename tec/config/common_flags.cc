@@ -82,6 +82,7 @@ FlagGroup DataFlags() {
            {"mean", "data.mean"},
            {"std", "data.std"},
            {"num_workers", "data.num_workers"},
+           {"fast_jpeg"},
            {"max_bad_fraction", "data.max_bad_fraction"},
            {"pin_mem", "data.pin_mem"},
            {"no_pin_mem", "data.pin_mem", /*negated=*/true}}};

@@ -1,9 +1,12 @@
 #include "tec/config/flags.h"
 
 #include <cstdlib>
+#include <utility>
 
 #include "absl/flags/commandlineflag.h"
+#include "absl/flags/flag.h"
 #include "absl/flags/reflection.h"
+#include "data/image/fast_jpeg_flag.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
@@ -252,6 +255,18 @@ TEST(Flags, AResolvedExperimentIsAcceptedBack) {
                 .experiment.logging()
                 .log_dir(),
             "/out");
+}
+
+// It belongs to no experiment: the decoder asks for it itself.
+TEST(Flags, FastJpegIsForEveryRun) {
+  const std::vector<const char*> run = {"--data_path=/pictures", "--base_model=/b"};
+  const std::vector<const char*> slow_run = {"--data_path=/pictures", "--base_model=/b", "--nofast_jpeg"};
+  for (const auto& [arguments, fast] : {std::pair(run, true), std::pair(slow_run, false), std::pair(run, true)}) {
+    Parsed(arguments);
+    EXPECT_EQ(absl::GetFlag(FLAGS_fast_jpeg), fast);
+  }
+  EXPECT_TRUE(Parsed({"--fast_jpeg=false"}).is_quickstart);
+  EXPECT_FALSE(absl::GetFlag(FLAGS_fast_jpeg));
 }
 
 TEST(Flags, WithoutConfigAndDataPathItIsTheQuickstart) {

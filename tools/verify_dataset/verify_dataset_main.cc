@@ -56,7 +56,7 @@ constexpr char kUsage[] =
     "  ./bazelw run //tools:verify_dataset -- /imagenet --stats --contact_sheet=imagenet.png\n\n";
 
 std::vector<FlagGroup> Flags() {
-  return {{"What is looked at", {{"data_path", ""}, {"channels", ""}, {"num_workers", ""}}},
+  return {{"What is looked at", {{"data_path", ""}, {"channels", ""}, {"num_workers", ""}, {"fast_jpeg", ""}}},
           {"What is said", {{"stats", ""}, {"contact_sheet", ""}, {"samples", ""}, {"most_lines", ""}}}};
 }
 

@@ -20,6 +20,11 @@ expect "1 files are copies of another one; 1 pictures are both training and held
 expect "a/base420.jpg = a/copy.jpg (held-out)"
 [ "$(head -c 4 "$TEST_TMPDIR/sheet.png" | tail -c 3)" = PNG ] || fail "no contact sheet"
 
+# The flag changes nothing that is seen.
+run "$data" --stats >/dev/null && cp "$TEST_TMPDIR/out" "$TEST_TMPDIR/fast"
+[ "$(run "$data" --stats --fast_jpeg=false)" = 0 ] || fail "exit code with libjpeg-turbo alone"
+cmp "$TEST_TMPDIR/out" "$TEST_TMPDIR/fast" || fail "--fast_jpeg shows"
+
 # The data set may come after flags; there can be one only.
 [ "$(run --most_lines 5 --stats "$data" --nostats)" = 0 ] || fail "exit code with the folder after flags"
 expect "training pictures: 3"
