@@ -1,12 +1,15 @@
-// Writes photographs of ImageNet's usual sizes, for benchmarks where ImageNet is not at hand.
+// Writes photographs like ImageNet's, for benchmarks where ImageNet is not at hand.
 //
-//   ./bazelw run //benchmarks/data:photographs -- --folder=/tmp/photographs --count=300
+//   ./bazelw run //benchmarks/data:photographs -- --folder=/tmp/photographs --count=480
 //
-// Each is a mosaic of pieces of the test data's photographs (china.jpg and others), slightly resized, so that it has
-// their detail at the larger size; JPEG at several qualities, three quarters without chroma subsampling, as in ImageNet
-// (measured: 762 of 977; mean size 468 x 401, 109 kB). The same flags give the same files.
+// Sizes, qualities and chroma subsamplings are mixed as there, where 977 JPEG files had 109 kB and 468 x 401 pixels on
+// average; 762 were 4:4:4, 203 4:2:0 and 12 4:2:2. Any number of pictures from the first on has nearly that mix: they
+// are no random draws but points of an even sequence. Each picture is a mosaic of pieces of the test data's photographs
+// (china.jpg and others), 118 to 173 pixels made 128, which keeps their spectra at the larger size and, with these
+// qualities, gives ImageNet's bytes. The same flags give the same files.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -20,13 +23,14 @@
 #include "data/augment/resize.h"
 #include "data/image/decode.h"
 #include "data/image/encode.h"
+#include "data/testing/make_jpeg.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
 #include "tec/base/random.h"
 
 ABSL_FLAG(std::string, folder, "", "Where the photographs go: FOLDER/photographs/00000.jpg and so on.");
-ABSL_FLAG(int64_t, count, 300, "How many.");
+ABSL_FLAG(int64_t, count, 480, "How many.");
 ABSL_FLAG(int64_t, tiny, 0,
           "In their place so many pictures of 16 x 16 pixels, 1,000 a folder: FOLDER/tiny/000/000000.jpg.");
 
@@ -47,19 +51,56 @@ std::vector<Image> Sources() {
   return sources;
 }
 
+// A share of all pictures.
+struct Size {
+  double share;
+  int width, height;
+};
+struct Coding {
+  double share;
+  int quality, horizontal, vertical;  // The latter as JpegKind's.
+  bool optimized;                     // As ImageMagick writes them, which made most of the 4:4:4.
+};
+
+// Mostly what Flickr calls medium; some from elsewhere are small, a few large. On average 470 x 396.
+constexpr Size kSizes[] = {
+    {.29, 500, 375}, {.13, 500, 333}, {.11, 375, 500}, {.06, 333, 500},  {.04, 500, 500},   {.05, 400, 300},
+    {.06, 320, 240}, {.02, 240, 320}, {.03, 300, 225}, {.03, 250, 188},  {.03, 200, 200},   {.01, 150, 150},
+    {.05, 640, 480}, {.03, 600, 450}, {.03, 800, 600}, {.02, 1024, 768}, {.01, 1600, 1200},
+};
+constexpr Coding kCodings[] = {
+    {.45, 96, 1, 1, true},  {.15, 93, 1, 1, true},  {.10, 90, 1, 1, true},
+    {.08, 85, 1, 1, false}, {.05, 95, 2, 2, false}, {.06, 90, 2, 2, false},
+    {.06, 85, 2, 2, false}, {.04, 75, 2, 2, false}, {.01, 92, 2, 1, false},
+};
+
+// The element of `kinds` at the part `point` of [0, 1) of their shares.
+template <typename Kind, size_t n>
+const Kind& At(const Kind (&kinds)[n], double point) {
+  double total = 0, sum = 0;
+  for (const Kind& kind : kinds) total += kind.share;
+  for (const Kind& kind : kinds) {
+    sum += kind.share / total;
+    if (point < sum) return kind;
+  }
+  return kinds[n - 1];
+}
+
 std::string MakePhotograph(const std::vector<Image>& sources, uint64_t number) {
+  // Multiples of these two fill the unit square evenly (the R2 sequence, from the root of x^3 = x + 1).
+  double whole;
+  const Size& size = At(kSizes, std::modf((number + 0.5) * 0.7548776662466927, &whole));
+  const Coding& coding = At(kCodings, std::modf((number + 0.5) * 0.5698402909980532, &whole));
+
   RandomStream stream(RandomKey{0, RandomPurpose::kPictures, 0, number});
-  constexpr int kSizes[][2] = {{375, 500}, {333, 500}, {500, 375}, {400, 500}, {500, 333}, {240, 320}, {480, 640}};
-  constexpr int kQualities[] = {80, 90, 95, 97};
-  const auto& size = kSizes[stream.UniformInt(std::size(kSizes))];
-  Image image(size[0], size[1]), tile(kTile, kTile);
+  Image image(size.height, size.width), tile(kTile, kTile);
   ResizeScratch scratch;
   for (int top = 0; top < image.height(); top += kTile) {
     for (int left = 0; left < image.width(); left += kTile) {
       const Image& source = sources[stream.UniformInt(sources.size())];
       Box box;
       box.height = box.width =
-          std::min({source.height(), source.width(), 130 + static_cast<int>(stream.UniformInt(80))});
+          std::min({source.height(), source.width(), 118 + static_cast<int>(stream.UniformInt(56))});
       box.top = stream.UniformInt(source.height() - box.height + 1);
       box.left = stream.UniformInt(source.width() - box.width + 1);
       ResizeBicubic(source, box, kTile, kTile, stream.Bernoulli(0.5), &scratch, tile.data());
@@ -67,12 +108,12 @@ std::string MakePhotograph(const std::vector<Image>& sources, uint64_t number) {
       for (int y = 0; y < rows; ++y) std::memcpy(image.row(top + y) + 3 * left, tile.row(y), 3 * columns);
     }
   }
-  JpegOptions options;
-  options.quality = kQualities[stream.UniformInt(std::size(kQualities))];
-  options.subsample_chroma = stream.Bernoulli(0.25);
-  const auto bytes = EncodeJpeg(image, options);
-  TEC_CHECK_OK(bytes);
-  return *bytes;
+  testing::JpegKind kind;
+  kind.quality = coding.quality;
+  kind.horizontal = coding.horizontal;
+  kind.vertical = coding.vertical;
+  kind.optimized = coding.optimized;
+  return testing::MakeJpeg(image, kind);
 }
 
 // For start-up times: a million files are made in seconds, not safely written one by one.

@@ -1,7 +1,9 @@
 """Our input pipeline beside others', on one core: images a second and ratios.
 
-    ./bazelw run //benchmarks/peers:input_pipeline                       # photographs made on the spot
+    ./bazelw run //benchmarks/peers:input_pipeline           # photographs made on the spot, in ImageNet's mix
     ./bazelw run //benchmarks/peers:input_pipeline -- --folder=/imagenet/train
+
+The ratios depend on the pictures, most on their bytes: the first line says what they are like.
 
 All do the same: encoded JPEG to a uint8 image of 224 x 224 by a random crop (scale 0.2 to 1, ratio 3/4 to 4/3),
 antialiased bicubic resize and random flip, batches of 32. They take turns, pinned to one core; the table has the median
@@ -12,6 +14,7 @@ on the machine disturb it little; --wall takes wall-clock time.
 """
 
 import argparse
+import collections
 import io
 import json
 import os
@@ -33,6 +36,26 @@ def read_folder(folder, count):
         paths += [os.path.join(root, name) for name in sorted(files) if name.lower().endswith((".jpg", ".jpeg"))]
     random.Random(0).shuffle(paths)
     return [open(path, "rb").read() for path in paths[:count]]
+
+
+def description(images):
+    """Number, mean bytes and size, and the parts of the chroma subsamplings."""
+    from PIL import Image
+
+    names = {(1, 1): "4:4:4", (2, 2): "4:2:0", (2, 1): "4:2:2"}
+    width = height = 0
+    parts = collections.Counter()
+    for data in images:
+        image = Image.open(io.BytesIO(data))
+        width += image.width
+        height += image.height
+        luma = image.layer[0][1:3]
+        parts["grey" if len(image.layer) == 1 else names.get(luma, "other")] += 1
+    count = len(images)
+    mix = ", ".join("%s %.0f %%" % (name, 100 * part / count) for name, part in parts.most_common())
+    kilobytes = sum(map(len, images)) / count / 1000
+    return "%d JPEG files, %.0f kB and %.0f x %.0f pixels on average; %s" % (count, kilobytes, width / count,
+                                                                             height / count, mix)
 
 
 def torchvision_pil(images, as_float):
@@ -107,9 +130,9 @@ def dali(images):
     return run
 
 
-def ours(program, folder, count):
+def ours(program, flags, folder, count):
     """Images a second of processor time and of wall-clock time; on our core, which a child inherits."""
-    command = [program, "--folder=" + folder, "--images=%d" % count, "--batch_size=%d" % BATCH, "--threads=1"]
+    command = [program, "--folder=" + folder, "--images=%d" % count, "--batch_size=%d" % BATCH, "--threads=1"] + flags
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     result = json.loads(output.stdout)
     return result["images"] / result["cpu_seconds"], result["images"] / result["seconds"]
@@ -125,6 +148,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", required=True, help="the program //benchmarks/data:pipeline")
     parser.add_argument("--folder", required=True)
+    parser.add_argument("--pictures", help="what is in the folder, to be printed")
+    parser.add_argument("--our_flags", default="", help="more flags of the program, such as --fast_jpeg=false")
     parser.add_argument("--images", type=int, default=480, help="measured in each round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
@@ -158,11 +183,11 @@ def main():
     for round_number in range(arguments.rounds):
         for name, run in runs.items():
             rates[name].append(timed(run, round_number * count, count)[clock])
-        rates["ours"].append(ours(arguments.ours, arguments.folder, count)[clock])
+        rates["ours"].append(ours(arguments.ours, arguments.our_flags.split(), arguments.folder, count)[clock])
 
-    print("%d rounds of %d images of %.0f kB on average, one core, %s time" %
-          (arguments.rounds, count, sum(map(len, images)) / len(images) / 1000, "wall-clock" if arguments.wall else
-           "processor"))
+    print("%s: %s" % (arguments.pictures or arguments.folder, description(images)))
+    print("%d rounds of %d images, one core, %s time" %
+          (arguments.rounds, count, "wall-clock" if arguments.wall else "processor"))
     print("| pipeline | images/s | ours is faster by |\n|---|---|---|")
     for name, values in rates.items():
         ratio = statistics.median(mine / other for mine, other in zip(rates["ours"], values))

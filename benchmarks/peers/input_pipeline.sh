@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs input_pipeline.py in a Python environment made of requirements.txt, on photographs made on the spot unless a
-# folder is given. The environment (several GB) is made once, in $TEC_PEERS or ~/.cache/tec-peers; PYTHON names another
-# Python that has all of it already.
+# Runs input_pipeline.py in a Python environment made of requirements.txt, on photographs made on the spot, in ImageNet's
+# mix of sizes, qualities and subsamplings, unless a folder is given. The environment (several GB) is made once, in
+# $TEC_PEERS or ~/.cache/tec-peers; PYTHON names another Python that has all of it already.
 set -eu
 
 here=benchmarks/peers
@@ -14,8 +14,8 @@ done
 if [ -z "$folder" ]; then
   made=$(mktemp -d)
   trap 'rm -rf "$made"' EXIT
-  benchmarks/data/photographs --folder="$made" --count=300
-  set -- "$@" "--folder=$made/photographs"
+  benchmarks/data/photographs --folder="$made" --count=480
+  set -- "$@" "--folder=$made/photographs" --pictures="made photographs in ImageNet's mix"
 elif [ "${folder#/}" = "$folder" ]; then
   # Under `bazel run`, paths are those of the caller.
   set -- "$@" "--folder=${BUILD_WORKING_DIRECTORY:-.}/$folder"

@@ -32,14 +32,12 @@ JpegSymbol JpegSymbols::LongAt(uint64_t next) const {
 }
 
 void JpegSkips::Make(const JpegSymbols& symbols) {
-  constexpr int kMore = kLookupBits - JpegSymbols::kLookupBits;
-  static_assert(kMore >= 0, "the beginning of what is skipped is looked up");
   constexpr uint32_t kMask = (1 << kLookupBits) - 1;
   for (uint32_t next = 0; next <= kMask; ++next) {
     uint32_t bits = 0, advance = 0;
     // No block is longer than 64 coefficients.
     while (bits < kLookupBits && advance < 64) {
-      const JpegSymbol symbol = symbols.ShortAt((next << bits & kMask) >> kMore);
+      const JpegSymbol symbol = symbols.ShortAt(next << bits & kMask);
       if (!symbol || bits + symbol.code_bits() > kLookupBits) break;
       bits += symbol.bits();
       advance += symbol.advance();

@@ -84,7 +84,7 @@ class JpegSymbols {
 // As many whole symbols as have their codes within the next bits, where only their lengths matter.
 class JpegSkips {
  public:
-  static constexpr int kLookupBits = 11;
+  static constexpr int kLookupBits = JpegSymbols::kLookupBits;
 
   struct Skip {
     uint32_t bits;     // 0: not one.

@@ -148,7 +148,8 @@ FlagGroup FrozenInputFlags() {
 }
 
 FlagGroup FrozenRuntimeFlags() {
-  return {"How it runs", {{"device"}, {"precision"}, {"threads"}, {"num_workers"}, {"fast_jpeg"}, {"max_bad_fraction"}, {"seed"}}};
+  return {"How it runs",
+          {{"device"}, {"precision"}, {"threads"}, {"num_workers"}, {"fast_jpeg"}, {"max_bad_fraction"}, {"seed"}}};
 }
 
 absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
