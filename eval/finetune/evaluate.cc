@@ -14,15 +14,12 @@
 
 namespace tec {
 
-absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
-                                                    const std::vector<int64_t>& labels_of_dataset,
-                                                    const EvaluateOptions& options) {
+absl::Status ClassifyImages(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
+                            const EvaluateOptions& options, const LogitsSink& sink) {
   at::NoGradGuard no_gradient;
   const at::Device device = model.parameters().front().device();
-  const int64_t classes = model.options().classes;
-  ClassifierCounts result = {ReportCounter(classes), 0};
   const int64_t share = (dataset->size() - options.rank + options.world_size - 1) / options.world_size;
-  if (share <= 0) return result;
+  if (share <= 0) return absl::OkStatus();
   LoaderOptions loader_options;
   loader_options.batch_size = std::min(options.batch_size, share);
   loader_options.world_size = options.world_size;
@@ -41,25 +38,36 @@ absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::s
   while (true) {
     if (options.stop && options.stop()) return absl::CancelledError("stopped on request");
     TEC_ASSIGN_OR_RETURN(const Batch* batch, loader->Next());
-    if (batch == nullptr) break;
+    if (batch == nullptr) return absl::OkStatus();
     at::Tensor logits;
     {
       AutocastGuard autocast(device.type(), options.precision);
       logits = model.forward(BatchImages(*batch, device, options.mean, options.std));
     }
-    logits = logits.to(at::kCPU, at::kFloat).contiguous();
-    for (int64_t i = 0; i < batch->count; ++i) {
+    TEC_RETURN_IF_ERROR(sink(*batch, logits.to(at::kCPU, at::kFloat).contiguous(), *loader));
+    seen += batch->count;
+    if (options.progress) options.progress(seen, share);
+  }
+}
+
+absl::StatusOr<ClassifierCounts> EvaluateClassifier(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
+                                                    const std::vector<int64_t>& labels_of_dataset,
+                                                    const EvaluateOptions& options) {
+  const int64_t classes = model.options().classes;
+  ClassifierCounts result = {ReportCounter(classes), 0};
+  const auto count = [&](const Batch& batch, const at::Tensor& logits, const Loader&) {
+    for (int64_t i = 0; i < batch.count; ++i) {
       // The loader put a neighbour in the place of an unreadable image; it has a turn of its own.
-      if (batch->sources[i] != batch->indices[i]) {
+      if (batch.sources[i] != batch.indices[i]) {
         ++result.unreadable;
         continue;
       }
       result.counter.Add(absl::Span<const float>(logits.const_data_ptr<float>() + i * classes, classes),
-                         labels_of_dataset[batch->labels[i]]);
+                         labels_of_dataset[batch.labels[i]]);
     }
-    seen += batch->count;
-    if (options.progress) options.progress(seen, share);
-  }
+    return absl::OkStatus();
+  };
+  TEC_RETURN_IF_ERROR(ClassifyImages(model, std::move(dataset), options, count));
   return result;
 }
 

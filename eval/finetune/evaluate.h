@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "data/dataset/dataset.h"
+#include "data/loader/loader.h"
 #include "eval/metrics/report.h"
 #include "tec/models/encoder.h"
 #include "tec/nn/normalize.h"
@@ -37,9 +38,16 @@ struct ClassifierCounts {
   int64_t unreadable = 0;  // Images left out.
 };
 
+// Given each batch with its logits, float32 [N, classes] on the CPU. An image with sources[i] != indices[i] could not
+// be read (its neighbour is in its place); loader.bad_images() has the reason.
+using LogitsSink = std::function<absl::Status(const Batch& batch, const at::Tensor& logits, const Loader& loader)>;
+
 // Runs every image of this rank's share of `dataset` once through `model`, without stochastic depth and without
-// gradient. labels_of_dataset: for each label of `dataset` the class of the model (MapClasses). Errors are the
-// loader's.
+// gradient. Errors are the loader's and the sink's.
+absl::Status ClassifyImages(FinetuneModel& model, std::shared_ptr<const Dataset> dataset,
+                            const EvaluateOptions& options, const LogitsSink& sink);
+
+// The same, counted. labels_of_dataset: for each label of `dataset` the class of the model (MapClasses).
 //
 // The reference averages the means of batches and, over several ranks, counts some images twice; here every image has
 // the same weight.

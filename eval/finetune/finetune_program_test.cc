@@ -291,7 +291,7 @@ TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
   };
   for (const Case& one : {
            // The file has the input adaptor, the model has not, and the reverse.
-           Case{tec, "cls_token_mlp"},
+           Case{tec + "--nomlp_token", "cls_token_mlp"},
            Case{mae + "--mlp_token", "cls_token_mlp"},
            Case{mae + "--model=vit_tiny_patch16", "cannot start from --finetune="},
            Case{mae + "--data_path=" + folder_ + "/other", "not among the 2 training classes: gnu"},

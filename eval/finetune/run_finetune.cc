@@ -234,6 +234,8 @@ absl::Status FinetuneRun::OpenData() {
     return absl::InvalidArgumentError(absl::StrCat("--nb_classes=", settings_.nb_classes(), ", but ", path, " has ",
                                                    classes, " classes; it must be at least that"));
   }
+  settings_.clear_class_names();
+  for (const std::string& name : train_->classes()) settings_.add_class_names(name);
   return absl::OkStatus();
 }
 
@@ -269,6 +271,7 @@ absl::Status FinetuneRun::TakeShape() {
   vit->set_depth(pretrained.encoder.depth);
   vit->set_heads(pretrained.encoder.heads);
   if (!vit->has_image_size()) vit->set_image_size(pretrained.encoder.image_size);
+  if (!settings_.has_mlp_token()) settings_.set_mlp_token(pretrained.mlp_token);
   settings_.set_model("custom");
   progress_->Print(absl::StrCat("model as in ", path, ": ", pretrained.description));
   if (!pretrained.mean.empty() &&
@@ -921,7 +924,9 @@ TrainingState FinetuneRun::State() const {
   if (const LossScaler* scaler = step_->scaler()) state.scaler = ScalerStateOf(*scaler);
   state.args = ReferenceArguments(settings_);
   state.method = kMethod;
-  state.experiment = ToText(WeightDeciding(settings_));
+  config::Finetune record = WeightDeciding(settings_);
+  *record.mutable_class_names() = settings_.class_names();
+  state.experiment = ToText(record);
   state.counters[kUpdates] = updates_;
   state.counters[kDatasetSize] = train_->size();
   state.counters[kImagesPerMicroStep] = images_per_micro_step();

@@ -13,8 +13,11 @@ ABSL_FLAG(
     "vit_{tiny,small,base,large}_patch16, vit_huge_patch14, custom (sizes by --config), or from_checkpoint "
     "(sizes of the run that wrote --finetune, or --resume with --eval); not given beside one of these or --config, "
     "it is from_checkpoint");
-ABSL_FLAG(bool, mlp_token, false, "the encoder has the input adaptor; must match the checkpoint");
+ABSL_FLAG(bool, mlp_token, false,
+          "the encoder has the input adaptor; must match the checkpoint, and is as there where --model is not given");
 ABSL_FLAG(std::string, finetune, "", "checkpoint of the pretrained encoder; empty: from scratch");
+ABSL_FLAG(std::string, checkpoint, "",
+          "the same as --finetune or, with --eval, --resume, under the name that every program has for weights");
 ABSL_FLAG(int64_t, heads, 0,
           "attention heads of an encoder that is wider or narrower than the named sizes, where --finetune's file does "
           "not record them; 0: as recorded, or the usual number for the width");
@@ -67,6 +70,7 @@ std::vector<FlagGroup> Groups() {
       {"Model",
        {{"model", "model"},
         {"finetune", "finetune"},
+        {"checkpoint", ""},
         {"heads", "encoder.heads"},
         {"mlp_token", "mlp_token"},
         {"input_size", "encoder.image_size"},
@@ -123,11 +127,24 @@ absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const cha
   const config::Logging before = finetune.logging();
   const int64_t heads_of_config = finetune.encoder().heads();
   TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &finetune));
+  if (const std::string checkpoint = absl::GetFlag(FLAGS_checkpoint); !checkpoint.empty()) {
+    const char* other = finetune.eval() ? "resume" : "finetune";
+    if (parsed.Given(other)) {
+      return absl::InvalidArgumentError(absl::StrCat("--checkpoint and --", other, " mean the same here: give one"));
+    }
+    if (finetune.eval()) {
+      finetune.mutable_checkpointing()->set_resume(checkpoint);
+    } else {
+      finetune.set_finetune(checkpoint);
+    }
+  }
   // Where there is a checkpoint and nothing names a model, the checkpoint's shape is the only one that can be meant:
   // the reference's default fits a checkpoint of that very model or none.
   if (ConfigFlag().empty() && !parsed.Given("model") &&
       (!finetune.finetune().empty() || (finetune.eval() && !finetune.checkpointing().resume().empty()))) {
     finetune.set_model("from_checkpoint");
+    // The input adaptor belongs to the shape.
+    if (!parsed.Given("mlp_token")) finetune.clear_mlp_token();
   }
   // A named model of the command line takes the place of the file's shape.
   if (parsed.Given("model") && finetune.model() != "custom") {

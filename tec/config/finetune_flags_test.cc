@@ -185,6 +185,12 @@ TEST(FinetuneFlags, ACheckpointAloneGivesTheShape) {
   const config::Finetune f = Parsed({"--data_path=/p", "--finetune=/c.pth"});
   EXPECT_EQ(f.model(), "from_checkpoint");
   EXPECT_FALSE(f.encoder().has_width());
+  EXPECT_FALSE(f.has_mlp_token());
+  EXPECT_EQ(Parsed({"--data_path=/p", "--checkpoint=/c.pth"}).finetune(), "/c.pth");
+  EXPECT_EQ(Parsed({"--data_path=/p", "--eval", "--checkpoint=/c.pth"}).checkpointing().resume(), "/c.pth");
+  EXPECT_THAT(std::string(Parse({"--data_path=/p", "--checkpoint=/c.pth", "--finetune=/d.pth"}).status().message()),
+              HasSubstr("mean the same"));
+  EXPECT_TRUE(Parsed({"--data_path=/p", "--finetune=/c.pth", "--mlp_token"}).mlp_token());
   EXPECT_EQ(Parsed({"--data_path=/p", "--eval", "--resume=/c.pth"}).model(), "from_checkpoint");
   EXPECT_EQ(Parsed({"--data_path=/p", "--finetune=/c.pth", "--model=vit_large_patch16"}).encoder().width(), 1024);
   EXPECT_EQ(Parsed({"--config=vit_b_mae_300ep", "--finetune=/c.pth"}).model(), "vit_base_patch16");

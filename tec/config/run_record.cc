@@ -15,11 +15,11 @@ absl::StatusOr<std::optional<RunRecord>> RecordOf(const TrainingState& state, co
   if (state.method == "finetune") {
     TEC_ASSIGN_OR_RETURN(config::Finetune finetune, ParseFinetune(state.experiment, where));
     finetune = Resolve(finetune);
-    record = {finetune.encoder(), finetune.norm_epsilon(), finetune.data()};
+    record = {finetune.encoder(), finetune.norm_epsilon(), finetune.data(), finetune};
   } else {
     TEC_ASSIGN_OR_RETURN(config::Experiment experiment, ParseExperiment(state.experiment, where));
     experiment = Resolve(experiment);
-    record = {experiment.model().encoder(), /*norm_epsilon=*/0, experiment.data()};
+    record = {experiment.model().encoder(), /*norm_epsilon=*/0, experiment.data(), std::nullopt};
   }
   return std::optional<RunRecord>(std::move(record));
 }

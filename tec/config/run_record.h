@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/experiment.pb.h"
+#include "tec/config/finetune.pb.h"
 
 namespace tec {
 
@@ -16,6 +17,7 @@ struct RunRecord {
   config::Vit encoder;
   double norm_epsilon = 0;  // Of the encoder; 0: the usual one.
   config::Data data;
+  std::optional<config::Finetune> finetune;  // All of a finetuning run's.
 };
 
 // nullopt where there is none: files of other programs, a linear probe's. `path` is for messages. InvalidArgument for a

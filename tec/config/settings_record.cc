@@ -47,6 +47,7 @@ constexpr Field kFields[] = {
     {"Finetune", "mlp_token", kShape},
     {"Finetune", "global_pool", kShape},
     {"Finetune", "nb_classes", kShape},
+    {"Finetune", "class_names", kFree},
     {"Finetune", "finetune", kFree},
     {"Finetune", "eval", kFree},
     {"Finetune", "dist_eval", kFree},

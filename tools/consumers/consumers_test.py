@@ -36,6 +36,7 @@ CONVERT = 'tools/convert/convert'
 EXPORT = 'tools/export/export'
 PRETRAIN = 'tec/train/pretrain'
 FINETUNE = 'eval/finetune/finetune'
+PREDICT = 'eval/predict/predict'
 PUBLISHED_KEYS = 'tools/consumers/published_keys'
 
 
@@ -563,6 +564,121 @@ class ConsumersTest(unittest.TestCase):
         with torch.no_grad():
             theirs = loaded.eval()(pixel_values=self.images).last_hidden_state
             self.near(theirs, model.forward_features(self.images), 'hf')
+
+    def finetuned(self, *flags):
+        """A checkpoint of a small finetuned classifier, and what it says of pictures that are no squares."""
+        vit = f'image_size: {SIZE} patch_size: {PATCH} width: {WIDTH} depth: {DEPTH} heads: {HEADS}'
+        base = timm_model('vit_base_patch16_224', num_classes=0)
+        torch.save(base.state_dict(), self.path('base.pth'))
+        # Another mean than anybody's default.
+        settings = (f'model: "custom" encoder {{ {vit} }} data {{ mean: [0.4, 0.5, 0.6] std: [0.2, 0.25, 0.3] }}')
+        self.small_run(FINETUNE, 'finetuned', settings, '--finetune', self.path('base.pth'), '--precision=float32',
+                       *flags)
+        # Two updates leave the head near zero, where all pictures look alike.
+        checkpoint, predictions = self.path('finetuned/best_checkpoint.pth'), self.path('predictions.jsonl')
+        state = torch.load(checkpoint, weights_only=True)
+        state['model']['head.weight'].normal_(std=0.2, generator=torch.Generator().manual_seed(3))
+        state['model']['head.bias'].zero_()
+        torch.save(state, checkpoint)
+        pictures = {}
+        os.makedirs(self.path('new'))
+        # What is cut off is even: of an odd rest transformers leaves the larger half below, the others above.
+        for i, shape in enumerate(((55, 41, 3), (33, 70, 3), (SIZE, SIZE, 3))):
+            coarse = np.random.default_rng(i).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+            picture = Image.fromarray(coarse).resize(shape[1::-1], Image.Resampling.BILINEAR)
+            picture.save(self.path(f'new/{i}.png'))
+            pictures[f'{i}.png'] = picture
+        self.run_program(PREDICT, '--checkpoint', checkpoint, '--data_path', self.path('new'), '--output', predictions,
+                         '--top=2', '--device=cpu', '--threads=1', '--num_workers=1')
+        said = {}
+        with open(predictions) as file:
+            for line in map(json.loads, file):
+                said[line['image']] = {one['class']: one['probability'] for one in line['top']}
+        self.assertEqual(list(said), list(pictures))
+        for probabilities in said.values():
+            self.assertEqual(set(probabilities), {'a', 'b'})
+        # Of pictures that are all alike nothing could be told.
+        self.assertGreater(max(p['a'] for p in said.values()) - min(p['a'] for p in said.values()), 0.01)
+        return checkpoint, pictures, said
+
+    def says(self, logits, expected, names, what):
+        probabilities = torch.softmax(logits.float().flatten(), 0)
+        for i, name in enumerate(names):
+            self.assertAlmostEqual(probabilities[i].item(), expected[name], delta=TOLERANCE, msg=f'{what}: {name}')
+
+    def leaves(self, model_class, *flags):
+        checkpoint, pictures, said = self.finetuned(*flags)
+
+        folder = self.path('timm')
+        self.run_program(CONVERT, '--resume', checkpoint, '--to=timm', '--output_dir', folder)
+        model = timm.create_model('local-dir:' + folder, pretrained=True).eval()
+        self.assertEqual(list(model.pretrained_cfg['label_names']), ['a', 'b'])
+        transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+        with torch.no_grad():
+            for name, picture in pictures.items():
+                self.says(model(transform(picture)[None]), said[name], 'ab', f'timm: {name}')
+        with open(os.path.join(folder, 'README.md')) as file:
+            card = file.read()
+        for part in ('8 training images, 2 classes: a, b', 'Highest top-1', 'blr: 0.1', '0.4, 0.5, 0.6'):
+            self.assertIn(part, card)
+        # The encoder alone, for features.
+        if '--cls_token' in flags:
+            self.run_program(CONVERT, '--resume', checkpoint, '--to=timm', '--nohead', '--output_dir', folder)
+            self.assertEqual(timm.create_model('local-dir:' + folder, pretrained=True).num_classes, 0)
+
+        folder = self.path('hf')
+        self.run_program(CONVERT, '--resume', checkpoint, '--to=hf', '--output_dir', folder)
+        loaded, report = getattr(transformers, model_class).from_pretrained(folder, output_loading_info=True)
+        for key in ('missing_keys', 'unexpected_keys', 'mismatched_keys'):
+            self.assertEqual(list(report[key]), [], key)
+        self.assertEqual(loaded.config.id2label, {0: 'a', 1: 'b'})
+        # Pillow's resizing, as ours.
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, backend='pil')
+        classify = transformers.pipeline('image-classification', model=folder, image_processor=processor)
+        self.assertEqual(type(classify.model).__name__, model_class)
+        for name, picture in pictures.items():
+            answers = {one['label']: one['score'] for one in classify(picture)}
+            for label, probability in said[name].items():
+                self.assertAlmostEqual(answers[label], probability, delta=TOLERANCE, msg=f'hf: {name}: {label}')
+
+        exported = self.path('finetuned.onnx')
+        self.run_program(EXPORT, '--format=onnx', '--resume', checkpoint, f'--output={exported}')
+        onnx.checker.check_model(onnx.load(exported), full_check=True)
+        session = onnxruntime.InferenceSession(exported, providers=['CPUExecutionProvider'])
+        how = session.get_modelmeta().custom_metadata_map
+        size, short = int(how['image_size']), int(how['resize_short_side'])
+        mean, std = (np.array(how[name].split(','), np.float32) for name in ('mean', 'std'))
+        for name, picture in pictures.items():
+            width, height = picture.size
+            larger = (short, int(short * height / width)) if width < height else (int(short * width / height), short)
+            resized = picture.resize(larger, Image.Resampling.BICUBIC)
+            left, top = round((larger[0] - size) / 2), round((larger[1] - size) / 2)
+            values = np.asarray(resized.crop((left, top, left + size, top + size)), np.float32) / 255
+            images = ((values - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
+            logits = session.run(['logits'], {'images': images})[0]
+            self.says(torch.from_numpy(logits), said[name], json.loads(how['class_names']), f'onnx: {name}')
+
+    def test_a_classifier_by_the_mean_leaves(self):
+        self.leaves('BeitForImageClassification')
+
+    def test_a_classifier_by_the_token_leaves(self):
+        self.leaves('ViTForImageClassification', '--cls_token')
+
+    def test_an_encoder_leaves(self):
+        model, path = self.pretrained()
+        folder = self.path('timm')
+        report = self.run_program(CONVERT, '--resume', path, '--to=timm', '--output_dir', folder, f'--heads={HEADS}')
+        self.assertIn('assumed', report)
+        loaded = timm.create_model('local-dir:' + folder, pretrained=True).eval()
+        with torch.no_grad():
+            self.near(loaded.forward_features(self.images), model.forward_features(self.images), 'timm')
+        self.assertEqual(loaded.num_classes, 0)
+        folder = self.path('hf')
+        self.run_program(CONVERT, '--resume', path, '--to=hf', '--output_dir', folder, f'--heads={HEADS}')
+        processor = transformers.AutoImageProcessor.from_pretrained(folder)
+        pixels = processor(Image.new('RGB', (50, 41), (124, 116, 104)), return_tensors='pt').pixel_values
+        self.assertEqual(list(pixels.shape), [1, 3, SIZE, SIZE])
+        self.assertLess(pixels.abs().max().item(), 0.02)  # ImageNet's mean, to half a level.
 
     def test_half_precision(self):
         model, path = self.pretrained()

@@ -1,5 +1,6 @@
 #include "tools/convert/convert_file.h"
 
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -14,6 +15,8 @@
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/weight_convert.h"
 #include "tools/convert/encoder_heads.h"
+#include "tools/convert/model_details.h"
+#include "tools/convert/model_folder.h"
 
 namespace tec {
 namespace {
@@ -58,17 +61,94 @@ std::string FolderOf(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, slash + 1);
 }
 
+// Files beside the weights, by name, and what is to be said of them.
+struct Beside {
+  std::map<std::string, std::string> files;
+  std::string notes;
+};
+
+// The encoder under the names of `to`, timm or hf, with the classifier behind it if there is one to keep.
+absl::Status ExportFolder(const ConvertOptions& options, VitFile* file, StateDict* tensors, Beside* beside) {
+  const bool timm = options.to == "timm";
+  VitTraits& traits = file->plan.traits;
+  const absl::StatusOr<int64_t> heads = EncoderHeads(options.input, traits, options.heads);
+  // timm's tensors do without, its config.json does not.
+  if (!heads.ok() && (!timm || options.heads != 0)) return heads.status();
+  traits.heads = heads.ok() ? *heads : 0;
+  TEC_ASSIGN_OR_RETURN(ModelDetails details, DetailsOf(options.input, *file));
+  if (!options.head) details.head.reset();
+  const ClassifierHead* head = details.head ? &*details.head : nullptr;
+  const bool pooled = head != nullptr && head->global_pool;
+  const Naming naming =
+      timm ? (pooled ? Naming::kTec : Naming::kTimm) : (pooled ? Naming::kHuggingFaceBeit : Naming::kHuggingFace);
+  absl::StatusOr<StateDict> exported = ExportVit(file->plan, naming);
+  if (!exported.ok()) return Annotate(exported.status(), options.input);
+  if (head == nullptr) {
+    *tensors = *std::move(exported);
+  } else {
+    const std::string prefix = timm ? "" : pooled ? "beit." : "vit.", classifier = timm ? "head." : "classifier.";
+    for (const auto& [name, tensor] : *exported) TEC_RETURN_IF_ERROR(tensors->Add(prefix + name, tensor));
+    if (pooled) {
+      const std::string norm = timm ? "fc_norm." : "beit.pooler.layernorm.";
+      TEC_RETURN_IF_ERROR(tensors->Add(norm + "weight", head->norm_weight));
+      TEC_RETURN_IF_ERROR(tensors->Add(norm + "bias", head->norm_bias));
+    }
+    TEC_RETURN_IF_ERROR(tensors->Add(classifier + "weight", head->weight));
+    TEC_RETURN_IF_ERROR(tensors->Add(classifier + "bias", head->bias));
+    absl::StrAppend(&beside->notes, "\nwith its classifier of ", head->classes(), " classes, by the ",
+                    pooled ? "mean of the patches" : "[CLS] token", head->assumed ? " (assumed)" : "",
+                    "; --nohead leaves it out");
+    if (!timm && pooled) {
+      absl::StrAppend(&beside->notes,
+                      "\nas BeitForImageClassification, which computes the same: "
+                      "ViTForImageClassification has no classifier by the mean (--cls_token)");
+    }
+  }
+  if (!heads.ok()) {
+    absl::StrAppend(&beside->notes, "\nno config.json: ", heads.status().message());
+    return absl::OkStatus();
+  }
+  if (timm) {
+    beside->files["config.json"] = TimmConfig(traits, details);
+    if (traits.norm_epsilon != 1e-6) {
+      absl::StrAppend(&beside->notes, "\nnot exact: the file's norms have epsilon ", traits.norm_epsilon,
+                      ", timm's 1e-6");
+    }
+  } else {
+    beside->files["config.json"] = TransformersConfig(traits, details);
+    if (pooled && traits.norm_epsilon != 1e-6) {
+      absl::StrAppend(&beside->notes, "\nnot exact: the encoder's norms have epsilon ", traits.norm_epsilon,
+                      ", the classifier's 1e-6, and there is one for both there");
+    }
+    if (details.preprocessing.mean.empty()) {
+      absl::StrAppend(&beside->notes, "\nno preprocessor_config.json: the file does not say how its ", traits.channels,
+                      " channels are normalised");
+    } else {
+      beside->files["preprocessor_config.json"] = PreprocessorConfig(traits, details.preprocessing);
+    }
+  }
+  if (details.preprocessing.assumed) {
+    absl::StrAppend(&beside->notes, "\nnormalisation: ImageNet's mean and deviation, assumed: the file does not say");
+  }
+  beside->files["README.md"] = ModelCard(traits, details, timm ? "timm" : "transformers");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ConvertFile(const ConvertOptions& options) {
   TEC_ASSIGN_OR_RETURN(const std::optional<DType> dtype, DTypeOf(options.dtype));
   const bool hugging_face = options.to == "hf", mae = options.to == "mae";
   if (options.to != "tec" && options.to != "timm" && !mae && !hugging_face) {
-    return absl::InvalidArgumentError(absl::StrCat("--to=", options.to, ": known are tec, timm, mae and hf"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--to=", options.to, ": known are tec, timm, mae and hf",
+        options.to == "onnx" ? "; ONNX is //tools:export -- --format=onnx --checkpoint=FILE --output=encoder.onnx"
+                             : ""));
   }
   const bool safetensors = absl::EndsWith(options.output, ".safetensors");
   StateDict tensors;
-  std::string description, config;
+  std::string description;
+  Beside beside;
   if (options.everything) {
     if (options.to != "tec" && !mae) {
       return absl::InvalidArgumentError("--everything keeps the names of the file: it goes with --to=tec or mae");
@@ -79,14 +159,13 @@ absl::StatusOr<std::string> ConvertFile(const ConvertOptions& options) {
   } else {
     TEC_ASSIGN_OR_RETURN(VitFile file, ReadVitFile(options.input, options.family));
     TEC_RETURN_IF_ERROR(CheckModel(options.model, file.plan.traits));
-    const Naming naming = hugging_face ? Naming::kHuggingFace : options.to == "tec" ? Naming::kTec : Naming::kTimm;
-    absl::StatusOr<StateDict> exported = ExportVit(file.plan, naming);
-    if (!exported.ok()) return Annotate(exported.status(), options.input);
-    tensors = *std::move(exported);
     description = file.description;
-    if (hugging_face) {
-      TEC_ASSIGN_OR_RETURN(file.plan.traits.heads, EncoderHeads(options.input, file.plan.traits, options.heads));
-      config = HuggingFaceConfig(file.plan.traits);
+    if (hugging_face || options.to == "timm") {
+      TEC_RETURN_IF_ERROR(ExportFolder(options, &file, &tensors, &beside));
+    } else {
+      absl::StatusOr<StateDict> exported = ExportVit(file.plan, mae ? Naming::kTimm : Naming::kTec);
+      if (!exported.ok()) return Annotate(exported.status(), options.input);
+      tensors = *std::move(exported);
     }
   }
   if (dtype.has_value()) tensors = CastAll(tensors, *dtype);
@@ -96,7 +175,7 @@ absl::StatusOr<std::string> ConvertFile(const ConvertOptions& options) {
   if (safetensors) {
     // transformers wants to know who laid the tensors out.
     std::map<std::string, std::string> metadata;
-    if (hugging_face) metadata["format"] = "pt";
+    if (!beside.files.empty()) metadata["format"] = "pt";
     TEC_RETURN_IF_ERROR(WriteSafetensors(options.output, tensors, metadata));
   } else {
     Value root = Value::FromStateDict(tensors);
@@ -107,8 +186,11 @@ absl::StatusOr<std::string> ConvertFile(const ConvertOptions& options) {
     }
     TEC_RETURN_IF_ERROR(WritePth(options.output, root));
   }
-  if (hugging_face) TEC_RETURN_IF_ERROR(WriteFile(absl::StrCat(folder, "/config.json"), config));
-  return absl::StrCat(description, "\nwrote ", tensors.size(), " tensors to ", options.output);
+  for (const auto& [name, content] : beside.files) {
+    TEC_RETURN_IF_ERROR(WriteFile(absl::StrCat(folder, "/", name), content));
+    absl::StrAppend(&beside.notes, "\nwrote ", name);
+  }
+  return absl::StrCat(description, "\nwrote ", tensors.size(), " tensors to ", options.output, beside.notes);
 }
 
 }  // namespace tec

@@ -13,14 +13,15 @@ namespace tec {
 struct ConvertOptions {
   std::string input;   // Any weight file of a known family (vit_plan.h).
   std::string output;  // Its suffix, .safetensors or anything else, chooses between safetensors and .pth.
-  // "tec": weight_convert's, a bare state dict without final norm. "timm": the same with norm. "mae": timm's under
-  // "model". "hf": transformers' ViTModel; a config.json is written beside the output.
+  // "tec": weight_convert's, a bare state dict without final norm. "timm": the same with norm, a config.json and a
+  // README.md beside the output. "mae": timm's under "model". "hf": transformers'; a preprocessor_config.json, too.
   std::string to = "tec";
   bool everything = false;  // Every tensor of the file under its own name, decoders and heads too.
   std::string dtype;        // "": as in the file; "float32", "float16", "bfloat16".
   std::string family;       // "": recognised.
   std::string model;        // "": any; "vit_base_patch16": the file must hold that.
-  int64_t heads = 0;        // For "hf" where the file does not tell: 0: width / 64.
+  int64_t heads = 0;        // For "timm" and "hf" where the file does not tell: 0: the usual number for the width.
+  bool head = true;         // "timm", "hf": keep the classifier of a finetuned model.
 };
 
 // Gives one line on what was written. InvalidArgument, NotFound: options or the input; others: writing.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
@@ -23,11 +24,12 @@ ABSL_FLAG(std::string, model, "vit_base_patch16",
           "Given: the file must hold this model. Not given: whatever it holds is converted.");
 ABSL_FLAG(std::string, resume, "",
           "The weights: a checkpoint of //tec:pretrain or of the paper's code, or another file.");
+ABSL_FLAG(std::string, checkpoint, "", "The same as --resume, under the name that every program has for weights.");
 ABSL_FLAG(std::string, output_dir, "./output_dir_convert", "Folder of the result.");
 ABSL_FLAG(
     std::string, ckptname, "tec_checkpoint.pth",
-    "File name of the result; .safetensors chooses that format. With --to=hf model.safetensors unless given, which "
-    "is where from_pretrained looks.");
+    "File name of the result; .safetensors chooses that format. With --to=hf or timm model.safetensors unless given, "
+    "which is where from_pretrained and timm's local-dir: look.");
 ABSL_FLAG(bool, mlp_token, false,
           "cls_token_mlp is folded wherever the file has it; the flag is accepted for the paper's "
           "commands.");
@@ -43,17 +45,41 @@ ABSL_FLAG(double, mask_ratio, 0.75, "Accepted and unused, as in the paper's code
 ABSL_FLAG(std::string, log_dir, "./output_dir_convert", "Accepted and unused, as in the paper's code.");
 // Ours.
 ABSL_FLAG(std::string, to, "tec",
-          "tec: as the paper's code, without final norm; timm; mae: timm's names under \"model\"; hf: ViTModel of "
-          "Hugging Face's transformers, with a config.json.");
+          "tec: as the paper's code, without final norm; timm: a folder for timm's local-dir:; mae: timm's names under "
+          "\"model\"; hf: a folder for Hugging Face's transformers, ViTModel or, of a finetuned model, an image "
+          "classifier; onnx: //tools:export writes it.");
+ABSL_FLAG(bool, head, true,
+          "With --to=timm or hf: keep the classifier of a finetuned model; --nohead: the encoder alone.");
 ABSL_FLAG(bool, everything, false, "Every tensor under its own name, decoders and heads too: another format alone.");
 ABSL_FLAG(std::string, dtype, "", "float32, float16 or bfloat16; empty: as in the file.");
 ABSL_FLAG(std::string, base_model_family, "", "How the file names its tensors; empty: recognised.");
-ABSL_FLAG(
-    int64_t, heads, 0,
-    "With --to=hf: attention heads where the file does not tell; 0: the usual number for the width, if there is one.");
+ABSL_FLAG(int64_t, heads, 0,
+          "With --to=timm or hf: attention heads where the file does not tell; 0: the usual number for the width, if "
+          "there is one.");
 
 namespace tec {
 namespace {
+
+constexpr char kUsage[] =
+    "Converts weights. Exit codes: 0 done, 1 bad use or input, 2 failed.\n\n"
+    "  ./bazelw run //tools:convert -- --checkpoint=runs/mine/this_checkpoint.pth --to=timm --output_dir=for_timm\n"
+    "      A folder for timm.create_model(\"local-dir:for_timm\", pretrained=True).\n"
+    "  ./bazelw run //tools:convert -- --checkpoint=runs/finetuned/best_checkpoint.pth --to=hf --output_dir=for_hf\n"
+    "      A folder for transformers: pipeline(\"image-classification\", \"for_hf\").\n"
+    "  ./bazelw run //tools:convert -- --resume checkpoint-299.pth --mlp_token --output_dir converted\n"
+    "      As the paper's weight_convert.\n\n";
+
+// The weights, under either name.
+absl::StatusOr<std::string> OneOf(const std::string& checkpoint, const std::string& resume) {
+  if (!checkpoint.empty() && !resume.empty() && checkpoint != resume) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--checkpoint=", checkpoint, " and --resume=", resume, " mean the same: give one"));
+  }
+  if (checkpoint.empty() && resume.empty()) {
+    return absl::InvalidArgumentError("which file? give --checkpoint=FILE (or --resume=FILE)");
+  }
+  return checkpoint.empty() ? resume : checkpoint;
+}
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
@@ -61,6 +87,7 @@ int Main(int argc, char** argv) {
       {"As the paper's weight_convert",
        {{"model", ""},
         {"resume", ""},
+        {"checkpoint", ""},
         {"output_dir", ""},
         {"ckptname", ""},
         {"mlp_token", ""},
@@ -74,7 +101,8 @@ int Main(int argc, char** argv) {
         {"input_size", ""},
         {"mask_ratio", ""},
         {"log_dir", ""}}},
-      {"More", {{"to", ""}, {"everything", ""}, {"dtype", ""}, {"base_model_family", ""}, {"heads", ""}}}};
+      {"More",
+       {{"to", ""}, {"everything", ""}, {"dtype", ""}, {"base_model_family", ""}, {"heads", ""}, {"head", ""}}}};
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
   const auto finish = [](const absl::Status& status) {
     if (!status.ok()) std::fprintf(stderr, "convert: %s\n", std::string(status.message()).c_str());
@@ -82,23 +110,25 @@ int Main(int argc, char** argv) {
   };
   if (!parsed.ok()) return finish(parsed.status());
   if (parsed->help) {
-    std::printf("Converts weights. Exit codes: 0 done, 1 bad use or input, 2 failed.\n\n%s",
-                DescribeFlags(groups).c_str());
+    std::printf("%s%s", kUsage, DescribeFlags(groups).c_str());
     return kExitDone;
   }
-  if (absl::GetFlag(FLAGS_resume).empty()) return finish(absl::InvalidArgumentError("which file? give --resume=FILE"));
+  const absl::StatusOr<std::string> input = OneOf(absl::GetFlag(FLAGS_checkpoint), absl::GetFlag(FLAGS_resume));
+  if (!input.ok()) return finish(input.status());
   if (absl::GetFlag(FLAGS_ckptname).empty()) return finish(absl::InvalidArgumentError("--ckptname is empty"));
   ConvertOptions options;
-  options.input = UserPath(absl::GetFlag(FLAGS_resume));
+  options.input = UserPath(*input);
   options.to = absl::GetFlag(FLAGS_to);
-  const std::string name =
-      options.to == "hf" && !parsed->Given("ckptname") ? "model.safetensors" : absl::GetFlag(FLAGS_ckptname);
+  const std::string name = (options.to == "hf" || options.to == "timm") && !parsed->Given("ckptname")
+                               ? "model.safetensors"
+                               : absl::GetFlag(FLAGS_ckptname);
   options.output = absl::StrCat(UserPath(absl::GetFlag(FLAGS_output_dir)), "/", name);
   options.everything = absl::GetFlag(FLAGS_everything);
   options.dtype = absl::GetFlag(FLAGS_dtype);
   options.family = absl::GetFlag(FLAGS_base_model_family);
   if (parsed->Given("model")) options.model = absl::GetFlag(FLAGS_model);
   options.heads = absl::GetFlag(FLAGS_heads);
+  options.head = absl::GetFlag(FLAGS_head);
   const absl::StatusOr<std::string> done = ConvertFile(options);
   if (done.ok()) std::printf("%s\n", done->c_str());
   return finish(done.status());

@@ -19,44 +19,73 @@
 #include "tec/checkpoint/families/vit_plan.h"
 #include "tec/config/flag_parser.h"
 #include "tools/convert/encoder_heads.h"
+#include "tools/convert/model_details.h"
 #include "tools/export/vit_onnx.h"
 
 ABSL_FLAG(std::string, format, "onnx", "onnx: opset 17, any number of images.");
 ABSL_FLAG(std::string, resume, "", "The weights: a checkpoint of //tec:pretrain, or a file of another known family.");
+ABSL_FLAG(std::string, checkpoint, "", "The same as --resume, under the name that every program has for weights.");
 ABSL_FLAG(std::string, output, "encoder.onnx", "The file to write.");
 ABSL_FLAG(std::string, base_model_family, "", "How the file names its tensors; empty: recognised.");
 ABSL_FLAG(int64_t, heads, 0,
           "Attention heads where the file does not tell; 0: the usual number for the width, if there is one.");
+ABSL_FLAG(bool, head, true, "The logits of a finetuned model too; --nohead: the encoder alone.");
 
 namespace tec {
 namespace {
 
 absl::Status Export() {
-  const std::string format = absl::GetFlag(FLAGS_format), resume = absl::GetFlag(FLAGS_resume);
+  const std::string format = absl::GetFlag(FLAGS_format), checkpoint = absl::GetFlag(FLAGS_checkpoint);
+  const std::string resume = checkpoint.empty() ? absl::GetFlag(FLAGS_resume) : checkpoint;
+  if (!absl::GetFlag(FLAGS_resume).empty() && absl::GetFlag(FLAGS_resume) != resume) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--checkpoint=", checkpoint, " and --resume=", absl::GetFlag(FLAGS_resume), " mean the same: give one"));
+  }
   if (format != "onnx") {
     return absl::InvalidArgumentError(
         absl::StrCat("--format=", format, " is not known: onnx is; for names of timm, hf or mae use //tools:convert"));
   }
-  if (resume.empty()) return absl::InvalidArgumentError("which file? give --resume=FILE");
+  if (resume.empty()) return absl::InvalidArgumentError("which file? give --checkpoint=FILE (or --resume=FILE)");
   TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(UserPath(resume), absl::GetFlag(FLAGS_base_model_family)));
   TEC_ASSIGN_OR_RETURN(const int64_t heads,
                        EncoderHeads(UserPath(resume), file.plan.traits, absl::GetFlag(FLAGS_heads)));
-  TEC_ASSIGN_OR_RETURN(const std::string model, VitToOnnx(file.plan, heads));
+  TEC_ASSIGN_OR_RETURN(ModelDetails details, DetailsOf(UserPath(resume), file));
+  if (!absl::GetFlag(FLAGS_head)) details.head.reset();
+  TEC_ASSIGN_OR_RETURN(const std::string model, VitToOnnx(file.plan, heads, details));
   const std::string output = UserPath(absl::GetFlag(FLAGS_output));
   TEC_RETURN_IF_ERROR(WriteFile(output, model));
   std::printf("%s\nwrote %s: %zu bytes, %lld heads\n", file.description.c_str(), output.c_str(), model.size(),
               static_cast<long long>(heads));
+  if (details.head) {
+    std::printf("logits: %lld classes, by the %s%s; --nohead leaves them out\n",
+                static_cast<long long>(details.head->classes()),
+                details.head->global_pool ? "mean of the patches" : "[CLS] token",
+                details.head->assumed ? " (assumed)" : "");
+  }
+  if (details.preprocessing.assumed) {
+    std::printf("normalisation: ImageNet's mean and deviation, assumed: the file does not say\n");
+  }
   return absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
-  const std::vector<FlagGroup> groups = {
-      {"Export", {{"format", ""}, {"resume", ""}, {"output", ""}, {"base_model_family", ""}, {"heads", ""}}}};
+  const std::vector<FlagGroup> groups = {{"Export",
+                                          {{"format", ""},
+                                           {"checkpoint", ""},
+                                           {"resume", ""},
+                                           {"output", ""},
+                                           {"base_model_family", ""},
+                                           {"heads", ""},
+                                           {"head", ""}}}};
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
   if (parsed.ok() && parsed->help) {
-    std::printf("Exports an encoder. Exit codes: 0 done, 1 bad use or input, 2 failed.\n\n%s",
-                DescribeFlags(groups).c_str());
+    std::printf(
+        "Exports an encoder, or a finetuned classifier, as ONNX. Exit codes: 0 done, 1 bad use or input, 2 failed.\n\n"
+        "  ./bazelw run //tools:export -- --checkpoint=runs/mine/this_checkpoint.pth --output=encoder.onnx\n"
+        "  ./bazelw run //tools:export -- --checkpoint=runs/finetuned/best_checkpoint.pth --output=classifier.onnx\n\n"
+        "timm's and Hugging Face's folders: //tools:convert.\n\n%s",
+        DescribeFlags(groups).c_str());
     return kExitDone;
   }
   const absl::Status status = parsed.ok() ? Export() : parsed.status();

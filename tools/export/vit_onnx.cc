@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "nlohmann/json.hpp"
 #include "onnx/onnx.pb.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -19,6 +21,8 @@ using Shape = std::vector<int64_t>;
 constexpr int kOpset = 17;
 // The IR version that belongs to it.
 constexpr int kIrVersion = 8;
+// FinetuneModel's norm is a new one, whatever the encoder's (tec/models/encoder.cc).
+constexpr double kClassifierNormEpsilon = 1e-6;
 // protobuf's limit, less what is no weight.
 constexpr int64_t kMaxBytes = (int64_t{1} << 31) - (int64_t{16} << 20);
 
@@ -131,8 +135,9 @@ std::vector<float> RelativeBias(const std::vector<float>& table, int64_t grid, i
 
 class Exporter {
  public:
-  Exporter(const VitPlan& plan, int64_t heads, onnx::GraphProto* proto)
-      : plan_(plan), traits_(plan.traits), heads_(heads), proto_(*proto), graph_(proto) {}
+  // head: nullptr for none.
+  Exporter(const VitPlan& plan, int64_t heads, const ClassifierHead* head, onnx::GraphProto* proto)
+      : plan_(plan), traits_(plan.traits), heads_(heads), head_(head), proto_(*proto), graph_(proto) {}
 
   void Export() {
     std::map<std::string, std::vector<float>> tables;
@@ -153,22 +158,42 @@ class Exporter {
       graph_.Floats("norm.weight", {traits_.width}, std::vector<float>(traits_.width, 1.0f));
       graph_.Floats("norm.bias", {traits_.width}, std::vector<float>(traits_.width));
     }
+    const std::string before_norm = x;
     x = graph_.Norm(x, "norm", traits_.norm_epsilon);
-
     Name(graph_.Add("Gather", {x, Scalar64(0)}, {{"axis", 1}}), "cls");
-    const int64_t first = 1 + traits_.registers;
-    const std::string patches = graph_.Add(
-        "Slice",
-        {x, graph_.Integers({first}), graph_.Integers({first + traits_.grid * traits_.grid}), graph_.Integers({1})});
-    Name(graph_.Add("ReduceMean", {patches}, {{"keepdims", 0}}, {{"axes", {1}}}), "patch_mean");
+    Name(PatchMean(x), "patch_mean");
+    if (head_ != nullptr) Name(Logits(before_norm), "logits");
 
     const std::string size = absl::StrCat(traits_.grid * traits_.patch_size), width = absl::StrCat(traits_.width);
     SetType("images", {"N", absl::StrCat(traits_.channels), size, size}, proto_.add_input());
     SetType("cls", {"N", width}, proto_.add_output());
     SetType("patch_mean", {"N", width}, proto_.add_output());
+    if (head_ != nullptr) SetType("logits", {"N", absl::StrCat(head_->classes())}, proto_.add_output());
   }
 
  private:
+  // [N, C] of [N, T, C].
+  std::string PatchMean(const std::string& x) {
+    const int64_t first = 1 + traits_.registers;
+    const std::string patches = graph_.Add(
+        "Slice",
+        {x, graph_.Integers({first}), graph_.Integers({first + traits_.grid * traits_.grid}), graph_.Integers({1})});
+    return graph_.Add("ReduceMean", {patches}, {{"keepdims", 0}}, {{"axes", {1}}});
+  }
+
+  // [N, k]. `x`: the tokens before the final norm.
+  std::string Logits(const std::string& x) {
+    std::string pooled = "cls";
+    if (head_->global_pool) {
+      graph_.Floats("fc_norm.weight", {traits_.width}, FloatsOf(head_->norm_weight));
+      graph_.Floats("fc_norm.bias", {traits_.width}, FloatsOf(head_->norm_bias));
+      pooled = graph_.Norm(PatchMean(x), "fc_norm", kClassifierNormEpsilon);
+    }
+    graph_.Floats("head.weight", {head_->classes(), traits_.width}, FloatsOf(head_->weight));
+    graph_.Floats("head.bias", {head_->classes()}, FloatsOf(head_->bias));
+    return graph_.Linear(pooled, "head");
+  }
+
   // A one-dimensional index would keep the axis.
   std::string Scalar64(int64_t value) {
     onnx::TensorProto* tensor = proto_.add_initializer();
@@ -266,13 +291,37 @@ class Exporter {
   const VitPlan& plan_;
   const VitTraits& traits_;
   int64_t heads_;
+  const ClassifierHead* head_;
   onnx::GraphProto& proto_;
   Graph graph_;
 };
 
+void AddMetadata(const VitTraits& traits, const ModelDetails& details, onnx::ModelProto* model) {
+  const auto add = [model](const std::string& key, const std::string& value) {
+    onnx::StringStringEntryProto* entry = model->add_metadata_props();
+    entry->set_key(key);
+    entry->set_value(value);
+  };
+  const Preprocessing& preprocessing = details.preprocessing;
+  add("image_size", absl::StrCat(preprocessing.size));
+  add("channels", absl::StrCat(traits.channels));
+  add("resize_short_side", absl::StrCat(preprocessing.resize));
+  add("interpolation", "bicubic");
+  add("crop", "center");
+  if (!preprocessing.mean.empty()) {
+    add("mean", absl::StrJoin(preprocessing.mean, ","));
+    add("std", absl::StrJoin(preprocessing.std, ","));
+    if (preprocessing.assumed) add("mean_and_std", "ImageNet's, assumed: the weight file does not say");
+  }
+  if (details.head && !details.head->names.empty()) {
+    using Json = nlohmann::json;
+    add("class_names", Json(details.head->names).dump(-1, ' ', false, Json::error_handler_t::replace));
+  }
+}
+
 }  // namespace
 
-absl::StatusOr<std::string> VitToOnnx(const VitPlan& plan, int64_t heads) {
+absl::StatusOr<std::string> VitToOnnx(const VitPlan& plan, int64_t heads, const ModelDetails& details) {
   if (heads < 1 || plan.traits.width % heads != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(heads, " attention heads do not divide the width ", plan.traits.width, ": say --heads"));
@@ -294,7 +343,8 @@ absl::StatusOr<std::string> VitToOnnx(const VitPlan& plan, int64_t heads) {
   opset->set_domain("");
   opset->set_version(kOpset);
   model.mutable_graph()->set_name("encoder");
-  Exporter(plan, heads, model.mutable_graph()).Export();
+  Exporter(plan, heads, details.head ? &*details.head : nullptr, model.mutable_graph()).Export();
+  AddMetadata(plan.traits, details, &model);
   std::string text;
   TEC_CHECK(model.SerializeToString(&text)) << "an ONNX model that cannot be written";
   return text;

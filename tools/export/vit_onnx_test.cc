@@ -2,6 +2,7 @@
 
 #include "tools/export/vit_onnx.h"
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ namespace {
 TEST(VitToOnnxTest, EveryValueIsMadeBeforeItIsUsed) {
   const absl::StatusOr<VitFile> file = ReadVitFile("tec/testing/goldens/weight_convert/pretrain.pth");
   ASSERT_TRUE(file.ok()) << file.status();
-  const absl::StatusOr<std::string> bytes = VitToOnnx(file->plan, 2);
+  const absl::StatusOr<std::string> bytes = VitToOnnx(file->plan, 2, ModelDetails());
   ASSERT_TRUE(bytes.ok()) << bytes.status();
   onnx::ModelProto model;
   ASSERT_TRUE(model.ParseFromString(*bytes));
@@ -41,14 +42,41 @@ TEST(VitToOnnxTest, EveryValueIsMadeBeforeItIsUsed) {
   ASSERT_EQ(graph.output_size(), 2);
   EXPECT_EQ(graph.output(0).name(), "cls");
   EXPECT_EQ(graph.output(1).name(), "patch_mean");
-  EXPECT_EQ(VitToOnnx(file->plan, 3).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(VitToOnnx(file->plan, 3, ModelDetails()).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// That the logits are right is compared in //tools/consumers.
+TEST(VitToOnnxTest, AClassifierAndThePreprocessingComeAlong) {
+  const absl::StatusOr<VitFile> file = ReadVitFile("tec/testing/goldens/weight_convert/pretrain.pth");
+  ASSERT_TRUE(file.ok()) << file.status();
+  ModelDetails details;
+  details.preprocessing = {16, 18, {0.1, 0.2, 0.3}, {0.5, 0.6, 0.7}};
+  details.head.emplace();
+  details.head->weight = TensorView::FromFloats({2, 16}, std::vector<float>(32, 1.0f));
+  details.head->bias = TensorView::FromFloats({2}, {1, 2});
+  details.head->global_pool = true;
+  details.head->norm_weight = details.head->norm_bias = TensorView::FromFloats({16}, std::vector<float>(16, 1.0f));
+  details.head->names = {"ant", "bee"};
+  const absl::StatusOr<std::string> bytes = VitToOnnx(file->plan, 2, details);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  onnx::ModelProto model;
+  ASSERT_TRUE(model.ParseFromString(*bytes));
+  ASSERT_EQ(model.graph().output_size(), 3);
+  EXPECT_EQ(model.graph().output(2).name(), "logits");
+  EXPECT_EQ(model.graph().output(2).type().tensor_type().shape().dim(1).dim_value(), 2);
+  std::map<std::string, std::string> metadata;
+  for (const auto& entry : model.metadata_props()) metadata[entry.key()] = entry.value();
+  EXPECT_EQ(metadata["image_size"], "16");
+  EXPECT_EQ(metadata["resize_short_side"], "18");
+  EXPECT_EQ(metadata["mean"], "0.1,0.2,0.3");
+  EXPECT_EQ(metadata["class_names"], R"(["ant","bee"])");
 }
 
 TEST(VitToOnnxTest, AFileWithoutFinalNormGetsThePlainOne) {
   const absl::StatusOr<VitFile> file = ReadVitFile("tec/testing/goldens/weight_convert/converted.pth");
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_FALSE(file->plan.traits.final_norm);
-  const absl::StatusOr<std::string> bytes = VitToOnnx(file->plan, 2);
+  const absl::StatusOr<std::string> bytes = VitToOnnx(file->plan, 2, ModelDetails());
   ASSERT_TRUE(bytes.ok()) << bytes.status();
   onnx::ModelProto model;
   ASSERT_TRUE(model.ParseFromString(*bytes));

@@ -55,7 +55,9 @@ absl::StatusOr<StateDict> ExportVit(const VitPlan& plan, Naming naming) {
     return absl::FailedPreconditionError(
         absl::StrCat("the model has ", absl::StrJoin(foreign, ", "), ", for which the target has no place"));
   }
-  if (naming != Naming::kTec && !plan.traits.final_norm) {
+  const bool hugging_face = naming == Naming::kHuggingFace || naming == Naming::kHuggingFaceBeit;
+  const bool with_norm = naming == Naming::kTimm || naming == Naming::kHuggingFace;
+  if (with_norm && !plan.traits.final_norm) {
     return absl::FailedPreconditionError(
         "the file has no final norm, which the target needs: convert the pretraining checkpoint itself, not what "
         "weight_convert made of it");
@@ -63,8 +65,8 @@ absl::StatusOr<StateDict> ExportVit(const VitPlan& plan, Naming naming) {
   StateDict exported;
   for (const PlannedTensor& planned : plan.tensors) {
     const std::string& name = planned.name;
-    if (naming == Naming::kTec && absl::StartsWith(name, "norm.")) continue;
-    if (naming != Naming::kHuggingFace) {
+    if (!with_norm && absl::StartsWith(name, "norm.")) continue;
+    if (!hugging_face) {
       TEC_RETURN_IF_ERROR(exported.Add(name, planned.read()));
       continue;
     }
@@ -73,7 +75,9 @@ absl::StatusOr<StateDict> ExportVit(const VitPlan& plan, Naming naming) {
       int which = 0;
       for (const char* part : {"query", "key", "value"}) {
         const NameRule rule = {"blocks.#.attn.qkv.*", absl::StrCat("encoder.layer.#.attention.attention.", part, ".*")};
-        TEC_RETURN_IF_ERROR(exported.Add(*Renamed(name, {rule}), Third(qkv, which++)));
+        const TensorView third = Third(qkv, which++);
+        if (naming == Naming::kHuggingFaceBeit && which == 2 && absl::EndsWith(name, ".bias")) continue;
+        TEC_RETURN_IF_ERROR(exported.Add(*Renamed(name, {rule}), third));
       }
       continue;
     }

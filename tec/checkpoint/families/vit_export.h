@@ -15,6 +15,9 @@ enum class Naming {
   kTec,          // As weight_convert: no final norm.
   kTimm,         // timm's VisionTransformer; MAE's names are the same.
   kHuggingFace,  // transformers' ViTModel without pooler; HuggingFaceConfig() belongs to it.
+  // transformers' BeitModel with the mean of the patches, which ends in a norm of that mean: no final norm, and no bias
+  // of the keys, which adds the same to all logits of a query and so changes nothing.
+  kHuggingFaceBeit,
 };
 
 // FailedPrecondition: the model has parts that the target has no place for (register tokens, a norm before the blocks,
