@@ -8,6 +8,7 @@
 #include "tec/base/path.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
+#include "tec/config/own_images.h"
 
 // Defaults: recipe.md section 9, main_pretrain.
 ABSL_FLAG(std::string, method, "tec", "tec: predict the base model's features and relations; mae: predict pixels");
@@ -114,6 +115,13 @@ absl::StatusOr<config::Quickstart> QuickstartOf(const ParsedFlags& parsed, const
   return quickstart;
 }
 
+// The user's view of every path.
+void ResolveAllPaths(config::Experiment* experiment) {
+  ResolvePaths(experiment->mutable_data(), experiment->mutable_checkpointing(), experiment->mutable_logging());
+  config::BaseModel* base = experiment->mutable_base_model();
+  base->set_path(UserPath(base->path()));
+}
+
 absl::StatusOr<config::Experiment> ExperimentOf(const ParsedFlags& parsed, const std::vector<FlagGroup>& groups,
                                                 const std::string& name_or_file, const Machine& machine) {
   config::Experiment experiment = ReferenceExperiment();
@@ -125,16 +133,30 @@ absl::StatusOr<config::Experiment> ExperimentOf(const ParsedFlags& parsed, const
   ForgetWhatFollowsFromNames(parsed, before, &experiment);
   FollowOutputDir(parsed, before.logging(), experiment.mutable_logging());
   experiment = Resolve(experiment, machine);
-  ResolvePaths(experiment.mutable_data(), experiment.mutable_checkpointing(), experiment.mutable_logging());
-  config::BaseModel* base = experiment.mutable_base_model();
-  base->set_path(UserPath(base->path()));
+  ResolveAllPaths(&experiment);
   TEC_RETURN_IF_ERROR(Validate(experiment, PrintConfigFlag() ? Paths::kOptional : Paths::kRequired));
+  return experiment;
+}
+
+absl::StatusOr<config::Experiment> OwnImagesOf(const ParsedFlags& parsed, const std::vector<FlagGroup>& groups,
+                                               const Machine& machine, const SettleExperiment& settle,
+                                               std::string* announcement) {
+  config::Experiment given, experiment = ReferenceExperiment();
+  TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &given));
+  if (given.data().has_path()) given.mutable_data()->set_path(UserPath(given.data().path()));
+  if (given.base_model().has_path()) given.mutable_base_model()->set_path(UserPath(given.base_model().path()));
+  TEC_ASSIGN_OR_RETURN(*announcement, settle(given, DistributedFlags(), machine, &experiment));
+  FollowOutputDir(parsed, ReferenceExperiment().logging(), experiment.mutable_logging());
+  experiment = Resolve(experiment, machine);
+  ResolveAllPaths(&experiment);
+  TEC_RETURN_IF_ERROR(Validate(experiment));
   return experiment;
 }
 
 }  // namespace
 
-absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, const Machine& machine) {
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, const Machine& machine,
+                                             const SettleExperiment& own_images) {
   const std::vector<FlagGroup> groups = Groups();
   TEC_ASSIGN_OR_RETURN(const ParsedFlags parsed, ParseFlags(argc, argv, groups));
   CommandLine command_line;
@@ -145,13 +167,24 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, 
 
   std::string name_or_file = ConfigFlag();
   if (name_or_file.empty() && !parsed.Given("data_path")) name_or_file = "quickstart";
-  if (!name_or_file.empty()) {
+  // The reference's commands name their models; it knows no --base_model.
+  if (name_or_file.empty() && own_images && parsed.Given("base_model") && !parsed.Given("model") &&
+      !parsed.Given("basemodel") && !(parsed.Given("method") && absl::GetFlag(FLAGS_method) != "tec")) {
+    name_or_file = kOwnImages;
+  }
+  const bool settle = own_images && name_or_file == kOwnImages;
+  if (!name_or_file.empty() && !settle) {
     TEC_ASSIGN_OR_RETURN(command_line.is_quickstart, IsQuickstart(name_or_file));
   }
   if (command_line.is_quickstart) {
     TEC_ASSIGN_OR_RETURN(command_line.quickstart, QuickstartOf(parsed, groups, name_or_file, machine));
   } else {
-    TEC_ASSIGN_OR_RETURN(command_line.experiment, ExperimentOf(parsed, groups, name_or_file, machine));
+    if (settle) {
+      TEC_ASSIGN_OR_RETURN(command_line.experiment,
+                           OwnImagesOf(parsed, groups, machine, own_images, &command_line.announcement));
+    } else {
+      TEC_ASSIGN_OR_RETURN(command_line.experiment, ExperimentOf(parsed, groups, name_or_file, machine));
+    }
     command_line.knn_every = absl::GetFlag(FLAGS_knn_every);
     if (command_line.knn_every < 0) {
       return absl::InvalidArgumentError(
@@ -178,6 +211,10 @@ std::string HelpText() {
       "\n"
       "  ./bazelw run //tec:pretrain\n"
       "      The quickstart: makes pictures and a base model, pretrains against it, compares.\n"
+      "  ./bazelw run //tec:pretrain -- --data_path=/pictures --base_model=/checkpoints/base.pth "
+      "--output_dir=/runs/mine\n"
+      "      Your pictures: a new model of the base model's size, settings by how many pictures there are\n"
+      "      (--config=own_images; a flag that is given overrides it).\n"
       "  ./bazelw run //tec:pretrain -- --config=vit_b_mae_300ep --data_path=/imagenet \\\n"
       "      --base_model=/checkpoints/mae_pretrain_vit_base.pth --output_dir=/runs/vit_b_mae_300ep\n"
       "  ./bazelw run //tec:pretrain -- --data_path=/pictures --base_model=/checkpoints/base.pth \\\n"
@@ -185,7 +222,7 @@ std::string HelpText() {
       "  ./bazelw run //tec:pretrain -- --method=mae --data_path=/pictures --model=mae_vit_base_patch16\n"
       "\n"
       "What --config names, or else the defaults below; a flag that is given overrides it.\n"
-      "Experiments:\n  ",
+      "Experiments:\n  own_images\n  ",
       absl::StrJoin(names, "\n  "), "\n", DescribeFlags(Groups()));
 }
 

@@ -9,14 +9,17 @@
 //     return Run(command_line->experiment, command_line->distributed);
 //   }
 //
-// What runs: with --config that; else with --data_path the reference's defaults; else the quickstart. A flag that is
-// given overrides the file; one that is not given leaves it alone, so a flag's default counts only where nothing else
-// speaks. Link this library or finetune_flags into a program, never both: they define flags of the same name.
+// What runs: with --config that; else with --data_path and --base_model, and neither --model nor --basemodel,
+// own_images (own_images.h); else with --data_path the reference's defaults, as its commands expect; else the
+// quickstart. A flag that is given overrides the file; one that is not given leaves it alone, so a flag's default
+// counts only where nothing else speaks. Link this library or finetune_flags into a program, never both: they define
+// flags of the same name.
 
 #ifndef TEC_CONFIG_FLAGS_H_
 #define TEC_CONFIG_FLAGS_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -35,12 +38,20 @@ struct CommandLine {
   config::Quickstart quickstart;  // If is_quickstart: the same.
   int64_t knn_every = 0;          // --knn_every: epochs between two kNN evaluations; 0: none.
   std::string knn_data_path;      // --knn_data_path, its path as by UserPath; the experiment's data unless given.
+  std::string announcement;       // Lines to print first, on the first rank; usually empty.
   Distributed distributed;
 };
 
+// Settles what own_images leaves to the files and the device: fills in `experiment`, the reference's, and then all that
+// `given` sets. Gives the announcement.
+using SettleExperiment =
+    std::function<absl::StatusOr<std::string>(const config::Experiment& given, const Distributed& distributed,
+                                              const Machine& machine, config::Experiment* experiment)>;
+
 // Errors: InvalidArgument or NotFound, a message for the user: an unknown flag (with the nearest one), a bad value, a
-// bad file, or all that is wrong with the experiment.
-absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, const Machine& machine = ThisMachine());
+// bad file, or all that is wrong with the experiment. Without `own_images` there is no such config.
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, const Machine& machine = ThisMachine(),
+                                             const SettleExperiment& own_images = nullptr);
 
 // The exit code if there is nothing to run: an error was printed to standard error (1), or the help or the resolved
 // experiment to standard output (0).

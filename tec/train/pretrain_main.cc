@@ -15,6 +15,7 @@
 #include "tec/config/flags.h"
 #include "tec/dist/flags.h"
 #include "tec/models/factory.h"
+#include "tec/own_images/own_images.h"
 #include "tec/quickstart/quickstart.h"
 #include "tec/train/trainer.h"
 
@@ -55,7 +56,7 @@ absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
-  const absl::StatusOr<CommandLine> command_line = ParseCommandLine(argc, argv);
+  const absl::StatusOr<CommandLine> command_line = ParseCommandLine(argc, argv, ThisMachine(), SettleOwnImages());
   if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;
   const auto report = [](const absl::Status& status) {
     if (!status.ok()) std::fprintf(stderr, "pretrain: %s\n", std::string(status.message()).c_str());
@@ -64,6 +65,10 @@ int Main(int argc, char** argv) {
     const absl::Status status = RunQuickstart(command_line->quickstart).status();
     report(status);
     return ExitCodeOf(status);
+  }
+  if (!command_line->announcement.empty()) {
+    std::printf("%s\n", command_line->announcement.c_str());
+    std::fflush(stdout);
   }
   const absl::StatusOr<TrainResult> result = Pretrain(*command_line);
   report(result.status());

@@ -1,0 +1,162 @@
+#include "tec/own_images/own_images.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "ATen/DeviceAccelerator.h"
+#include "ATen/core/grad_mode.h"
+#include "ATen/ops/mm.h"
+#include "ATen/ops/randn.h"
+#include "absl/strings/str_cat.h"
+#include "data/dataset/dataset.h"
+#include "data/dataset/subset.h"
+#include "tec/base/status.h"
+#include "tec/checkpoint/families/usual_heads.h"
+#include "tec/checkpoint/families/vit_plan.h"
+#include "tec/checkpoint/training_state.h"
+#include "tec/config/config.h"
+#include "tec/dist/flags.h"
+#include "tec/run/precision.h"
+#include "tec/run/rank_runtime.h"
+#include "tec/config/run_record.h"
+#include "tec/run/torch_runtime.h"
+
+namespace tec {
+namespace {
+
+// Photographs of 500 x 400 pixels that a thread decodes and crops in a second, with others beside it: docs/results.md.
+constexpr double kDecodedPerSecond = 200;
+
+int64_t MachineMemory() {
+  double bytes = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  // A container's limit; "max" where there is none.
+  std::ifstream limit("/sys/fs/cgroup/memory.max");
+  double most = 0;
+  if (limit >> most && most > 0) bytes = std::min(bytes, most);
+  return static_cast<int64_t>(bytes);
+}
+
+int64_t DeviceMemory(c10::Device device, const LaunchEnvironment& environment) {
+  if (device.is_cpu()) return MachineMemory() / std::max(1, environment.local_world_size);
+  return static_cast<int64_t>(
+      at::getDeviceAllocator(device.type())->getMemoryInfo(device.has_index() ? device.index() : 0).second);
+}
+
+// The file's, the recorded run's, or the usual number for the width.
+absl::StatusOr<int64_t> Heads(const std::string& path, const VitTraits& traits) {
+  if (traits.heads > 0) return traits.heads;
+  if (const absl::StatusOr<TrainingState> state = LoadTrainingState(path); state.ok()) {
+    TEC_ASSIGN_OR_RETURN(const std::optional<RunRecord> record, RecordOf(*state, path));
+    if (record && record->encoder.heads() > 0) return record->encoder.heads();
+  }
+  if (const int64_t usual = UsualHeads(traits.width); usual > 0) return usual;
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, " does not tell the number of attention heads, and its width, ", traits.width,
+      ", is not one of the usual ones: give a config file (--config) with model and base_model { name: \"custom\" "
+      "encoder { heads: ... } }"));
+}
+
+absl::StatusOr<int64_t> TrainingImages(const config::Experiment& given) {
+  const config::Data& data = given.data();
+  DatasetOptions options;
+  options.labels = !data.classes().empty();
+  TEC_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> dataset, OpenDataset(data.path(), Split::kTrain, options));
+  TEC_ASSIGN_OR_RETURN(dataset, KeepClasses(std::move(dataset), data.classes()));
+  SubsetOptions subset;
+  if (data.has_train_fraction()) subset.fraction = data.train_fraction();
+  TEC_RETURN_IF_ERROR(Validate(subset));
+  return SubsetOf(std::move(dataset), subset)->size();
+}
+
+}  // namespace
+
+absl::StatusOr<OwnImagesFacts> FindOwnImagesFacts(const config::Experiment& given,
+                                                  const LaunchEnvironment& environment) {
+  if (given.data().path().empty() || given.base_model().path().empty()) {
+    return absl::InvalidArgumentError(
+        "own_images needs your pictures and a base model: give --data_path=FOLDER and "
+        "--base_model=FILE (docs/checkpoints.md says which there are)");
+  }
+  const std::string device_name = given.runtime().has_device() ? given.runtime().device() : "cuda";
+  TEC_ASSIGN_OR_RETURN(const c10::Device device, SelectRankDevice(device_name, environment));
+  const std::string& path = given.base_model().path();
+  const absl::StatusOr<VitFile> file = ReadVitFile(path, given.base_model().family());
+  TEC_RETURN_IF_ERROR(Annotate(file.status(), "base model"));
+  const VitTraits& traits = file->plan.traits;
+  OwnImagesFacts facts;
+  TEC_ASSIGN_OR_RETURN(const int64_t heads, Heads(path, traits));
+  facts.base.set_image_size(traits.grid * traits.patch_size);
+  facts.base.set_patch_size(traits.patch_size);
+  facts.base.set_width(traits.width);
+  facts.base.set_depth(traits.depth);
+  facts.base.set_heads(heads);
+  facts.channels = traits.channels;
+  facts.family = file->plan.family;
+  facts.interpolates_positions = traits.interpolates_positions;
+  TEC_ASSIGN_OR_RETURN(facts.images, TrainingImages(given));
+  facts.memory = DeviceMemory(device, environment);
+  facts.gpu = device.is_cuda();
+  facts.world_size = environment.world_size;
+  return facts;
+}
+
+double ExpectedTrainingRate(const config::Experiment& resolved, c10::Device device) {
+  at::NoGradGuard no_gradient;
+  const int64_t width = resolved.model().encoder().width(), rows = device.is_cuda() ? 16384 : 512;
+  const at::TensorOptions options = at::TensorOptions(device).dtype(ComputeType(resolved.runtime().precision()));
+  const at::Tensor tokens = at::randn({rows, width}, options), weight = at::randn({width, 4 * width}, options);
+  at::Tensor result = at::mm(tokens, weight);
+  // Reading one value waits for all that a GPU was asked.
+  const auto now = [&result] {
+    result.flatten()[0].item();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  };
+  const int64_t at_once = device.is_cuda() ? 20 : 1;
+  const double start = now();
+  int64_t products = 0;
+  do {
+    for (int64_t i = 0; i < at_once; ++i, ++products) at::mm_out(result, tokens, weight);
+  } while (now() - start < 0.2);
+  const double flops = 2.0 * static_cast<double>(rows * width * 4 * width * products) / (now() - start);
+  return flops * (device.is_cuda() ? 0.36 : 0.65);
+}
+
+SettleExperiment SettleOwnImages() {
+  return [](const config::Experiment& given, const Distributed& distributed, const Machine& machine,
+            config::Experiment* experiment) -> absl::StatusOr<std::string> {
+    TEC_ASSIGN_OR_RETURN(const LaunchEnvironment environment, LaunchEnvironmentOf(distributed));
+    TEC_ASSIGN_OR_RETURN(const OwnImagesFacts facts, FindOwnImagesFacts(given, environment));
+    TEC_RETURN_IF_ERROR(FillOwnImages(facts, given, experiment));
+    const config::Experiment resolved = Resolve(*experiment, machine);
+    TEC_RETURN_IF_ERROR(Validate(resolved));
+    if (environment.rank != 0) return "";
+    TEC_ASSIGN_OR_RETURN(const c10::Device device, SelectRankDevice(resolved.runtime().device(), environment));
+    SetComputeThreads(resolved.runtime().threads(), environment);
+    double rate = 0;
+    TEC_RETURN_IF_ERROR(CatchTorch([&] {
+      rate = ExpectedTrainingRate(resolved, device);
+      return absl::OkStatus();
+    }));
+    const double threads = std::max(
+        1.0, std::min(static_cast<double>(resolved.data().num_workers()),
+                      static_cast<double>(std::thread::hardware_concurrency()) / environment.local_world_size));
+    std::string text = DescribeOwnImages(facts, resolved, rate, threads * kDecodedPerSecond);
+    const config::Vit& vit = resolved.model().encoder();
+    absl::StrAppend(&text, "\nmodel as ", given.base_model().path(), " (", facts.family, "): ", vit.image_size(),
+                    " pixels, patches of ", vit.patch_size(), ", width ", vit.width(), ", ", vit.depth(), " blocks, ",
+                    vit.heads(), " heads; K ", resolved.base_model().topkatt(), ", tau ", resolved.losses().att_tau(),
+                    ", lr ", LearningRate(resolved.optimizer(), environment.world_size),
+                    "; every setting: --print_config");
+    return text;
+  };
+}
+
+}  // namespace tec
