@@ -47,6 +47,15 @@ absl::Status SetFlag(absl::CommandLineFlag& flag, const std::string& value) {
   return absl::InvalidArgumentError(absl::StrCat("--", flag.Name(), "=", value, ": \"", value, "\" is not ", expected));
 }
 
+// What others call a number's type, as it is called here; else `name`.
+std::string FullName(const std::string& name) {
+  static const auto* names = new std::map<std::string, std::string>{
+      {"bf16", "bfloat16"}, {"fp16", "float16"}, {"f16", "float16"}, {"half", "float16"},
+      {"amp", "float16"},   {"fp32", "float32"}, {"f32", "float32"}, {"full", "float32"}};
+  const auto found = names->find(absl::AsciiStrToLower(name));
+  return found == names->end() ? name : found->second;
+}
+
 // Sets the field that `path` ("a.b.c") leads to.
 absl::Status SetField(const std::string& flag, const std::string& path, const std::string& value, Message* message) {
   const std::vector<std::string> names = absl::StrSplit(path, '.');
@@ -101,7 +110,7 @@ absl::Status SetField(const std::string& flag, const std::string& path, const st
             known.push_back(absl::AsciiStrToLower(field->enum_type()->value(k)->name()));
           }
           return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, ": unknown value",
-                                                         DidYouMean(value, known),
+                                                         DidYouMean(FullName(value), known),
                                                          " (known: ", absl::StrJoin(known, ", "), ")"));
         }
         reflection->SetEnum(message, field, chosen);

@@ -317,6 +317,7 @@ TEST(Flags, MistakesAreExplained) {
   EXPECT_EQ(ErrorOf({"--epochs"}), "--epochs needs a value");
   EXPECT_THAT(ErrorOf({"--pred_att", "true"}), StartsWith("stray argument \"true\""));
   EXPECT_THAT(ErrorOf({"--data_path=/p", "--precision=bflot16"}), HasSubstr("did you mean \"bfloat16\"?"));
+  EXPECT_THAT(ErrorOf({"--data_path=/p", "--precision=bf16"}), HasSubstr("did you mean \"bfloat16\"?"));
   EXPECT_THAT(ErrorOf({"--data_path=/p", "--method=distil"}), HasSubstr("(known: tec, mae)"));
   EXPECT_THAT(ErrorOf({"--config=vit_b_mae_30ep"}), HasSubstr("did you mean \"vit_b_mae_300ep\"?"));
   EXPECT_THAT(ErrorOf({"--data_path=/p", "--lr=nan", "--batch_size=0"}),

@@ -54,7 +54,7 @@ TEST(EventWriterTest, RecordsReadBack) {
   const std::string directory = testing::TempDir() + "/events/nested";
   auto writer = EventWriter::Create(directory, 250);
   ASSERT_TRUE(writer.ok()) << writer.status();
-  ASSERT_TRUE((*writer)->AddScalars(1000, {{"train_loss", 0.75}, {"lr", 1e-3}}).ok());
+  ASSERT_TRUE((*writer)->AddScalars(1000, {{"train_loss", 0.75}, {"lr", 1e-3}, {"bad_images", 0}}).ok());
   ASSERT_TRUE((*writer)->Flush().ok());
 
   const std::vector<run::Event> events = ReadEvents((*writer)->path());
@@ -63,10 +63,13 @@ TEST(EventWriterTest, RecordsReadBack) {
   EXPECT_EQ(events[1].session_log().status(), run::SessionLog::START);
   EXPECT_EQ(events[1].step(), 250);
   EXPECT_EQ(events[2].step(), 1000);
-  ASSERT_EQ(events[2].summary().value_size(), 2);
+  ASSERT_EQ(events[2].summary().value_size(), 3);
   EXPECT_EQ(events[2].summary().value(0).tag(), "train_loss");
   EXPECT_EQ(events[2].summary().value(0).simple_value(), 0.75f);
   EXPECT_EQ(events[2].summary().value(1).tag(), "lr");
+  // A value of 0 is one; without it TensorBoard shows no point.
+  EXPECT_TRUE(events[2].summary().value(2).has_simple_value());
+  EXPECT_EQ(events[2].summary().value(2).simple_value(), 0);
   EXPECT_GT(events[2].wall_time(), 1.6e9);
 }
 

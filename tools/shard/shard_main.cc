@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "data/dataset/dataset.h"
 #include "data/dataset/pack.h"
+#include "eval/progress/count_progress.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
@@ -62,12 +63,10 @@ absl::Status Run() {
         opened.status().message(), " (--nolabels packs without labels what pretraining alone would take)"));
   }
   TEC_ASSIGN_OR_RETURN(const std::unique_ptr<Dataset> dataset, std::move(opened));
-  const auto progress = [&](int64_t done) {
-    std::fprintf(stderr, "\r%lld of %lld pictures", static_cast<long long>(done),
-                 static_cast<long long>(dataset->size()));
-  };
-  TEC_RETURN_IF_ERROR(WritePack(*dataset, output, progress));
-  std::fprintf(stderr, "\r");
+  {
+    CountProgress count("packing", stderr);
+    TEC_RETURN_IF_ERROR(WritePack(*dataset, output, [&](int64_t done) { count.Update(done, dataset->size()); }));
+  }
   std::printf(
       "%s: %lld %spictures of %s, %s\n", output.c_str(), static_cast<long long>(dataset->size()),
       split == Split::kTrain     ? "training "

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -34,6 +35,7 @@
 #include "tec/config/flag_parser.h"
 #include "tools/augment_preview/preview.h"
 #include "tools/contact_sheet/contact_sheet.h"
+#include "tools/verify_dataset/pretraining_tiles.h"
 #include "tools/verify_dataset/survey.h"
 
 ABSL_FLAG(std::string, data_path, "",
@@ -42,7 +44,10 @@ ABSL_FLAG(bool, stats, false, "print mean and standard deviation of each channel
 ABSL_FLAG(int64_t, channels, 3,
           "what --channels of a run would be: 3 RGB, 1 grey, other numbers as PNG and TIFF files have them");
 ABSL_FLAG(std::string, contact_sheet, "",
-          "a PNG of augmented samples: pictures from all over the training set, as finetuning would see them");
+          "a PNG of samples from all over the training set: each picture and what a run sees of it");
+ABSL_FLAG(std::string, view, "pretraining",
+          "of the contact sheet: pretraining: the whole picture, its crop in the first epoch, and what the mask leaves "
+          "of that; finetuning: the crop augmented and erased");
 ABSL_FLAG(int64_t, samples, 64, "tiles of the contact sheet");
 ABSL_FLAG(int64_t, most_lines, 100, "at most so many bad or duplicate pictures are named");
 ABSL_FLAG(int64_t, num_workers, 0, "threads; 0: all cores");
@@ -57,7 +62,7 @@ constexpr char kUsage[] =
 
 std::vector<FlagGroup> Flags() {
   return {{"What is looked at", {{"data_path", ""}, {"channels", ""}, {"num_workers", ""}, {"fast_jpeg", ""}}},
-          {"What is said", {{"stats", ""}, {"contact_sheet", ""}, {"samples", ""}, {"most_lines", ""}}}};
+          {"What is said", {{"stats", ""}, {"contact_sheet", ""}, {"view", ""}, {"samples", ""}, {"most_lines", ""}}}};
 }
 
 struct Part {
@@ -165,9 +170,13 @@ void PrintDuplicates(const std::vector<Part>& parts, const std::vector<std::vect
   }
 }
 
-absl::Status WriteSheet(const Dataset& dataset, const Survey& survey, int64_t samples, const std::string& path) {
+// Tiles of one picture.
+using TilesOf = std::function<absl::StatusOr<std::vector<Image>>(const std::string& encoded, int64_t index)>;
+
+absl::StatusOr<TilesOf> FinetuningTiles() {
   const config::Finetune settings = Resolve(ReferenceFinetune());
   TEC_ASSIGN_OR_RETURN(const FinetuneAugmentation augmentation, AugmentationOf(settings));
+  const std::shared_ptr<const FinetuneTransform> transform = augmentation.transform;
   PreviewOptions options;
   options.samples = 1;
   options.seed = 0;
@@ -176,25 +185,48 @@ absl::Status WriteSheet(const Dataset& dataset, const Survey& survey, int64_t sa
     options.mean[c] = settings.data().mean(c);
     options.std[c] = settings.data().std(c);
   }
+  return TilesOf([transform, options](const std::string& encoded, int64_t index) -> absl::StatusOr<std::vector<Image>> {
+    Image image;
+    TEC_RETURN_IF_ERROR(DecodeImage(encoded, &image));
+    PreviewOptions own = options;
+    own.index = static_cast<uint64_t>(index);
+    return std::move(MakePreview(image, *transform, own).tiles);
+  });
+}
+
+absl::StatusOr<TilesOf> TilesOfView(const std::string& view) {
+  if (view == "finetuning") return FinetuningTiles();
+  if (view != "pretraining") {
+    return absl::InvalidArgumentError(absl::StrCat("--view=", view, ": known are pretraining and finetuning"));
+  }
+  return TilesOf([](const std::string& encoded, int64_t index) {
+    PretrainingTilesOptions options;
+    options.index = static_cast<uint64_t>(index);
+    return PretrainingTiles(encoded, options);
+  });
+}
+
+absl::Status WriteSheet(const Dataset& dataset, const Survey& survey, int64_t samples, const std::string& view,
+                        const TilesOf& tiles_of, const std::string& path) {
   std::vector<bool> bad(dataset.size());
   for (const BadPicture& one : survey.bad) bad[one.index] = true;
   std::vector<Image> tiles;
   std::string bytes;
-  Image image;
   samples = std::min(samples, survey.good);
   for (int64_t i = 0; i < samples; ++i) {
     int64_t index = i * dataset.size() / samples;  // From everywhere: each class has its turn.
     while (bad[index]) index = (index + 1) % dataset.size();
     TEC_RETURN_IF_ERROR(dataset.Read(index, &bytes));
-    TEC_RETURN_IF_ERROR(DecodeImage(bytes, &image));
-    options.index = static_cast<uint64_t>(index);
-    tiles.push_back(std::move(MakePreview(image, *augmentation.transform, options).tiles.front()));
+    TEC_ASSIGN_OR_RETURN(std::vector<Image> own, tiles_of(bytes, index));
+    for (Image& tile : own) tiles.push_back(std::move(tile));
   }
   if (tiles.empty()) return absl::OkStatus();
-  TEC_ASSIGN_OR_RETURN(const std::string png, EncodePng(ContactSheet(tiles, 8)));
+  const bool pretraining = view == "pretraining";
+  TEC_ASSIGN_OR_RETURN(const std::string png, EncodePng(ContactSheet(tiles, pretraining ? 9 : 8)));
   TEC_RETURN_IF_ERROR(WriteFile(path, png));
-  std::printf("\nwrote %s: %zu samples, cropped, flipped, augmented and erased as for finetuning, not mixed\n",
-              path.c_str(), tiles.size());
+  std::printf("\nwrote %s: %lld samples, %s\n", path.c_str(), static_cast<long long>(samples),
+              pretraining ? "each the picture, its crop, and what pretraining's mask leaves of the crop"
+                          : "cropped, flipped, augmented and erased as for finetuning, not mixed");
   return absl::OkStatus();
 }
 
@@ -211,6 +243,8 @@ absl::StatusOr<int> Run() {
   if (channels != 3 && !absl::GetFlag(FLAGS_contact_sheet).empty()) {
     return absl::InvalidArgumentError("--contact_sheet shows RGB pictures; leave out one of it and --channels");
   }
+  const std::string view = absl::GetFlag(FLAGS_view);
+  TEC_ASSIGN_OR_RETURN(const TilesOf tiles_of, TilesOfView(view));
   TEC_ASSIGN_OR_RETURN(const std::vector<Part> parts, OpenParts(path));
   std::vector<const Dataset*> datasets;
   std::vector<Survey> surveys;
@@ -230,7 +264,7 @@ absl::StatusOr<int> Run() {
   }
   PrintDuplicates(parts, FindDuplicates(datasets, surveys), most_lines);
   const std::string sheet = UserPath(absl::GetFlag(FLAGS_contact_sheet));
-  if (!sheet.empty()) TEC_RETURN_IF_ERROR(WriteSheet(*datasets[0], surveys[0], samples, sheet));
+  if (!sheet.empty()) TEC_RETURN_IF_ERROR(WriteSheet(*datasets[0], surveys[0], samples, view, tiles_of, sheet));
   return bad == 0 ? kExitDone : kExitBadInput;
 }
 

@@ -48,8 +48,17 @@ expect "... and 1 more"
 [ "$(run "$TEST_TMPDIR/nowhere")" = 1 ] || fail "exit code without a folder"
 expect "nowhere"
 
-# The sheet shows erasing too: the tile of a picture whose number in the data set is one that is erased is that of
-# augment_preview. What comes before it in the list is not there.
+# Unless finetuning's view is asked for, it is pretraining's: three tiles of 224 pixels a picture, and gaps of 4.
+[ "$(run "$images/base420.jpg" --view=both)" = 1 ] || fail "an unknown view"
+expect "known are pretraining and finetuning"
+echo "$PWD/$images/base420.jpg" >"$TEST_TMPDIR/one"
+[ "$(run "$TEST_TMPDIR/one" --contact_sheet="$TEST_TMPDIR/sheet.png")" = 0 ] || fail "exit code of one picture"
+expect "1 samples, each the picture, its crop, and what pretraining's mask leaves of the crop"
+width=$(od -An -tu1 -j18 -N2 "$TEST_TMPDIR/sheet.png" | awk '{print 256 * $1 + $2}')
+[ "$width" = $((3 * 228 + 4)) ] || [ "$width" = $((9 * 228 + 4)) ] || fail "the sheet is $width pixels wide"
+
+# The sheet of finetuning shows erasing too: the tile of a picture whose number in the data set is one that is erased is
+# that of augment_preview. What comes before it in the list is not there.
 number=0
 rm -f "$TEST_TMPDIR/list"
 while true; do
@@ -61,7 +70,7 @@ while true; do
 done
 cp "$images/base420.jpg" "$TEST_TMPDIR/picture.jpg"
 echo "picture.jpg" >>"$TEST_TMPDIR/list"
-run "$TEST_TMPDIR/list" --contact_sheet="$TEST_TMPDIR/sheet.png" >/dev/null
+run "$TEST_TMPDIR/list" --view=finetuning --contact_sheet="$TEST_TMPDIR/sheet.png" >/dev/null
 cmp "$TEST_TMPDIR/sheet.png" "$TEST_TMPDIR/tile.png" || fail "the sheet lacks the erasing of picture $number"
 
 # Folders at will are good for pretraining.

@@ -20,6 +20,8 @@ int main(int argc, char** argv) {
       help = true;
     } else if (absl::ConsumePrefix(&argument, "--base_model_family=")) {
       family = std::string(argument);
+    } else if (path.empty() && absl::ConsumePrefix(&argument, "--checkpoint=")) {
+      path = std::string(argument);
     } else if (path.empty() && !argument.empty() && argument[0] != '-') {
       path = std::string(argument);
     } else {
@@ -28,11 +30,11 @@ int main(int argc, char** argv) {
   }
   if (help || wrong || path.empty()) {
     help = help && !wrong;
-    std::fprintf(
-        help ? stdout : stderr,
-        "usage: inspect FILE [--base_model_family=NAME]\n\nFILE: weights, an index of sharded ones, or a folder "
-        "as Hugging Face fills it.\n--base_model_family: how the file names its tensors; not given: "
-        "recognised.\n");
+    std::fprintf(help ? stdout : stderr,
+                 "usage: inspect FILE [--base_model_family=NAME]\n\nFILE, or --checkpoint=FILE: weights, an index of "
+                 "sharded ones, or a folder "
+                 "as Hugging Face fills it.\n--base_model_family: how the file names its tensors; not given: "
+                 "recognised.\n");
     return help ? tec::kExitDone : tec::kExitBadInput;
   }
   const absl::StatusOr<std::string> text = tec::DescribeFile(tec::UserPath(path), family);
