@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs input_pipeline.py in a Python environment made of requirements.txt, on photographs made on the spot, in ImageNet's
-# mix of sizes, qualities and subsamplings, unless a folder is given. The environment (several GB) is made once, in
-# $TEC_PEERS or ~/.cache/tec-peers; PYTHON names another Python that has all of it already.
+# Runs input_pipeline.py in a Python environment made of requirements.txt, on photographs made on the spot, in
+# ImageNet's mix of sizes, qualities and subsamplings, unless a folder is given. The environment (several GB) is made
+# once, in $TEC_PEERS or ~/.cache/tec-peers; PYTHON names another Python that has all of it already.
 set -eu
 
 here=benchmarks/peers
