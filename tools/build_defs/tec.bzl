@@ -1,5 +1,7 @@
 """The project's build rules. A BUILD file says what is particular to a target; what is common to all stands here."""
 
+load("@compiler//:options.bzl", "WARNINGS")
+
 _COPTS = [
     "-Wall",
     "-Wextra",
@@ -32,7 +34,7 @@ _NVCC_OPTS = [
 TORCH = "@libtorch//:torch"
 
 def _copts(torch, copts):
-    return (_TORCH_COPTS if torch else _COPTS) + copts
+    return (_TORCH_COPTS if torch else _COPTS) + WARNINGS + copts
 
 def _torch_deps(torch):
     # Under --config=cuda a LibTorch with its CUDA half takes the place of the CPU one.
