@@ -95,8 +95,8 @@ TEST(DecodeFormatsTest, OtherChannelsAreTheFilesOwn) {
 
 TEST(DecodeFormatsTest, RegionsOfOtherChannelsAreTheWholeImage) {
   const Box box{2, 3, 6, 7};
-  for (const auto& [file, channels] : {std::make_pair("bands5.tif", 5), std::make_pair("rgba.png", 4),
-                                       std::make_pair("palette.gif", 1), std::make_pair("rgb.png", 3)}) {
+  for (const auto& [file, channels] :
+       {std::pair("bands5.tif", 5), std::pair("rgba.png", 4), std::pair("palette.gif", 1), std::pair("rgb.png", 3)}) {
     const auto whole = DecodeImage(ReadFormat(file), channels);
     ASSERT_TRUE(whole.ok()) << whole.status();
     ImageRegion region;
@@ -157,10 +157,9 @@ TEST(DecodeFormatsTest, RareKindsAreNamed) {
   EXPECT_EQ(DecodeImage(ReadFormat("five_bits.tif")).status().message(),
             "TIFF images of photometric interpretation 1, 1 samples of 5 bits and format 1 are not supported");
   for (const auto& [name, message] :
-       {std::make_pair("twelve_bits.jpg",
-                       "JPEG images of this kind are not supported: Unsupported JPEG data precision 12"),
-        std::make_pair("lossless.jpg",
-                       "JPEG images of this kind are not supported: Unsupported JPEG process: SOF type 0xc3")}) {
+       {std::pair("twelve_bits.jpg", "JPEG images of this kind are not supported: Unsupported JPEG data precision 12"),
+        std::pair("lossless.jpg",
+                  "JPEG images of this kind are not supported: Unsupported JPEG process: SOF type 0xc3")}) {
     const absl::Status status = DecodeImage(ReadFormat(name)).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << name;
     EXPECT_EQ(status.message(), message) << name;

@@ -120,8 +120,8 @@ TEST(FeatureTransformTest, APartOfTheImageGivesThePixelsOfTheWhole) {
   constexpr int kSize = 16;
   const FeatureTransform transform(kSize);
   TransformScratch scratch, whole_scratch;
-  for (const auto& [height, width] : {std::make_pair(16, 16), std::make_pair(16, 17), std::make_pair(18, 18),
-                                      std::make_pair(40, 23), std::make_pair(120, 300), std::make_pair(301, 77)}) {
+  for (const auto& [height, width] : {std::pair(16, 16), std::pair(16, 17), std::pair(18, 18), std::pair(40, 23),
+                                      std::pair(120, 300), std::pair(301, 77)}) {
     Image image(height, width);
     for (size_t i = 0; i < image.size_bytes(); ++i) image.data()[i] = static_cast<uint8_t>(i * i / 97 + i % 3 * 60);
     const absl::StatusOr<std::string> jpeg = EncodeJpeg(image);

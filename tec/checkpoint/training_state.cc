@@ -100,7 +100,7 @@ absl::StatusOr<MomentState> MomentsFromValue(const Value& value) {
   }
   if (moments.step < 0) return Invalid(absl::StrCat("step ", moments.step, " is negative"));
   for (const auto& [name, field] :
-       {std::make_pair("exp_avg", &moments.exp_avg), std::make_pair("exp_avg_sq", &moments.exp_avg_sq)}) {
+       {std::pair("exp_avg", &moments.exp_avg), std::pair("exp_avg_sq", &moments.exp_avg_sq)}) {
     TEC_ASSIGN_OR_RETURN(const Value* tensor, value.Get(name));
     if (tensor->kind() != Value::Kind::kTensor) return Invalid(absl::StrCat(name, " is ", tensor->Describe()));
     *field = tensor->tensor();

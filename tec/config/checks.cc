@@ -138,7 +138,7 @@ void CheckOptimizer(const config::Optimizer& optimizer, Problems* problems) {
                   "optimizer.lr and optimizer.blr are both 0; give --lr or --blr");
   problems->Range("optimizer.weight_decay (--weight_decay)", optimizer.weight_decay(), 0.0, INFINITY);
   for (const auto& [name, beta] :
-       {std::make_pair("optimizer.beta1", optimizer.beta1()), std::make_pair("optimizer.beta2", optimizer.beta2())}) {
+       {std::pair("optimizer.beta1", optimizer.beta1()), std::pair("optimizer.beta2", optimizer.beta2())}) {
     problems->AddIf(beta < 0 || beta >= 1, absl::StrCat(name, " is ", beta, "; it must be at least 0 and less than 1"));
   }
   problems->AddIf(optimizer.epsilon() <= 0,

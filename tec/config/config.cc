@@ -154,9 +154,8 @@ void CheckModel(const config::Experiment& experiment, Problems* problems) {
   config_internal::CheckEncoder("model.encoder", encoder, /*sincos_positions=*/true, problems);
 
   const config::Decoder& decoder = model.decoder();
-  for (const auto& [has, field] :
-       {std::make_pair(decoder.has_width(), "width"), std::make_pair(decoder.has_depth(), "depth"),
-        std::make_pair(decoder.has_heads(), "heads")}) {
+  for (const auto& [has, field] : {std::pair(decoder.has_width(), "width"), std::pair(decoder.has_depth(), "depth"),
+                                   std::pair(decoder.has_heads(), "heads")}) {
     problems->AddIf(!has, absl::StrCat("model.decoder.", field, " is not set; a custom model needs it"));
   }
   if (decoder.has_width()) problems->Range("model.decoder.width", decoder.width(), 1, 1 << 16);
