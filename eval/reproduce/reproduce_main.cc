@@ -131,14 +131,18 @@ absl::StatusOr<ReproduceOptions> OptionsFromFlags() {
   return options;
 }
 
-// The program's file: beside this one in its runfiles, or in the same bazel-bin.
-absl::StatusOr<std::string> Find(Program program) {
+// How the program is started: as a subcommand of this binary if it is `tec`; else by its file, beside this one in its
+// runfiles or in the same bazel-bin.
+absl::StatusOr<std::vector<std::string>> CommandOf(Program program) {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
   const std::string path = PathOf(program);
+  if (self.filename() == "tec") return std::vector<std::string>{self.string(), std::filesystem::path(path).filename()};
   for (const std::filesystem::path& candidate :
        {std::filesystem::path(path), self.parent_path().parent_path().parent_path() / path}) {
-    if (access(candidate.c_str(), X_OK) == 0) return std::filesystem::absolute(candidate).string();
+    if (access(candidate.c_str(), X_OK) == 0) {
+      return std::vector<std::string>{std::filesystem::absolute(candidate).string()};
+    }
   }
   return absl::NotFoundError(
       absl::StrCat("the program ", path, " is not there; start with ./bazelw run //eval:reproduce"));
@@ -184,13 +188,12 @@ absl::Status CheckInputs(const ReproducePlan& plan) {
 }
 
 absl::Status RunStage(const Stage& stage, const ReproduceOptions& options) {
-  TEC_ASSIGN_OR_RETURN(const std::string program, Find(stage.program));
+  LaunchRequest request;
+  TEC_ASSIGN_OR_RETURN(request.command, CommandOf(stage.program));
   if (!stage.config_path.empty()) {
     TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(stage.config_path).parent_path().string()));
     TEC_RETURN_IF_ERROR(WriteFile(stage.config_path, stage.config_text));
   }
-  LaunchRequest request;
-  request.command = {program};
   request.command.insert(request.command.end(), stage.arguments.begin(), stage.arguments.end());
   request.ranks = stage.ranks;
   request.log_file = absl::StrCat(options.output_dir, "/logs/", stage.name, ".log");

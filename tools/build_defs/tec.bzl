@@ -94,11 +94,29 @@ def tec_cuda_library(name, srcs, hdrs, **kwargs):
         **kwargs
     )
 
-def tec_cc_binary(name, torch = False, copts = [], deps = [], **kwargs):
+def tec_cc_binary(name, srcs = [], torch = False, copts = [], deps = [], testonly = False, visibility = None, **kwargs):
+    """A program. <name>_main, the library with its main(), is what //tec/command makes a subcommand of; without srcs
+    main() is in deps."""
+    command = ["//tec/command:__pkg__"]
+    if visibility and "//visibility:public" not in visibility:
+        visibility = visibility + command
+    if srcs:
+        tec_cc_library(
+            name = name + "_main",
+            testonly = testonly,
+            srcs = srcs,
+            torch = torch,
+            copts = copts,
+            deps = deps,
+            linkstatic = True,
+            visibility = command,
+            alwayslink = True,
+        )
     native.cc_binary(
         name = name,
-        copts = _copts(torch, copts),
-        deps = deps + _torch_deps(torch),
+        testonly = testonly,
+        deps = ([":%s_main" % name] if srcs else deps + _torch_deps(torch)) + ["//tec/base:startup"],
+        visibility = visibility,
         **kwargs
     )
 

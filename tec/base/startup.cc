@@ -1,0 +1,37 @@
+// What happens in every program before anything else of it: a processor that it is not compiled for is told of, and
+// --version is answered. tec_cc_binary links it; tec/base/BUILD compiles it for any x86-64.
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tec/base/version.h"
+
+namespace {
+
+enum { kDone = 0, kBadUse = 1 };  // As in exit_code.h, which needs Abseil.
+
+void Write(int file, const char* text) {
+  const ssize_t written = write(file, text, strlen(text));
+  static_cast<void>(written);  // Nobody is left to tell.
+}
+
+// Before the other initialisers of the program, which may hold any instruction already. GCC keeps priorities up to 100
+// to itself.
+__attribute__((constructor(101))) void StartUp(int argc, char** argv, char**) {
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) {
+    Write(STDERR_FILENO, program_invocation_short_name);
+    Write(STDERR_FILENO, ": this processor lacks AVX2, FMA or BMI2 (x86-64-v3), for which the programs are compiled\n");
+    _exit(kBadUse);
+  }
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    Write(STDOUT_FILENO, program_invocation_short_name);
+    Write(STDOUT_FILENO, " (TEC) ");
+    Write(STDOUT_FILENO, tec::kVersion);
+    Write(STDOUT_FILENO, "\n");
+    _exit(kDone);
+  }
+}
+
+}  // namespace

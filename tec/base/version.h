@@ -1,0 +1,13 @@
+// The version of this project, from //:version.bzl.
+
+#ifndef TEC_BASE_VERSION_H_
+#define TEC_BASE_VERSION_H_
+
+namespace tec {
+
+// "1.2.3".
+extern const char kVersion[];
+
+}  // namespace tec
+
+#endif  // TEC_BASE_VERSION_H_

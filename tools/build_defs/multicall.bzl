@@ -1,0 +1,83 @@
+"""One binary with several programs in it, chosen by its first argument."""
+
+load("//tools/build_defs:tec.bzl", "tec_cc_library")
+
+def _program_object_impl(ctx):
+    main = ctx.attr.main
+    own, others, kept = [], [], []
+    for linked in main[CcInfo].linking_context.linker_inputs.to_list():
+        archives = [lib.pic_static_library or lib.static_library for lib in linked.libraries]
+        archives = [archive for archive in archives if archive]
+        if linked.owner == main.label:
+            own += archives
+        else:
+            kept.append(linked)
+
+            # Flags of libraries from elsewhere (Abseil's own) are there once and for all.
+            if not linked.owner.workspace_name:
+                others += archives
+    object = ctx.actions.declare_file(ctx.label.name + ".pic.o")
+    args = ctx.actions.args()
+    args.add(object)
+    args.add("tec_main_" + ctx.attr.id)
+    args.add("tec_init_" + ctx.attr.id)
+    args.add_all(own)
+    args.add("--")
+    args.add_all(others)
+    ctx.actions.run(
+        executable = ctx.executable._tool,
+        arguments = [args],
+        inputs = own + others,
+        outputs = [object],
+        mnemonic = "PrivateObject",
+        progress_message = "Making a subcommand of %s" % main.label,
+        use_default_shell_env = True,
+    )
+    linking_context = cc_common.create_linking_context(linker_inputs = depset(kept, order = "topological"))
+    return [
+        DefaultInfo(files = depset([object])),
+        CcInfo(linking_context = linking_context),
+    ]
+
+_program_object = rule(
+    implementation = _program_object_impl,
+    attrs = {
+        "main": attr.label(mandatory = True, providers = [CcInfo]),
+        "id": attr.string(mandatory = True),
+        "_tool": attr.label(
+            default = "//tools/build_defs:private_object.py",
+            allow_single_file = True,
+            executable = True,
+            cfg = "host",
+        ),
+    },
+)
+
+def tec_multicall_binary(name, programs, main, **kwargs):
+    """The programs of several tec_cc_binary targets in one binary, which shares what they share.
+
+    programs: (subcommand, target, what it does in a few words) of each.
+    main: the library with main() of the binary itself, which includes "programs.inc": TEC_PROGRAM(identifier,
+    subcommand, what it does) of each program. int tec_main_<identifier>(int, char**) is the program's main(); the
+    functions from __start_tec_init_<identifier> to __stop_tec_init_<identifier> have to be called before it."""
+    lines, objects = [], []
+    for subcommand, target, text in programs:
+        id = subcommand.replace("-", "_")
+        lines.append("TEC_PROGRAM(%s, \"%s\", \"%s\")" % (id, subcommand, text))
+        _program_object(
+            name = "%s_%s" % (name, id),
+            main = target + "_main",
+            id = id,
+        )
+        objects.append(":%s_%s" % (name, id))
+    native.genrule(
+        name = name + "_programs",
+        outs = ["programs.inc"],
+        cmd = "cat > $@ <<'END'\n%s\nEND" % "\n".join(lines),
+    )
+    native.cc_binary(
+        name = name,
+        srcs = objects,
+        deps = objects + main + ["//tec/base:startup"],
+        **kwargs
+    )
