@@ -25,6 +25,18 @@
 #include "tec/base/status.h"
 
 namespace tec {
+namespace {
+
+// condition_variable::wait() is a symbol of GCC 12's libstdc++: a program that waits so runs on no older system.
+// Waiting until a time is in the header. (absl::CondVar would do too, but the thread sanitizer does not see what it
+// orders.)
+template <typename Predicate>
+void WaitFor(std::condition_variable* changed, std::unique_lock<std::mutex>* lock, const Predicate& predicate) {
+  while (!changed->wait_for(*lock, std::chrono::hours(1), predicate)) {
+  }
+}
+
+}  // namespace
 
 class Loader::Implementation {
  public:
@@ -65,7 +77,7 @@ class Loader::Implementation {
     std::unique_lock<std::mutex> lock(mutex_);
     end_ = next_batch_;  // No new batch is opened ...
     next_image_ = open_images_;
-    idle_.wait(lock, [this] { return busy_ == 0; });  // ... and nobody writes into an old one any more.
+    WaitFor(&idle_, &lock, [this] { return busy_ == 0; });  // ... and nobody writes into an old one any more.
     sampler_.SetEpoch(epoch);
     started_ = true;
     next_batch_ = delivered_ = released_ = first_batch;
@@ -83,7 +95,7 @@ class Loader::Implementation {
     if (delivered_ == sampler_.batches_per_epoch()) return static_cast<const Batch*>(nullptr);
     Slot& slot = ring_[delivered_ % ring_.size()];
     const auto start = std::chrono::steady_clock::now();
-    done_.wait(lock, [&] { return next_batch_ > delivered_ && slot.missing == 0; });
+    WaitFor(&done_, &lock, [&] { return next_batch_ > delivered_ && slot.missing == 0; });
     wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     CountBad(&slot);
     if (static_cast<int64_t>(bad_.size()) > bad_allowed_ || slot.hopeless) {
@@ -150,7 +162,7 @@ class Loader::Implementation {
     std::vector<std::pair<int64_t, absl::Status>> bad;
     std::unique_lock<std::mutex> lock(mutex_);
     while (true) {
-      work_.wait(lock, [this] { return stopping_ || next_image_ < open_images_ || CanOpen(); });
+      WaitFor(&work_, &lock, [this] { return stopping_ || next_image_ < open_images_ || CanOpen(); });
       if (stopping_) return;
       if (next_image_ == open_images_) {
         Open();
