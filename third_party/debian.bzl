@@ -36,6 +36,12 @@ def _library_impl(ctx):
         result = ctx.execute(["dpkg-deb", "-x", str(ctx.path(archive)), "."])
         if result.return_code:
             fail("cannot unpack %s: %s" % (archive, result.stderr))
+
+    # For //package. The documentation of one package is often a link to that of another.
+    ctx.file("licences/BUILD.bazel", "filegroup(name = \"licences\", srcs = glob([\"*.copyright\"]), " +
+                                     "visibility = [\"//visibility:public\"])\n")
+    ctx.execute(["sh", "-c", "for package in usr/share/doc/*; do if [ -f $package/copyright ]; then " +
+                             "cp $package/copyright licences/$(basename $package).copyright; fi; done"])
     if ctx.attr.strip_prefix:
         result = ctx.execute(["sh", "-c", "cp -r \"$1\"/. .", "sh", ctx.attr.strip_prefix])
         if result.return_code:

