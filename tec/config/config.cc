@@ -9,6 +9,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/config/checks.h"
+#include "tec/config/defaults.h"
 #include "tec/config/embedded.h"
 #include "tec/config/text.h"
 
@@ -18,11 +19,10 @@ namespace {
 using config_internal::NamedEncoder;
 using config_internal::Problems;
 
-// recipe.md sections 6, 7 and 9; what the reference does not know has the value that leaves its results alone.
+// Beside what all runs share. recipe.md sections 6, 7 and 9; what the reference does not know has the value that leaves
+// its results alone.
 constexpr char kReference[] = R"(
-  name: ""
   method: TEC
-  seed: 5
   model {
     name: "mae_vit_large_patch16"
     encoder { image_size: 224 }
@@ -40,39 +40,16 @@ constexpr char kReference[] = R"(
   }
   masking { mask_ratio: 0.75 }
   losses { att_tau: 1.8 feature_weight: 1 relation_weight: 1 norm_pix_loss: false }
-  data {
-    path: "/datasets01/imagenet_full_size/061417/"
-    crop_scale_min: 0.2
-    crop_scale_max: 1
-    crop_ratio_min: 0.75
-    crop_ratio_max: 1.3333333333333333
-    flip_probability: 0.5
-    channels: 3
-    mean: [0.485, 0.456, 0.406]
-    std: [0.229, 0.224, 0.225]
-    max_bad_fraction: 0.001
-    num_workers: 10
-    pin_mem: true
-    sampler: "own"
-    train_fraction: 1
-    classes: ""
-  }
-  optimizer {
-    batch_size: 64
-    accum_iter: 1
-    lr: 0
-    blr: 1e-3
-    weight_decay: 0.05
-    beta1: 0.9
-    beta2: 0.95
-    epsilon: 1e-8
-    clip_grad: 0
-  }
-  schedule { epochs: 400 warmup_epochs: 40 min_lr: 0 start_epoch: 0 }
-  checkpointing { resume: "" save_period: 50 save_every_minutes: 0 }
-  logging { output_dir: "./output_dir" print_freq: 20 }
-  runtime { device: "cuda" threads: 0 }
+  data { crop_scale_min: 0.2 }
+  optimizer { beta2: 0.95 }
+  schedule { epochs: 400 warmup_epochs: 40 min_lr: 0 }
+  checkpointing { save_period: 50 }
 )";
+
+const config_internal::Defaults<config::Experiment>& PretrainingDefaults() {
+  static const auto* const defaults = new config_internal::Defaults<config::Experiment>(kReference, "pretraining");
+  return *defaults;
+}
 
 constexpr char kModelPrefix[] = "mae_vit_";
 constexpr char kCustom[] = "custom";
@@ -214,12 +191,6 @@ void CheckBaseModel(const config::Experiment& experiment, Paths paths, Problems*
   }
 }
 
-config::Experiment OverReference(const config::Experiment& over) {
-  config::Experiment experiment = ReferenceExperiment();
-  MergeOver(over, &experiment);
-  return experiment;
-}
-
 Problems ProblemsOf(const config::Experiment& experiment, Paths paths) {
   Problems problems;
   problems.NotFinite(experiment);
@@ -273,26 +244,14 @@ Machine ThisMachine() {
   return machine;
 }
 
-config::Experiment ReferenceExperiment() {
-  static const auto* const reference = [] {
-    auto* experiment = new config::Experiment;
-    TEC_CHECK_OK(ParseText(kReference, "the reference's defaults", experiment));
-    return experiment;
-  }();
-  return *reference;
-}
+config::Experiment ReferenceExperiment() { return PretrainingDefaults().settings(); }
 
 absl::StatusOr<config::Experiment> ParseExperiment(const std::string& text, const std::string& file) {
-  config::Experiment over;
-  TEC_RETURN_IF_ERROR(config_internal::ParseSettings(text, file, "pretraining", &over));
-  return OverReference(over);
+  return PretrainingDefaults().Parse(text, file);
 }
 
 absl::StatusOr<config::Experiment> LoadExperiment(const std::string& name_or_file) {
-  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file));
-  TEC_ASSIGN_OR_RETURN(config::Experiment experiment, ParseExperiment(source.text, source.file));
-  if (experiment.name().empty()) experiment.set_name(source.name);
-  return experiment;
+  return PretrainingDefaults().Load(name_or_file);
 }
 
 std::vector<std::string> ExperimentNames() {
@@ -339,8 +298,8 @@ absl::StatusOr<config::Quickstart> LoadQuickstart(const std::string& name_or_fil
   TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file));
   config::Quickstart quickstart;
   TEC_RETURN_IF_ERROR(ParseText(source.text, source.file, &quickstart));
-  *quickstart.mutable_mae() = OverReference(quickstart.mae());
-  *quickstart.mutable_tec() = OverReference(quickstart.tec());
+  *quickstart.mutable_mae() = PretrainingDefaults().Under(quickstart.mae());
+  *quickstart.mutable_tec() = PretrainingDefaults().Under(quickstart.tec());
   return quickstart;
 }
 

@@ -10,6 +10,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/config/checks.h"
+#include "tec/config/defaults.h"
 #include "tec/config/embedded.h"
 #include "tec/config/text.h"
 
@@ -19,11 +20,10 @@ namespace {
 using config_internal::NamedEncoder;
 using config_internal::Problems;
 
-// recipe.md sections 9 and 13. nb_classes is not the reference's 1000 but what the data have, on ImageNet the same.
-// AdamW's betas are PyTorch's own here, not pretraining's; numbered checkpoints come every 40 epochs.
+// Beside what all runs share. recipe.md sections 9 and 13. nb_classes is not the reference's 1000 but what the data
+// have, on ImageNet the same. AdamW's betas are PyTorch's own here, not pretraining's; numbered checkpoints come every
+// 40 epochs.
 constexpr char kReference[] = R"(
-  name: ""
-  seed: 5
   model: "vit_large_patch16"
   mlp_token: false
   global_pool: true
@@ -32,23 +32,6 @@ constexpr char kReference[] = R"(
   finetune: ""
   eval: false
   dist_eval: false
-  data {
-    path: "/datasets01/imagenet_full_size/061417/"
-    crop_scale_min: 0.08
-    crop_scale_max: 1
-    crop_ratio_min: 0.75
-    crop_ratio_max: 1.3333333333333333
-    flip_probability: 0.5
-    channels: 3
-    mean: [0.485, 0.456, 0.406]
-    std: [0.229, 0.224, 0.225]
-    max_bad_fraction: 0.001
-    num_workers: 10
-    pin_mem: true
-    sampler: "own"
-    train_fraction: 1
-    classes: ""
-  }
   augmentation {
     color_jitter: 0
     aa: "rand-m9-mstd0.5-inc1"
@@ -63,27 +46,21 @@ constexpr char kReference[] = R"(
     mixup_switch_prob: 0.5
     mixup_mode: "batch"
   }
-  optimizer {
-    batch_size: 64
-    accum_iter: 1
-    lr: 0
-    blr: 1e-3
-    weight_decay: 0.05
-    beta1: 0.9
-    beta2: 0.999
-    epsilon: 1e-8
-    clip_grad: 0
-  }
   layer_decay: 0.75
   shots: 0
   subset_seed: 0
   model_ema: false
   model_ema_decay: 0.9999
-  schedule { epochs: 50 warmup_epochs: 5 min_lr: 1e-6 start_epoch: 0 }
-  checkpointing { resume: "" save_period: 40 save_every_minutes: 0 }
-  logging { output_dir: "./output_dir" print_freq: 20 }
-  runtime { device: "cuda" threads: 0 }
+  data { crop_scale_min: 0.08 }
+  optimizer { beta2: 0.999 }
+  schedule { epochs: 50 warmup_epochs: 5 min_lr: 1e-6 }
+  checkpointing { save_period: 40 }
 )";
+
+const config_internal::Defaults<config::Finetune>& FinetuningDefaults() {
+  static const auto* const defaults = new config_internal::Defaults<config::Finetune>(kReference, "finetuning");
+  return *defaults;
+}
 
 constexpr char kModelPrefix[] = "vit_";
 constexpr char kCustom[] = "custom";
@@ -138,27 +115,14 @@ void CheckAugmentation(const config::Finetune& finetune, Problems* problems) {
 
 }  // namespace
 
-config::Finetune ReferenceFinetune() {
-  static const auto* const reference = [] {
-    auto* finetune = new config::Finetune;
-    TEC_CHECK_OK(ParseText(kReference, "the reference's defaults", finetune));
-    return finetune;
-  }();
-  return *reference;
-}
+config::Finetune ReferenceFinetune() { return FinetuningDefaults().settings(); }
 
 absl::StatusOr<config::Finetune> ParseFinetune(const std::string& text, const std::string& file) {
-  config::Finetune over, finetune = ReferenceFinetune();
-  TEC_RETURN_IF_ERROR(config_internal::ParseSettings(text, file, "finetuning", &over));
-  MergeOver(over, &finetune);
-  return finetune;
+  return FinetuningDefaults().Parse(text, file);
 }
 
 absl::StatusOr<config::Finetune> LoadFinetune(const std::string& name_or_file) {
-  TEC_ASSIGN_OR_RETURN(const config_internal::Source source, config_internal::FindSource(name_or_file));
-  TEC_ASSIGN_OR_RETURN(config::Finetune finetune, ParseFinetune(source.text, source.file));
-  if (finetune.name().empty()) finetune.set_name(source.name);
-  return finetune;
+  return FinetuningDefaults().Load(name_or_file);
 }
 
 std::vector<std::string> FinetuneNames() {
