@@ -1,7 +1,5 @@
 #include "eval/finetune/finetune_step.h"
 
-#include <cmath>
-
 #include "ATen/ATen.h"
 #include "tec/losses/losses.h"
 #include "tec/nn/autocast.h"
@@ -9,9 +7,9 @@
 namespace tec {
 
 FinetuneStep::FinetuneStep(FinetuneModel& model, AdamW& optimizer, const FinetuneStepOptions& options)
-    : model_(model), optimizer_(optimizer), options_(options) {
-  if (options.precision == at::kHalf) scaler_.emplace();
-}
+    : model_(model),
+      options_(options),
+      update_(optimizer, {options.accum_iter, options.clip_grad, /*scale_loss=*/options.precision == at::kHalf}) {}
 
 at::Tensor FinetuneStep::Loss(const at::Tensor& images, const at::Tensor& targets,
                               const at::Tensor& drop_path_uniforms) {
@@ -24,22 +22,8 @@ at::Tensor FinetuneStep::Loss(const at::Tensor& images, const at::Tensor& target
 at::Tensor FinetuneStep::Accumulate(const at::Tensor& images, const at::Tensor& targets,
                                     const at::Tensor& drop_path_uniforms) {
   const at::Tensor loss = Loss(images, targets, drop_path_uniforms);
-  const at::Tensor share = loss / static_cast<double>(options_.accum_iter);
-  (scaler_ ? scaler_->Scale(share) : share).backward();
+  update_.Backward(loss);
   return loss.detach();
-}
-
-FinetuneStep::Update FinetuneStep::Finish(double lr) {
-  const bool overflow = scaler_ && !scaler_->Unscale(optimizer_.parameters());
-  Update update;
-  update.grad_norm = (options_.clip_grad > 0 ? ClipGradientNorm(optimizer_.parameters(), options_.clip_grad)
-                                             : GradientNorm(optimizer_.parameters()))
-                         .item<double>();
-  update.skipped = overflow || !std::isfinite(update.grad_norm);
-  if (!update.skipped) optimizer_.Step(lr);
-  if (scaler_) scaler_->Update();
-  optimizer_.ZeroGrad();
-  return update;
 }
 
 }  // namespace tec

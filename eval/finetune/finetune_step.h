@@ -1,18 +1,17 @@
 // One step of finetuning on given tensors: loss, backward, clipping, update. (recipe.md sections 13.2 and 13.4)
 //
 //   for (int64_t i = 0; i < accum_iter; ++i) loss = step.Accumulate(images, labels, uniforms);
-//   FinetuneStep::Update update = step.Finish(lr);
+//   UpdateResult update = step.Finish(lr);
 
 #ifndef TEC_EVAL_FINETUNE_FINETUNE_STEP_H_
 #define TEC_EVAL_FINETUNE_FINETUNE_STEP_H_
 
 #include <cstdint>
-#include <optional>
 
 #include "ATen/core/Tensor.h"
 #include "tec/models/encoder.h"
 #include "tec/optim/adamw.h"
-#include "tec/optim/gradients.h"
+#include "tec/run/weight_update.h"
 
 namespace tec {
 
@@ -35,23 +34,18 @@ class FinetuneStep {
   // Adds the gradient of Loss() / accum_iter. Returns the loss, detached and not divided.
   at::Tensor Accumulate(const at::Tensor& images, const at::Tensor& targets, const at::Tensor& drop_path_uniforms);
 
-  struct Update {
-    double grad_norm = 0;  // Global L2 norm, before clipping.
-    bool skipped = false;  // The gradient was not finite: no parameter has changed. With float16 that is in order now
-                           // and then, and the loss scale has been lowered.
-  };
-  // Clips, updates with learning rate `lr` times each group's scale, drops the gradients.
-  Update Finish(double lr);
+  // Clips, updates with learning rate `lr` times each group's scale, drops the gradients (tec/run/weight_update.h).
+  UpdateResult Finish(double lr) { return update_.Finish(lr); }
 
   // Null unless the precision is float16.
-  LossScaler* scaler() { return scaler_ ? &*scaler_ : nullptr; }
+  LossScaler* scaler() { return update_.scaler(); }
+  const LossScaler* scaler() const { return update_.scaler(); }
   const FinetuneStepOptions& options() const { return options_; }
 
  private:
   FinetuneModel& model_;
-  AdamW& optimizer_;
   FinetuneStepOptions options_;
-  std::optional<LossScaler> scaler_;
+  WeightUpdate update_;
 };
 
 }  // namespace tec

@@ -13,31 +13,19 @@
 #ifndef TEC_EVAL_FINETUNE_RUN_FINETUNE_H_
 #define TEC_EVAL_FINETUNE_RUN_FINETUNE_H_
 
-#include <cstdint>
-#include <functional>
-#include <string>
-
 #include "absl/status/statusor.h"
 #include "tec/config/finetune.pb.h"
-#include "tec/dist/environment.h"
+#include "tec/run/run_options.h"
 
 namespace tec {
 
-struct RunFinetuneOptions {
-  LaunchEnvironment environment;  // Which rank this process is; by default the only one.
-  bool quiet = false;             // No progress display; errors and warnings are still logged.
-  // Called after each update with the number of updates since epoch 0; true stops the run as a signal would.
-  std::function<bool(int64_t updates)> stop_after_update;
-};
+using RunFinetuneOptions = RunOptions;
 
-struct RunFinetuneResult {
-  bool stopped = false;  // By a signal or stop_after_update, after saving.
-  int64_t updates = 0;   // Since epoch 0, those before a resume included.
-  int64_t epochs = 0;    // Finished.
+// `losses` of LoopResult are the training loss; `checkpoint` is empty with eval.
+struct RunFinetuneResult : LoopResult {
   // Of the last evaluation; NaN if there was none in this call.
   double top1 = 0, top5 = 0, loss = 0;
   double max_accuracy = 0;  // The highest top-1 of any epoch, percent.
-  std::string checkpoint;   // The newest checkpoint file; empty with eval.
 };
 
 // `resolved`: every field set and sound (tec/config/finetune.h). Errors that the user can mend are InvalidArgument,

@@ -3,9 +3,9 @@
 // (recipe.md section 16)
 //
 // In output_dir it leaves this_checkpoint.pth (every epoch, and where it was stopped) with the one before it,
-// best_checkpoint.pth (the head with the highest top-1 so far), log.txt, results.json, and TensorBoard events in
-// log_dir. Called again with the same output_dir it goes on where the newest checkpoint stands. Being stopped and
-// resumed changes no byte of the checkpoints, on one machine with one number of compute threads.
+// best_checkpoint.pth (the head with the highest top-1 so far), log.txt, metrics.jsonl, results.json, and TensorBoard
+// events in log_dir. Called again with the same output_dir it goes on where the newest checkpoint stands. Being stopped
+// and resumed changes no byte of the checkpoints, on one machine with one number of compute threads.
 
 #ifndef TEC_EVAL_LINEAR_RUN_LINEAR_H_
 #define TEC_EVAL_LINEAR_RUN_LINEAR_H_
@@ -19,6 +19,7 @@
 #include "eval/features/feature_spec.h"
 #include "eval/program/frozen_program.h"
 #include "tec/optim/lars.h"
+#include "tec/run/run_options.h"
 
 namespace tec {
 
@@ -56,9 +57,7 @@ struct LinearRunOptions {
   std::function<bool(int64_t updates)> stop_after_update;
 };
 
-struct LinearRunResult {
-  bool stopped = false;
-  int64_t updates = 0, epochs = 0;  // Done, those before a resume included.
+struct LinearRunResult : LoopResult {
   // Of the best head at its best epoch, percent; NaN before the first evaluation.
   double max_accuracy = 0;
   std::string best_head;  // "cls", or in a sweep "cls4+pool, rate 0.01".

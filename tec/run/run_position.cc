@@ -25,6 +25,14 @@ T ValueOr(const std::map<std::string, T>& values, const std::string& name, T oth
 
 }  // namespace
 
+absl::Status CheckPlan(const EpochPlan& plan, const std::string& data_path) {
+  if (plan.updates_per_epoch() > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "%s: %d images make %d micro-steps of %d images an epoch, fewer than --accum_iter=%d: not one update. Use a "
+      "smaller --batch_size or --accum_iter",
+      data_path, plan.dataset_size, plan.steps_per_epoch, plan.images_per_micro_step, plan.accum_iter));
+}
+
 void SavePosition(const RunPosition& position, const EpochPlan& plan, const std::vector<std::string>& loss_names,
                   TrainingState* state) {
   state->epoch = position.epoch - 1;

@@ -30,6 +30,9 @@ struct EpochPlan {
   int64_t steps_done() const { return left_over_steps ? steps_per_epoch : steps_in_updates(); }
 };
 
+// InvalidArgument, naming data_path and the flags, if not one update comes of an epoch.
+absl::Status CheckPlan(const EpochPlan& plan, const std::string& data_path);
+
 struct RunPosition {
   int64_t epoch = 0;            // The one that is being trained, from 0.
   int64_t next_micro_step = 0;  // Of it; the number of those that are done.

@@ -42,13 +42,7 @@ absl::Status TrainingLoop::Open() {
   std::vector<std::string> changes;
   TEC_RETURN_IF_ERROR(context_.group().Agree([&]() -> absl::Status {
     TEC_ASSIGN_OR_RETURN(plan_, task_.Open(resume ? &*resume : nullptr));
-    if (plan_.updates_per_epoch() == 0) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "%s: %d images make %d micro-steps of %d images an epoch, fewer than --accum_iter=%d: not one update. Use a "
-          "smaller --batch_size or --accum_iter",
-          options_.data_path, plan_.dataset_size, plan_.steps_per_epoch, plan_.images_per_micro_step,
-          plan_.accum_iter));
-    }
+    TEC_RETURN_IF_ERROR(CheckPlan(plan_, options_.data_path));
     if (task_.loader() != nullptr) bad_images_.emplace(*task_.loader(), context_.group());
     position_.epoch = options_.start_epoch;
     position_.updates = position_.epoch * plan_.updates_per_epoch();

@@ -1,0 +1,101 @@
+#include "eval/finetune/finetune_models.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "eval/features/pretrained.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "tec/config/run_record.h"
+#include "tec/models/factory.h"
+#include "tec/nn/initialise.h"
+#include "tec/nn/modules.h"
+
+namespace tec {
+namespace {
+
+constexpr char kFromCheckpoint[] = "from_checkpoint";
+
+std::vector<float> Floats(const google::protobuf::RepeatedField<double>& values) {
+  return {values.begin(), values.end()};
+}
+
+// Fills in the shape of --model=from_checkpoint, from the file `path`. What was read of it, or nothing.
+absl::StatusOr<std::optional<Pretrained>> TakeShape(const std::string& path, config::Finetune* settings,
+                                                    Progress& progress) {
+  if (settings->model() != kFromCheckpoint) return std::optional<Pretrained>();
+  if (path.empty()) {
+    return absl::InvalidArgumentError("--model=from_checkpoint needs a checkpoint: give --finetune or --resume");
+  }
+  config::Vit* vit = settings->mutable_encoder();
+  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadPretrained(path, vit->heads()));
+  TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings->data().channels()));
+  if (vit->has_heads() && vit->heads() != pretrained.encoder.heads) {
+    return absl::InvalidArgumentError(absl::StrCat("--heads=", vit->heads(), ", but ", path, " says that it has ",
+                                                   pretrained.encoder.heads, "; leave the flag out"));
+  }
+  vit->set_patch_size(pretrained.encoder.patch_size);
+  vit->set_width(pretrained.encoder.width);
+  vit->set_depth(pretrained.encoder.depth);
+  vit->set_heads(pretrained.encoder.heads);
+  if (!vit->has_image_size()) vit->set_image_size(pretrained.encoder.image_size);
+  if (!settings->has_mlp_token()) settings->set_mlp_token(pretrained.mlp_token);
+  settings->set_model("custom");
+  progress.Print(absl::StrCat("model as in ", path, ": ", pretrained.description));
+  if (!pretrained.mean.empty() &&
+      (pretrained.mean != Floats(settings->data().mean()) || pretrained.std != Floats(settings->data().std()))) {
+    TEC_LOG(WARNING) << path << " was made with images normalised by another mean or deviation than data.mean and "
+                     << "data.std of this run";
+  }
+  return std::optional<Pretrained>(std::move(pretrained));
+}
+
+}  // namespace
+
+absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, const LoadedState* resume,
+                                                  RunContext& context) {
+  const std::string& file = settings->finetune();
+  TEC_ASSIGN_OR_RETURN(std::optional<Pretrained> start,
+                       TakeShape(resume == nullptr ? file : resume->path, settings, context.progress()));
+  FinetuneOptions options;
+  options.encoder = VitOptionsFrom(settings->encoder(), settings->data());
+  settings->clear_norm_epsilon();
+  const bool starts = resume == nullptr && !settings->eval() && !file.empty();
+  if (starts) {
+    if (!start) {
+      TEC_ASSIGN_OR_RETURN(start, ReadPretrained(file, options.encoder.heads));
+    }
+    TEC_RETURN_IF_ERROR(CheckFinetunable(*start, file));
+    TEC_RETURN_IF_ERROR(CheckChannels(*start, file, settings->data().channels()));
+    const double epsilon = start->encoder.variant.norm_epsilon;
+    if (epsilon != kNormEpsilon) settings->set_norm_epsilon(epsilon);
+  } else if (resume != nullptr) {
+    TEC_ASSIGN_OR_RETURN(const std::optional<RunRecord> record, RecordOf(resume->state, resume->path));
+    if (record && record->norm_epsilon > 0) settings->set_norm_epsilon(record->norm_epsilon);
+  }
+  if (settings->has_norm_epsilon()) options.encoder.variant.norm_epsilon = settings->norm_epsilon();
+  options.classes = settings->nb_classes();
+  options.global_pool = settings->global_pool();
+  options.mlp_token = settings->mlp_token();
+  options.drop_path = settings->drop_path();
+  TEC_RETURN_IF_ERROR(Validate(options));
+  FinetuneModels models;
+  models.model = std::make_shared<FinetuneModel>(options);
+  const uint64_t seed = static_cast<uint64_t>(settings->seed());
+  InitialiseFinetuning(*models.model, seed);
+  if (starts) {
+    TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*models.model, start->state, seed),
+                                 absl::StrCat("cannot start from --finetune=", file)));
+  }
+  models.model->to(context.device());
+  if (settings->model_ema()) {
+    models.average = std::make_shared<FinetuneModel>(options);
+    models.average->to(context.device());
+  }
+  return models;
+}
+
+}  // namespace tec
