@@ -13,7 +13,7 @@
 #include "tec/base/file.h"
 #include "tec/base/status.h"
 #include "tec/config/finetune.h"
-#include "eval/progress/count_progress.h"
+#include "tec/run/count_progress.h"
 #include "tec/run/precision.h"
 
 namespace tec {

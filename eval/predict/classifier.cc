@@ -8,9 +8,9 @@
 #include "eval/features/pretrained.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/training_state.h"
+#include "tec/config/run_record.h"
 #include "tec/models/encoder_state.h"
 #include "tec/nn/module_state.h"
-#include "tec/config/run_record.h"
 
 namespace tec {
 

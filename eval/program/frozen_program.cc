@@ -15,7 +15,6 @@
 #include "absl/strings/str_split.h"
 #include "eval/features/feature_store.h"
 #include "eval/features/pretrained.h"
-#include "eval/progress/count_progress.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
 #include "tec/base/fingerprint.h"
@@ -24,6 +23,7 @@
 #include "tec/base/status.h"
 #include "tec/dist/environment.h"
 #include "tec/nn/module_state.h"
+#include "tec/run/count_progress.h"
 #include "tec/run/torch_runtime.h"
 
 ABSL_FLAG(std::string, checkpoint, "",

@@ -338,7 +338,7 @@ const std::vector<MiniEncoder>& MiniEncoders() {
 const char* PathOf(Program program) {
   switch (program) {
     case Program::kPretrain:
-      return "tec/train/pretrain";
+      return "tec/pretrain";
     case Program::kConvert:
       return "tools/convert/convert";
     case Program::kFinetune:

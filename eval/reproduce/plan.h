@@ -86,7 +86,7 @@ struct MiniEncoder {
 };
 const std::vector<MiniEncoder>& MiniEncoders();
 
-// The program's path in this workspace: "tec/train/pretrain".
+// The program's path in this workspace: "tec/pretrain".
 const char* PathOf(Program program);
 
 // What a process is taken to sustain unless the user says otherwise, with the reason for people.

@@ -68,7 +68,7 @@ TEST(ReproduceProgram, DryRunsPrintTheReferencesSettings) {
     SCOPED_TRACE(row.name);
     const ProgramResult result = Reproduce(absl::StrCat("--dry_run --output_dir=/out --row=", row.name));
     ASSERT_EQ(result.exit_code, kExitDone) << result.output;
-    EXPECT_THAT(FlagsOf(result.output, "tec/train/pretrain"),
+    EXPECT_THAT(FlagsOf(result.output, "tec/pretrain"),
                 IsSupersetOf(std::vector<std::string>{
                     absl::StrCat("--basemodel=", row.basemodel), absl::StrCat("--model=", row.model),
                     absl::StrCat("--epochs=", row.epochs), absl::StrCat("--topkatt=", row.topkatt),
@@ -128,7 +128,7 @@ TEST(ReproduceProgram, DryRunPrintsCommandsAndCosts) {
       "--output_dir=",
       folder, "/out"));
   EXPECT_EQ(result.exit_code, kExitDone) << result.output;
-  EXPECT_THAT(result.output, HasSubstr("bazel-bin/tec/train/pretrain --config=vit_l_mae_300ep "));
+  EXPECT_THAT(result.output, HasSubstr("bazel-bin/tec/pretrain --config=vit_l_mae_300ep "));
   EXPECT_THAT(result.output, HasSubstr("(x 8 processes)"));
   EXPECT_THAT(result.output, HasSubstr("1.06e+20 FLOP"));  // 1,281,167 x 300 x 275.9 GFLOP.
   EXPECT_THAT(result.output, HasSubstr(" h at 300 TFLOP/s a process (as given"));

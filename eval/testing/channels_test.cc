@@ -88,7 +88,7 @@ void ExpectHas(const std::string& text, const std::string& part) {
 }
 
 TEST_P(ChannelsTest, ThroughEveryProgram) {
-  constexpr char kPretrain[] = "tec/train/pretrain", kFinetune[] = "eval/finetune/finetune", kKnn[] = "eval/knn/knn";
+  constexpr char kPretrain[] = "tec/pretrain", kFinetune[] = "eval/finetune/finetune", kKnn[] = "eval/knn/knn";
   Done(kPretrain, Pretrain("mae", flags_));
   const std::string base = absl::StrCat("--base_model=", Checkpoint("mae"), " ");
   ExpectHas(Done(kPretrain, Pretrain("tec", base + flags_ + "--knn_every=1")), "knn_top1");
@@ -134,7 +134,7 @@ TEST_P(ChannelsTest, ThroughEveryProgram) {
 }
 
 TEST_P(ChannelsTest, WhatDoesNotFitIsRefusedWithTheFlagsThatWould) {
-  constexpr char kPretrain[] = "tec/train/pretrain", kFinetune[] = "eval/finetune/finetune";
+  constexpr char kPretrain[] = "tec/pretrain", kFinetune[] = "eval/finetune/finetune";
   const std::string channels = absl::StrCat("--channels=", GetParam());
   ExpectHas(Refused(kPretrain, Pretrain("mae", channels)), "give --mean and --std with a number for each channel");
 

@@ -308,7 +308,7 @@ TEST_F(RecordedRunsTest, PretrainingTecByTwoRanks) {
   const std::string config = folder_ + "/two_ranks.textproto";
   ASSERT_TRUE(WriteFile(config, PretrainText(config::TEC, "two_ranks", 2)).ok());
   LaunchRequest request;
-  request.command = {"tec/train/pretrain", "--config=" + config};
+  request.command = {"tec/pretrain", "--config=" + config};
   request.ranks = 2;
   request.log_file = folder_ + "/two_ranks.log";
   const absl::StatusOr<int> exit_code = RunRanks(request);

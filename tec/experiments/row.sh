@@ -4,7 +4,7 @@ name=$(basename "$0")
 row=${name%.*}
 bin=$(dirname "$0")/../..
 case ${name##*.} in
-  pretrain) exec "$bin/tec/train/pretrain" --config="$row" "$@" ;;
+  pretrain) exec "$bin/tec/pretrain" --config="$row" "$@" ;;
   finetune) exec "$bin/eval/finetune/finetune" --config="$row" "$@" ;;
   reproduce) exec "$bin/eval/reproduce/reproduce" --row="$row" "$@" ;;
   *)

@@ -1,7 +1,7 @@
 """The run targets of a row of the paper's table."""
 
 _PROGRAMS = {
-    "pretrain": "//tec/train:pretrain",
+    "pretrain": "//tec:pretrain",
     "finetune": "//eval/finetune",
     "reproduce": "//eval/reproduce",
 }

@@ -23,10 +23,10 @@
 #include "tec/checkpoint/families/vit_plan.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/config.h"
+#include "tec/config/run_record.h"
 #include "tec/dist/flags.h"
 #include "tec/run/precision.h"
 #include "tec/run/rank_runtime.h"
-#include "tec/config/run_record.h"
 #include "tec/run/torch_runtime.h"
 
 namespace tec {

@@ -24,7 +24,7 @@ class OwnImagesTest : public ::testing::Test {
   }
 
   static ProgramResult Run(const std::string& arguments) {
-    return testing::RunProgram("tec/train/pretrain", "--device=cpu --threads=1 --num_workers=1 " + arguments);
+    return testing::RunProgram("tec/pretrain", "--device=cpu --threads=1 --num_workers=1 " + arguments);
   }
   static std::string Inputs() {
     return absl::StrCat("--data_path=", folder_, "/pictures --base_model=", folder_, "/base.pth ");

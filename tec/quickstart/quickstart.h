@@ -5,6 +5,7 @@
 #ifndef TEC_QUICKSTART_QUICKSTART_H_
 #define TEC_QUICKSTART_QUICKSTART_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,16 @@ struct QuickstartRow {
   double linear_top1 = 0;
 };
 
+// What the quickstart has made when it comes to compare.
+struct QuickstartRuns {
+  std::string pictures;               // A folder with train/ and test/.
+  std::string base_model, new_model;  // The last checkpoints of the two runs.
+};
+
+// Compares an untrained encoder, the base model and the new model on the held-out pictures, a row each.
+using QuickstartComparison = std::function<absl::StatusOr<std::vector<QuickstartRow>>(
+    const config::Quickstart& resolved, const QuickstartRuns& runs)>;
+
 struct QuickstartResult {
   std::vector<QuickstartRow> rows;
   double seconds = 0;
@@ -30,7 +41,7 @@ struct QuickstartResult {
 // and results.json. Called again it goes on where it was stopped. Prints what it does, and the table, to standard
 // output. Cancelled if it was asked to stop (SIGINT, SIGTERM) and has saved; the errors of making pictures, training
 // and evaluating.
-absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolved);
+absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolved, const QuickstartComparison& compare);
 
 // The table as text, one line a row.
 std::string FormatRows(const std::vector<QuickstartRow>& rows);

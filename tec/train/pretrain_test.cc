@@ -33,7 +33,7 @@ using testing::FileBytes;
 using testing::Lines;
 using testing::WriteText;
 
-// //tec/train:pretrain, started with these arguments and, beside this process's, these environment variables.
+// //tec:pretrain, started with these arguments and, beside this process's, these environment variables.
 class Program {
  public:
   Program(
@@ -52,7 +52,7 @@ class Program {
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     in_child();
-    execv("tec/train/pretrain", argv.data());
+    execv("tec/pretrain", argv.data());
     _exit(127);
   }
   ~Program() {

@@ -17,12 +17,12 @@
 #include "absl/strings/str_cat.h"
 #include "data/dataset/dataset.h"
 #include "data/dataset/pack.h"
-#include "eval/progress/count_progress.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
+#include "tec/run/count_progress.h"
 
 ABSL_FLAG(std::string, data_path, "", "class folders, a folder of pictures, a list file, tar shards");
 ABSL_FLAG(std::string, output, "", "the packed file; its name must end in .tecpack");

@@ -4,8 +4,8 @@
 //   CountProgress progress("features of train", stderr);
 //   progress.Update(done, total);   // after each batch
 
-#ifndef TEC_EVAL_PROGRESS_COUNT_PROGRESS_H_
-#define TEC_EVAL_PROGRESS_COUNT_PROGRESS_H_
+#ifndef TEC_RUN_COUNT_PROGRESS_H_
+#define TEC_RUN_COUNT_PROGRESS_H_
 
 #include <cstdint>
 #include <cstdio>
@@ -34,4 +34,4 @@ class CountProgress {
 
 }  // namespace tec
 
-#endif  // TEC_EVAL_PROGRESS_COUNT_PROGRESS_H_
+#endif  // TEC_RUN_COUNT_PROGRESS_H_

@@ -1,4 +1,4 @@
-#include "eval/progress/count_progress.h"
+#include "tec/run/count_progress.h"
 
 #include "gtest/gtest.h"
 

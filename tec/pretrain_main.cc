@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eval/knn/knn_monitor.h"
+#include "eval/quickstart/compare_encoders.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -62,7 +63,7 @@ int Main(int argc, char** argv) {
     if (!status.ok()) std::fprintf(stderr, "pretrain: %s\n", std::string(status.message()).c_str());
   };
   if (command_line->is_quickstart) {
-    const absl::Status status = RunQuickstart(command_line->quickstart).status();
+    const absl::Status status = RunQuickstart(command_line->quickstart, CompareEncoders).status();
     report(status);
     return ExitCodeOf(status);
   }
