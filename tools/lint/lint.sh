@@ -4,7 +4,8 @@
 # What it asks for: clang-format's formatting; header guards by path, TEC_ first; no tabs, trailing blanks or, in build
 # files and scripts, lines over 120 columns; a name on every to-do; the logging macros of tec/base/logging.h instead of
 # LOG and CHECK, which c10, glog and Abseil each define; the narrow headers of LibTorch instead of torch/torch.h (17 s a
-# file); the rules of tools/build_defs in BUILD files.
+# file); nothing of eval/, tools/ and benchmarks/ in tec/ and data/, but in their tests and in the program; the rules of
+# tools/build_defs in BUILD files.
 set -eu
 
 clang_format=$(readlink -f "$1")
@@ -41,6 +42,8 @@ forbid '^.{121,}$' "over 120 columns" "$script"
 forbid '\b(TO''DO|FIX''ME|X''XX)\b([^(]|$)' "a to-do needs a name: TO""DO(name)" "$text"
 forbid '(^|[^A-Za-z0-9_])(LOG|D?CHECK(_[A-Z]+)?)\(' "use TEC_LOG and TEC_CHECK" "$cpp"
 forbid 'include [<"]torch/torch\.h' "include the header that declares what is used" "$cpp"
+forbid 'include "(eval|tools|benchmarks)/' "tec and data need nothing of what stands above (docs/architecture.md)" \
+  "$(echo "$cpp" | grep -E '^(tec|data)/' | grep -vE '_test\.cc$|^tec/pretrain_main\.cc$')"
 forbid '^(native\.)?cc_(library|binary|test)\(' "use the rules of //tools/build_defs:tec.bzl" "$build"
 
 for file in $(echo "$cpp" | grep '\.h$' || true); do
