@@ -22,6 +22,7 @@
 #include "absl/strings/str_split.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
+#include "tec/base/printable.h"
 #include "tec/base/status.h"
 
 namespace tec {
@@ -245,7 +246,7 @@ class Loader::Implementation {
     std::sort(slot->bad.begin(), slot->bad.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     for (const auto& [index, reason] : slot->bad) {
       if (!bad_.emplace(index, reason).second) continue;
-      TEC_LOG(WARNING) << "unreadable image " << dataset_->name(index) << ", replaced: " << reason.message();
+      TEC_LOG(WARNING) << "unreadable image " << Printable(dataset_->name(index)) << ", replaced: " << reason.message();
       if (!options_.bad_images_path.empty()) AddToList(dataset_->name(index), reason);
     }
     slot->bad.clear();
@@ -263,7 +264,7 @@ class Loader::Implementation {
     std::vector<uint8_t> out(image_bytes_);
     // Beyond the ceiling their number does not matter.
     for (int64_t i = 0; i < dataset_->size() && static_cast<int64_t>(bad_.size()) <= bad_allowed_; ++i) {
-      if (names.count(dataset_->name(i)) == 0) continue;
+      if (names.count(EscapedField(dataset_->name(i))) == 0) continue;
       const SampleKey key{options_.seed, 0, static_cast<uint64_t>(i)};
       const absl::Status status = TryImage(i, key, &scratch, &encoded, out.data());
       if (!status.ok()) bad_.emplace(i, status);
@@ -275,12 +276,12 @@ class Loader::Implementation {
 
   // Such images are few, so that the file is read and opened for each. A list that cannot be written stops nothing.
   void AddToList(const std::string& name, const absl::Status& reason) const {
-    std::string line = absl::StrCat(name, "\t", reason.message());
-    std::replace(line.begin(), line.end(), '\n', ' ');
+    const std::string field = EscapedField(name);
     const absl::StatusOr<std::string> before = ReadFile(options_.bad_images_path);
-    if (before.ok() && absl::StrContains(absl::StrCat("\n", *before), absl::StrCat("\n", name, "\t"))) return;
+    if (before.ok() && absl::StrContains(absl::StrCat("\n", *before), absl::StrCat("\n", field, "\t"))) return;
     std::ofstream list(options_.bad_images_path, std::ios::app);
-    list << line + "\n";  // In one piece, which the system keeps together.
+    // In one piece, which the system keeps together.
+    list << absl::StrCat(field, "\t", Printable(reason.message()), "\n");
     list.close();
     if (!list) TEC_LOG(WARNING) << "cannot add to " << options_.bad_images_path;
   }
@@ -293,7 +294,7 @@ class Loader::Implementation {
         lines.push_back(absl::StrCat("... and ", bad_.size() - kNamed, " more"));
         break;
       }
-      lines.push_back(absl::StrCat(dataset_->name(index), ": ", reason.message()));
+      lines.push_back(absl::StrCat(Printable(dataset_->name(index)), ": ", Printable(reason.message())));
     }
     return absl::DataLossError(absl::StrCat(bad_.size(), " of ", dataset_->size(), " images cannot be read; at most ",
                                             bad_allowed_, " may be replaced by others (max_bad_fraction ",

@@ -51,10 +51,11 @@ struct LoaderOptions {
   // unreadable image is let pass in each full 1000. One is also let pass in a smaller data set, unless this is 0.
   double max_bad_fraction = 0.001;
 
-  // A text file to which each unreadable image is added when it counts: its name, a tab, the reason. Lines of earlier
-  // runs stay, an image that is in it already is not added again, and several ranks may share it. Images of the data
-  // set that it lists are tried when the loader is made, and those still unreadable count from the start: a run that
-  // goes on has no second allowance. Empty: none.
+  // A text file to which each unreadable image is added when it counts: its name, a tab, the reason, the name as
+  // EscapedField (tec/base/printable.h) writes it, so that every name has a line of its own. Lines of earlier runs
+  // stay, an image that is in it already is not added again, and several ranks may share it. Images of the data set
+  // that it lists are tried when the loader is made, and those still unreadable count from the start: a run that goes
+  // on has no second allowance. Empty: none.
   std::string bad_images_path;
 
   // Where the pixels of the batches come to lie: called once for each of prefetch_batches + 1 batches when the loader

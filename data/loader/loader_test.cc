@@ -37,7 +37,7 @@ class MemoryDataset : public Dataset {
 
   int64_t size() const override { return images_.size(); }
   int32_t label(int64_t index) const override { return index % 2; }
-  std::string name(int64_t index) const override { return "picture" + std::to_string(index); }
+  std::string name(int64_t index) const override { return name_ + std::to_string(index); }
   const std::vector<std::string>& classes() const override { return classes_; }
   using Dataset::Read;
   absl::Status Read(int64_t index, std::string* bytes) const override {
@@ -46,11 +46,13 @@ class MemoryDataset : public Dataset {
     return absl::OkStatus();
   }
   void set_slow() { slow_ = true; }
+  void set_name(const std::string& name) { name_ = name; }
 
  private:
   std::vector<std::string> classes_;
   std::vector<std::string> images_;
   bool slow_ = false;
+  std::string name_ = "picture";
 };
 
 LoaderOptions Options(int64_t batch_size, int threads = 2) {
@@ -238,6 +240,29 @@ TEST(LoaderTest, UnreadableImagesAreListedInAFileOnce) {
     ASSERT_TRUE(list.ok()) << list.status();
     EXPECT_EQ(*list, "picture4" + reason + "picture9" + reason);
   }
+}
+
+TEST(LoaderTest, NamesOfAnyBytesAreListedOnceAndFoundAgain) {
+  LoaderOptions options = Options(10);
+  options.bad_images_path = ::testing::TempDir() + "/odd_names.txt";
+  std::remove(options.bad_images_path.c_str());
+  const std::string reason = "\tnot an image: no known format by its first bytes\n";
+  std::string expected;
+  for (const auto& [name, listed] :
+       std::vector<std::pair<std::string, std::string>>{{"a\tb", "a\\x09b"},
+                                                        {"a\nb\x1b[31m", "a\\x0ab\\x1b[31m"},
+                                                        {"a\\x09b", "a\\\\x09b"},
+                                                        {"caf\xE9", "caf\\xe9"}}) {
+    const auto dataset = std::make_shared<MemoryDataset>(10, std::vector<int64_t>{4});
+    dataset->set_name(name);
+    for (int run = 0; run < 2; ++run) {
+      const auto loader = Make(dataset, options);
+      EXPECT_EQ(loader->bad_count(), run) << name;  // The second run knows it from the list.
+      Epoch(loader.get(), 0);
+    }
+    expected += listed + "4" + reason;
+  }
+  EXPECT_EQ(*ReadFile(options.bad_images_path), expected);
 }
 
 TEST(LoaderTest, StopsAboveTheCeilingAtTheSameBatchWithAnyThreads) {

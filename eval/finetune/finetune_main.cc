@@ -11,6 +11,7 @@
 #include "eval/finetune/run_finetune.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/finetune_flags.h"
 #include "tec/dist/flags.h"
@@ -29,11 +30,11 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<FinetuneCommandLine> command_line = ParseFinetuneCommandLine(argc, argv);
   if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;
   const absl::StatusOr<RunFinetuneResult> result = Finetune(*command_line);
-  if (!result.ok()) std::fprintf(stderr, "finetune: %s\n", std::string(result.status().message()).c_str());
-  return result.ok() && result->stopped ? kExitStopped : ExitCodeOf(result.status());
+  const ExitCode exit_code = ReportStatus("finetune", result.status());
+  return result.ok() && result->stopped ? kExitStopped : exit_code;
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

@@ -156,6 +156,18 @@ TEST_F(FinetuneProgramTest, TrainsEvaluatesAndLeavesItsFiles) {
 // One encoder in every form that finetuning starts from. The first update's loss and gradient, which only the start
 // decides, are the same. Of two encoders: that of a checkpoint as the reference writes it, with its own conversion of
 // it; and that of this project's checkpoint, with what //tools:convert makes of it.
+TEST_F(FinetuneProgramTest, ClassesMayBeCalledAnything) {
+  testing::WritePictures(folder_ + "/odd/train", {"caf\xE9", "bee"}, 4, 1);
+  testing::WritePictures(folder_ + "/odd/val", {"caf\xE9", "bee"}, 2, 2);
+  const ProgramResult result = Run(absl::StrCat(Arguments("odd_out"), "--mlp_token --epochs=1 --finetune=", folder_,
+                                                "/tec.pth --data_path=", folder_, "/odd"));
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(result.output.find('\xE9'), std::string::npos) << result.output;
+  EXPECT_EQ(nlohmann::json::parse(Content("odd_out/results.json")).at("accuracy").at("classes"),
+            nlohmann::json({"bee", "caf\\xe9"}));
+  EXPECT_TRUE(std::filesystem::exists(folder_ + "/odd_out/this_checkpoint.pth"));
+}
+
 TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
   struct First {
     double loss, grad_norm;

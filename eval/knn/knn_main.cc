@@ -20,6 +20,8 @@
 #include "eval/program/frozen_program.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/run/stop_signal.h"
 
@@ -118,7 +120,7 @@ absl::Status Run(const ParsedFlags&) {
   if (!settings.output_dir.empty()) {
     const std::string path = absl::StrCat(settings.output_dir, "/results.json");
     TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));
-    std::printf("\nwritten to %s\n", path.c_str());
+    std::printf("\nwritten to %s\n", Printable(path).c_str());
   }
   return absl::OkStatus();
 }
@@ -126,4 +128,8 @@ absl::Status Run(const ParsedFlags&) {
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::FrozenMain(argc, argv, "knn", tec::kUsage, tec::Flags(), tec::Run); }
+int main(int argc, char** argv) {
+  return tec::RunProgram(argc, argv, [](int count, char** arguments) {
+    return tec::FrozenMain(count, arguments, "knn", tec::kUsage, tec::Flags(), tec::Run);
+  });
+}

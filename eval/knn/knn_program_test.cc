@@ -77,6 +77,22 @@ TEST_F(KnnProgramTest, PrintsATableAndWritesResults) {
   }
 }
 
+TEST_F(KnnProgramTest, NamesOfAnyBytes) {
+  // As old archives leave names: Latin-1. Of a path, too.
+  const std::string data = folder_ + "/d\xE9j\xE0";
+  testing::WritePictures(data + "/train", {"caf\xE9", "caf\xE8\x1b[31m"}, 3, 1);
+  testing::WritePictures(data + "/val", {"caf\xE9", "caf\xE8\x1b[31m"}, 2, 2);
+  const ProgramResult result = Run("--checkpoint=" + folder_ + "/mae.pth --data_path=" + data +
+                                   " --k=1 --features=pool --num_workers=0 --output_dir=" + folder_ + "/odd");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(result.output.find_first_of("\x1b\xE9"), std::string::npos) << result.output;
+  const absl::StatusOr<std::string> text = ReadFile(folder_ + "/odd/results.json");
+  ASSERT_TRUE(text.ok()) << text.status();
+  const nlohmann::json json = nlohmann::json::parse(*text);
+  EXPECT_EQ(json.at("classes"), nlohmann::json({"caf\\xe8\x1b[31m", "caf\\xe9"}));
+  EXPECT_NE(json.at("data_path").get<std::string>().find("/d\\xe9j\\xe0"), std::string::npos);
+}
+
 TEST_F(KnnProgramTest, ChosenClasses) {
   const ProgramResult result = Run("--checkpoint=" + folder_ + "/tec.pth --data_path=" + folder_ +
                                    "/data --k=1 --features=pool --classes=cat,bee");

@@ -19,6 +19,7 @@
 #include "eval/linear/run_linear.h"
 #include "eval/program/frozen_program.h"
 #include "tec/base/path.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/optim/schedule.h"
 
@@ -233,4 +234,8 @@ absl::Status Run(const ParsedFlags& parsed) {
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::FrozenMain(argc, argv, "linear", tec::kUsage, tec::Flags(), tec::Run); }
+int main(int argc, char** argv) {
+  return tec::RunProgram(argc, argv, [](int count, char** arguments) {
+    return tec::FrozenMain(count, arguments, "linear", tec::kUsage, tec::Flags(), tec::Run);
+  });
+}

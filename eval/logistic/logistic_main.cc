@@ -24,6 +24,8 @@
 #include "eval/program/frozen_program.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/run/stop_signal.h"
 
@@ -211,7 +213,7 @@ absl::Status Run(const ParsedFlags&) {
                                          {"accuracy", ToJson(report, classes)}};
     const std::string path = absl::StrCat(settings.output_dir, "/results.json");
     TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));
-    std::printf("written to %s\n", path.c_str());
+    std::printf("written to %s\n", Printable(path).c_str());
   }
   return absl::OkStatus();
 }
@@ -219,4 +221,8 @@ absl::Status Run(const ParsedFlags&) {
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::FrozenMain(argc, argv, "logistic", tec::kUsage, tec::Flags(), tec::Run); }
+int main(int argc, char** argv) {
+  return tec::RunProgram(argc, argv, [](int count, char** arguments) {
+    return tec::FrozenMain(count, arguments, "logistic", tec::kUsage, tec::Flags(), tec::Run);
+  });
+}

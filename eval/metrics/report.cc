@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "tec/base/json_text.h"
 #include "tec/base/logging.h"
+#include "tec/base/printable.h"
 
 namespace tec {
 namespace {
@@ -159,7 +161,7 @@ std::string FormatReport(const ClassificationReport& report, const std::vector<s
                    [&](size_t a, size_t b) { return report.per_class_top1[a] < report.per_class_top1[b]; });
   absl::StrAppend(&text, "lowest:");
   for (size_t i = 0; i < std::min(kShown, worst.size()); ++i) {
-    absl::StrAppendFormat(&text, "%s %s %.1f %%", i == 0 ? "" : ",", classes[worst[i]],
+    absl::StrAppendFormat(&text, "%s %s %.1f %%", i == 0 ? "" : ",", Printable(classes[worst[i]]),
                           report.per_class_top1[worst[i]]);
   }
   std::vector<std::pair<size_t, size_t>> pairs;
@@ -174,8 +176,8 @@ std::string FormatReport(const ClassificationReport& report, const std::vector<s
   absl::StrAppend(&text, "\nmost often taken for another:", pairs.empty() ? " none" : "");
   for (size_t i = 0; i < std::min(kShown, pairs.size()); ++i) {
     const auto [label, predicted] = pairs[i];
-    absl::StrAppendFormat(&text, "%s %s for %s (%d)", i == 0 ? "" : ",", classes[label], classes[predicted],
-                          report.confusion[label][predicted]);
+    absl::StrAppendFormat(&text, "%s %s for %s (%d)", i == 0 ? "" : ",", Printable(classes[label]),
+                          Printable(classes[predicted]), report.confusion[label][predicted]);
   }
   absl::StrAppend(&text, "\n");
   return text;
@@ -186,7 +188,7 @@ namespace {
 void AppendJson(const nlohmann::ordered_json& json, int depth, std::string* text) {
   const bool list = json.is_array() && !json.empty() && (json[0].is_array() || json[0].is_object());
   if (depth > 2 || json.empty() || (!json.is_object() && !list)) {
-    absl::StrAppend(text, json.dump());
+    absl::StrAppend(text, DumpJson(json));
     return;
   }
   absl::StrAppend(text, json.is_object() ? "{" : "[");
@@ -194,7 +196,7 @@ void AppendJson(const nlohmann::ordered_json& json, int depth, std::string* text
   for (const auto& [key, value] : json.items()) {
     absl::StrAppend(text, first ? "\n" : ",\n", std::string(2 * (depth + 1), ' '));
     first = false;
-    if (json.is_object()) absl::StrAppend(text, nlohmann::ordered_json(key).dump(), ": ");
+    if (json.is_object()) absl::StrAppend(text, DumpJson(key), ": ");
     AppendJson(value, depth + 1, text);
   }
   absl::StrAppend(text, "\n", std::string(2 * depth, ' '), json.is_object() ? "}" : "]");

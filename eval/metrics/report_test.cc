@@ -134,5 +134,14 @@ TEST(ReportTest, TellsAndWritesThem) {
   EXPECT_NE(json.find("\n      [0,3,0],\n"), std::string::npos) << json;  // A row of the matrix is a line.
 }
 
+TEST(ReportTest, ClassesMayBeCalledAnything) {
+  ReportCounter counter(2);
+  counter.Add(std::vector<double>{0, 1}, 0);
+  const std::vector<std::string> classes = {"caf\xE9", "a\n\x1b[2J"};
+  EXPECT_NE(FormatReport(counter.Report(), classes).find("caf\\xe9 for a\\x0a\\x1b[2J (1)"), std::string::npos);
+  const auto json = nlohmann::json::parse(FormatJson({{"accuracy", ToJson(counter.Report(), classes)}}));
+  EXPECT_EQ(json["accuracy"]["classes"], nlohmann::json({"caf\\xe9", "a\n\x1b[2J"}));
+}
+
 }  // namespace
 }  // namespace tec

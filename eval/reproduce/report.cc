@@ -21,6 +21,8 @@
 #include "eval/reproduce/curves.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/base/json_text.h"
+#include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/dist/launch.h"
 
@@ -229,7 +231,7 @@ absl::StatusOr<std::vector<StageResult>> ReadResults(const ReproducePlan& plan) 
 absl::Status AddDuration(const std::string& output_dir, const std::string& stage, double seconds) {
   Json durations = Durations(output_dir);
   durations[stage] = durations.value(stage, 0.0) + seconds;
-  return WriteFile(DurationsFile(output_dir), absl::StrCat(durations.dump(2), "\n"));
+  return WriteFile(DurationsFile(output_dir), absl::StrCat(DumpJson(durations, 2), "\n"));
 }
 
 Verdict Judge(const ReproducePlan& plan, const std::vector<StageResult>& results) {
@@ -312,7 +314,7 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
     absl::StrAppend(&stages, "* `", stage.name, "` (seed ", stage.seed, ", ", done ? "done" : "not done", ", ",
                     absl::StrFormat("%.1f s", seconds), "): ", stage.what, "\n\n      ", ShellCommand(command), "\n");
   }
-  TEC_RETURN_IF_ERROR(WriteFile(folder + "/results.json", absl::StrCat(json.dump(2), "\n")));
+  TEC_RETURN_IF_ERROR(WriteFile(folder + "/results.json", absl::StrCat(DumpJson(json, 2), "\n")));
   TEC_RETURN_IF_ERROR(WriteFile(
       folder + "/curves.svg",
       DrawCurves({{"training loss", Curves(plan, "train_loss")}, {"held-out top-1, %", Curves(plan, "test_acc1")}})));
@@ -328,7 +330,7 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
       "\n\n## Stages\n\nconfigs/ holds the settings of each, every field set; logs/ what it printed (.log) and its "
       "epochs (.jsonl). The time is that of all its starts. Its checkpoints are in a folder beside this one.\n\n",
       stages);
-  return WriteFile(folder + "/report.md", text);
+  return WriteFile(folder + "/report.md", PrintableLines(text));
 }
 
 }  // namespace tec

@@ -33,8 +33,11 @@
 #include "nlohmann/json.hpp"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
+#include "tec/base/json_text.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
 #include "tec/config/rows.h"
@@ -151,15 +154,17 @@ absl::StatusOr<std::vector<std::string>> CommandOf(Program program) {
 // What must stay the same when a folder is gone on with. Seeds may be added.
 absl::Status CheckSameRun(const ReproduceOptions& options) {
   const std::string path = absl::StrCat(options.output_dir, "/reproduce.json");
-  const nlohmann::ordered_json now = {{"row", options.row},
-                                      {"scale", options.scale == Scale::kPaper ? "paper" : "mini"},
-                                      {"data_path", options.data_path},
-                                      {"base_model", options.base_model},
-                                      {"train_images", options.train_images},
-                                      {"held_out_images", options.held_out_images},
-                                      {"epochs", options.epochs}};
+  const nlohmann::ordered_json settings = {{"row", options.row},
+                                           {"scale", options.scale == Scale::kPaper ? "paper" : "mini"},
+                                           {"data_path", options.data_path},
+                                           {"base_model", options.base_model},
+                                           {"train_images", options.train_images},
+                                           {"held_out_images", options.held_out_images},
+                                           {"epochs", options.epochs}};
+  const std::string as_written = DumpJson(settings, 2);
   const absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return WriteFile(path, absl::StrCat(now.dump(2), "\n"));
+  if (!text.ok()) return WriteFile(path, absl::StrCat(as_written, "\n"));
+  const auto now = nlohmann::ordered_json::parse(as_written);
   nlohmann::ordered_json before = nlohmann::ordered_json::parse(*text, nullptr, /*allow_exceptions=*/false);
   // Folders begun before there was --epochs.
   if (before.is_object() && !before.contains("epochs")) before["epochs"] = 0;
@@ -235,7 +240,7 @@ absl::Status Run(const ReproduceOptions& options) {
                                                    {options.train_images, options.held_out_images});
     if (!sizes.ok()) return sizes.status();
     std::printf("%d training and %d held-out images of %s\n", static_cast<int>(sizes->train_images),
-                static_cast<int>(sizes->held_out_images), options.data_path.c_str());
+                static_cast<int>(sizes->held_out_images), Printable(options.data_path).c_str());
   }
 
   absl::Status status;
@@ -258,7 +263,7 @@ absl::Status Run(const ReproduceOptions& options) {
   const Verdict verdict = Judge(plan, results);
   TEC_RETURN_IF_ERROR(WriteReport(plan, results, verdict));
   std::printf("\n%s\n%s\nReport: %s/report/report.md\n", FormatResults(plan, results).c_str(), verdict.text.c_str(),
-              options.output_dir.c_str());
+              Printable(options.output_dir).c_str());
   if (!status.ok()) return status;
   return verdict.reproduced.value_or(false) ? absl::OkStatus() : absl::InternalError(verdict.text);
 }
@@ -277,11 +282,10 @@ int Main(int argc, char** argv) {
     const absl::StatusOr<ReproduceOptions> options = OptionsFromFlags();
     status = options.ok() ? Run(*options) : options.status();
   }
-  if (!status.ok()) std::fprintf(stderr, "reproduce: %s\n", std::string(status.message()).c_str());
-  return ExitCodeOf(status);
+  return ReportStatus("reproduce", status);
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

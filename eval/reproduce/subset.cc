@@ -11,6 +11,7 @@
 #include "data/dataset/dataset.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/base/json_text.h"
 #include "tec/base/random.h"
 #include "tec/base/status.h"
 
@@ -68,8 +69,9 @@ absl::StatusOr<SubsetSizes> CopySubset(const std::string& from, const std::strin
                                           {"held_out_images", wanted.held_out_images}};
   const absl::StatusOr<std::string> before = ReadFile(record);
   if (before.ok()) {
+    const auto request_as_written = nlohmann::ordered_json::parse(DumpJson(request));
     const nlohmann::ordered_json done = nlohmann::ordered_json::parse(*before, nullptr, /*allow_exceptions=*/false);
-    if (!done.is_object() || done.value("wanted", nlohmann::ordered_json()) != request) {
+    if (!done.is_object() || done.value("wanted", nlohmann::ordered_json()) != request_as_written) {
       return absl::InvalidArgumentError(absl::StrCat(to, " holds other pictures than are asked for now (", record,
                                                      " says which); choose another --output_dir"));
     }
@@ -80,7 +82,7 @@ absl::StatusOr<SubsetSizes> CopySubset(const std::string& from, const std::strin
   TEC_ASSIGN_OR_RETURN(sizes.held_out_images, CopyPart(from, Split::kHeldOut, to + "/val", wanted.held_out_images));
   const nlohmann::ordered_json done = {
       {"wanted", request}, {"train_images", sizes.train_images}, {"held_out_images", sizes.held_out_images}};
-  TEC_RETURN_IF_ERROR(WriteFile(record, absl::StrCat(done.dump(2), "\n")));
+  TEC_RETURN_IF_ERROR(WriteFile(record, absl::StrCat(DumpJson(done, 2), "\n")));
   return sizes;
 }
 

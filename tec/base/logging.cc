@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include "tec/base/printable.h"
+
 namespace tec {
 
 void InitLogging(const char* program) {
@@ -14,7 +16,7 @@ namespace logging_internal {
 Message::~Message() noexcept(false) {
   static constexpr google::LogSeverity kSeverity[] = {google::GLOG_INFO, google::GLOG_WARNING, google::GLOG_ERROR,
                                                       google::GLOG_FATAL};
-  google::LogMessage(file_, line_, kSeverity[static_cast<int>(severity_)]).stream() << stream_.str();
+  google::LogMessage(file_, line_, kSeverity[static_cast<int>(severity_)]).stream() << PrintableLines(stream_.str());
 }
 
 }  // namespace logging_internal

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
+#include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/pickle.h"
 #include "tec/checkpoint/zip_file.h"
@@ -159,10 +160,12 @@ class PickleWriter {
     }
   }
 
+  // A str of Python, which must be UTF-8: paths in the arguments of a run need not be.
   void WriteText(absl::string_view text) {
+    const std::string utf8 = ToUtf8(text);
     out_ += 'X';
-    Raw<uint32_t>(text.size());
-    out_.append(text.data(), text.size());
+    Raw<uint32_t>(utf8.size());
+    out_ += utf8;
   }
 
   void WriteSizes(const std::vector<int64_t>& sizes) {

@@ -9,6 +9,7 @@
 #include "data/pictures/made_pictures.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/base/json_text.h"
 #include "tec/base/status.h"
 #include "tec/run/count_progress.h"
 #include "tec/train/trainer.h"
@@ -46,7 +47,7 @@ absl::Status WriteResults(const config::Quickstart& config, const QuickstartResu
     json["encoders"].push_back(
         {{"encoder", row.encoder}, {"knn_top1", row.knn_top1}, {"linear_top1", row.linear_top1}});
   }
-  return WriteFile(config.output_dir() + "/results.json", json.dump(2) + "\n");
+  return WriteFile(config.output_dir() + "/results.json", DumpJson(json, 2) + "\n");
 }
 
 void Announce(const std::string& line) {

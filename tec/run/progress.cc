@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "tec/base/printable.h"
 
 namespace tec {
 namespace {
@@ -96,7 +97,7 @@ void Progress::Update(const ProgressState& state) {
 void Progress::Print(const std::string& line) {
   if (options_.quiet) return;
   Clear();
-  std::fprintf(options_.file, "%s\n", line.c_str());
+  std::fprintf(options_.file, "%s\n", PrintableLines(line).c_str());
   std::fflush(options_.file);
 }
 

@@ -19,6 +19,7 @@
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/finetune.h"
 #include "tec/config/flag_parser.h"
@@ -119,11 +120,10 @@ int Main(int argc, char** argv) {
     return kExitDone;
   }
   const absl::Status status = parsed.ok() ? Run(*parsed) : parsed.status();
-  if (!status.ok()) std::fprintf(stderr, "augment_preview: %s\n", std::string(status.message()).c_str());
-  return ExitCodeOf(status);
+  return ReportStatus("augment_preview", status);
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

@@ -16,6 +16,8 @@
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/config/flag_parser.h"
 #include "tools/convert/convert_file.h"
 
@@ -104,10 +106,7 @@ int Main(int argc, char** argv) {
       {"More",
        {{"to", ""}, {"everything", ""}, {"dtype", ""}, {"base_model_family", ""}, {"heads", ""}, {"head", ""}}}};
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
-  const auto finish = [](const absl::Status& status) {
-    if (!status.ok()) std::fprintf(stderr, "convert: %s\n", std::string(status.message()).c_str());
-    return static_cast<int>(ExitCodeOf(status));
-  };
+  const auto finish = [](const absl::Status& status) { return static_cast<int>(ReportStatus("convert", status)); };
   if (!parsed.ok()) return finish(parsed.status());
   if (parsed->help) {
     std::printf("%s%s", kUsage, DescribeFlags(groups).c_str());
@@ -130,11 +129,11 @@ int Main(int argc, char** argv) {
   options.heads = absl::GetFlag(FLAGS_heads);
   options.head = absl::GetFlag(FLAGS_head);
   const absl::StatusOr<std::string> done = ConvertFile(options);
-  if (done.ok()) std::printf("%s\n", done->c_str());
+  if (done.ok()) std::printf("%s\n", PrintableLines(*done).c_str());
   return finish(done.status());
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

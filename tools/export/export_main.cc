@@ -15,6 +15,7 @@
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/families/vit_plan.h"
 #include "tec/config/flag_parser.h"
@@ -89,11 +90,10 @@ int Main(int argc, char** argv) {
     return kExitDone;
   }
   const absl::Status status = parsed.ok() ? Export() : parsed.status();
-  if (!status.ok()) std::fprintf(stderr, "export: %s\n", std::string(status.message()).c_str());
-  return ExitCodeOf(status);
+  return ReportStatus("export", status);
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

@@ -18,6 +18,7 @@
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/program.h"
 #include "tec/config/flag_parser.h"
 #include "tools/goldens/directory.h"
 
@@ -51,10 +52,7 @@ std::vector<FlagGroup> Flags() {
   return {{"Flags", {FlagSpec{"dir", ""}, FlagSpec{"only", ""}, FlagSpec{"precision", ""}, FlagSpec{"all", ""}}}};
 }
 
-int BadUse(const std::string& message) {
-  std::fprintf(stderr, "check_goldens: %s\n", message.c_str());
-  return kExitBadInput;
-}
+int BadUse(const std::string& message) { return ReportStatus("check_goldens", absl::InvalidArgumentError(message)); }
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
@@ -128,4 +126,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

@@ -17,6 +17,7 @@
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
 #include "tools/goldens/directory.h"
@@ -84,11 +85,10 @@ int Main(int argc, char** argv) {
   const absl::Status status = flags.ok() ? Record(UserPath(absl::GetFlag(FLAGS_from)),
                                                   UserPath(absl::GetFlag(FLAGS_to)), absl::GetFlag(FLAGS_only))
                                          : flags.status();
-  if (!status.ok()) std::fprintf(stderr, "record_goldens: %s\n", std::string(status.message()).c_str());
-  return ExitCodeOf(status);
+  return ReportStatus("record_goldens", status);
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

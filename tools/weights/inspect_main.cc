@@ -9,9 +9,12 @@
 #include "absl/strings/strip.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/path.h"
+#include "tec/base/program.h"
 #include "tools/weights/describe_file.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+int Main(int argc, char** argv) {
   std::string path, family;
   bool help = false, wrong = false;
   for (int i = 1; i < argc; ++i) {
@@ -39,9 +42,13 @@ int main(int argc, char** argv) {
   }
   const absl::StatusOr<std::string> text = tec::DescribeFile(tec::UserPath(path), family);
   if (!text.ok()) {
-    std::fprintf(stderr, "refused: %s\n", std::string(text.status().message()).c_str());
+    tec::ReportStatus("refused", text.status());
     return tec::kExitBadInput;
   }
   std::fputs(text->c_str(), stdout);
   return tec::kExitDone;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, Main); }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
+#include "tec/base/json_text.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 
@@ -106,7 +107,7 @@ std::string HuggingFaceConfig(const VitTraits& traits) {
       {"num_channels", traits.channels},
       {"qkv_bias", true},
   };
-  return config.dump(2) + "\n";
+  return DumpJson(config, 2) + "\n";
 }
 
 }  // namespace tec
