@@ -12,6 +12,7 @@
 #include "eval/quickstart/compare_encoders.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flags.h"
 #include "tec/dist/flags.h"
@@ -28,6 +29,7 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   KnnMonitorOptions options;
   options.data_path = command_line.knn_data_path;
   options.index_folder = experiment.logging().output_dir();
+  options.exclude = ParseExclude(experiment.data().exclude());
   options.encoder = VitOptionsFrom(experiment.model().encoder(), experiment.data());
   options.features.spec = kPoolFeatures;
   options.features.threads = static_cast<int>(std::max<int64_t>(1, experiment.data().num_workers()));
@@ -59,24 +61,19 @@ int Main(int argc, char** argv) {
   InitLogging(argv[0]);
   const absl::StatusOr<CommandLine> command_line = ParseCommandLine(argc, argv, ThisMachine(), SettleOwnImages());
   if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;
-  const auto report = [](const absl::Status& status) {
-    if (!status.ok()) std::fprintf(stderr, "pretrain: %s\n", std::string(status.message()).c_str());
-  };
   if (command_line->is_quickstart) {
-    const absl::Status status = RunQuickstart(command_line->quickstart, CompareEncoders).status();
-    report(status);
-    return ExitCodeOf(status);
+    return ReportStatus("pretrain", RunQuickstart(command_line->quickstart, CompareEncoders).status());
   }
   if (!command_line->announcement.empty()) {
     std::printf("%s\n", command_line->announcement.c_str());
     std::fflush(stdout);
   }
   const absl::StatusOr<TrainResult> result = Pretrain(*command_line);
-  report(result.status());
+  ReportStatus("pretrain", result.status());
   return ExitCodeOf(result);
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

@@ -13,8 +13,10 @@
 namespace tec {
 namespace {
 
-constexpr char kMagic[] = "TECCAT02";
-constexpr char kFirstMagic[] = "TECCAT01";  // Without defects and left_out; packed files outlive versions.
+// The version is the last digit. 1 is without defects and left_out, 2 without what follows them; packed files outlive
+// versions.
+constexpr absl::string_view kMagic = "TECCAT0";
+constexpr char kNewest = '3';
 constexpr size_t kHeader = 8 + 4;
 
 uint32_t Crc(absl::string_view bytes) { return crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()); }
@@ -92,8 +94,9 @@ bool Consistent(const Catalogue& c) {
     if (label < 0 || static_cast<size_t>(label) >= c.classes.size()) return false;
   }
   if (c.in_class_folders && c.labels.size() != n) return false;
-  if (c.containers.empty()) return c.container.empty() && c.begin.empty() && c.bytes.empty();
+  if (c.containers.empty()) return c.container.empty() && c.begin.empty() && c.bytes.empty() && c.packed.empty();
   if (c.container.size() != n || c.begin.size() != n || c.bytes.size() != n) return false;
+  if (!c.packed.empty() && c.packed.size() != n) return false;
   for (const uint32_t container : c.container) {
     if (container >= c.containers.size()) return false;
   }
@@ -116,15 +119,18 @@ void Catalogue::Add(absl::string_view name, int32_t label) {
 }
 
 void Catalogue::AddRecord(absl::string_view name, int32_t label, uint32_t container_index, uint64_t first_byte,
-                          uint64_t count) {
+                          uint64_t count, uint64_t packed_bytes) {
   Add(name, label);
+  if (packed_bytes != kPlain) packed.resize(container.size(), kPlain);  // Archives of both kinds may stand together.
   container.push_back(container_index);
   begin.push_back(first_byte);
   bytes.push_back(count);
+  if (packed_bytes != kPlain || !packed.empty()) packed.push_back(packed_bytes);
 }
 
 std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& stamps) {
-  std::string out(kMagic, 8);
+  std::string out(kMagic);
+  out += kNewest;
   out.append(4, '\0');
   const auto append_number = [&](uint64_t value) { out.append(reinterpret_cast<const char*>(&value), sizeof(value)); };
   append_number(stamps.size());
@@ -147,6 +153,10 @@ std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& sta
   append_number(c.defects.size());
   for (const std::string& defect : c.defects) Append(defect, &out);
   Append(c.left_out, &out);
+  append_number(c.warnings.size());
+  for (const std::string& warning : c.warnings) Append(warning, &out);
+  Append(c.why_unlabelled, &out);
+  Append(c.packed, &out);
   const uint32_t crc = Crc(absl::string_view(out).substr(kHeader));
   std::memcpy(&out[8], &crc, sizeof(crc));
   return out;
@@ -154,8 +164,9 @@ std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& sta
 
 absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<Stamp>* stamps) {
   const absl::Status damaged = absl::DataLossError("the index is damaged or of another version");
-  const bool first_version = bytes.substr(0, 8) == absl::string_view(kFirstMagic, 8);
-  if (bytes.size() < kHeader || !(first_version || bytes.substr(0, 8) == absl::string_view(kMagic, 8))) return damaged;
+  if (bytes.size() < kHeader || bytes.substr(0, kMagic.size()) != kMagic) return damaged;
+  const char version = bytes[kMagic.size()];
+  if (version < '1' || version > kNewest) return damaged;
   uint32_t crc;
   std::memcpy(&crc, bytes.data() + 8, sizeof(crc));
   bytes.remove_prefix(kHeader);
@@ -178,9 +189,14 @@ absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<St
   parser.Array(&c.container);
   parser.Array(&c.begin);
   parser.Array(&c.bytes);
-  if (!first_version) {
+  if (version >= '2') {
     c.defects = parser.Texts();
     c.left_out = std::string(parser.Text());
+  }
+  if (version >= '3') {
+    c.warnings = parser.Texts();
+    c.why_unlabelled = std::string(parser.Text());
+    parser.Array(&c.packed);
   }
   if (!parser.AtEnd() || !Consistent(c)) return damaged;
   return c;

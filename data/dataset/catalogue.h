@@ -28,9 +28,15 @@ struct Catalogue {
   // Containers that are broken and used up to the defect: name and defect of each.
   std::vector<std::string> defects;
   std::string left_out;  // Of what was looked at, files that were not taken for pictures, in words; empty: none.
+  std::vector<std::string> warnings;  // What was left out that may be missed, in words.
+  std::string why_unlabelled;         // Where labels were looked for in vain, why there are none; empty: not known.
   // Where each image lies; empty without containers.
   std::vector<uint32_t> container;
   std::vector<uint64_t> begin, bytes;
+  // Of entries of a zip, whose `begin` is that of their header: the bytes in the file, with kDeflated where they are
+  // compressed; kPlain for images that lie in the file as they are. Empty: all do.
+  std::vector<uint64_t> packed;
+  static constexpr uint64_t kDeflated = uint64_t{1} << 63, kPlain = ~uint64_t{0};
 
   int64_t size() const { return static_cast<int64_t>(ends.size()); }
   int32_t label(int64_t index) const { return labels.empty() ? -1 : labels[index]; }
@@ -39,7 +45,8 @@ struct Catalogue {
 
   // label -1: none; either all images have one or none.
   void Add(absl::string_view name, int32_t label);
-  void AddRecord(absl::string_view name, int32_t label, uint32_t container_index, uint64_t first_byte, uint64_t count);
+  void AddRecord(absl::string_view name, int32_t label, uint32_t container_index, uint64_t first_byte, uint64_t count,
+                 uint64_t packed_bytes = kPlain);
 };
 
 // A file or folder as it was when it was catalogued.
@@ -49,8 +56,9 @@ struct Stamp {
   int64_t modified = 0;  // Nanoseconds since 1970.
 };
 
-// To bytes and back; bytes of the first version, which knew neither defects nor files left out, are read too. Bytes
-// that Serialize did not write, damaged ones included, give DataLoss and never more memory than a few times their size.
+// To bytes and back; bytes of earlier versions, which knew neither defects nor files left out, or no zips, are read
+// too. Bytes that Serialize did not write, damaged ones included, give DataLoss and never more memory than a few times
+// their size.
 std::string SerializeCatalogue(const Catalogue& catalogue, const std::vector<Stamp>& stamps);
 absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<Stamp>* stamps);
 

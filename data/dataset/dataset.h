@@ -14,11 +14,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "data/dataset/read_file.h"  // kMaxEncodedBytes
 
 namespace tec {
-
-// The most bytes of one encoded image, in a file, a shard or a packed file: more would only fill the memory.
-inline constexpr uint64_t kMaxEncodedBytes = uint64_t{256} << 20;
 
 // Immutable once made; every method may be called from many threads at once.
 class Dataset {
@@ -48,6 +46,9 @@ class Dataset {
   // "12 files, not taken for pictures by their names: .gif 7, .txt 5"; empty where there are none.
   virtual std::string left_out() const { return ""; }
 
+  // Of a data set without labels where they were asked for and might have been: why there are none. Else empty.
+  virtual std::string why_unlabelled() const { return ""; }
+
   // Replaces `*bytes` by the encoded image, keeping its capacity. The status names neither the data set nor the image:
   // the caller adds name(index). ResourceExhausted, before memory is taken, for more than kMaxEncodedBytes.
   virtual absl::Status Read(int64_t index, std::string* bytes) const = 0;
@@ -62,8 +63,9 @@ class Dataset {
   bool labelled() const { return !classes().empty(); }
 };
 
-// Which part of a path to open. A part NAME of a folder is a folder NAME/ in it, or else a file NAME.tecpack, NAME.tar
-// or NAME.txt (a list), the first of these that is there.
+// Which part of a path to open. A part NAME of a folder is a folder NAME/ in it, or else a file NAME.tecpack, NAME.tar,
+// NAME.zip, NAME.txt or NAME.csv (lists), the first of these that is there. A zip or tar file may hold such folders,
+// too.
 enum class Split {
   kTrain,    // The part "train" if there is one, else path itself.
   kHeldOut,  // The part "val", or else "test"; an error if there is neither. Never path itself.
@@ -75,9 +77,12 @@ struct DatasetOptions {
   // ImageFolder's order; folders without pictures and pictures beside folders are welcome then, and so are lists and
   // shards that have labels for some pictures only.
   bool labels = true;
-  // Where an index of a folder, a shard or a folder of shards is kept from one start to the next; empty: nowhere. It is
-  // used as long as no folder below the path and no shard has changed its modification time (or a shard its size),
-  // which takes a stat() each, and made anew otherwise. The folder is made where it is missing.
+  // Shell patterns (*, ?, [...]) of what to leave out: names, or paths under the data set; of a folder all that is in
+  // it.
+  std::vector<std::string> exclude;
+  // Where an index of a folder, an archive or a folder of archives is kept from one start to the next; empty: nowhere.
+  // It is used as long as no folder below the path and no archive has changed its modification time (or an archive its
+  // size), which takes a stat() each, and made anew otherwise. The folder is made where it is missing.
   std::string index_folder;
 };
 
@@ -87,35 +92,35 @@ struct DatasetOptions {
 //     picture in both. A class folder without a picture is an error, as there;
 //   - a flat folder: pictures directly in it, in bytewise order of their names, without labels. Pictures both directly
 //     in the folder and in its subfolders are an error: which of them are meant is a guess;
-//   - a list file: a line is a picture's path, relative to the folder of the list or absolute, or the path, a tab or a
-//     space, and the label, a whole number from 0. All lines have a label or none has. Empty lines and lines starting
-//     with # are passed over. A path that itself ends in a space and digits needs a tab and a label.
-//   - tar shards: a file ending in .tar, or a folder of such. Members that follow one another and share their name up
-//     to the first dot are one sample (WebDataset): a picture, and its label in a .cls (a whole number) or a .json
-//     ("label" or "cls"). Of several pictures in a sample 7.jpg is taken rather than 7.depth.png, else the first. A
-//     shard that is broken somewhere is used up to there, with a warning on every start that says where; one that the
-//     system cannot open or read is an error;
+//   - a list file in UTF-8, with or without its mark: a line is a picture's path, relative to the folder of the list or
+//     absolute, or the path, a tab or a space, and the label, a whole number from 0. All lines have a label or none
+//     has. Empty lines and lines starting with # are passed over. A path that itself ends in a space and digits needs a
+//     tab and a label, or quotes around it, in which a quote is doubled. A first line that names columns (path, label
+//     and their like) makes it a table, whose fields are apart by , ; or tabs, and whose labels may be names;
+//   - archives: tar or zip files, a folder of such, or a path with braces, "train-{000..003}.tar" (archives.h);
 //   - a packed file: written by //tools:shard, ending in .tecpack. It keeps names, labels and class names.
-// A picture is a file whose name ends in one of kPictureExtensions, in upper or lower case, and in shards and without
-// labels (DatasetOptions) also in one of kMorePictureExtensions: there no numbering has to be ImageFolder's. A list's
-// files may be called anything. Contents are not looked at before Read(). Files that are left out are counted in the
-// log by the ends of their names.
+// A picture is a file whose name ends in one of kPictureExtensions (names.h), in upper or lower case, and in archives
+// and without labels (DatasetOptions) also in one of kMorePictureExtensions: there no numbering has to be
+// ImageFolder's. A list's files may be called anything. Contents are not looked at before Read(). Files that are left
+// out are counted in the log by the ends of their names. Litter of other programs (names.h) is left out everywhere.
 //
 // A folder called "train" is taken for a class, not a split, when it holds pictures but no folders and stands beside
 // folders other than val, valid, validation and test.
 //
 // A folder with more than a few seconds to scan shows progress in the log. Memory: 12 bytes an image plus its name, 20
-// more in shards and packed files.
+// more in archives and packed files, 8 more in zips.
 //
 // Errors: NotFound for a missing path or a folder without pictures, saying what was looked for; InvalidArgument for
-// what the rules above refuse, with the line number in a list; PermissionDenied and others of the system as they are.
+// what the rules above refuse, with the line number in a list, and for containers that are not read, by name and with
+// what to do (foreign.h); PermissionDenied and others of the system as they are. Messages are Printable.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, Split split,
                                                      const DatasetOptions& options = DatasetOptions());
 
-// torchvision's IMG_EXTENSIONS.
-inline constexpr absl::string_view kPictureExtensions[] = {".jpg", ".jpeg", ".png",  ".ppm", ".bmp",
-                                                           ".pgm", ".tif",  ".tiff", ".webp"};
-inline constexpr absl::string_view kMorePictureExtensions[] = {".gif", ".jfif", ".pbm"};
+// How labels would be given to `dataset`, which has none, for a message that ends "needs ...".
+std::string LabelsOf(const Dataset& dataset);
+
+// DatasetOptions::exclude from a flag's value: patterns with commas between them.
+std::vector<std::string> ParseExclude(absl::string_view globs);
 
 }  // namespace tec
 

@@ -104,8 +104,8 @@ TEST_F(DatasetTest, Splits) {
   EXPECT_EQ(Open("d", Split::kWhole)->classes(), (Strings{"test", "train", "val"}));
   EXPECT_EQ(Names(*Open("e", Split::kHeldOut)), Strings{"5.jpg"});
   EXPECT_EQ(Error("d/train", absl::StatusCode::kNotFound, Split::kHeldOut),
-            "no held-out pictures in d/train: looked for folders val/ and test/, val.tecpack, val.tar, val.txt, "
-            "test.tecpack, test.tar, test.txt");
+            "no held-out pictures in d/train: looked for folders val/ and test/, val.tecpack, val.tar, val.zip, "
+            "val.txt, val.csv, test.tecpack, test.tar, test.zip, test.txt, test.csv");
 }
 
 TEST_F(DatasetTest, PartsMayBeFiles) {
@@ -141,7 +141,7 @@ TEST_F(DatasetTest, PartsMayBeFiles) {
   // A file alone has no parts.
   EXPECT_EQ(Error("p/train.tecpack", absl::StatusCode::kNotFound, Split::kHeldOut),
             "p/train.tecpack is a file: held-out pictures need a folder with one of val/, test/, val.tecpack, val.tar, "
-            "val.txt, test.tecpack, test.tar, test.txt");
+            "val.zip, val.txt, val.csv, test.tecpack, test.tar, test.zip, test.txt, test.csv");
 }
 
 TEST_F(DatasetTest, AClassCalledTrainIsNoSplit) {
@@ -190,7 +190,7 @@ TEST_F(DatasetTest, ListErrorsNameTheLine) {
   EXPECT_EQ(error("a.jpg\t1\nb.jpg\n"), "list:2: line 1 has a label and line 2 has none: all lines need one, or none");
   EXPECT_EQ(error("# x\na.jpg\tcat\n"), "list:2: label \"cat\" is not a whole number from 0");
   EXPECT_EQ(error("a.jpg\t-1\n"), "list:1: label \"-1\" is not a whole number from 0");
-  EXPECT_EQ(error("a.jpg 99999999999\n"), "list:1: the label is too large");
+  EXPECT_EQ(error("a.jpg 99999999999\n"), "list:1: label 99999999999 is not below 10000000");
   EXPECT_EQ(error("a.jpg 10000000\n"), "list:1: label 10000000 is not below 10000000");
   EXPECT_EQ(error("\t1\n"), "list:1: no path before the label");
   EXPECT_EQ(error(std::string("a\0b", 3)), "list:1: a zero byte: this is no list of files");
@@ -199,26 +199,28 @@ TEST_F(DatasetTest, ListErrorsNameTheLine) {
 }
 
 TEST_F(DatasetTest, ErrorsSayWhatWasLookedFor) {
-  EXPECT_EQ(
-      Error("nowhere", absl::StatusCode::kNotFound),
-      "no data set at nowhere: looked for a folder with train/, train.tecpack, train.tar, train.txt, a folder of class "
-      "folders, a folder of pictures, or a list file");
+  EXPECT_EQ(Error("nowhere", absl::StatusCode::kNotFound),
+            "no data set at nowhere: looked for a folder with train/, train.tecpack, train.tar, train.zip, train.txt, "
+            "train.csv, a folder of class "
+            "folders, a folder of pictures, or a list file");
   ASSERT_TRUE(MakeDirectories("empty").ok());
   const std::string pictures = "files ending in .jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp";
-  const std::string extensions = pictures + " .tar";
+  const std::string extensions = pictures + " .tar .zip";
   EXPECT_EQ(Error("empty", absl::StatusCode::kNotFound),
-            "no pictures in empty: looked for a folder train/, train.tecpack, train.tar, train.txt, class folders with "
-            "pictures, for pictures directly in it and for tar shards, " +
+            "no pictures in empty: looked for a folder train/, train.tecpack, train.tar, train.zip, train.txt, "
+            "train.csv, class folders with "
+            "pictures, for pictures directly in it and for archives, " +
                 extensions);
   Touch("text/a/notes.txt");
   EXPECT_EQ(Error("text", absl::StatusCode::kNotFound),
-            "no pictures in text: looked for a folder train/, train.tecpack, train.tar, train.txt, class folders with "
-            "pictures, for pictures directly in it and for tar shards, " +
+            "no pictures in text: looked for a folder train/, train.tecpack, train.tar, train.zip, train.txt, "
+            "train.csv, class folders with "
+            "pictures, for pictures directly in it and for archives, " +
                 extensions);
   ASSERT_TRUE(MakeDirectories("split/train").ok());
   EXPECT_EQ(Error("split", absl::StatusCode::kNotFound),
             "no pictures in split/train: looked for class folders with pictures, for pictures directly in it and for "
-            "tar shards, " +
+            "archives, " +
                 extensions);
   Touch("holes/a/1.jpg");
   ASSERT_TRUE(MakeDirectories("holes/b").ok());
@@ -294,8 +296,11 @@ TEST_F(DatasetTest, WhatIsLeftOutIsCounted) {
   tar.AddFile("2.txt", "").AddFile("2.jpg", "").AddFile("2.mask.png", "").AddFile("LICENSE", "");
   ASSERT_TRUE(WriteFile("a.tar", tar.Finish()).ok());
   EXPECT_EQ(Names(*Open("a.tar")), (Strings{"a.tar/1.gif", "a.tar/2.jpg"}));
-  EXPECT_EQ(Open("a.tar")->left_out(),
-            "5 files, not taken for pictures by their names: .txt 2, .depth.png 1, .mask.png 1, without a suffix 1");
+  EXPECT_EQ(
+      Open("a.tar")->left_out(),
+      "2 pictures left out as parts of samples that have another one: names that are equal up to the first dot, "
+      "beside a KEY.jpg or a label, are one sample: .depth.png 1, .mask.png 1; 3 files, not taken for pictures by "
+      "their names: .txt 2, without a suffix 1");
 
   // Names that are numbered after their dot: few are kept apart, fewer named.
   Touch("n/1.jpg");
@@ -340,7 +345,7 @@ TEST_F(DatasetTest, ShardsOfWebDataset) {
 TEST_F(DatasetTest, OfASamplesPicturesThatWithTheShortestSuffix) {
   testing::TarMaker tar;
   tar.AddFile("1.depth.png", "depth").AddFile("1.jpg", "1").AddFile("1.mask.png", "mask").AddFile("1.png", "png");
-  tar.AddFile("2.cls", "1");  // Of a sample without a picture: not the next one's.
+  tar.AddFile("2.txt", "");  // Of a sample without a picture: not the next one's.
   tar.AddFile("3.jpg", "3").AddFile("3.right.jpg", "right").AddFile("4.left.jpg", "left").AddFile("4.right.jpg", "");
   ASSERT_TRUE(WriteFile("a.tar", tar.Finish()).ok());
   const auto dataset = Open("a.tar");
@@ -394,15 +399,17 @@ TEST_F(DatasetTest, ABrokenShardIsUsedUpToTheDefect) {
   ASSERT_TRUE(MakeDirectories("e").ok());
   ASSERT_TRUE(WriteFile("e/a.tar", bytes.substr(0, 100)).ok());
   EXPECT_EQ(Error("e", absl::StatusCode::kNotFound),
-            "no pictures in the tar shards of e: a.tar: the archive ends in the header at byte 0");
+            "no pictures in the archives of e: a.tar: the archive ends in the header at byte 0");
   testing::TarMaker unlabelled;
   ASSERT_TRUE(WriteFile("d/c.tar", unlabelled.AddFile("3.jpg", "three").Finish()).ok());
   EXPECT_EQ(
       Error("d", absl::StatusCode::kInvalidArgument),
-      "1 of 4 pictures in the shards of d have no label (a .cls, or \"label\" in a .json): all need one, or none");
+      "1 of 4 pictures in the archives of d have no label (a .cls, or \"label\" in a .json): all need one, or none");
   Touch("d/x.jpg");
   EXPECT_EQ(Error("d", absl::StatusCode::kInvalidArgument),
-            "d holds tar shards (a.tar) as well as pictures (x.jpg): which of them are meant?");
+            "d holds archives (a.tar) as well as pictures (x.jpg): which of them are meant? --exclude names what is "
+            "not, as in "
+            "--exclude='*.zip'");
 }
 
 TEST_F(DatasetTest, AShardThatTheSystemCannotReadIsAnError) {
@@ -444,7 +451,7 @@ TEST_F(DatasetTest, APackIsTheDataSetItWasMadeOf) {
   for (const Case& one :
        {Case{"classes", true, {"a", "b"}, 3}, Case{"classes", false, {}, 3}, Case{"flat", true, {}, 2},
         Case{"mixed", false, {}, 2}, Case{"shards", true, {"0", "1"}, 3}, Case{"shards", false, {}, 3},
-        Case{"one.tar", true, {}, 2}, Case{"list", true, {"0", "1"}, 2}}) {
+        Case{"one.tar", true, {"a", "b"}, 2}, Case{"list", true, {"0", "1"}, 2}}) {
     DatasetOptions options;
     options.labels = one.labels;
     const auto source = OpenDataset(one.path, Split::kTrain, options);
@@ -472,7 +479,7 @@ TEST_F(DatasetTest, APackIsTheDataSetItWasMadeOf) {
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_FALSE(ReadPackCatalogue(absl::string_view(bytes).substr(0, size)).ok()) << size;
   }
-  const size_t index = bytes.find("TECCAT02");
+  const size_t index = bytes.find("TECCAT03");
   for (size_t i = index; i < bytes.size(); ++i) {
     std::string damaged = bytes;
     damaged[i] ^= 4;
@@ -524,7 +531,9 @@ TEST_F(DatasetTest, TheIndexKeepsTheDefectsOfShards) {
       ASSERT_TRUE(dataset.ok()) << dataset.status();
       EXPECT_EQ((*dataset)->size(), path == "d" ? 3 : 1);
       EXPECT_EQ((*dataset)->defects(), Strings{defect});
-      EXPECT_NE(log.find("broken shard, used up to the defect: d/" + defect), std::string::npos) << log;
+      EXPECT_NE(log.find("broken archive, used up to the defect; the pictures after it are lost: d/" + defect),
+                std::string::npos)
+          << log;
       if (indexed) continue;
       // What the index does not see: a change that leaves size and time as they were. So it is in use.
       ASSERT_TRUE(WriteFile("d/a.tar", std::string(3 * 512, 'x')).ok());
@@ -570,7 +579,7 @@ TEST(CatalogueTest, TheFirstVersionIsRead) {
   catalogue.containers = {"pack"};
   catalogue.AddRecord("x.jpg", 1, 0, 8, 3);
   std::string bytes = SerializeCatalogue(catalogue, {});
-  bytes.resize(bytes.size() - 16);  // The number of defects, and the length of left_out.
+  bytes.resize(bytes.size() - 5 * 8);  // Empty lists and texts of later versions.
   bytes[7] = '1';
   const uint32_t crc =
       static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data() + 12), bytes.size() - 12));
@@ -581,7 +590,7 @@ TEST(CatalogueTest, TheFirstVersionIsRead) {
   EXPECT_EQ(read->name(0), "x.jpg");
   EXPECT_EQ(read->label(0), 1);
   EXPECT_TRUE(read->defects.empty());
-  bytes[7] = '3';
+  bytes[7] = '4';
   EXPECT_FALSE(ParseCatalogue(bytes, &stamps).ok());
 }
 

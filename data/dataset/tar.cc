@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "tec/base/status.h"
@@ -39,6 +41,19 @@ int64_t Number(absl::string_view field) {
   return value;
 }
 
+// "a/../b" to "b".
+std::string ResolveName(absl::string_view name) {
+  std::vector<absl::string_view> parts;
+  for (const absl::string_view part : absl::StrSplit(name, '/')) {
+    if (part == ".." && !parts.empty()) {
+      parts.pop_back();
+    } else if (part != "." && !part.empty()) {
+      parts.push_back(part);
+    }
+  }
+  return absl::StrJoin(parts, "/");
+}
+
 absl::string_view UpToZero(absl::string_view field) { return field.substr(0, field.find('\0')); }
 
 bool ChecksumHolds(absl::string_view header) {
@@ -54,7 +69,7 @@ bool ChecksumHolds(absl::string_view header) {
 }
 
 // "LENGTH KEY=VALUE\n", over and over. False if it is not.
-bool ParsePax(absl::string_view records, std::string* path, int64_t* size, bool* sparse) {
+bool ParsePax(absl::string_view records, std::string* path, std::string* target, int64_t* size, bool* sparse) {
   while (!records.empty()) {
     const size_t blank = records.find(' ');
     uint64_t length;
@@ -68,35 +83,54 @@ bool ParsePax(absl::string_view records, std::string* path, int64_t* size, bool*
     if (equals == absl::string_view::npos) return false;
     const absl::string_view key = record.substr(0, equals), value = record.substr(equals + 1);
     if (key == "path") *path = std::string(value);
+    if (key == "linkpath") *target = std::string(value);
     if (key == "size" && (!absl::SimpleAtoi(value, size) || *size < 0)) return false;
     if (absl::StartsWith(key, "GNU.sparse.")) *sparse = true;
   }
   return true;
 }
 
-// `name` without "." parts; empty for a name that leads out of the archive's folder or nowhere.
-std::string CleanName(absl::string_view name) {
-  if (absl::StartsWith(name, "/") || name.find('\0') != absl::string_view::npos) return "";
+// What members are that are neither files, folders, links nor names, for counting.
+absl::string_view KindOf(char kind) {
+  switch (kind) {
+    case '3':
+    case '4':
+      return "devices";
+    case '6':
+      return "FIFOs";
+    case 'D':
+      return "lists of a dumped folder";
+    case 'M':
+      return "continued files of another volume";
+    case 'S':
+      return "sparse files";
+    case 'V':
+      return "volume labels";
+    default:
+      return "members of unknown kinds";
+  }
+}
+
+}  // namespace
+
+std::string TarReader::CleanName(absl::string_view name) {
   std::string clean;
-  for (const absl::string_view part : absl::StrSplit(name, '/')) {
-    if (part == "..") return "";
-    if (part.empty() || part == ".") continue;
+  for (const absl::string_view part : absl::StrSplit(name.substr(0, name.find('\0')), '/')) {
+    if (part.empty() || part == "." || part == "..") continue;
     absl::StrAppend(&clean, clean.empty() ? "" : "/", part);
   }
   return clean;
 }
 
-}  // namespace
-
-absl::Status TarReader::ReadEnd() {
-  // Archives are filled up with zeros, to 10 KiB usually.
+absl::Status TarReader::SkipEnd() {
+  // Archives are filled up with zeros, to 10 KiB usually; those that were put one after another go on behind them.
   char block[kBlock];
-  for (; position_ < archive_size_; position_ += kBlock) {
+  for (; position_ < archive_size_; position_ += std::min(kBlock, archive_size_ - position_)) {
     const size_t count = std::min(kBlock, archive_size_ - position_);
     TEC_RETURN_IF_ERROR(read_at_(position_, count, block));
-    if (std::any_of(block, block + count, [](char c) { return c != '\0'; })) {
-      return absl::DataLossError(absl::StrCat("something follows the end of the archive, at byte ", position_));
-    }
+    if (std::all_of(block, block + count, [](char c) { return c == '\0'; })) continue;
+    if (count == kBlock && ChecksumHolds(absl::string_view(block, kBlock))) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat("something follows the end of the archive, at byte ", position_));
   }
   return absl::OkStatus();
 }
@@ -110,63 +144,69 @@ absl::StatusOr<std::string> TarReader::ReadMeta(uint64_t size) {
   return text;
 }
 
+// The map of GNU's sparse files may go on in blocks of its own.
+absl::Status TarReader::SkipSparseMap(const char* header) {
+  char block[kBlock];
+  for (bool more = header[482] != 0; more; more = block[504] != 0) {
+    if (archive_size_ - position_ < kBlock) return absl::DataLossError("the archive ends in the map of a sparse file");
+    TEC_RETURN_IF_ERROR(read_at_(position_, kBlock, block));
+    position_ += kBlock;
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<bool> TarReader::Next(TarMember* member) {
-  std::string long_name;
-  int64_t pax_size = -1;
+  Extension said;
   while (true) {
     const uint64_t at = position_;
     const auto defect = [at](absl::string_view what) {
       return absl::DataLossError(absl::StrCat(what, " in the header at byte ", at));
     };
     if (at == archive_size_) {
-      if (!long_name.empty()) return defect("a name without a file");
+      if (!said.name.empty()) return defect("a name without a file");
       return false;
     }
     if (archive_size_ - at < kBlock) return defect("the archive ends");
     char block[kBlock];
     TEC_RETURN_IF_ERROR(read_at_(at, kBlock, block));
     const absl::string_view header(block, kBlock);
-    position_ += kBlock;
     if (header.find_first_not_of('\0') == absl::string_view::npos) {
-      TEC_RETURN_IF_ERROR(ReadEnd());
-      return false;
+      TEC_RETURN_IF_ERROR(SkipEnd());
+      if (position_ == archive_size_) return false;
+      continue;
     }
+    position_ += kBlock;
     if (!ChecksumHolds(header)) return defect("a bad checksum");
     int64_t size = Number(header.substr(124, 12));
     if (size < 0) return defect("a size that is no number");
     const char kind = header[156];
-    const bool file = kind == '0' || kind == '\0' || kind == '7';
-    if (file && pax_size >= 0) size = pax_size;
+    const bool is_file = kind == '0' || kind == '\0' || kind == '7';
+    const bool is_link = kind == '1' || kind == '2';
+    if (is_file && said.size >= 0) size = said.size;
+    if (is_link || (kind >= '3' && kind <= '6')) size = 0;  // Whatever the header says: there is no content.
+    if (kind == 'S') TEC_RETURN_IF_ERROR(SkipSparseMap(block));
     const uint64_t left = archive_size_ - position_;
     if (static_cast<uint64_t>(size) > left) {
       return defect(absl::StrCat("a size of ", size, " bytes, where the archive ends after ", left, ","));
     }
     const uint64_t begin = position_;
 
-    if (kind == 'L' || kind == 'x') {
+    if (kind == 'L' || kind == 'K' || kind == 'x' || kind == 'X') {
       TEC_ASSIGN_OR_RETURN(const std::string text, ReadMeta(size));
       if (kind == 'L') {
-        long_name = std::string(UpToZero(text));
-      } else {
-        bool sparse = false;
-        if (!ParsePax(text, &long_name, &pax_size, &sparse)) return defect("broken PAX records");
-        if (sparse) return absl::InvalidArgumentError(absl::StrCat("a sparse file at byte ", at));
+        said.name = std::string(UpToZero(text));
+      } else if (kind == 'K') {
+        said.target = std::string(UpToZero(text));
+      } else if (!ParsePax(text, &said.name, &said.target, &said.size, &said.sparse)) {
+        return defect("broken PAX records");
       }
-    } else if (!file && kind != '5' && kind != 'K' && kind != 'g') {
-      return absl::InvalidArgumentError(absl::StrCat(kind == 'S'                  ? "a sparse file"
-                                                     : kind == '1' || kind == '2' ? "a link"
-                                                                                  : "neither a file nor a folder",
-                                                     " at byte ", at));
     }
     // The last member's padding may be missing.
     position_ += std::min((static_cast<uint64_t>(size) + kBlock - 1) / kBlock * kBlock, left);
-    if (kind == '5') {
-      long_name.clear();
-      pax_size = -1;
-    }
-    if (!file) continue;
+    if (kind == 'L' || kind == 'K' || kind == 'x' || kind == 'X' || kind == 'g') continue;
 
-    std::string name = long_name;
+    const Extension own = std::exchange(said, Extension());
+    std::string name = own.name;
     if (name.empty()) {
       name = std::string(UpToZero(header.substr(0, 100)));
       const absl::string_view prefix = UpToZero(header.substr(345, 155));
@@ -174,18 +214,33 @@ absl::StatusOr<bool> TarReader::Next(TarMember* member) {
         name = absl::StrCat(prefix, "/", name);
       }
     }
-    if (kind != '7' && absl::EndsWith(name, "/")) {  // A folder of a v7 archive.
-      long_name.clear();
-      pax_size = -1;
+    if (kind == '5' || (is_file && kind != '7' && absl::EndsWith(name, "/"))) continue;  // The latter in v7 archives.
+    if (!is_file && !is_link) {
+      ++passed_over_[std::string(KindOf(kind))];
+      continue;
+    }
+    if (own.sparse) {
+      ++passed_over_["sparse files"];
       continue;
     }
     member->name = CleanName(name);
     if (member->name.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the name \"", name, "\" at byte ", at, " is empty, absolute or leads out of the folder"));
+      ++passed_over_["members without a name"];
+      continue;
     }
     member->begin = begin;
     member->size = size;
+    member->is_link = is_link;
+    member->target.clear();
+    if (is_link) {
+      std::string target = own.target.empty() ? std::string(UpToZero(header.substr(157, 100))) : own.target;
+      // A hard link counts from the archive's root, a symbolic one from its own folder.
+      const size_t slash = name.rfind('/');
+      if (kind == '2' && slash != std::string::npos && !absl::StartsWith(target, "/")) {
+        target = ResolveName(absl::StrCat(name.substr(0, slash), "/", target));
+      }
+      member->target = CleanName(target);
+    }
     return true;
   }
 }

@@ -17,11 +17,11 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenLabelled(const std::string& p
                                                             const LabelledDataOptions& options) {
   DatasetOptions dataset_options;
   dataset_options.index_folder = options.index_folder;
+  dataset_options.exclude = options.exclude;
   TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset(path, split, dataset_options));
   const std::string images = absl::StrCat(path, ": the ", split == Split::kTrain ? "training" : "held-out", " images");
   if (!dataset->labelled()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(images, " have no labels; ", use, " needs one folder a class, or a list with labels"));
+    return absl::InvalidArgumentError(absl::StrCat(images, " have no labels; ", use, " needs ", LabelsOf(*dataset)));
   }
   absl::StatusOr<std::shared_ptr<const Dataset>> kept = KeepClasses(std::move(dataset), options.classes);
   if (!kept.ok()) return Annotate(kept.status(), images);

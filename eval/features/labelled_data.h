@@ -23,9 +23,10 @@ struct LabelledData {
 };
 
 struct LabelledDataOptions {
-  std::string classes;       // These alone, of both sets (KeepClasses).
-  SubsetOptions subset;      // Of the training images.
-  std::string index_folder;  // As in DatasetOptions.
+  std::string classes;               // These alone, of both sets (KeepClasses).
+  SubsetOptions subset;              // Of the training images.
+  std::string index_folder;          // As in DatasetOptions.
+  std::vector<std::string> exclude;  // As in DatasetOptions.
 };
 
 // path's part "train" (or path), and its part "val" or "test". InvalidArgument where one of them has no labels (`use`

@@ -14,13 +14,12 @@ absl::StatusOr<FinetuneData> OpenFinetuneData(config::Finetune* settings, Progre
   const std::string& path = settings->data().path();
   DatasetOptions dataset_options;
   dataset_options.index_folder = settings->logging().output_dir();
+  dataset_options.exclude = ParseExclude(settings->data().exclude());
   const auto open = [&](Split split, const char* what) -> absl::StatusOr<std::shared_ptr<const Dataset>> {
     TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset, OpenDataset(path, split, dataset_options));
     if (!dataset->labelled()) {
       return absl::InvalidArgumentError(
-          absl::StrCat(path, ": the ", what,
-                       " images have no labels; finetuning needs one folder a class, or a "
-                       "list with labels"));
+          absl::StrCat(path, ": the ", what, " images have no labels; finetuning needs ", LabelsOf(*dataset)));
     }
     absl::StatusOr<std::shared_ptr<const Dataset>> kept = KeepClasses(std::move(dataset), settings->data().classes());
     if (!kept.ok() || split == Split::kHeldOut) return kept;

@@ -16,6 +16,7 @@ absl::StatusOr<KnnMonitor> KnnMonitor::Create(const KnnMonitorOptions& options) 
   KnnMonitor monitor(options);
   DatasetOptions dataset_options;
   dataset_options.index_folder = options.index_folder;
+  dataset_options.exclude = options.exclude;
   const bool leave_one_out =
       absl::IsNotFound(OpenDataset(options.data_path, Split::kHeldOut, dataset_options).status());
   if (leave_one_out) {
@@ -23,12 +24,13 @@ absl::StatusOr<KnnMonitor> KnnMonitor::Create(const KnnMonitorOptions& options) 
                          OpenDataset(options.data_path, Split::kTrain, dataset_options));
     if (!train->labelled()) {
       return absl::InvalidArgumentError(
-          absl::StrCat(options.data_path, ": the images have no labels; a kNN monitor needs one folder a class"));
+          absl::StrCat(options.data_path, ": the images have no labels; a kNN monitor needs ", LabelsOf(*train)));
     }
     monitor.train_ = std::move(train);
   } else {
     LabelledDataOptions data_options;
     data_options.index_folder = options.index_folder;
+    data_options.exclude = options.exclude;
     TEC_ASSIGN_OR_RETURN(LabelledData data, OpenLabelledData(options.data_path, "a kNN monitor", data_options));
     monitor.train_ = std::move(data.train);
     monitor.held_out_ = std::move(data.held_out);

@@ -23,8 +23,9 @@ struct KnnMonitorOptions {
   // Class folders. With val/ (or test/) beside train/ the held-out images are classified by the training images;
   // otherwise each image by the others (leave one out).
   std::string data_path;
-  std::string index_folder;    // As in DatasetOptions.
-  int64_t max_images = 50000;  // Of the training images, about so many, equally many of each class; 0: all.
+  std::string index_folder;          // As in DatasetOptions.
+  std::vector<std::string> exclude;  // As in DatasetOptions.
+  int64_t max_images = 50000;        // Of the training images, about so many, equally many of each class; 0: all.
   int64_t k = 20;
   VitOptions encoder;       // Of the model.
   FeatureOptions features;  // How images are read and normalised; spec: the patches' mean says most of MAE and TEC,

@@ -20,6 +20,8 @@
 #include "tec/base/fingerprint.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/dist/environment.h"
 #include "tec/nn/module_state.h"
@@ -33,6 +35,8 @@ ABSL_FLAG(
     "A folder with train/, and val/ or test/, each with one folder a class, or with labelled lists, shards or packed "
     "files of these names.");
 ABSL_FLAG(std::string, classes, "", "These classes alone: names separated by commas; empty: all.");
+ABSL_FLAG(std::string, exclude, "",
+          "Shell patterns (*, ?, [...]) of files and folders of the data set to leave out, with commas between them.");
 ABSL_FLAG(double, train_fraction, 1, "Part of the training images of each class to use, 0.01 for the 1 % setting.");
 ABSL_FLAG(int64_t, shots, 0, "Training images of each class to use; 0: no limit.");
 ABSL_FLAG(int64_t, subset_seed, 0,
@@ -52,7 +56,7 @@ ABSL_FLAG(std::string, output_dir, "", "Folder for the results; empty: print onl
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
 ABSL_FLAG(std::string, precision, "float32", "Of the encoder: float32, bfloat16 or float16 (CUDA only).");
 ABSL_FLAG(int64_t, threads, 0, "Compute threads on the CPU; 0: all cores.");
-ABSL_FLAG(int64_t, num_workers, 10, "Threads that decode images.");
+ABSL_FLAG(int64_t, num_workers, 10, "Threads that decode images; 0: one, as 1.");
 ABSL_FLAG(double, max_bad_fraction, 0.001, "More unreadable images than this part of a set end the run.");
 ABSL_FLAG(int64_t, seed, 0, "Of everything random.");
 
@@ -137,6 +141,7 @@ FlagGroup FrozenInputFlags() {
           {{"checkpoint"},
            {"data_path"},
            {"classes"},
+           {"exclude"},
            {"train_fraction"},
            {"shots"},
            {"subset_seed"},
@@ -167,6 +172,7 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
   settings.threads = absl::GetFlag(FLAGS_threads);
   settings.seed = static_cast<uint64_t>(absl::GetFlag(FLAGS_seed));
   settings.classes = absl::GetFlag(FLAGS_classes);
+  settings.exclude = ParseExclude(absl::GetFlag(FLAGS_exclude));
   settings.subset.fraction = absl::GetFlag(FLAGS_train_fraction);
   settings.subset.per_class = absl::GetFlag(FLAGS_shots);
   settings.subset.seed = static_cast<uint64_t>(absl::GetFlag(FLAGS_subset_seed));
@@ -174,9 +180,10 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
   TEC_ASSIGN_OR_RETURN(settings.features.precision, PrecisionFromFlag());
   TEC_ASSIGN_OR_RETURN(settings.mean, NumbersOf("mean", absl::GetFlag(FLAGS_mean), /*positive=*/false));
   TEC_ASSIGN_OR_RETURN(settings.std, NumbersOf("std", absl::GetFlag(FLAGS_std), /*positive=*/true));
-  settings.features.threads = static_cast<int>(absl::GetFlag(FLAGS_num_workers));
+  const int64_t workers = absl::GetFlag(FLAGS_num_workers);
+  if (workers < 0 || workers > 1024) return absl::InvalidArgumentError("--num_workers must be from 0 to 1024");
+  settings.features.threads = static_cast<int>(std::max<int64_t>(1, workers));
   settings.features.max_bad_fraction = absl::GetFlag(FLAGS_max_bad_fraction);
-  if (settings.features.threads < 1) return absl::InvalidArgumentError("--num_workers must be at least 1");
   return settings;
 }
 
@@ -195,11 +202,12 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
   inputs.encoder->to(inputs.device);
   LabelledDataOptions data_options;
   data_options.classes = settings->classes;
+  data_options.exclude = settings->exclude;
   data_options.subset = settings->subset;
   data_options.index_folder = settings->output_dir.empty() ? settings->feature_cache : settings->output_dir;
   TEC_ASSIGN_OR_RETURN(inputs.data, OpenLabelledData(settings->data_path, use, data_options));
-  std::printf("%s: %s\n", settings->checkpoint.c_str(), inputs.description.c_str());
-  std::printf("%s: %d training images, %d held-out images, %d classes\n", settings->data_path.c_str(),
+  std::printf("%s: %s\n", Printable(settings->checkpoint).c_str(), Printable(inputs.description).c_str());
+  std::printf("%s: %d training images, %d held-out images, %d classes\n", Printable(settings->data_path).c_str(),
               static_cast<int>(inputs.data.train->size()), static_cast<int>(inputs.data.held_out->size()),
               static_cast<int>(inputs.data.classes().size()));
   if (!settings->output_dir.empty()) {
@@ -244,13 +252,13 @@ absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const Frozen
                          FeatureStore::Open(folder, dataset->size(), width, settings.features.batch_size));
     if (store.images() > 0) {
       std::printf("%s: %d of %d from %s\n", what.c_str(), static_cast<int>(store.images()),
-                  static_cast<int>(dataset->size()), folder.c_str());
+                  static_cast<int>(dataset->size()), Printable(folder).c_str());
       std::fflush(stdout);
     }
     features = ExtractStored(*inputs.encoder, dataset, options, &store);
     if (absl::IsCancelled(features.status())) {
       std::printf("stopped; %s: %d of %d are in %s; the same command goes on from there\n", what.c_str(),
-                  static_cast<int>(store.images()), static_cast<int>(dataset->size()), folder.c_str());
+                  static_cast<int>(store.images()), static_cast<int>(dataset->size()), Printable(folder).c_str());
     }
   }
   if (features.ok() && !train) {
@@ -272,10 +280,7 @@ int FrozenMain(int argc, char** argv, const std::string& name, const std::string
   if (status.ok()) status = CheckSingleProcess(name);
   if (status.ok()) status = CatchTorch([&] { return body(*parsed); });
   // A run that was stopped has said so, and where it goes on.
-  if (!status.ok() && !absl::IsCancelled(status)) {
-    std::fprintf(stderr, "%s: %s\n", name.c_str(), std::string(status.message()).c_str());
-  }
-  return ExitCodeOf(status);
+  return absl::IsCancelled(status) ? kExitStopped : ReportStatus(name, status);
 }
 
 }  // namespace tec

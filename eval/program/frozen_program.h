@@ -21,7 +21,8 @@
 
 namespace tec {
 
-// --checkpoint --data_path --classes --train_fraction --shots --subset_seed --heads --mean --std --feature_cache
+// --checkpoint --data_path --classes --exclude --train_fraction --shots --subset_seed --heads --mean --std
+// --feature_cache
 // --output_dir.
 FlagGroup FrozenInputFlags();
 // --device --precision --threads --num_workers --max_bad_fraction --seed.
@@ -35,7 +36,8 @@ struct FrozenSettings {
   int64_t heads = 0;    // 0: as recorded in the checkpoint, or usual.
   int64_t threads = 0;  // 0: all cores.
   uint64_t seed = 0;
-  std::string classes;  // As KeepClasses takes them.
+  std::string classes;               // As KeepClasses takes them.
+  std::vector<std::string> exclude;  // As in DatasetOptions.
   SubsetOptions subset;
   std::vector<float> mean, std;  // Of each channel; empty: as the checkpoint says.
   FeatureOptions features;  // Its mean and std are set by OpenFrozenInputs, its spec and batch size by the program.

@@ -4,6 +4,7 @@
 
 #include "absl/flags/flag.h"
 #include "tec/base/path.h"
+#include "tec/base/program.h"
 
 // Defaults: recipe.md section 9. A default here must equal ReferenceExperiment's and ReferenceFinetune's; a test
 // compares them.
@@ -28,6 +29,8 @@ ABSL_FLAG(std::string, sampler, "own", "order of the pictures: own, or reference
 ABSL_FLAG(double, train_fraction, 1,
           "this part of every class's training pictures, chosen by the seed (in finetuning: by --subset_seed)");
 ABSL_FLAG(std::string, classes, "", "these classes alone: names separated by commas; empty: all");
+ABSL_FLAG(std::string, exclude, "",
+          "shell patterns (*, ?, [...]) of files and folders of the data set to leave out, with commas between them");
 
 ABSL_FLAG(int64_t, batch_size, 64, "pictures a rank and micro-step");
 ABSL_FLAG(int64_t, accum_iter, 1, "micro-steps an update; the effective batch is batch_size x accum_iter x world size");
@@ -76,6 +79,7 @@ FlagGroup DataFlags() {
   return {"Data",
           {{"data_path", "data.path"},
            {"classes", "data.classes"},
+           {"exclude", "data.exclude"},
            {"train_fraction", "data.train_fraction"},
            {"sampler", "data.sampler"},
            {"channels", "data.channels"},
@@ -143,8 +147,8 @@ void ResolvePaths(config::Data* data, config::Checkpointing* checkpointing, conf
 std::optional<int> PrintAndFinish(const absl::Status& status, bool help, const std::function<std::string()>& help_text,
                                   bool print_config, const std::function<std::string()>& config_text) {
   if (!status.ok()) {
-    std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
-    return 1;
+    ReportStatus("error", status);
+    return kExitBadInput;
   }
   if (!help && !print_config) return std::nullopt;
   std::fputs((help ? help_text() : config_text()).c_str(), stdout);

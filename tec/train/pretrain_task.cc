@@ -65,6 +65,7 @@ absl::Status PretrainTask::OpenData() {
   // Nothing here asks for labels, but --classes does.
   dataset_options.labels = !data.classes().empty();
   dataset_options.index_folder = experiment_.logging().output_dir();
+  dataset_options.exclude = ParseExclude(data.exclude());
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> dataset,
                        OpenDataset(data.path(), Split::kTrain, dataset_options));
   TEC_ASSIGN_OR_RETURN(dataset, KeepClasses(std::move(dataset), data.classes()));

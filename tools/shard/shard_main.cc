@@ -4,7 +4,7 @@
 //   ./bazelw run //tools:shard -- --data_path=/imagenet --split=held_out --output=/fast/val.tecpack
 //   ./bazelw run //eval:finetune -- --data_path=/fast ...
 //
-// Exit codes: 0 done, 1 bad use or input, 2 failed while running.
+// Exit codes: 0 done, 1 bad use or input, 2 failed while running, or pictures of broken archives are missing.
 
 #include <cstdio>
 #include <memory>
@@ -20,16 +20,20 @@
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
 #include "tec/run/count_progress.h"
 
-ABSL_FLAG(std::string, data_path, "", "class folders, a folder of pictures, a list file, tar shards");
+ABSL_FLAG(std::string, data_path, "", "class folders, a folder of pictures, a list file, tar or zip archives");
 ABSL_FLAG(std::string, output, "", "the packed file; its name must end in .tecpack");
 ABSL_FLAG(
     std::string, split, "train",
     "train: data_path/train if there is one, else data_path itself; held_out: its val or test; whole: itself in any "
     "case, so that class folders called train and val are packed as classes");
+ABSL_FLAG(std::string, exclude, "",
+          "shell patterns (*, ?, [...]) of files and folders of the data set to leave out, with commas between them");
 ABSL_FLAG(bool, labels, true,
           "keep the labels; --nolabels packs for pretraining alone what has none or not for all: folders at will");
 
@@ -42,7 +46,7 @@ constexpr char kUsage[] =
     "  ./bazelw run //tools:shard -- --data_path=/imagenet --split=held_out --output=/fast/val.tecpack\n"
     "  ./bazelw run //eval:finetune -- --data_path=/fast ...\n\n";
 
-std::vector<FlagGroup> Flags() { return {{"Data", {{"data_path"}, {"split"}, {"labels"}, {"output"}}}}; }
+std::vector<FlagGroup> Flags() { return {{"Data", {{"data_path"}, {"exclude"}, {"split"}, {"labels"}, {"output"}}}}; }
 
 absl::Status Run() {
   const std::string path = UserPath(absl::GetFlag(FLAGS_data_path)), output = UserPath(absl::GetFlag(FLAGS_output));
@@ -57,6 +61,7 @@ absl::Status Run() {
   const Split split = name == "train" ? Split::kTrain : name == "held_out" ? Split::kHeldOut : Split::kWhole;
   DatasetOptions options;
   options.labels = absl::GetFlag(FLAGS_labels);
+  options.exclude = ParseExclude(absl::GetFlag(FLAGS_exclude));
   absl::StatusOr<std::unique_ptr<Dataset>> opened = OpenDataset(path, split, options);
   if (absl::IsInvalidArgument(opened.status()) && options.labels) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -68,16 +73,17 @@ absl::Status Run() {
     TEC_RETURN_IF_ERROR(WritePack(*dataset, output, [&](int64_t done) { count.Update(done, dataset->size()); }));
   }
   std::printf(
-      "%s: %lld %spictures of %s, %s\n", output.c_str(), static_cast<long long>(dataset->size()),
+      "%s: %lld %spictures of %s, %s\n", Printable(output).c_str(), static_cast<long long>(dataset->size()),
       split == Split::kTrain     ? "training "
       : split == Split::kHeldOut ? "held-out "
                                  : "",
-      path.c_str(),
+      Printable(path).c_str(),
       dataset->labelled() ? absl::StrCat("in ", dataset->classes().size(), " classes").c_str() : "without labels");
-  for (const std::string& defect : dataset->defects()) {
-    std::printf("  without what lies after the defect of a broken shard: %s\n", defect.c_str());
-  }
-  return absl::OkStatus();
+  if (dataset->defects().empty()) return absl::OkStatus();
+  std::string lost;
+  for (const std::string& defect : dataset->defects()) absl::StrAppend(&lost, "\n  ", defect);
+  return absl::DataLossError(absl::StrCat(
+      output, " is written, but without the pictures that lie after the defects of broken archives:", lost));
 }
 
 int Main(int argc, char** argv) {
@@ -88,11 +94,10 @@ int Main(int argc, char** argv) {
     return kExitDone;
   }
   const absl::Status status = parsed.ok() ? Run() : parsed.status();
-  if (!status.ok()) std::fprintf(stderr, "shard: %s\n", std::string(status.message()).c_str());
-  return ExitCodeOf(status);
+  return ReportStatus("shard", status);
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

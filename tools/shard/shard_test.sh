@@ -46,8 +46,10 @@ mkdir "$TEST_TMPDIR/shards"
 tar --dereference --format=ustar -cf "$TEST_TMPDIR/whole.tar" -C "$images" palette.png base420.jpg
 size=$(stat -L -c %s "$images/palette.png")
 head -c $(((size + 511) / 512 * 512 + 1024)) "$TEST_TMPDIR/whole.tar" >"$TEST_TMPDIR/shards/a.tar"
-[ "$(run --data_path="$TEST_TMPDIR/shards" --output="$TEST_TMPDIR/shards.tecpack")" = 0 ] || fail "exit code of shards"
-expect "without what lies after the defect of a broken shard: a.tar: a size of"
+[ "$(run --data_path="$TEST_TMPDIR/shards" --output="$TEST_TMPDIR/shards.tecpack")" = 2 ] || fail "exit code of shards"
+expect "without the pictures that lie after the defects of broken archives:"
+expect "a.tar: a size of"
+[ -e "$TEST_TMPDIR/shards.tecpack" ] || fail "what could be read was not written"
 
 [ "$(run --data_path="$data")" = 1 ] || fail "exit code without an output"
 expect "give --data_path=DATA and --output=FILE"

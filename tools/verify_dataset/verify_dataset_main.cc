@@ -29,6 +29,8 @@
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
+#include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/finetune.h"
 #include "tec/config/flag_parser.h"
@@ -51,6 +53,8 @@ ABSL_FLAG(std::string, view, "pretraining",
 ABSL_FLAG(int64_t, samples, 64, "tiles of the contact sheet");
 ABSL_FLAG(int64_t, most_lines, 100, "at most so many bad or duplicate pictures are named");
 ABSL_FLAG(int64_t, num_workers, 0, "threads; 0: all cores");
+ABSL_FLAG(std::string, exclude, "",
+          "shell patterns (*, ?, [...]) of files and folders of the data set to leave out, with commas between them");
 
 namespace tec {
 namespace {
@@ -61,7 +65,7 @@ constexpr char kUsage[] =
     "  ./bazelw run //tools:verify_dataset -- /imagenet --stats --contact_sheet=imagenet.png\n\n";
 
 std::vector<FlagGroup> Flags() {
-  return {{"What is looked at", {{"data_path", ""}, {"channels", ""}, {"num_workers", ""}, {"fast_jpeg", ""}}},
+  return {{"What is looked at", {{"data_path", ""}, {"exclude", ""}, {"channels", ""}, {"num_workers", ""}, {"fast_jpeg", ""}}},
           {"What is said", {{"stats", ""}, {"contact_sheet", ""}, {"view", ""}, {"samples", ""}, {"most_lines", ""}}}};
 }
 
@@ -72,13 +76,14 @@ struct Part {
 
 // What has no use for labels, such as folders at will, is opened as pretraining opens it.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenPart(const std::string& path, Split split) {
-  absl::StatusOr<std::unique_ptr<Dataset>> dataset = OpenDataset(path, split);
-  if (!absl::IsInvalidArgument(dataset.status())) return dataset;
   DatasetOptions options;
+  options.exclude = ParseExclude(absl::GetFlag(FLAGS_exclude));
+  absl::StatusOr<std::unique_ptr<Dataset>> dataset = OpenDataset(path, split, options);
+  if (!absl::IsInvalidArgument(dataset.status())) return dataset;
   options.labels = false;
   absl::StatusOr<std::unique_ptr<Dataset>> unlabelled = OpenDataset(path, split, options);
   if (!unlabelled.ok()) return dataset;
-  std::printf("no labels, good for pretraining alone: %s\n", std::string(dataset.status().message()).c_str());
+  std::printf("no labels, good for pretraining alone: %s\n", PrintableLines(dataset.status().message()).c_str());
   return unlabelled;
 }
 
@@ -91,12 +96,12 @@ absl::StatusOr<std::vector<Part>> OpenParts(const std::string& path) {
     parts.push_back(
         {held_out.ok() ? "training pictures" : "pictures", std::shared_ptr<const Dataset>(*std::move(train))});
   } else {
-    std::printf("no training pictures: %s\n", std::string(train.status().message()).c_str());
+    std::printf("no training pictures: %s\n", PrintableLines(train.status().message()).c_str());
   }
   if (held_out.ok()) {
     parts.push_back({"held-out pictures", std::shared_ptr<const Dataset>(*std::move(held_out))});
   } else if (!absl::IsNotFound(held_out.status())) {
-    std::printf("no held-out pictures: %s\n", std::string(held_out.status().message()).c_str());
+    std::printf("no held-out pictures: %s\n", PrintableLines(held_out.status().message()).c_str());
   }
   return parts;
 }
@@ -112,10 +117,12 @@ void PrintSurvey(const Part& part, const Survey& survey, bool stats, int64_t mos
     const auto [least, most] = std::minmax_element(survey.by_class.begin(), survey.by_class.end());
     const std::vector<std::string>& classes = dataset.classes();
     std::printf(" in %zu classes, %lld (%s) to %lld (%s) each", classes.size(), static_cast<long long>(*least),
-                classes[least - survey.by_class.begin()].c_str(), static_cast<long long>(*most),
-                classes[most - survey.by_class.begin()].c_str());
+                Printable(classes[least - survey.by_class.begin()]).c_str(), static_cast<long long>(*most),
+                Printable(classes[most - survey.by_class.begin()]).c_str());
   } else {
     std::printf(", without labels");
+    const std::string why = dataset.why_unlabelled();
+    if (!why.empty()) std::printf(": %s", Printable(why).c_str());
   }
   std::printf("\n  formats: %s\n", absl::StrJoin(survey.formats, ", ", [](std::string* out, const auto& format) {
                                      absl::StrAppend(out, format.first, " ", format.second);
@@ -131,14 +138,15 @@ void PrintSurvey(const Part& part, const Survey& survey, bool stats, int64_t mos
                   values(survey.mean).c_str(), values(survey.std).c_str());
     }
   }
-  if (!dataset.left_out().empty()) std::printf("  left out: %s\n", dataset.left_out().c_str());
+  if (!dataset.left_out().empty()) std::printf("  left out: %s\n", Printable(dataset.left_out()).c_str());
   const std::vector<std::string> broken = dataset.defects();
   std::printf("  bad: %zu\n", broken.size() + survey.bad.size());
-  for (const std::string& shard : broken) std::printf("    broken shard, used up to the defect: %s\n", shard.c_str());
+  for (const std::string& shard : broken)
+    std::printf("    broken archive, used up to the defect: %s\n", Printable(shard).c_str());
   int64_t lines = 0;
   for (const BadPicture& bad : survey.bad) {
     if (++lines > most_lines) break;
-    std::printf("    %s: %s\n", dataset.name(bad.index).c_str(), bad.reason.c_str());
+    std::printf("    %s: %s\n", Printable(dataset.name(bad.index)).c_str(), Printable(bad.reason).c_str());
   }
   if (lines > most_lines) {
     std::printf("    ... and %lld more; --most_lines shows them\n",
@@ -164,7 +172,7 @@ void PrintDuplicates(const std::vector<Part>& parts, const std::vector<std::vect
       break;
     }
     std::printf("  %s\n", absl::StrJoin(group, " = ", [&](std::string* out, const PicturePlace& place) {
-                            absl::StrAppend(out, parts[place.dataset].dataset->name(place.index),
+                            absl::StrAppend(out, Printable(parts[place.dataset].dataset->name(place.index)),
                                             parts.size() > 1 && place.dataset > 0 ? " (held-out)" : "");
                           }).c_str());
   }
@@ -224,7 +232,7 @@ absl::Status WriteSheet(const Dataset& dataset, const Survey& survey, int64_t sa
   const bool pretraining = view == "pretraining";
   TEC_ASSIGN_OR_RETURN(const std::string png, EncodePng(ContactSheet(tiles, pretraining ? 9 : 8)));
   TEC_RETURN_IF_ERROR(WriteFile(path, png));
-  std::printf("\nwrote %s: %lld samples, %s\n", path.c_str(), static_cast<long long>(samples),
+  std::printf("\nwrote %s: %lld samples, %s\n", Printable(path).c_str(), static_cast<long long>(samples),
               pretraining ? "each the picture, its crop, and what pretraining's mask leaves of the crop"
                           : "cropped, flipped, augmented and erased as for finetuning, not mixed");
   return absl::OkStatus();
@@ -296,11 +304,10 @@ int Main(int argc, char** argv) {
   }
   const absl::StatusOr<int> result = parsed.ok() ? Run() : parsed.status();
   if (result.ok()) return *result;
-  std::fprintf(stderr, "verify_dataset: %s\n", std::string(result.status().message()).c_str());
-  return ExitCodeOf(result.status());
+  return ReportStatus("verify_dataset", result.status());
 }
 
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::Main(argc, argv); }
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

@@ -1,0 +1,144 @@
+#include "data/dataset/archive_labels.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "data/dataset/names.h"
+#include "tec/base/logging.h"
+#include "tec/base/printable.h"
+
+namespace tec {
+namespace {
+
+// Up to its last slash, which stays; empty for a name without a folder.
+absl::string_view FolderOf(absl::string_view name) {
+  const size_t slash = name.rfind('/');
+  return slash == absl::string_view::npos ? absl::string_view() : name.substr(0, slash + 1);
+}
+
+// The folders that all pictures lie in, with a slash at the end.
+std::string SharedFolders(const Catalogue& catalogue) {
+  std::string shared(FolderOf(catalogue.name(0)));
+  for (int64_t i = 1; i < catalogue.size() && !shared.empty(); ++i) {
+    const absl::string_view folder = FolderOf(catalogue.name(i));
+    if (absl::StartsWith(folder, shared)) continue;
+    const auto differ =
+        std::mismatch(shared.begin(), shared.begin() + std::min(shared.size(), folder.size()), folder.begin());
+    shared = std::string(FolderOf(absl::string_view(shared).substr(0, differ.first - shared.begin())));
+  }
+  return shared;
+}
+
+// The first folder of `name` after `skipped` bytes; empty if there is none.
+absl::string_view FirstFolder(absl::string_view name, size_t skipped) {
+  name.remove_prefix(std::min(skipped, name.size()));
+  const size_t slash = name.find('/');
+  return slash == absl::string_view::npos ? absl::string_view() : name.substr(0, slash);
+}
+
+// Whether the names differ in a number alone, and the numbers follow one another from 0 or 1 on: those of shards.
+bool AreNumbered(const std::vector<std::string>& archives) {
+  std::set<std::string> frames;
+  std::vector<int64_t> numbers;
+  for (const std::string& archive : archives) {
+    const std::string stem(StemOf(archive));
+    const size_t end = stem.find_last_of("0123456789");
+    if (end == std::string::npos) return false;
+    const size_t before = stem.find_last_not_of("0123456789", end);
+    const size_t begin = before == std::string::npos ? 0 : before + 1;
+    frames.insert(absl::StrCat(stem.substr(0, begin), "#", stem.substr(end + 1)));
+    int64_t number;
+    if (!absl::SimpleAtoi(stem.substr(begin, end + 1 - begin), &number)) return false;
+    numbers.push_back(number);
+  }
+  if (frames.size() != 1) return false;
+  std::sort(numbers.begin(), numbers.end());
+  return numbers.front() <= 1 && numbers.back() - numbers.front() + 1 == static_cast<int64_t>(numbers.size());
+}
+
+// `name_of` gives the class of a picture.
+template <typename NameOf>
+void SetLabels(const NameOf& name_of, Catalogue* catalogue) {
+  std::map<std::string, int32_t> numbers;
+  for (int64_t i = 0; i < catalogue->size(); ++i) numbers.emplace(name_of(i), 0);
+  for (auto& [name, number] : numbers) {
+    number = static_cast<int32_t>(catalogue->classes.size());
+    catalogue->classes.push_back(name);
+  }
+  for (int64_t i = 0; i < catalogue->size(); ++i) catalogue->labels.push_back(numbers[std::string(name_of(i))]);
+}
+
+}  // namespace
+
+absl::Status SelectPart(const std::string& where, Split split, Catalogue* catalogue) {
+  if (split == Split::kWhole) return absl::OkStatus();
+  const size_t shared = SharedFolders(*catalogue).size();
+  std::set<std::string> parts;
+  for (int64_t i = 0; i < catalogue->size(); ++i) {
+    const absl::string_view part = FirstFolder(catalogue->name(i), shared);
+    if (part != "train" && part != "val" && part != "valid" && part != "validation" && part != "test") {
+      parts.clear();
+      break;
+    }
+    parts.emplace(part);
+  }
+  const bool split_up = parts.size() > 1 && parts.count("train") > 0;
+  if (split == Split::kTrain && !split_up) return absl::OkStatus();
+  const std::string wanted = split == Split::kTrain ? "train" : parts.count("val") > 0 ? "val" : "test";
+  if (!split_up || parts.count(wanted) == 0) {
+    return absl::NotFoundError(absl::StrCat("no held-out pictures in ", where,
+                                            ": looked for folders val/ and test/ beside a folder train/ in it"));
+  }
+  TEC_LOG(INFO) << "the pictures of " << where << ": those in its folder " << wanted;
+  Catalogue part;
+  part.containers = catalogue->containers;
+  part.defects = catalogue->defects;
+  for (int64_t i = 0; i < catalogue->size(); ++i) {
+    if (FirstFolder(catalogue->name(i), shared) != wanted) continue;
+    part.AddRecord(catalogue->name(i), catalogue->label(i), catalogue->container[i], catalogue->begin[i],
+                   catalogue->bytes[i], catalogue->packed.empty() ? Catalogue::kPlain : catalogue->packed[i]);
+  }
+  *catalogue = std::move(part);
+  return absl::OkStatus();
+}
+
+void LabelByNames(Catalogue* catalogue) {
+  const size_t shared = SharedFolders(*catalogue).size();
+  std::set<std::string> folders;
+  bool all_in_folders = true;
+  for (int64_t i = 0; i < catalogue->size() && all_in_folders; ++i) {
+    const absl::string_view folder = FirstFolder(catalogue->name(i), shared);
+    all_in_folders = !folder.empty();
+    folders.emplace(folder);
+  }
+  if (all_in_folders && folders.size() > 1) {
+    SetLabels([&](int64_t i) { return std::string(FirstFolder(catalogue->name(i), shared)); }, catalogue);
+    TEC_LOG(INFO) << "the folders in the archives are taken for the " << folders.size() << " classes, "
+                  << Printable(*folders.begin()) << " being the first";
+    return;
+  }
+  const std::vector<std::string>& archives = catalogue->containers;
+  if (archives.size() < 2) {
+    catalogue->why_unlabelled =
+        "no .cls or .json with a label stands beside its pictures, and they do not lie in several folders";
+  } else if (AreNumbered(archives)) {
+    catalogue->why_unlabelled = absl::StrCat(
+        "no .cls or .json with a label stands beside its pictures, they do not lie in several folders, and the names "
+        "of "
+        "its archives (",
+        Printable(archives.front()), ", ...) are a numbering and no classes");
+  } else {
+    SetLabels([&](int64_t i) { return std::string(StemOf(archives[catalogue->container[i]])); }, catalogue);
+    TEC_LOG(INFO) << "the archives are taken for the " << catalogue->classes.size() << " classes, "
+                  << Printable(catalogue->classes.front()) << " being the first";
+  }
+}
+
+}  // namespace tec

@@ -1,0 +1,253 @@
+#include "data/dataset/lists.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "data/dataset/names.h"
+#include "data/dataset/samples.h"
+#include "tec/base/logging.h"
+#include "tec/base/printable.h"
+#include "tec/base/status.h"
+
+namespace tec {
+namespace {
+
+constexpr absl::string_view kUtf8Mark("\xEF\xBB\xBF", 3);
+
+// "UTF-16", if the text is in it (or UTF-32); empty for anything else.
+std::string WideEncoding(absl::string_view text) {
+  const auto starts = [text](const char* mark, size_t size) {
+    return absl::StartsWith(text, absl::string_view(mark, size));
+  };
+  if (starts("\xFF\xFE\0\0", 4) || starts("\0\0\xFE\xFF", 4)) return "UTF-32";
+  if (starts("\xFF\xFE", 2) || starts("\xFE\xFF", 2)) return "UTF-16";
+  // Without a mark: every other byte of letters is zero.
+  const absl::string_view start = text.substr(0, 64);
+  if (start.size() < 8) return "";
+  int64_t zeros[2] = {0, 0};
+  for (size_t i = 0; i < start.size(); ++i) zeros[i % 2] += start[i] == '\0';
+  const auto half = static_cast<int64_t>(start.size() / 2);
+  const bool wide = std::max(zeros[0], zeros[1]) * 10 > half * 9 && std::min(zeros[0], zeros[1]) == 0;
+  return wide ? "UTF-16" : "";
+}
+
+// Fields of a line, apart by `separator`; quotes keep what is in them together, two stand for one. False for a quote
+// that does not end.
+bool SplitFields(absl::string_view line, char separator, std::vector<std::string>* fields) {
+  fields->assign(1, "");
+  for (size_t i = 0; i < line.size(); ++i) {
+    std::string& field = fields->back();
+    if (line[i] == separator) {
+      fields->emplace_back();
+    } else if (line[i] == '"' && absl::StripAsciiWhitespace(field).empty()) {
+      field.clear();
+      for (++i;; ++i) {
+        if (i >= line.size()) return false;
+        if (line[i] != '"') {
+          field += line[i];
+        } else if (i + 1 < line.size() && line[i + 1] == '"') {
+          field += line[i++];
+        } else {
+          break;
+        }
+      }
+    } else {
+      field += line[i];
+    }
+  }
+  for (std::string& field : *fields) field = std::string(absl::StripAsciiWhitespace(field));
+  return true;
+}
+
+// A table with columns: which of them are the path and the label.
+struct Table {
+  char separator = ',';
+  size_t path = 0;
+  std::optional<size_t> label;
+  bool has_header = false;
+};
+
+bool IsOneOf(const std::string& word, absl::string_view words) {
+  return absl::StrContains(absl::StrCat(" ", words, " "), absl::StrCat(" ", absl::AsciiStrToLower(word), " "));
+}
+
+bool IsWholeNumber(absl::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == absl::string_view::npos;
+}
+
+// The table that the first line of a list begins; nullopt if it is a path, and perhaps a label after a blank or tab.
+std::optional<Table> FindTable(absl::string_view line) {
+  constexpr absl::string_view kPaths =
+      "path paths file files filename file_name filepath file_path image images image_path image_file image_name "
+      "imagepath img img_path image_id id name picture";
+  constexpr absl::string_view kLabels =
+      "label labels class classes class_id class_name class_idx class_index label_id label_idx target targets category "
+      "category_id y";
+  for (const char separator : {',', ';', '\t'}) {
+    std::vector<std::string> fields;
+    if (!absl::StrContains(line, separator) || !SplitFields(line, separator, &fields)) continue;
+    Table table;
+    table.separator = separator;
+    const auto path = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kPaths); });
+    const auto label = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kLabels); });
+    if (path != fields.end() && (label != fields.end() || fields.size() > 1)) {
+      table.has_header = true;
+      table.path = path - fields.begin();
+      if (label != fields.end()) table.label = label - fields.begin();
+      return table;
+    }
+    // Without a header: a picture and a number.
+    if (separator != '\t' && fields.size() == 2 && IsPictureName(fields[0], false) && IsWholeNumber(fields[1])) {
+      table.label = 1;
+      return table;
+    }
+  }
+  // A column alone.
+  if (IsOneOf(std::string(line), kPaths)) {
+    Table table;
+    table.has_header = true;
+    table.separator = '\0';
+    return table;
+  }
+  return std::nullopt;
+}
+
+struct Line {
+  std::string path, label;  // The label as it is written; empty: none.
+};
+
+// A line of a list that is no table: a path, or the path, a tab or a blank and a whole number.
+absl::StatusOr<Line> ParseLine(absl::string_view text) {
+  Line line;
+  absl::string_view rest;
+  if (absl::StartsWith(text, "\"")) {
+    size_t end = 1;
+    for (; end < text.size() && (text[end] != '"' || (end + 1 < text.size() && text[end + 1] == '"')); ++end) {
+      line.path += text[end];
+      if (text[end] == '"') ++end;
+    }
+    if (end >= text.size()) return absl::InvalidArgumentError("a quote that does not end");
+    rest = text.substr(end + 1);
+    if (!rest.empty() && rest[0] != ' ' && rest[0] != '\t') {
+      return absl::InvalidArgumentError("something other than a blank or tab after the quoted path");
+    }
+    line.label = std::string(absl::StripAsciiWhitespace(rest));
+    return line;
+  }
+  const size_t tab = text.rfind('\t'), blank = text.rfind(' ');
+  absl::string_view path = text;
+  if (tab != absl::string_view::npos) {
+    path = text.substr(0, tab);
+    line.label = std::string(absl::StripAsciiWhitespace(text.substr(tab + 1)));
+  } else if (blank != absl::string_view::npos && IsWholeNumber(text.substr(blank + 1))) {
+    path = text.substr(0, blank);
+    line.label = std::string(text.substr(blank + 1));
+  }
+  line.path = std::string(absl::StripAsciiWhitespace(path));
+  return line;
+}
+
+}  // namespace
+
+absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::string& path, bool labels, Scan* scan) {
+  if (const std::string encoding = WideEncoding(text); !encoding.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is text in ", encoding, ": save it as UTF-8 (iconv -f ", encoding, " -t UTF-8)"));
+  }
+  if (absl::StartsWith(text, kUtf8Mark)) text.remove_prefix(kUtf8Mark.size());
+  Catalogue catalogue;
+  std::optional<Table> table;
+  std::map<std::string, int32_t> names;  // Of classes, where labels are no numbers.
+  std::vector<std::string> label_of;     // Of each picture, as written.
+  bool first = true, numbers = true;
+  int32_t largest = -1;
+  int64_t line_number = 0, labelled_line = 0, unlabelled_line = 0, odd_line = 0;
+  while (!text.empty()) {
+    ++line_number;
+    const size_t end = std::min(text.find('\n'), text.size());
+    absl::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const auto error = [&](absl::string_view what) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ":", line_number, ": ", what));
+    };
+    line = absl::StripTrailingAsciiWhitespace(line);
+    if (absl::StripAsciiWhitespace(line).empty() || line[0] == '#') continue;
+    if (line.find('\0') != absl::string_view::npos) return error("a zero byte: this is no list of files");
+    if (odd_line == 0 && ToUtf8(line) != line) odd_line = line_number;
+    if (first) table = FindTable(line);
+    const bool is_header = first && table && table->has_header;
+    first = false;
+    if (is_header) {
+      TEC_LOG(INFO) << path << ": its first line is taken for the names of columns: " << line;
+      continue;
+    }
+    Line parsed;
+    if (table && table->separator != '\0') {
+      std::vector<std::string> fields;
+      if (!SplitFields(line, table->separator, &fields)) return error("a quote that does not end");
+      if (fields.size() <= std::max(table->path, table->label.value_or(0))) return error("too few columns");
+      parsed.path = fields[table->path];
+      if (table->label) parsed.label = fields[*table->label];
+    } else {
+      const absl::StatusOr<Line> one = ParseLine(line);
+      if (!one.ok()) return error(one.status().message());
+      parsed = *one;
+    }
+    if (parsed.path.empty()) return error("no path before the label");
+    int32_t label = -1;
+    if (!parsed.label.empty()) {
+      if (IsWholeNumber(parsed.label)) {
+        if (!absl::SimpleAtoi(parsed.label, &label) || label >= kMaxClasses) {
+          return error(absl::StrCat("label ", parsed.label, " is not below ", kMaxClasses));
+        }
+      } else if (table && table->has_header) {
+        numbers = false;
+        label = 0;
+      } else {
+        return error(absl::StrCat("label \"", Printable(parsed.label), "\" is not a whole number from 0"));
+      }
+    }
+    const size_t slash = parsed.path.rfind('/');
+    if (scan->LeavesOut(parsed.path, absl::string_view(parsed.path).substr(slash == std::string::npos ? 0 : slash + 1),
+                        false)) {
+      continue;
+    }
+    (label >= 0 ? labelled_line : unlabelled_line) = line_number;
+    if (labels && labelled_line > 0 && unlabelled_line > 0) {
+      return error(absl::StrCat("line ", labelled_line, " has a label and line ", unlabelled_line,
+                                " has none: all lines need one, or none"));
+    }
+    largest = std::max(largest, label);
+    catalogue.Add(parsed.path, labels ? label : -1);
+    if (labels && table && table->has_header && label >= 0) label_of.push_back(parsed.label);
+  }
+  if (odd_line > 0) {
+    TEC_LOG(WARNING) << path << ":" << odd_line
+                     << ": no UTF-8: if files are not found, their names have another encoding than the list; "
+                        "iconv -f LATIN1 -t UTF-8 is the usual cure";
+  }
+  if (catalogue.size() == 0) {
+    return absl::NotFoundError(absl::StrCat("no pictures in ", path, ": looked for a list file, one path a line"));
+  }
+  if (!labels) return catalogue;
+  if (!numbers) {
+    // Numbered in the bytewise order of their names, as class folders are.
+    for (const std::string& name : label_of) names.emplace(name, 0);
+    for (auto& [name, number] : names) {
+      number = static_cast<int32_t>(catalogue.classes.size());
+      catalogue.classes.push_back(name);
+    }
+    for (size_t i = 0; i < label_of.size(); ++i) catalogue.labels[i] = names[label_of[i]];
+    return catalogue;
+  }
+  for (int32_t i = 0; i <= largest; ++i) catalogue.classes.push_back(absl::StrCat(i));
+  return catalogue;
+}
+
+}  // namespace tec

@@ -1,0 +1,96 @@
+#include "data/dataset/read_file.h"
+
+#include <fcntl.h>
+#include <libdeflate.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "absl/strings/str_cat.h"
+#include "tec/base/file.h"
+#include "tec/base/status.h"
+
+namespace tec {
+
+OpenedFile::~OpenedFile() {
+  if (fd >= 0) close(fd);
+}
+
+// O_NONBLOCK: a FIFO must not hold us up before fstat unmasks it.
+int OpenForReading(const std::string& path) { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }
+
+absl::Status CheckEncodedSize(uint64_t bytes) {
+  if (bytes <= kMaxEncodedBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the encoded image has ", bytes, " bytes, more than ", kMaxEncodedBytes));
+}
+
+absl::Status ReadRange(int fd, const std::string& path, uint64_t begin, uint64_t count, char* out) {
+  while (count > 0) {
+    const ssize_t got = pread(fd, out, count, static_cast<off_t>(begin));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoToStatus(errno, "read", path);
+    if (got == 0) return absl::DataLossError(absl::StrCat(path, " has become shorter"));
+    out += got;
+    begin += got;
+    count -= got;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadInto(const std::string& path, std::string* bytes) {
+  const OpenedFile file(OpenForReading(path));
+  if (file.fd < 0) return ErrnoToStatus(errno, "open", path);
+  struct stat info;
+  if (fstat(file.fd, &info) != 0) return ErrnoToStatus(errno, "stat", path);
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("not a regular file");
+  TEC_RETURN_IF_ERROR(CheckEncodedSize(info.st_size));
+  bytes->resize(info.st_size);
+  size_t done = 0;
+  while (done < bytes->size()) {
+    const ssize_t count = read(file.fd, bytes->data() + done, bytes->size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return ErrnoToStatus(errno, "read", path);
+    if (count == 0) break;
+    done += count;
+  }
+  bytes->resize(done);  // Shorter if the file was cut meanwhile; the decoder will say so.
+  return absl::OkStatus();
+}
+
+absl::Status ReadZipEntry(int fd, const std::string& path, uint64_t begin, uint64_t stored, uint64_t size,
+                          bool deflated, std::string* bytes) {
+  constexpr size_t kLocalHeader = 30;
+  char header[kLocalHeader];
+  TEC_RETURN_IF_ERROR(ReadRange(fd, path, begin, sizeof(header), header));
+  if (std::memcmp(header, "PK\3\4", 4) != 0) {
+    return absl::DataLossError(absl::StrCat("no entry of the zip at byte ", begin));
+  }
+  uint16_t lengths[2];  // Of the name and of the extra fields, which need not be those of the directory.
+  std::memcpy(lengths, header + 26, sizeof(lengths));
+  const uint64_t data = begin + kLocalHeader + lengths[0] + lengths[1];
+  if (!deflated) {
+    bytes->resize(stored);
+    return ReadRange(fd, path, data, stored, bytes->data());
+  }
+  TEC_RETURN_IF_ERROR(CheckEncodedSize(stored));
+  // One a thread: they are large.
+  thread_local std::unique_ptr<libdeflate_decompressor, void (*)(libdeflate_decompressor*)> decompressor(
+      libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+  if (decompressor == nullptr) throw std::bad_alloc();
+  std::string compressed(stored, '\0');
+  TEC_RETURN_IF_ERROR(ReadRange(fd, path, data, stored, compressed.data()));
+  bytes->resize(size);
+  if (libdeflate_deflate_decompress(decompressor.get(), compressed.data(), compressed.size(), bytes->data(), size,
+                                    nullptr) != LIBDEFLATE_SUCCESS) {
+    return absl::DataLossError("its entry in the zip cannot be decompressed");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tec

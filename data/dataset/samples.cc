@@ -1,0 +1,125 @@
+#include "data/dataset/samples.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "data/dataset/names.h"
+#include "tec/base/printable.h"
+#include "tec/base/status.h"
+
+namespace tec {
+namespace {
+
+constexpr uint64_t kMaxLabelBytes = 1 << 20;
+
+// Where the first dot of the last part is; npos without one.
+size_t FirstDot(absl::string_view name) {
+  const size_t slash = name.rfind('/');
+  return name.find('.', slash == absl::string_view::npos ? 0 : slash + 1);
+}
+
+// Whether it is KEY.jpg rather than KEY.depth.jpg.
+bool IsPlain(absl::string_view name) { return FirstDot(name) == name.rfind('.'); }
+
+// The number that a member NAME.cls or NAME.json says is the label.
+absl::StatusOr<int32_t> LabelOfMember(absl::string_view extension, const std::string& content) {
+  int32_t label = -1;
+  if (extension == "cls") {
+    if (!absl::SimpleAtoi(absl::StripAsciiWhitespace(content), &label)) label = -1;
+  } else {
+    const auto json = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
+    for (const char* key : {"label", "cls"}) {
+      if (json.is_object() && json.contains(key) && json[key].is_number_integer()) {
+        const auto value = json[key].get<int64_t>();
+        label = value < 0 || value >= kMaxClasses ? -1 : static_cast<int32_t>(value);
+        break;
+      }
+    }
+  }
+  if (label < 0 || label >= kMaxClasses) return absl::InvalidArgumentError("no label from 0 in it");
+  return label;
+}
+
+}  // namespace
+
+absl::Status SampleGrouper::Add(const ArchiveMember& member) {
+  const size_t dot = FirstDot(member.name);
+  if (dot == std::string::npos) {
+    scan_->LeaveOut("");
+    return absl::OkStatus();
+  }
+  if (member.name.compare(0, dot, key_) != 0 || key_.size() != dot) {
+    FinishSample();
+    key_ = member.name.substr(0, dot);
+  }
+  if (IsPictureName(member.name, /*as_image_folder=*/false)) {
+    pictures_.push_back(member);
+    return absl::OkStatus();
+  }
+  parts_ = true;
+  const std::string extension = absl::AsciiStrToLower(member.name.substr(dot + 1));
+  if (extension != "cls" && extension != "json") {
+    scan_->LeaveOut(absl::StrCat(".", extension));
+    return absl::OkStatus();
+  }
+  if (!labels_) return absl::OkStatus();
+  const std::string name = Printable(member.name);
+  if (member.size > kMaxLabelBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " has ", member.size, " bytes"));
+  }
+  std::string content;
+  TEC_RETURN_IF_ERROR(read_(member, &content));
+  const absl::StatusOr<int32_t> found = LabelOfMember(extension, content);
+  if (found.ok()) {
+    label_ = *found;
+  } else if (extension == "cls") {  // A .json may say other things.
+    return Annotate(found.status(), name);
+  }
+  return absl::OkStatus();
+}
+
+void SampleGrouper::AddOne(const std::vector<ArchiveMember>& pictures, size_t taken, int32_t label) {
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    if (i == taken) {
+      add_(pictures[i], label);
+    } else {
+      scan_->LeaveOutPart(absl::AsciiStrToLower(pictures[i].name.substr(FirstDot(pictures[i].name))));
+    }
+  }
+}
+
+void SampleGrouper::FinishSample() {
+  const auto is_plain = [](const ArchiveMember& member) { return IsPlain(member.name); };
+  const auto plain = std::find_if(pictures_.begin(), pictures_.end(), is_plain);
+  const bool mixed = plain != pictures_.end() && !std::all_of(pictures_.begin(), pictures_.end(), is_plain);
+  if (pictures_.empty()) {
+    lonely_labels_ += label_ >= 0;
+    any_sample_ |= label_ >= 0;
+  } else if (pictures_.size() == 1 || parts_ || mixed) {
+    any_sample_ |= parts_ || mixed;
+    AddOne(pictures_, plain == pictures_.end() ? 0 : plain - pictures_.begin(), label_);
+  } else {
+    undecided_.push_back(std::move(pictures_));
+  }
+  pictures_.clear();
+  parts_ = false;
+  label_ = -1;
+}
+
+void SampleGrouper::Finish(bool labels_only) {
+  if (labels_only && label_ < 0) pictures_.clear();
+  FinishSample();
+  for (const std::vector<ArchiveMember>& pictures : undecided_) {
+    if (any_sample_) {
+      AddOne(pictures, 0, -1);
+    } else {
+      for (const ArchiveMember& picture : pictures) add_(picture, -1);
+    }
+  }
+  undecided_.clear();
+}
+
+}  // namespace tec
