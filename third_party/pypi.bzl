@@ -27,7 +27,7 @@ def _impl(ctx):
     # No cache: a download that broke off is never taken up again. Which Python the wheels are for is fixed, since it is
     # part of which file the sha256 belongs to.
     command = [python, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
-    command += ["-d", "wheels", "--python-version", "311", "--implementation", "cp"]
+    command += ["-d", "wheels", "--python-version", ctx.attr.python, "--implementation", "cp"]
     for platform in _PLATFORMS:
         command += ["--platform", platform]
     result = ctx.execute(command + wheels.keys(), timeout = 3600)
@@ -60,6 +60,7 @@ pypi_wheels = repository_rule(
     attrs = {
         "wheels": attr.string_dict(doc = "name==version -> sha256", mandatory = True),
         "build_file": attr.label(mandatory = True),
+        "python": attr.string(default = "311", doc = "The version of Python that the wheels are for."),
         "unwanted": attr.string_list(doc = "Paths to delete after unpacking."),
         "executables": attr.string_list(doc = "Folders whose files are programs."),
     },

@@ -11,7 +11,7 @@ load("//third_party/glog:packages.bzl", glog = "PACKAGES")
 load("//third_party/gloo:packages.bzl", gloo = "PACKAGES")
 load("//third_party/googletest:packages.bzl", googletest = "PACKAGES")
 load("//third_party/highway:packages.bzl", highway = "PACKAGES")
-load("//third_party/libjpeg_turbo:packages.bzl", libjpeg_turbo = "PACKAGES")
+load("//third_party/libjpeg_turbo:packages.bzl", libjpeg_turbo = "WHEELS")
 load("//third_party/libpng:packages.bzl", libpng = "PACKAGES")
 load("//third_party/libtiff:packages.bzl", libtiff = "PACKAGES")
 load("//third_party/libwebp:packages.bzl", libwebp = "PACKAGES")
@@ -29,7 +29,6 @@ DEBIAN = {
     "gloo": gloo,
     "googletest": googletest,
     "highway": highway,
-    "libjpeg_turbo": libjpeg_turbo,
     "libpng": libpng,
     "libtiff": libtiff,
     "libwebp": libwebp,
@@ -66,6 +65,14 @@ def tec_repositories():
         # An old protobuf: a compiler that finds it first cannot compile a generated header.
         unwanted = ["torch/include/google"],
         wheels = LIBTORCH_WHEELS,
+    )
+
+    pypi_wheels(
+        name = "libjpeg_turbo",
+        build_file = "//third_party/libjpeg_turbo:libjpeg_turbo.BUILD",
+        # Nothing of Python is in it, but it asks for one of 3.12.
+        python = "312",
+        wheels = libjpeg_turbo,
     )
 
     pypi_wheels(

@@ -1,5 +1,6 @@
 #include "data/image/decode.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -8,6 +9,7 @@
 #include "data/image/decode_formats.h"
 #include "data/image/decode_jpeg.h"
 #include "data/image/decode_png.h"
+#include "data/image/describe_unknown.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 
@@ -26,7 +28,7 @@ absl::Status Decode(absl::string_view bytes, int channels, Image* image) {
   switch (format) {
     case ImageFormat::kUnknown:
       if (bytes.empty()) return absl::InvalidArgumentError("the file is empty");
-      return absl::InvalidArgumentError("not an image: no known format by its first bytes");
+      return absl::InvalidArgumentError(DescribeUnknown(bytes));
     case ImageFormat::kJpeg2000:
     case ImageFormat::kHeif:
       return absl::UnimplementedError(absl::StrCat(ImageFormatName(format), " images are not supported"));
@@ -59,16 +61,21 @@ ImageFormat SniffImageFormat(absl::string_view bytes) {
   if (StartsWith(bytes, "II+\0") || StartsWith(bytes, "MM\0+")) return ImageFormat::kTiff;  // BigTIFF
   if (StartsWith(bytes, "BM") && bytes.size() >= 26) return ImageFormat::kBmp;
   if (bytes.size() >= 3 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '7' &&
-      (bytes[2] == '\n' || bytes[2] == ' ' || bytes[2] == '\r' || bytes[2] == '\t')) {
+      (bytes[2] == ' ' || (bytes[2] >= '\t' && bytes[2] <= '\r'))) {
     return ImageFormat::kPnm;
   }
   if (StartsWith(bytes, "\0\0\0\x0CjP  \r\n\x87\n") || StartsWith(bytes, "\xFF\x4F\xFF\x51")) {
     return ImageFormat::kJpeg2000;
   }
   if (bytes.size() >= 12 && bytes.substr(4, 4) == "ftyp") {
-    const absl::string_view brand = bytes.substr(8, 4);
-    if (brand == "avif" || brand == "avis" || brand == "heic" || brand == "heix" || brand == "mif1") {
-      return ImageFormat::kHeif;
+    // The main brand, or one of the compatible ones.
+    const auto length = std::min<size_t>(bytes.size(), 64);
+    for (size_t at = 8; at + 4 <= length; at += at == 8 ? 8 : 4) {
+      const absl::string_view brand = bytes.substr(at, 4);
+      for (const char* known : {"avif", "avis", "heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1",
+                                "mif2", "msf1", "miaf", "jpeg", "avci"}) {
+        if (brand == known) return ImageFormat::kHeif;
+      }
     }
   }
   return ImageFormat::kUnknown;

@@ -44,8 +44,9 @@ const char* ImageFormatName(ImageFormat format);
 //
 //   InvalidArgument    no image: empty, text, an unknown format; a file of other than `channels` channels
 //   Unimplemented      a known format, or a rare kind of one, that is not supported, by name
-//   DataLoss           truncated or corrupt. As PIL, a JPEG must be complete to its end marker, but damaged data before
-//                      it are decoded as far as they go; a PNG must be whole up to its last row
+//   DataLoss           truncated or corrupt. As PIL, a file must have every row, and need have no more: neither an end
+//   marker
+//                      nor a trailing checksum. Damaged data of a JPEG's row are decoded as far as they go
 //   ResourceExhausted  beyond a limit above, or no memory
 absl::Status DecodeImage(absl::string_view bytes, Image* image, int channels = 3);
 absl::StatusOr<Image> DecodeImage(absl::string_view bytes, int channels = 3);

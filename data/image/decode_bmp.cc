@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,7 @@ struct Header {
   int red = 2, green = 1, blue = 0;  // Which byte of a pixel of 24 or 32 bits.
   bool green6 = false;               // Of 16 bits, green has 6, not 5.
   size_t pixels = 0;                 // Where they begin.
+  size_t stride = 0;                 // Bytes of a row that is not run-length coded.
 };
 
 absl::Status Truncated() { return absl::DataLossError("the BMP is truncated: its data end before its last row"); }
@@ -94,9 +96,13 @@ absl::Status ReadHeader(ByteReader* reader, Header* header) {
   }
   // After the header, its fields included; PIL takes a palette from where it has read to.
   const size_t header_end = 14 + static_cast<size_t>(size);
+  if (reader->left() + reader->position() < header_end) return Truncated();
   if (size != 40 || header->compression != kBitFields) reader->Seek(header_end);
-  if (header->pixels == header_end && header->bits <= 8) {
-    header->pixels += static_cast<size_t>(header->palette_entry) * header->colours;
+  const size_t palette_bytes = header->bits <= 8 ? static_cast<size_t>(header->palette_entry) * header->colours : 0;
+  if (header->pixels == header_end) {
+    header->pixels += palette_bytes;
+  } else if (header->pixels == 0) {  // Not said: after all of that.
+    header->pixels = reader->position() + palette_bytes;
   }
   return reader->ok() ? absl::OkStatus() : Truncated();
 }
@@ -147,6 +153,16 @@ std::vector<uint8_t> ExpandRuns(ByteReader* reader, const Header& header) {
   return indices;
 }
 
+// Whether the palette is 0, 1, 2, ... in greys, or black and white if it has two colours.
+bool IsGreyRamp(const Header& header, absl::string_view entries) {
+  for (uint32_t i = 0; i < header.colours; ++i) {
+    const auto value = static_cast<char>(header.colours == 2 ? 255 * i : i);
+    const absl::string_view entry = entries.substr(std::min(entries.size(), size_t{i} * header.palette_entry), 3);
+    if (entry != std::string(3, value)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 absl::Status DecodeBmp(absl::string_view bytes, Image* image) {
@@ -154,6 +170,7 @@ absl::Status DecodeBmp(absl::string_view bytes, Image* image) {
   Header header;
   const absl::Status status = ReadHeader(&reader, &header);
   if (!status.ok()) return status;
+  header.stride = (static_cast<size_t>(header.width) * header.bits + 31) / 32 * 4;
   const bool runs = header.compression == kRle8 || header.compression == kRle4;
   const int64_t run_bytes = runs ? int64_t{header.width} * header.height : 0;
   const absl::Status size = CheckImageSize("BMP", header.height, header.width, run_bytes);
@@ -162,10 +179,20 @@ absl::Status DecodeBmp(absl::string_view bytes, Image* image) {
   uint8_t palette[256][3] = {};
   if (header.bits <= 8) {
     if (header.colours > 65536) return Unsupported("a palette of colours", header.colours);
-    for (uint32_t i = 0; i < std::min<uint32_t>(header.colours, 256); ++i) {
-      const absl::string_view entry = reader.Take(header.palette_entry);
-      if (entry.size() < 3) break;
-      for (int c = 0; c < 3; ++c) palette[i][c] = entry[2 - c];
+    const absl::string_view entries = reader.Take(size_t{header.colours} * header.palette_entry);
+    const bool grey_ramp = IsGreyRamp(header, entries);
+    if (grey_ramp) {
+      // PIL drops such a palette and takes a pixel for its own grey, of 8 bits or 1 whatever the header says.
+      header.bits = header.colours <= 2 ? 1 : 8;
+      for (int i = 0; i < 256; ++i) std::memset(palette[i], header.bits == 1 ? 255 * i : i, 3);
+      if (header.stride < (static_cast<size_t>(header.width) * header.bits + 7) / 8) {
+        return absl::DataLossError("the BMP's rows are too short for its palette of greys");
+      }
+    } else if (entries.size() / header.palette_entry > 256) {
+      return Unsupported("a palette of colours", header.colours);
+    }
+    for (size_t i = 0; i < 256 && (i + 1) * header.palette_entry <= entries.size() && !grey_ramp; ++i) {
+      for (int c = 0; c < 3; ++c) palette[i][c] = entries[i * header.palette_entry + 2 - c];
     }
   }
 
@@ -184,7 +211,7 @@ absl::Status DecodeBmp(absl::string_view bytes, Image* image) {
     return absl::OkStatus();
   }
 
-  const size_t stride = (static_cast<size_t>(width) * header.bits + 31) / 32 * 4;
+  const size_t stride = header.stride;
   // The last row's padding may be missing.
   const size_t row_bytes = (static_cast<size_t>(width) * header.bits + 7) / 8;
   if (pixels.left() < stride * (height - 1) + row_bytes) return Truncated();

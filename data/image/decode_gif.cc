@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "data/image/decode_formats.h"
 
 namespace tec {
@@ -38,12 +39,13 @@ class CodeReader {
  public:
   explicit CodeReader(ByteReader* reader) : reader_(reader) {}
 
-  // -1 at the end of the blocks or of the file.
+  // -1 at the end of the file.
   int Code(int size) {
     while (bits_ < size) {
-      if (block_left_ == 0) {
+      while (block_left_ == 0) {
+        // PIL goes on behind an empty block, and decodes one when all of it is there.
         block_left_ = reader_->Byte();
-        if (block_left_ == 0) return -1;
+        if (!reader_->ok() || reader_->left() < static_cast<size_t>(block_left_)) return -1;
       }
       buffer_ |= static_cast<uint32_t>(reader_->Byte()) << bits_;
       if (!reader_->ok()) return -1;
@@ -70,11 +72,11 @@ template <typename Put>
 absl::Status DecodeLzw(ByteReader* reader, int64_t count, Put put) {
   const int bits = reader->Byte();
   if (!reader->ok()) return Truncated();
-  if (bits < 1 || bits > 8) return Broken();
+  if (bits > 12) return Broken();
   const int clear = 1 << bits, end = clear + 1;
   // Code c stands for the pixels of prefix[c] followed by suffix[c].
   std::vector<int16_t> prefix(kMaxCodes, -1);
-  std::vector<uint8_t> suffix(kMaxCodes), stack(kMaxCodes + 1);
+  std::vector<uint8_t> suffix(kMaxCodes), stack(kMaxCodes + 2);
   for (int c = 0; c < clear; ++c) suffix[c] = c;
   CodeReader codes(reader);
   int size = bits + 1, next = end + 1, last = -1;
@@ -96,14 +98,17 @@ absl::Status DecodeLzw(ByteReader* reader, int64_t count, Put put) {
       last = code;
       continue;
     }
-    if (code > next || (code == next && next >= kMaxCodes)) return Broken();
+    if (code > next) return Broken();
     int depth = 0, c = code;
     if (code == next) {
       // Not in the table yet: the pixels of the last code, and the first of them again.
       stack[depth++] = first;
       c = last;
     }
-    for (; c >= clear; c = prefix[c]) stack[depth++] = suffix[c];
+    for (; c >= clear; c = prefix[c]) {
+      if (c >= kMaxCodes) return Broken();
+      stack[depth++] = suffix[c];
+    }
     first = suffix[c];
     stack[depth++] = first;
     for (; depth > 0 && count > 0; --count) put(stack[--depth]);
@@ -122,6 +127,35 @@ void ReadPalette(ByteReader* reader, int flags, uint8_t palette[256][3]) {
   std::memset(palette, 0, 256 * 3);
   const absl::string_view colours = reader->Take(size_t{3} << ((flags & 7) + 1));
   std::memcpy(palette, colours.data(), colours.size());
+  // PIL drops a palette of 0, 1, 2, ... in greys, and takes every pixel for its own grey.
+  for (size_t i = 0; i < colours.size(); ++i) {
+    if (static_cast<uint8_t>(colours[i]) != i / 3) return;
+  }
+  for (int i = 0; i < 256; ++i) std::memset(palette[i], i, 3);
+}
+
+// Extensions before the image, as PIL reads them; `*transparent`: the colour that a control extension names. False
+// where one is too short.
+bool SkipExtension(ByteReader* reader, int* transparent) {
+  const auto data = [reader] { return reader->Take(reader->Byte()); };
+  const int label = reader->Byte();
+  if (!reader->ok()) return false;
+  absl::string_view block = data();
+  if (label == 0xFE) {  // A comment.
+    while (!block.empty()) block = data();
+    return true;
+  }
+  if (label == 0xF9 && !block.empty()) {
+    const bool names_colour = block[0] & 1;
+    if (block.size() < (names_colour ? 4 : 3)) return false;
+    if (names_colour) *transparent = static_cast<uint8_t>(block[3]);
+  } else if (label == 0xFF && absl::StartsWith(block, "NETSCAPE2.0")) {
+    data();
+  }
+  // Even if the first was empty.
+  while (!data().empty()) {
+  }
+  return true;
 }
 
 }  // namespace
@@ -141,12 +175,7 @@ absl::Status DecodeGif(absl::string_view bytes, Image* image) {
     if (!reader.ok() || kind == ';') return absl::DataLossError("the GIF ends before an image");
     if (kind == ',') break;
     if (kind != '!') continue;  // PIL searches on, too.
-    const bool control = reader.Byte() == 0xF9;
-    for (bool first = true;; first = false) {
-      const absl::string_view block = reader.Take(reader.Byte());
-      if (block.empty() || !reader.ok()) break;
-      if (control && first && block.size() >= 4 && (block[0] & 1)) canvas_colour = static_cast<uint8_t>(block[3]);
-    }
+    if (!SkipExtension(&reader, &canvas_colour)) return absl::DataLossError("the GIF has a broken extension");
   }
   const int64_t left = reader.Little16(), top = reader.Little16();
   const int64_t frame_width = reader.Little16(), frame_height = reader.Little16();

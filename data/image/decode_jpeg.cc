@@ -1,8 +1,9 @@
 // JPEG through libjpeg-turbo with its default settings (accurate integer DCT, fancy upsampling), which are PIL's.
 //
 // libjpeg itself fills up a file that ends early and only warns. PIL hands it the file piece by piece and gives up when
-// libjpeg asks for more than there is; so does the source manager here, so the same files are refused. Damage that
-// leaves the markers in place is filled up with a warning in both.
+// libjpeg asks for more before it has given the last row; so does the source manager here, so the same files are
+// refused. After the last row an end marker may be missing. Damage that leaves the markers in place is filled up with a
+// warning in both.
 //
 // A region costs no more than it must: rows above it are entropy-decoded only, columns beside it are entropy-decoded
 // only, and rows below it are not decoded at all. What decides whether a file is refused does not depend on the region.
@@ -45,6 +46,9 @@ constexpr int kMinDecodedWidth = 32;
 constexpr int kMaxSideColumns = 64;
 // Huffman tables, quantisation tables, some rows.
 constexpr int64_t kLeastJpegMemory = int64_t{1} << 20;
+
+// PIL's ImageFile.MAXBLOCK: so many bytes of a file at a time go to the decoder.
+constexpr size_t kPilBlock = 65536;
 
 // kIrregular: JpegHuffman does not decode it; libjpeg has to, from the start.
 enum class Outcome { kDone, kIrregular, kTruncated, kTooLarge, kTooManyScans, kError };
@@ -99,7 +103,12 @@ class JpegDecoder {
     source_.next_input_byte = bytes;
     source_.bytes_in_buffer = size;
 
-    if (jpeg_read_header(&info_, TRUE) != JPEG_HEADER_OK) return Outcome::kTruncated;
+    // Streams of tables alone may come before the image.
+    int header;
+    do {
+      header = jpeg_read_header(&info_, FALSE);
+    } while (header == JPEG_HEADER_TABLES_ONLY);
+    if (header != JPEG_HEADER_OK) return Outcome::kTruncated;
     if (int64_t{info_.image_width} * info_.image_height > kMaxImagePixels) return Outcome::kTooLarge;
     const bool cmyk = info_.num_components == 4;
     info_.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
@@ -155,7 +164,12 @@ class JpegDecoder {
         if (jpeg_read_scanlines(&info_, row, 1) != 1) return Outcome::kTruncated;
       }
     }
-    return jpeg_finish_decompress(&info_) ? Outcome::kDone : Outcome::kTruncated;
+    // Every row is there: data that end before the end marker are no defect any more, but what libjpeg does not
+    // understand up to there still is one, as far as PIL has handed the file over when it has the last row.
+    const size_t read = source_.next_input_byte - bytes;
+    source_.bytes_in_buffer = std::min(source_.bytes_in_buffer, (read + kPilBlock - 1) / kPilBlock * kPilBlock - read);
+    jpeg_finish_decompress(&info_);
+    return Outcome::kDone;
   }
 
   absl::Status Status(Outcome outcome) {
@@ -163,7 +177,7 @@ class JpegDecoder {
       case Outcome::kDone:
         return absl::OkStatus();
       case Outcome::kTruncated:
-        return absl::DataLossError("the JPEG is truncated: its data end before its end marker");
+        return absl::DataLossError("the JPEG is truncated: its data end before its last row");
       case Outcome::kTooLarge:
         return absl::ResourceExhaustedError(absl::StrCat("the JPEG has ", info_.image_width, " x ", info_.image_height,
                                                          " pixels, more than ", kMaxImagePixels));
@@ -179,7 +193,8 @@ class JpegDecoder {
     }
     char message[JMSG_LENGTH_MAX];
     error_.format_message(reinterpret_cast<j_common_ptr>(&info_), message);
-    if (error_.msg_code == JERR_BAD_PRECISION || error_.msg_code == JERR_SOF_UNSUPPORTED) {
+    if (error_.msg_code == JERR_BAD_PRECISION || error_.msg_code == JERR_SOF_UNSUPPORTED ||
+        error_.msg_code == JERR_CONVERSION_NOTIMPL) {
       return absl::UnimplementedError(absl::StrCat("JPEG images of this kind are not supported: ", message));
     }
     return absl::DataLossError(absl::StrCat("the JPEG cannot be decoded: ", message));
@@ -198,7 +213,10 @@ class JpegDecoder {
   }
 
   // Whether libjpeg can leave out rows and columns of such a file at all.
-  bool CanCutOut() const { return !info_.arith_code && (info_.num_components == 1 || info_.num_components == 3); }
+  bool CanCutOut() const {
+    const bool lossless = info_.min_DCT_scaled_size != DCTSIZE;  // Nothing else is set that tells.
+    return !info_.arith_code && !lossless && (info_.num_components == 1 || info_.num_components == 3);
+  }
 
   // Whether it will guess at coefficients that a progressive file's missing scans would have brought, from neighbours
   // further away than kMargin.

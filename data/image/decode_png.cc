@@ -1,174 +1,426 @@
-// PNG through libpng, with the conversions of PIL's convert("RGB"): alpha and transparency are dropped, not blended;
-// gamma and profiles are ignored; of 16 bits a channel the high byte is taken, except for grey without alpha, whose
-// values above 255 become 255. With alpha the pixels are those of PIL's modes LA and RGBA, 16 bits by their high byte.
+// PNG as PIL reads it (PngImagePlugin.py, ZipDecode.c), over zlib, with the conversions of its convert("RGB"): alpha
+// and transparency are dropped, not blended; gamma and profiles are ignored; of 16 bits a channel the high byte is
+// taken, except for grey without alpha, whose values above 255 become 255. With alpha the pixels are those of PIL's
+// modes LA and RGBA, 16 bits by their high byte.
+//
+// Not through libpng, which judges files by other rules than PIL: it refuses compressed data whose header claims too
+// small a window, a second palette, chunks that it does not know and data that end within a trailing checksum, and lets
+// pass others that PIL refuses. Here as there:
+//   - chunks before the pixels must be whole, with the right checksum; which they are and in which order matters
+//   little;
+//   - the pixels are those of the first run of IDAT chunks, whose checksums are not looked at;
+//   - the file is good once the last row is there, or compressed data say that they have ended after a row, in which
+//     case the missing rows are black. Of chunks that follow none may be cut off.
 
 #include "data/image/decode_png.h"
 
-#include <png.h>
+#include <zlib.h>
 
 #include <algorithm>
-#include <csetjmp>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <string>
+#include <new>
+#include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "data/image/decode.h"
+#include "data/image/decode_formats.h"
+#include "tec/base/status.h"
 
 namespace tec {
 namespace {
 
-enum class Outcome { kDone, kTooLarge, kOtherChannels, kError };
+constexpr size_t kSignature = 8;
+// So many bytes of compressed data at a time go to PIL's decoder.
+constexpr size_t kPilBlock = 65536;
+enum ColourType { kGrey = 0, kColour = 2, kPalette = 3, kGreyAlpha = 4, kColourAlpha = 6 };
 
-class PngDecoder {
+// Which pixels a pass of an interlaced image has; pass 7 is a whole image, as one that is not interlaced has it.
+constexpr int kFirstRow[] = {0, 0, 4, 0, 2, 0, 1, 0}, kRowStep[] = {8, 8, 8, 4, 4, 2, 2, 1};
+constexpr int kFirstColumn[] = {0, 4, 0, 2, 0, 1, 0, 0}, kColumnStep[] = {8, 8, 4, 4, 2, 2, 1, 1};
+constexpr int kWholeImage = 7;
+
+uint32_t BigEndian32(absl::string_view bytes) {
+  uint32_t value = 0;
+  for (int i = 0; i < 4; ++i) value = value << 8 | static_cast<uint8_t>(bytes[i]);
+  return value;
+}
+
+absl::Status Broken(absl::string_view what) {
+  return absl::DataLossError(absl::StrCat("the PNG cannot be decoded: ", what));
+}
+absl::Status Truncated() { return absl::DataLossError("the PNG is truncated: its data end before its last row"); }
+
+struct Header {
+  uint32_t width = 0, height = 0;
+  int bits = 0, colour_type = -1;
+  bool interlaced = false;
+  absl::string_view palette;  // RGB.
+  absl::string_view alpha;    // tRNS of a palette.
+  bool has_alpha_table = false;
+  uint32_t frames = 0;  // fcTL chunks so far.
+  bool animated = false;
+  size_t data = 0;          // Where the first IDAT's content begins ...
+  uint32_t data_bytes = 0;  // ... and how long it says that it is.
+
+  int samples() const {
+    return colour_type == kColour ? 3 : colour_type == kGreyAlpha ? 2 : colour_type == kColourAlpha ? 4 : 1;
+  }
+  int pixel_bits() const { return bits * samples(); }
+  // Bytes of a row of `pixels`, without its filter.
+  size_t RowBytes(uint32_t pixels) const { return (uint64_t{pixels} * pixel_bits() + 7) / 8; }
+};
+
+bool IsKnownKind(int bits, int colour_type) {
+  switch (colour_type) {
+    case kGrey:
+      return bits == 1 || bits == 2 || bits == 4 || bits == 8 || bits == 16;
+    case kPalette:
+      return bits == 1 || bits == 2 || bits == 4 || bits == 8;
+    case kColour:
+    case kGreyAlpha:
+    case kColourAlpha:
+      return bits == 8 || bits == 16;
+    default:
+      return false;
+  }
+}
+
+// What PIL asks of a chunk's content, before the pixels and after them; `*next_frame` counts fcTL.
+absl::Status CheckChunk(absl::string_view kind, absl::string_view content, const Header& header, uint32_t* next_frame) {
+  const size_t length = content.size();
+  const bool needs_colours = header.colour_type == kColour, needs_grey = header.colour_type == kGrey;
+  if ((kind == "IHDR" && length < 13) || (kind == "gAMA" && length < 4) || (kind == "cHRM" && length < 32) ||
+      (kind == "sRGB" && length < 1) || (kind == "pHYs" && length < 9) || (kind == "acTL" && length < 8) ||
+      (kind == "fcTL" && length < 26) ||
+      (kind == "tRNS" && length < (needs_colours ? 6
+                                   : needs_grey  ? 2
+                                                 : 0))) {
+    return Broken(absl::StrCat("its chunk ", kind, " is too short"));
+  }
+  if (kind == "IHDR" && content[11] != 0) return Broken("an unknown filter method");
+  if (kind == "iCCP" || kind == "zTXt") {
+    const size_t zero = content.find('\0');
+    const size_t method = zero == absl::string_view::npos ? 0 : zero + 1;
+    const bool must_be_there = kind == "iCCP", is_there = method < length && (must_be_there || method > 0);
+    if (is_there ? content[method] != 0 : must_be_there) {
+      return Broken(absl::StrCat("an unknown compression method of its chunk ", kind));
+    }
+  }
+  if (kind == "fcTL") {
+    if (BigEndian32(content) != (*next_frame)++) return Broken("its animation's frames are out of order");
+    const uint64_t width = BigEndian32(content.substr(4)), height = BigEndian32(content.substr(8));
+    if (width + BigEndian32(content.substr(12)) > header.width ||
+        height + BigEndian32(content.substr(16)) > header.height) {
+      return Broken("a frame of its animation does not lie in it");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The name and length of the chunk at `at`, if there is one.
+bool ReadChunkStart(absl::string_view bytes, size_t at, absl::string_view* kind, uint32_t* length) {
+  if (at > bytes.size() || bytes.size() - at < 8) return false;
+  *length = BigEndian32(bytes.substr(at));
+  *kind = bytes.substr(at + 4, 4);
+  return std::all_of(kind->begin(), kind->end(), [](unsigned char c) { return absl::ascii_isalnum(c) || c == '_'; });
+}
+
+// The chunks up to the first IDAT.
+absl::Status ReadHeader(absl::string_view bytes, Header* header) {
+  size_t at = kSignature;
+  uint32_t announced_frames = 0;
+  while (true) {
+    uint32_t length;
+    absl::string_view kind;
+    if (!ReadChunkStart(bytes, at, &kind, &length)) {
+      return bytes.size() - at < 8 ? Truncated() : Broken("a chunk's name has other bytes than letters");
+    }
+    at += 8;
+    if (kind == "IDAT") {
+      header->data = at;
+      header->data_bytes = length;
+      break;
+    }
+    if (kind == "IEND" || kind == "fdAT") return Broken("it ends before its pixels");
+    if (length > bytes.size() - at || bytes.size() - at - length < 4) return Truncated();
+    const absl::string_view content = bytes.substr(at, length);
+    const uint32_t crc = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()) + at - 4, size_t{4} + length);
+    TEC_RETURN_IF_ERROR(CheckChunk(kind, content, *header, &header->frames));
+    if (BigEndian32(bytes.substr(at + length)) != crc) {
+      return Broken(absl::StrCat("a wrong checksum of its chunk ", kind));
+    }
+    at += size_t{length} + 4;
+    if (kind == "IHDR") {
+      header->width = BigEndian32(content);
+      header->height = BigEndian32(content.substr(4));
+      // An unknown kind leaves the one before it, as one that is not interlaced does.
+      const int bits = static_cast<uint8_t>(content[8]), colour_type = static_cast<uint8_t>(content[9]);
+      if (IsKnownKind(bits, colour_type)) {
+        header->bits = bits;
+        header->colour_type = colour_type;
+      }
+      header->interlaced |= content[12] != 0;
+    } else if (kind == "PLTE" && header->colour_type == kPalette) {
+      header->palette = content;
+    } else if (kind == "tRNS" && header->colour_type == kPalette) {
+      header->alpha = content;
+      header->has_alpha_table = true;
+    } else if (kind == "acTL") {
+      announced_frames = BigEndian32(content);
+    } else if (kind == "fcTL" &&
+               (BigEndian32(content.substr(4)) != header->width || BigEndian32(content.substr(8)) != header->height)) {
+      return absl::UnimplementedError("animated PNG images whose first frame is not the whole are not supported");
+    }
+  }
+  // A picture before the first frame counts as one more.
+  header->animated = announced_frames > (header->frames > 0 ? 1 : 0) && announced_frames <= 0x80000000;
+  if (header->colour_type < 0) return Broken("its header has no known colour type and depth, or is missing");
+  if (header->palette.size() / 3 > 256 || header->alpha.size() > 256) return Broken("its palette is too long");
+  return absl::OkStatus();
+}
+
+// What follows the pixels: it may end anywhere between chunks, but not in one.
+absl::Status CheckRest(absl::string_view bytes, size_t at, Header header) {
+  uint32_t length;
+  absl::string_view kind;
+  while (ReadChunkStart(bytes, at, &kind, &length)) {
+    if (kind == "IEND" || (kind == "fcTL" && header.animated)) break;
+    at += 8;
+    if (length > bytes.size() - at) return absl::DataLossError("the PNG is truncated: it ends in a chunk");
+    TEC_RETURN_IF_ERROR(CheckChunk(kind, bytes.substr(at, length), header, &header.frames));
+    at += size_t{length} + 4;
+  }
+  return absl::OkStatus();
+}
+
+// The compressed data of the IDAT chunks, in the pieces in which PIL's decoder gets them.
+class DataReader {
  public:
-  PngDecoder(absl::string_view bytes, int channels) : rest_(bytes), channels_(channels) {}
-  ~PngDecoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
-  PngDecoder(const PngDecoder&) = delete;
-  PngDecoder& operator=(const PngDecoder&) = delete;
+  DataReader(absl::string_view bytes, const Header& header)
+      : bytes_(bytes), at_(header.data), left_(header.data_bytes) {}
 
-  // No variable here may have a destructor: longjmp would pass it by.
-  Outcome Decode(Image* image) {
-    if (setjmp(jump_) != 0) return Outcome::kError;
-    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, OnError, [](png_structp, png_const_charp) {});
-    if (png_ != nullptr) info_ = png_create_info_struct(png_);
-    if (info_ == nullptr) throw std::bad_alloc();
-    png_set_read_fn(png_, this, OnRead);
-    // PIL checks the checksums of all chunks before the pixels, and none of the pixels' chunks (zlib has its own).
-    png_set_crc_action(png_, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-    png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // Ours is on their product.
-    png_read_info(png_, info_);
-    png_set_crc_action(png_, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
-
-    width_ = png_get_image_width(png_, info_);
-    height_ = png_get_image_height(png_, info_);
-    // Both are below 2^31, so the product fits.
-    if (uint64_t{width_} * height_ > kMaxImagePixels) return Outcome::kTooLarge;
-    const int colour_type = png_get_color_type(png_, info_);
-    const int bit_depth = png_get_bit_depth(png_, info_);
-    const bool gray16 = colour_type == PNG_COLOR_TYPE_GRAY && bit_depth == 16;
-    if (bit_depth == 16 && !gray16) png_set_strip_16(png_);
-    if (bit_depth < 8) png_set_packing(png_);  // One pixel a byte; a palette's indices are not to be scaled.
-    if (colour_type == PNG_COLOR_TYPE_GRAY && bit_depth < 8) png_set_expand_gray_1_2_4_to_8(png_);
-    if (channels_ != 3) {
-      const bool palette_alpha =
-          colour_type == PNG_COLOR_TYPE_PALETTE && png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
-      stored_channels_ = palette_alpha ? 4 : png_get_channels(png_, info_);
-      if (colour_type == PNG_COLOR_TYPE_PALETTE && !palette_alpha) stored_channels_ = 3;
-      if (stored_channels_ != channels_) return Outcome::kOtherChannels;
-      if (palette_alpha) png_set_palette_to_rgb(png_);  // And its tRNS to alpha.
-    } else if (colour_type & PNG_COLOR_MASK_ALPHA) {
-      png_set_strip_alpha(png_);
+  // The next piece; empty where the data end.
+  absl::string_view Next() {
+    while (left_ == 0) {
+      // A checksum that is cut off, and a chunk of another kind, end the data alike.
+      if (bytes_.size() < at_ || bytes_.size() - at_ < 12 || !IsData(bytes_.substr(at_ + 8, 4))) return {};
+      left_ = BigEndian32(bytes_.substr(at_ + 4));
+      at_ += 12;
     }
-    const int passes = png_set_interlace_handling(png_);
-    png_read_update_info(png_, info_);
-
-    const bool as_stored =
-        channels_ != 3 || ((colour_type & PNG_COLOR_MASK_COLOR) && !(colour_type & PNG_COLOR_MASK_PALETTE));
-    const size_t row_bytes = png_get_rowbytes(png_, info_);
-    // An interlaced image of one channel is complete only after its last pass: all its rows are kept till then.
-    const size_t kept_rows = as_stored ? 0 : passes == 1 ? 1 : height_;
-    if (static_cast<int64_t>(row_bytes * kept_rows) > kMaxDecodeMemory - int64_t{channels_} * width_ * height_) {
-      return Outcome::kTooLarge;
-    }
-    image->Resize(height_, width_, channels_);
-    if (as_stored) {
-      // libpng's rows are the image's.
-      for (int pass = 0; pass < passes; ++pass) {
-        for (uint32_t y = 0; y < height_; ++y) png_read_row(png_, image->row(y), nullptr);
-      }
-      return Outcome::kDone;
-    }
-    if (colour_type == PNG_COLOR_TYPE_PALETTE) ReadPalette();
-    rows_.reset(new uint8_t[row_bytes * kept_rows]);
-    for (int pass = 0; pass < passes; ++pass) {
-      for (uint32_t y = 0; y < height_; ++y) {
-        uint8_t* row = passes == 1 ? rows_.get() : rows_.get() + y * row_bytes;
-        png_read_row(png_, row, nullptr);
-        if (pass == passes - 1) ToRgb(row, gray16, colour_type == PNG_COLOR_TYPE_PALETTE, image->row(y));
-      }
-    }
-    return Outcome::kDone;
+    const absl::string_view piece = bytes_.substr(std::min(at_, bytes_.size()), std::min<size_t>(left_, kPilBlock));
+    left_ -= std::min<size_t>(left_, kPilBlock);
+    at_ += piece.size();
+    return piece;
   }
 
-  absl::Status Status(Outcome outcome) const {
-    switch (outcome) {
-      case Outcome::kDone:
-        return absl::OkStatus();
-      case Outcome::kTooLarge:
-        return absl::ResourceExhaustedError(
-            absl::StrCat("the PNG has ", width_, " x ", height_, " pixels, more than ", kMaxImagePixels,
-                         int64_t{width_} * height_ > kMaxImagePixels ? "" : ", or too many to keep all its passes"));
-      case Outcome::kOtherChannels:
-        return absl::InvalidArgumentError(
-            absl::StrCat("the PNG has ", stored_channels_, " channels, not the ", channels_, " asked for"));
-      case Outcome::kError:
-        break;
+  // Where the chunk after the one of the last piece begins.
+  size_t end() const { return at_ + left_ + 4; }
+
+ private:
+  static bool IsData(absl::string_view kind) { return kind == "IDAT" || kind == "DDAT"; }
+
+  const absl::string_view bytes_;
+  size_t at_;
+  uint32_t left_;
+};
+
+uint8_t Paeth(int left, int above, int corner) {
+  const int from_left = std::abs(above - corner), from_above = std::abs(left - corner);
+  const int from_corner = std::abs(left + above - 2 * corner);
+  return from_left <= from_above && from_left <= from_corner ? left : from_above <= from_corner ? above : corner;
+}
+
+// Turns a filtered row into samples, in place; row[-1] is the filter. `above`: the row before it, zeros at first.
+bool Unfilter(int pixel_bytes, size_t count, const uint8_t* above, uint8_t* row) {
+  const size_t first = std::min<size_t>(pixel_bytes, count);
+  switch (row[-1]) {
+    case 0:
+      return true;
+    case 1:
+      for (size_t i = first; i < count; ++i) row[i] += row[i - pixel_bytes];
+      return true;
+    case 2:
+      for (size_t i = 0; i < count; ++i) row[i] += above[i];
+      return true;
+    case 3:
+      for (size_t i = 0; i < first; ++i) row[i] += above[i] / 2;
+      for (size_t i = first; i < count; ++i) row[i] += (row[i - pixel_bytes] + above[i]) / 2;
+      return true;
+    case 4:
+      for (size_t i = 0; i < first; ++i) row[i] += above[i];
+      for (size_t i = first; i < count; ++i) {
+        row[i] += Paeth(row[i - pixel_bytes], above[i], above[i - pixel_bytes]);
+      }
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Samples of the file to pixels of an image: RGB, or its own channels.
+class Converter {
+ public:
+  // `palette_alpha`: a palette and its tRNS become four channels.
+  Converter(const Header& header, int channels) : header_(header), channels_(channels) {
+    // An index beyond the palette is black and opaque, as in PIL.
+    for (int i = 0; i < 256; ++i) {
+      const bool there = header.palette.size() >= 3 * size_t(i + 1);
+      for (int c = 0; c < 3; ++c) palette_[i][c] = there ? header.palette[3 * i + c] : 0;
+      palette_[i][3] = static_cast<size_t>(i) < header.alpha.size() ? header.alpha[i] : 255;
     }
-    if (truncated_) return absl::DataLossError("the PNG is truncated: its data end before its last row");
-    return absl::DataLossError(absl::StrCat("the PNG cannot be decoded: ", message_));
+  }
+
+  // `count` pixels; one follows another after `step` pixels of `out`.
+  void Convert(const uint8_t* row, uint32_t count, int step, uint8_t* out) const {
+    const ptrdiff_t next = ptrdiff_t{channels_} * step;
+    const int sample_bytes = header_.bits == 16 ? 2 : 1;
+    switch (header_.colour_type) {
+      case kGrey:
+        if (header_.bits == 16) {
+          for (uint32_t x = 0; x < count; ++x, out += next) Grey(row[2 * x] != 0 ? 255 : row[2 * x + 1], out);
+        } else {
+          const int scale = 255 / ((1 << header_.bits) - 1);
+          for (uint32_t x = 0; x < count; ++x, out += next) Grey(Small(row, x) * scale, out);
+        }
+        break;
+      case kPalette:
+        for (uint32_t x = 0; x < count; ++x, out += next) std::memcpy(out, palette_[Small(row, x)], channels_);
+        break;
+      case kGreyAlpha:
+        for (uint32_t x = 0; x < count; ++x, out += next, row += 2 * sample_bytes) {
+          if (channels_ == 2) {
+            out[0] = row[0];
+            out[1] = row[sample_bytes];
+          } else {
+            Grey(row[0], out);
+          }
+        }
+        break;
+      default:
+        if (step == 1 && sample_bytes == 1 && channels_ == header_.samples()) {
+          std::memcpy(out, row, size_t{count} * channels_);
+          break;
+        }
+        for (uint32_t x = 0; x < count; ++x, out += next, row += header_.samples() * sample_bytes) {
+          for (int c = 0; c < channels_; ++c) out[c] = row[c * sample_bytes];
+        }
+    }
   }
 
  private:
-  [[noreturn]] static void OnError(png_structp png, png_const_charp message) {
-    auto* self = static_cast<PngDecoder*>(png_get_error_ptr(png));
-    std::strncpy(self->message_, message, sizeof(self->message_) - 1);
-    std::longjmp(self->jump_, 1);
+  static void Grey(uint8_t value, uint8_t* out) { out[0] = out[1] = out[2] = value; }
+
+  // A sample of up to 8 bits.
+  int Small(const uint8_t* row, uint32_t x) const {
+    if (header_.bits == 8) return row[x];
+    const uint64_t bit = uint64_t{x} * header_.bits;
+    return row[bit / 8] >> (8 - header_.bits - bit % 8) & ((1 << header_.bits) - 1);
   }
 
-  static void OnRead(png_structp png, png_bytep out, size_t count) {
-    auto* self = static_cast<PngDecoder*>(png_get_io_ptr(png));
-    if (count > self->rest_.size()) {
-      self->truncated_ = true;
-      png_error(png, "truncated");
-    }
-    std::memcpy(out, self->rest_.data(), count);
-    self->rest_.remove_prefix(count);
-  }
-
-  void ReadPalette() {
-    png_colorp colours = nullptr;
-    int count = 0;
-    png_get_PLTE(png_, info_, &colours, &count);
-    // An index beyond the palette is black, as in PIL.
-    std::memset(palette_, 0, sizeof(palette_));
-    for (int i = 0; i < std::min(count, 256); ++i) {
-      palette_[i][0] = colours[i].red;
-      palette_[i][1] = colours[i].green;
-      palette_[i][2] = colours[i].blue;
-    }
-  }
-
-  void ToRgb(const uint8_t* row, bool gray16, bool palette, uint8_t* rgb) const {
-    for (uint32_t x = 0; x < width_; ++x, rgb += 3) {
-      if (palette) {
-        std::memcpy(rgb, palette_[row[x]], 3);
-      } else {
-        const uint8_t value = !gray16 ? row[x] : row[2 * x] != 0 ? 255 : row[2 * x + 1];  // Big-endian.
-        rgb[0] = rgb[1] = rgb[2] = value;
-      }
-    }
-  }
-
-  absl::string_view rest_;
-  png_structp png_ = nullptr;
-  png_infop info_ = nullptr;
+  const Header& header_;
   const int channels_;
-  int stored_channels_ = 0;
-  uint32_t width_ = 0, height_ = 0;
-  uint8_t palette_[256][3];
-  std::unique_ptr<uint8_t[]> rows_;
-  bool truncated_ = false;
-  char message_[128] = {};
-  std::jmp_buf jump_;
+  uint8_t palette_[256][4];
 };
+
+class Inflater {
+ public:
+  Inflater() {
+    if (inflateInit(&stream_) != Z_OK) throw std::bad_alloc();
+  }
+  ~Inflater() { inflateEnd(&stream_); }
+  Inflater(const Inflater&) = delete;
+  Inflater& operator=(const Inflater&) = delete;
+  z_stream& stream() { return stream_; }
+
+ private:
+  z_stream stream_ = {};
+};
+
+// The pixels, row by row, then what follows them; `*image` has its size.
+absl::Status ReadPixels(absl::string_view bytes, const Header& header, int channels, Image* image) {
+  const Converter converter(header, channels);
+  const size_t most = header.RowBytes(header.width);
+  // A filter, a row, and the row above it; an own byte before the row above keeps both alike.
+  std::vector<uint8_t> buffer(most + 1), above(most + 1);
+  int pass = header.interlaced ? 0 : kWholeImage;
+  uint32_t y = kFirstRow[pass];
+  const auto columns_of = [&header](int p) {
+    return header.width <= static_cast<uint32_t>(kFirstColumn[p])
+               ? 0
+               : (header.width - kFirstColumn[p] + kColumnStep[p] - 1) / kColumnStep[p];
+  };
+  uint32_t columns = columns_of(pass);
+  size_t row_bytes = header.RowBytes(columns), filled = 0;
+  DataReader data(bytes, header);
+  Inflater inflater;
+  z_stream& stream = inflater.stream();
+  while (true) {
+    const absl::string_view piece = data.Next();
+    if (piece.empty()) return Truncated();
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(piece.data()));
+    stream.avail_in = piece.size();
+    while (stream.avail_in > 0) {
+      stream.next_out = buffer.data() + filled;
+      stream.avail_out = row_bytes + 1 - filled;
+      const int result = inflate(&stream, Z_NO_FLUSH);
+      if (result == Z_MEM_ERROR) throw std::bad_alloc();
+      if (result < 0 || result == Z_NEED_DICT) {
+        return Broken(stream.msg != nullptr ? stream.msg : "its compressed data are broken");
+      }
+      if (stream.avail_out > 0) {
+        filled = row_bytes + 1 - stream.avail_out;
+        break;
+      }
+      filled = 0;
+      if (!Unfilter((header.pixel_bits() + 7) / 8, row_bytes, above.data() + 1, buffer.data() + 1)) {
+        return Broken("an unknown filter");
+      }
+      if (columns > 0) {
+        converter.Convert(buffer.data() + 1, columns, kColumnStep[pass],
+                          image->row(y) + ptrdiff_t{channels} * kFirstColumn[pass]);
+      }
+      y += kRowStep[pass];
+      bool done = false;
+      while (pass < kWholeImage && !done && (y >= header.height || row_bytes == 0)) {
+        ++pass;
+        done = pass == kWholeImage;
+        if (done) break;
+        y = kFirstRow[pass];
+        columns = columns_of(pass);
+        row_bytes = header.RowBytes(columns);
+        std::fill(buffer.begin(), buffer.end(), 0);
+      }
+      if (done || (pass == kWholeImage && y >= header.height) || result == Z_STREAM_END) {
+        // The data may have ended before the picture has.
+        for (; pass == kWholeImage && y < header.height; ++y) std::memset(image->row(y), 0, image->stride());
+        return CheckRest(bytes, data.end(), header);
+      }
+      buffer.swap(above);
+    }
+  }
+}
 
 }  // namespace
 
 absl::Status DecodePng(absl::string_view bytes, Image* image, int channels) {
-  PngDecoder decoder(bytes, channels);
-  return decoder.Status(decoder.Decode(image));
+  Header header;
+  TEC_RETURN_IF_ERROR(ReadHeader(bytes, &header));
+  const bool palette_alpha = header.colour_type == kPalette && header.has_alpha_table;
+  const int stored = header.colour_type == kPalette ? (palette_alpha ? 4 : 3) : header.samples();
+  if (channels != 3 && channels != stored) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the PNG has ", stored, " channels, not the ", channels, " asked for"));
+  }
+  TEC_RETURN_IF_ERROR(CheckImageSize("PNG", header.height, header.width,
+                                     2 * static_cast<int64_t>(header.RowBytes(header.width)), channels));
+  image->Resize(header.height, header.width, channels);
+  // Of an interlaced picture any pixel may be missing.
+  if (header.interlaced) std::memset(image->data(), 0, image->size_bytes());
+  return ReadPixels(bytes, header, channels, image);
 }
 
 }  // namespace tec

@@ -292,9 +292,13 @@ absl::Status ReadBlocks(TIFF* tiff, const MemoryFile& file, const Layout& layout
       for (int p = 0; p < planes; ++p) {
         // A last strip has only the rows that are left.
         const tmsize_t wanted = tiled ? block_bytes : row_bytes * rows;
-        const tmsize_t got =
-            tiled ? TIFFReadEncodedTile(tiff, TIFFComputeTile(tiff, left, top, 0, p), buffers[p].data(), block_bytes)
-                  : TIFFReadEncodedStrip(tiff, TIFFComputeStrip(tiff, top, p), buffers[p].data(), wanted);
+        const uint32_t number =
+            tiled ? TIFFComputeTile(tiff, left, top, 0, p) : TIFFComputeStrip(tiff, top, static_cast<uint16_t>(p));
+        if (TIFFGetStrileByteCount(tiff, number) == 0 || TIFFGetStrileOffset(tiff, number) == 0) {
+          return absl::DataLossError("the TIFF cannot be decoded: it has no data for some of its rows");
+        }
+        const tmsize_t got = tiled ? TIFFReadEncodedTile(tiff, number, buffers[p].data(), block_bytes)
+                                   : TIFFReadEncodedStrip(tiff, number, buffers[p].data(), wanted);
         if (got < wanted) {
           return absl::DataLossError(
               absl::StrCat("the TIFF cannot be decoded: ", file.error.empty() ? "truncated" : file.error));
