@@ -52,10 +52,15 @@ std::string FolderOf(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
-absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, const std::string& looked_for,
+// What catalogues of one path are told apart by.
+const char* VariantOf(Split split) {
+  return split == Split::kTrain ? "" : split == Split::kHeldOut ? " held out" : " whole";
+}
+
+absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, const std::string& looked_for, Split split,
                                                     const DatasetOptions& options) {
-  return OpenIndexed(path, path, "", options,
-                     [&](Scan* scan) { return CatalogueFolder(path, looked_for, options.labels, scan); });
+  return OpenIndexed(path, path, VariantOf(split), options,
+                     [&](Scan* scan) { return CatalogueFolder(path, looked_for, split, options.labels, scan); });
 }
 
 // A packed file (data/dataset/pack.h).
@@ -73,8 +78,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenPack(const std::string& path, const
 absl::StatusOr<std::unique_ptr<Dataset>> OpenArchive(const std::string& path, Split split,
                                                      const DatasetOptions& options) {
   const std::string folder = FolderOf(path), name = path.substr(path.rfind('/') + 1);
-  const char* variant = split == Split::kTrain ? " train" : split == Split::kHeldOut ? " held out" : "";
-  return OpenIndexed(absl::StrCat(folder, "/", name), folder, variant, options,
+  return OpenIndexed(absl::StrCat(folder, "/", name), folder, VariantOf(split), options,
                      [&](Scan* scan) { return CatalogueArchives(folder, {name}, split, options.labels, scan); });
 }
 
@@ -159,6 +163,16 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenFile(const std::string& path, Split
   return OpenList(path, options);
 }
 
+// Directly.
+bool HoldsArchives(const std::string& path) {
+  bool found = false;
+  const absl::Status status = ForEachEntry(path, nullptr, [&found](const char* name, bool folder) {
+    found = !folder && IsArchiveName(name) && LitterOf(name, folder).empty();
+    return !found;
+  });
+  return status.ok() && found;
+}
+
 // The file that holds the part `name` of the data set `path`; empty: there is none.
 std::string FileOfPart(const std::string& path, const char* name) {
   for (const char* suffix : kPartSuffixes) {
@@ -210,24 +224,25 @@ absl::StatusOr<std::unique_ptr<Dataset>> Open(const std::string& path_as_given, 
   switch (split) {
     case Split::kTrain: {
       TEC_ASSIGN_OR_RETURN(const bool split_folder, TrainIsASplit(path));
-      if (split_folder) return OpenFolder(absl::StrCat(path, "/train"), "", options);
+      if (split_folder) return OpenFolder(absl::StrCat(path, "/train"), "", Split::kWhole, options);
       const std::string file = FileOfPart(path, "train");
       if (!file.empty()) return OpenFile(file, Split::kWhole, options);
-      return OpenFolder(path, absl::StrCat("a folder train/, ", FilesOfPart("train"), ", "), options);
+      return OpenFolder(path, absl::StrCat("a folder train/, ", FilesOfPart("train"), ", "), split, options);
     }
     case Split::kHeldOut:
       for (const char* name : {"val", "test"}) {
         const std::string folder = absl::StrCat(path, "/", name);
-        if (IsFolder(folder)) return OpenFolder(folder, "", options);
+        if (IsFolder(folder)) return OpenFolder(folder, "", Split::kWhole, options);
         const std::string file = FileOfPart(path, name);
         if (!file.empty()) return OpenFile(file, Split::kWhole, options);
       }
+      if (HoldsArchives(path)) return OpenFolder(path, "", split, options);
       return absl::NotFoundError(
           absl::StrCat("no held-out pictures in ", path, ": looked for folders val/ and test/, ", held_out_files));
     case Split::kWhole:
       break;
   }
-  return OpenFolder(path, "", options);
+  return OpenFolder(path, "", split, options);
 }
 
 }  // namespace

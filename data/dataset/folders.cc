@@ -214,8 +214,8 @@ absl::Status ForEachEntry(const std::string& path, Scan* scan,
   return error == 0 ? absl::OkStatus() : ErrnoToStatus(error, "list the folder", path);
 }
 
-absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::string& looked_for, bool labels,
-                                          Scan* scan) {
+absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::string& looked_for, Split split,
+                                          bool labels, Scan* scan) {
   TEC_ASSIGN_OR_RETURN(Listing listing, List(path, "", labels, scan));
   const auto first_with_pictures = [&]() -> absl::StatusOr<std::string> {
     for (const std::string& folder : listing.folders) {
@@ -232,7 +232,7 @@ absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::st
                        Printable(listing.files.empty() ? folder : listing.files.front()),
                        "): which of them are meant? --exclude names what is not, as in --exclude='*.zip'"));
     }
-    return CatalogueArchives(path, std::move(listing.archives), Split::kWhole, labels, scan);
+    return CatalogueArchives(path, std::move(listing.archives), split, labels, scan);
   }
   if (labels && listing.files.empty()) return CatalogueClasses(path, looked_for, listing, scan);
   Catalogue catalogue;

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "data/dataset/catalogue.h"
+#include "data/dataset/dataset.h"
 #include "data/dataset/scan.h"
 
 namespace tec {
@@ -23,9 +24,10 @@ absl::Status ForEachEntry(const std::string& path, Scan* scan,
                           const std::function<bool(const char* name, bool folder)>& take);
 
 // What OpenDataset says of folders. `labels`: as in DatasetOptions. `looked_for` tells, where there is nothing, what
-// was tried before `path` was chosen.
-absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::string& looked_for, bool labels,
-                                          Scan* scan);
+// was tried before `path` was chosen. `split`: of archives in it, as CatalogueArchives takes it; kHeldOut is for folders
+// that hold any.
+absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::string& looked_for, Split split,
+                                          bool labels, Scan* scan);
 
 }  // namespace tec
 

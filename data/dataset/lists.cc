@@ -85,7 +85,8 @@ bool IsWholeNumber(absl::string_view text) {
 std::optional<Table> FindTable(absl::string_view line) {
   constexpr absl::string_view kPaths =
       "path paths file files filename file_name filepath file_path image images image_path image_file image_name "
-      "imagepath img img_path image_id id name picture";
+      "imagepath img img_path picture";
+  constexpr absl::string_view kNames = "image_id id name";  // Where nothing better is there.
   constexpr absl::string_view kLabels =
       "label labels class classes class_id class_name class_idx class_index label_id label_idx target targets category "
       "category_id y";
@@ -94,7 +95,10 @@ std::optional<Table> FindTable(absl::string_view line) {
     if (!absl::StrContains(line, separator) || !SplitFields(line, separator, &fields)) continue;
     Table table;
     table.separator = separator;
-    const auto path = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kPaths); });
+    auto path = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kPaths); });
+    if (path == fields.end()) {
+      path = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kNames); });
+    }
     const auto label = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kLabels); });
     if (path != fields.end() && (label != fields.end() || fields.size() > 1)) {
       table.has_header = true;

@@ -140,6 +140,10 @@ absl::StatusOr<bool> ZipDirectory::Next(ZipMember* member) {
       return Damaged("a file of the zip directory does not lie in the archive");
     }
     member->begin += shift_;
+    constexpr uint64_t kMostSaved = 1032;  // By deflate.
+    if (method == 8 && member->size / kMostSaved > member->stored) {
+      return Damaged("a file of the zip directory has a size that its bytes cannot hold");
+    }
     if (method == 0 && member->size != member->stored) return Damaged("a file of the zip directory has two sizes");
     return true;
   }

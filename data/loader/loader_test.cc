@@ -32,7 +32,7 @@ class MemoryDataset : public Dataset {
       for (size_t b = 0; b < image.size_bytes(); ++b) image.data()[b] = stream.NextUint32() >> 24;
       images_.push_back(*EncodePng(image));
     }
-    for (const int64_t index : bad) images_[index] = "<html>";
+    for (const int64_t index : bad) images_[index] = "no image";
   }
 
   int64_t size() const override { return images_.size(); }

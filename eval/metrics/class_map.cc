@@ -3,6 +3,8 @@
 #include <unordered_map>
 
 #include "absl/strings/str_cat.h"
+#include "tec/base/look_alike.h"
+#include "tec/base/printable.h"
 
 namespace tec {
 
@@ -17,15 +19,17 @@ absl::StatusOr<std::vector<int64_t>> MapClasses(const std::vector<std::string>& 
   for (const std::string& name : held_out) {
     const auto found = number.find(name);
     if (found == number.end()) {
-      if (++unknowns <= kNamed) absl::StrAppend(&unknown, unknown.empty() ? "" : ", ", name);
+      if (++unknowns <= kNamed) absl::StrAppend(&unknown, unknown.empty() ? "" : ", ", Printable(name));
       continue;
     }
     map.push_back(found->second);
   }
   if (unknowns > 0) {
+    const std::string alike = FindLookAlikes(training, held_out);
     return absl::InvalidArgumentError(absl::StrCat(unknowns, " of the ", held_out.size(), " held-out classes ",
                                                    unknowns == 1 ? "is" : "are", " not among the ", training.size(),
-                                                   " training classes: ", unknown, unknowns > kNamed ? ", ..." : ""));
+                                                   " training classes: ", unknown, unknowns > kNamed ? ", ..." : "",
+                                                   alike.empty() ? "" : "; alike, but not the same, are ", alike));
   }
   return map;
 }

@@ -25,5 +25,12 @@ TEST(ClassMapTest, NamesWhatTheTrainingSetLacks) {
             "6 of the 7 held-out classes are not among the 1 training classes: a, b, c, d, e, ...");
 }
 
+TEST(ClassMapTest, SaysWhatLooksAlike) {
+  // The same word, composed and decomposed.
+  const absl::Status status = MapClasses({"ant", "caf\xC3\xA9"}, {"ant", "cafe\xCC\x81"}).status();
+  EXPECT_NE(status.message().find("; alike, but not the same, are caf\xC3\xA9 (caf\\xc3\\xa9) and"), std::string::npos)
+      << status;
+}
+
 }  // namespace
 }  // namespace tec

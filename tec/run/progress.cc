@@ -78,7 +78,8 @@ bool Progress::WouldShow(int64_t step, int64_t steps_per_epoch) const {
   if (options_.quiet) return false;
   if (step == steps_per_epoch) return true;
   if (terminal_) return Now() - last_drawn_ >= kRedrawSeconds;
-  return options_.print_freq > 0 && step % options_.print_freq == 0;
+  // The first one at once: it tells that the run is under way, and how fast.
+  return options_.print_freq > 0 && (!written_ || step % options_.print_freq == 0);
 }
 
 void Progress::Update(const ProgressState& state) {
@@ -90,6 +91,7 @@ void Progress::Update(const ProgressState& state) {
     last_drawn_ = Now();
   } else {
     std::fprintf(options_.file, "%s\n", FormatLine(state).c_str());
+    written_ = true;
   }
   std::fflush(options_.file);
 }

@@ -59,6 +59,7 @@ class Progress {
   Options options_;
   bool terminal_;
   bool drawn_ = false;
+  bool written_ = false;  // Whether a line of progress has been.
   double last_drawn_ = 0;
 };
 

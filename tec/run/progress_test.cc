@@ -54,7 +54,7 @@ TEST(FormatTest, Bar) {
 
 TEST(FormatTest, BarFitsTheTerminal) { EXPECT_EQ(FormatBar(SomeState(), 40).size(), 40); }
 
-TEST(ProgressTest, PlainLinesEveryPrintFreqStepsAndAtTheLast) {
+TEST(ProgressTest, PlainLinesAtTheFirstStepEveryPrintFreqAndAtTheLast) {
   std::FILE* file = std::tmpfile();
   {
     Progress progress({file, /*print_freq=*/3, /*quiet=*/false});
@@ -64,10 +64,11 @@ TEST(ProgressTest, PlainLinesEveryPrintFreqStepsAndAtTheLast) {
     progress.Print("done");
   }
   const std::string text = Written(file);
+  EXPECT_NE(text.find("[1/7]"), std::string::npos) << text;
   EXPECT_NE(text.find("[3/7]"), std::string::npos) << text;
   EXPECT_NE(text.find("[6/7]"), std::string::npos) << text;
   EXPECT_NE(text.find("[7/7]"), std::string::npos) << text;
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 5) << text;
   // No terminal control characters in a log file.
   EXPECT_EQ(text.find_first_of("\r\x1b"), std::string::npos);
   std::fclose(file);

@@ -298,8 +298,65 @@ def make():
     tiff("signed16.tif", 1, 16, 1, [(single.astype("<i2") * 3 - 99).tobytes()], more={339: (3, [2])}.items())
 
 
+def make_damaged():
+    """Files that lack something after their last row, or have something odd, and that PIL takes or refuses."""
+    photo = Image.fromarray(picture(40, 53, 3))
+    baseline, restarts, progressive = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    photo.save(baseline, "JPEG", quality=70)
+    photo.save(restarts, "JPEG", quality=70, restart_marker_rows=1)
+    photo.save(progressive, "JPEG", quality=50, progressive=True, subsampling="4:2:0")
+    whole, scans = baseline.getvalue(), progressive.getvalue()
+    FILES["no_end_zeros.jpg"] = whole[:-2] + bytes(512)
+    FILES["no_end_restarts.jpg"] = restarts.getvalue()[:-2] + bytes(512)
+    FILES["no_end.jpg"] = whole[:-2]
+    FILES["no_end_unknown.jpg"] = whole[:-2] + b"\xff\x02\0\0"
+    FILES["tables_first.jpg"] = b"\xff\xd8\xff\xd9" + whole
+    starts = [i for i in range(len(scans) - 1) if scans[i:i + 2] == b"\xff\xda"]
+    for count in (1, 3, 5):
+        FILES["scans%d.jpg" % count] = scans[:starts[count]] + b"\xff\xd9"
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    def png(width, height, kind, depth, compressed, before=b"", after=b""):
+        header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+        return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", compressed) + after +
+                chunk(b"IEND", b""))
+
+    row = picture(1, 700, 3).tobytes()
+    small_window = bytearray(zlib.compress((b"\0" + row) * 20, 9))
+    small_window[0], small_window[1] = 0x18, 0x19  # 512 bytes, where it reaches back 2101.
+    FILES["window9.png"] = png(700, 20, 2, 8, bytes(small_window))
+    lines = b"".join(b"\0" + line.tobytes() for line in picture(11, 13, 3))
+    rows = png(13, 11, 2, 8, zlib.compress(lines))
+    for cut in (12, 16, 18, 24):
+        FILES["cut%d.png" % cut] = rows[:-cut]
+    FILES["ends_early.png"] = png(13, 11, 2, 8, zlib.compress(lines[:6 * 40]))
+    FILES["critical.png"] = png(13, 11, 2, 8, zlib.compress(lines), before=chunk(b"ABCD", b"x"))
+    FILES["cut_chunk.png"] = png(13, 11, 2, 8, zlib.compress(lines), after=chunk(b"tEXt", b"a\0b"))[:-18]
+    indices = b"".join(b"\0" + line.tobytes() for line in picture(11, 13, 1)[..., 0] % 16)
+    table = picture(1, 32, 3).tobytes()
+    FILES["palette_twice.png"] = png(13, 11, 3, 8, zlib.compress(indices),
+                                     before=chunk(b"PLTE", table[:48]) + chunk(b"PLTE", table[48:]))
+
+    FILES["offset_zero.bmp"] = patched(bmp24(), 10, bytes(4))
+    greys = b"".join(bytes([i, i, i, 0]) for i in range(255))
+    lines = [picture(1, 13, 1)[0, :, 0].tobytes() for _ in range(7)]
+    bmp("grey_ramp.bmp", 8, lines, palette=greys, colours=255)
+    bmp("grey_ramp_bits.bmp", 8, lines, palette=bytes(4) + b"\xff\xff\xff\0", colours=2)
+    gif = FILES["plain.gif"]
+    at = gif.index(b",", 13 + (3 << ((gif[10] & 7) + 1))) + 11
+    FILES["empty_block.gif"] = gif[:at] + b"\0\0" + gif[at:]
+
+
+def bmp24():
+    bmp("rgb24.bmp", 24, [line.tobytes() for line in picture(7, 13, 3)])
+    return FILES["rgb24.bmp"]
+
+
 def main():
     make()
+    make_damaged()
     index = []
     for name, data in sorted(FILES.items()):
         entry = {"file": name}

@@ -1,0 +1,315 @@
+// Archives as people have them: what is in them, what their labels are, and what is said of the rest.
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "data/dataset/dataset.h"
+#include "data/testing/make_tar.h"
+#include "data/testing/make_zip.h"
+#include "tec/base/file.h"
+
+namespace tec {
+namespace {
+
+using testing::TarMaker;
+using testing::ZipMaker;
+using Strings = std::vector<std::string>;
+
+class ArchivesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = ::testing::TempDir() + "/archives_XXXXXX";
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    ASSERT_EQ(chdir(pattern.c_str()), 0);
+  }
+
+  void Write(const std::string& path, const std::string& bytes) {
+    const size_t slash = path.rfind('/');
+    if (slash != std::string::npos) {
+      ASSERT_TRUE(MakeDirectories(path.substr(0, slash)).ok());
+    }
+    ASSERT_TRUE(WriteFile(path, bytes).ok());
+  }
+
+  static std::unique_ptr<Dataset> Open(const std::string& path, bool labels = true, Split split = Split::kTrain,
+                                       Strings exclude = {}) {
+    DatasetOptions options;
+    options.labels = labels;
+    options.exclude = std::move(exclude);
+    auto dataset = OpenDataset(path, split, options);
+    EXPECT_TRUE(dataset.ok()) << dataset.status();
+    return dataset.ok() ? *std::move(dataset) : nullptr;
+  }
+
+  static std::string Error(const std::string& path, Split split = Split::kTrain) {
+    const auto dataset = OpenDataset(path, split);
+    EXPECT_FALSE(dataset.ok()) << path;
+    return std::string(dataset.status().message());
+  }
+
+  // "name=content label", one a picture.
+  static Strings Contents(const Dataset& dataset) {
+    Strings lines;
+    for (int64_t i = 0; i < dataset.size(); ++i) {
+      const auto bytes = dataset.Read(i);
+      EXPECT_TRUE(bytes.ok()) << bytes.status();
+      lines.push_back(absl::StrCat(dataset.name(i), "=", bytes.ok() ? *bytes : "", " ", dataset.label(i)));
+    }
+    return lines;
+  }
+
+  static std::string Link(char kind, const std::string& name, const std::string& target) {
+    std::string header = TarMaker().Add(kind, name, "").unfinished();
+    header.replace(157, target.size(), target);
+    TarMaker::MendChecksums(&header);
+    return header;
+  }
+};
+
+TEST_F(ArchivesTest, ZipsHaveClassFoldersStoredAndDeflated) {
+  ZipMaker::Options deflated, wide;
+  deflated.deflate = true;
+  wide.zip64 = true;
+  const std::string long_text(5000, 'x');
+  ZipMaker zip;
+  zip.Add("top/", "").Add("top/dog/2.jpg", long_text, deflated).Add("top/cat/1.jpg", "one");
+  zip.Add("top/dog/1.png", "wide", wide).Add("top/notes.txt", "said");
+  Write("plain.zip", zip.Finish());
+  Write("wide.zip", zip.Finish(/*zip64=*/true, "a comment"));
+  Write("program.zip", zip.Finish(false, "", "#!/bin/sh in front of it\n"));
+  for (const std::string name : {"plain", "wide", "program"}) {
+    const auto dataset = Open(name + ".zip");
+    ASSERT_NE(dataset, nullptr);
+    const std::string prefix = name + ".zip/top/";
+    EXPECT_EQ(Contents(*dataset), (Strings{prefix + "cat/1.jpg=one 0", prefix + "dog/1.png=wide 1",
+                                           prefix + "dog/2.jpg=" + long_text + " 1"}));
+    EXPECT_EQ(dataset->classes(), (Strings{"cat", "dog"}));
+    EXPECT_EQ(dataset->left_out(), "1 file, not taken for pictures by their names: .txt 1");
+    EXPECT_TRUE(dataset->defects().empty());
+  }
+  // Several, and a tar beside them.
+  Write("d/a.zip", ZipMaker().Add("cat/1.jpg", "one").Finish());
+  Write("d/b.zip", ZipMaker().Add("dog/2.jpg", long_text, deflated).Finish());
+  Write("d/c.tar", TarMaker().AddFile("dog/3.jpg", "three").Finish());
+  EXPECT_EQ(Contents(*Open("d")), (Strings{"a.zip/cat/1.jpg=one 0", "b.zip/dog/2.jpg=" + long_text + " 1",
+                                           "c.tar/dog/3.jpg=three 1"}));
+}
+
+TEST_F(ArchivesTest, TheIndexKeepsZips) {
+  ZipMaker::Options deflated;
+  deflated.deflate = true;
+  Write("d/a.zip", ZipMaker().Add("cat/1.jpg", "one").Add("dog/2.jpg", std::string(500, 'x'), deflated).Finish());
+  Write("d/b.tar", TarMaker().AddFile("cat/3.jpg", "three").Finish());
+  ASSERT_EQ(system("touch -d '2020-01-01' d d/a.zip d/b.tar"), 0);
+  DatasetOptions options;
+  options.index_folder = "index";
+  const auto first = OpenDataset("d", Split::kTrain, options), second = OpenDataset("d", Split::kTrain, options);
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(Contents(**first), Contents(**second));
+  EXPECT_EQ((*second)->classes(), (Strings{"cat", "dog"}));
+  // What an index says of a file that is gone is said to come from it.
+  ASSERT_EQ(rename("d/a.zip", "gone.zip"), 0);
+  std::string bytes;
+  const std::string of_index((*second)->Read(0, &bytes).message());
+  EXPECT_NE(of_index.find("it is known from the index index/data_set_"), std::string::npos) << of_index;
+  EXPECT_NE(of_index.find("delete that file"), std::string::npos) << of_index;
+}
+
+TEST_F(ArchivesTest, WhatAZipMayHoldBesides) {
+  ZipMaker::Options encrypted, other, link, fat;
+  encrypted.flags = 1;
+  other.method = 12;
+  link.unix_mode = 0120777;
+  fat.system = 0;
+  ZipMaker zip;
+  zip.Add("a.jpg", "good").Add("b.jpg", "?", encrypted).Add("c.jpg", "?", other).Add("d.jpg", "a.jpg", link);
+  zip.Add("__MACOSX/._a.jpg", "fork").Add("._a.jpg", "fork").Add("../e.jpg", "out").Add("f\\g.jpg", "slash", fat);
+  Write("a.zip", zip.Finish());
+  const auto dataset = Open("a.zip", false);
+  ASSERT_NE(dataset, nullptr);
+  EXPECT_EQ(Contents(*dataset), (Strings{"a.zip/a.jpg=good -1", "a.zip/e.jpg=out -1", "a.zip/f/g.jpg=slash -1"}));
+  EXPECT_EQ(dataset->left_out(),
+            "3 members of archives passed over: encrypted files 1, files compressed in another way than deflate (method "
+            "12) 1, links 1; 2 files or folders that other programs leave: ._* 1, __MACOSX 1");
+}
+
+TEST_F(ArchivesTest, BrokenZips) {
+  ZipMaker zip;
+  zip.Add("a/1.jpg", "one").Add("b/2.jpg", "two");
+  const std::string bytes = zip.Finish();
+  Write("cut.zip", bytes.substr(0, bytes.size() - 30));
+  EXPECT_EQ(Error("cut.zip"),
+            "no pictures in the archives of .: cut.zip: no zip directory at its end: the archive is cut or no zip");
+  // An entry that claims to lie elsewhere ends the directory.
+  std::string elsewhere = bytes;
+  elsewhere[bytes.rfind("PK\1\2") + 45] = 1;
+  Write("elsewhere.zip", elsewhere);
+  const auto dataset = Open("elsewhere.zip");
+  EXPECT_EQ(dataset->size(), 1);
+  EXPECT_EQ(dataset->defects(),
+            Strings{"elsewhere.zip: a file of the zip directory does not lie in the archive"});
+  // What the directory does not show is seen when it is read.
+  std::string header = bytes;
+  header[0] = 'X';
+  Write("header.zip", header);
+  std::string read;
+  EXPECT_EQ(Open("header.zip")->Read(0, &read).message(), "no entry of the zip at byte 0");
+}
+
+TEST_F(ArchivesTest, PartsInAnArchive) {
+  ZipMaker zip;
+  TarMaker tar;
+  for (const char* name : {"top/train/cat/1.jpg", "top/train/dog/2.jpg", "top/val/cat/3.jpg"}) {
+    zip.Add(name, name);
+    tar.AddFile(name, name);
+  }
+  Write("a.zip", zip.Finish());
+  Write("a.tar", tar.Finish());
+  for (const std::string path : {"a.zip", "a.tar"}) {
+    EXPECT_EQ(Contents(*Open(path)), (Strings{path + "/top/train/cat/1.jpg=top/train/cat/1.jpg 0",
+                                              path + "/top/train/dog/2.jpg=top/train/dog/2.jpg 1"}));
+    EXPECT_EQ(Contents(*Open(path, false, Split::kHeldOut)),
+              Strings{path + "/top/val/cat/3.jpg=top/val/cat/3.jpg -1"});
+    EXPECT_EQ(Open(path, true, Split::kWhole)->classes(), (Strings{"train", "val"}));
+  }
+  // And in a folder of archives.
+  Write("d/a.zip", zip.Finish());
+  EXPECT_EQ(Open("d")->classes(), (Strings{"cat", "dog"}));
+  EXPECT_EQ(Contents(*Open("d", false, Split::kHeldOut)), Strings{"a.zip/top/val/cat/3.jpg=top/val/cat/3.jpg -1"});
+  Write("b.zip", ZipMaker().Add("cat/1.jpg", "one").Finish());
+  EXPECT_EQ(Error("b.zip", Split::kHeldOut),
+            "no held-out pictures in ./b.zip: looked for folders val/ and test/ beside a folder train/ in it");
+}
+
+TEST_F(ArchivesTest, LinksStandForTheirMembers) {
+  const std::string start = TarMaker().AddFile("a/1.jpg", "one").AddFile("a/1.cls", "1").unfinished();
+  const std::string links = Link('1', "a/2.jpg", "a/1.jpg") + TarMaker().AddFile("a/2.cls", "0").unfinished() +
+                            Link('2', "a/3.jpg", "../b/later.png") + Link('2', "a/3.cls", "2.cls") +
+                            Link('2', "a/4.jpg", "nowhere.jpg") + Link('2', "a/loop.jpg", "loop.jpg") +
+                            Link('2', "folder", "a");
+  Write("links.tar", start + links + TarMaker().AddFile("b/later.png", "later").AddFile("b/later.cls", "1").Finish());
+  const auto dataset = Open("links.tar");
+  ASSERT_NE(dataset, nullptr);
+  EXPECT_EQ(Contents(*dataset), (Strings{"links.tar/a/1.jpg=one 1", "links.tar/a/2.jpg=one 0",
+                                         "links.tar/a/3.jpg=later 0", "links.tar/b/later.png=later 1"}));
+  EXPECT_EQ(dataset->left_out(), "2 members of archives passed over: links to nothing 2");
+  EXPECT_TRUE(dataset->defects().empty());
+}
+
+TEST_F(ArchivesTest, OneArchiveAClass) {
+  for (const std::string name : {"n01440764", "n01443537"}) {
+    Write("d/" + name + ".tar", TarMaker().AddFile(name + "_1.JPEG", name).Finish());
+  }
+  EXPECT_EQ(Open("d")->classes(), (Strings{"n01440764", "n01443537"}));
+  EXPECT_EQ(Open("d")->label(1), 1);
+  // As ImageNet is published, and one that is broken in the middle.
+  TarMaker all;
+  for (const std::string name : {"n01443537", "n01440764"}) all.AddFile(name + ".tar", *ReadFile("d/" + name + ".tar"));
+  Write("all.tar", all.Finish());
+  const auto whole = Open("all.tar");
+  EXPECT_EQ(Contents(*whole), (Strings{"all.tar/n01443537/n01443537_1.JPEG=n01443537 1",
+                                       "all.tar/n01440764/n01440764_1.JPEG=n01440764 0"}));
+  EXPECT_EQ(whole->classes(), (Strings{"n01440764", "n01443537"}));
+  all.AddFile("n1.tar", std::string(700, 'x')).AddFile("n2.tar", TarMaker().AddFile("a.jpg", "a").Finish());
+  Write("all.tar", all.Finish());
+  EXPECT_EQ(Open("all.tar")->size(), 3);
+  EXPECT_EQ(Open("all.tar")->defects(), Strings{"all.tar: n1.tar: a bad checksum in the header at byte 0"});
+  // Numbers are no classes.
+  for (const std::string name : {"train-000", "train-001"}) {
+    Write("e/" + name + ".tar", TarMaker().AddFile(name + "_1.jpg", name).Finish());
+  }
+  const auto shards = Open("e");
+  EXPECT_TRUE(shards->classes().empty());
+  EXPECT_NE(shards->why_unlabelled().find("(train-000.tar, ...) are a numbering and no classes"), std::string::npos)
+      << shards->why_unlabelled();
+}
+
+TEST_F(ArchivesTest, LabelsApartFromTheirPictures) {
+  TarMaker tar;
+  for (int i = 0; i < 3; ++i) tar.AddFile(absl::StrCat(i, ".jpg"), "x");
+  for (int i = 0; i < 3; ++i) tar.AddFile(absl::StrCat(i, ".cls"), "0");
+  Write("a.tar", tar.Finish());
+  EXPECT_EQ(Error("a.tar"),
+            "3 labels (.cls, .json) in ./a.tar do not stand beside their picture: members of one sample must follow one "
+            "another, as in archives written with tar --sort=name");
+  EXPECT_EQ(Open("a.tar", false)->size(), 3);
+  // A zip is sorted when it is read.
+  ZipMaker zip;
+  for (int i = 0; i < 3; ++i) zip.Add(absl::StrCat(i, ".jpg"), absl::StrCat(i));
+  for (int i = 0; i < 3; ++i) zip.Add(absl::StrCat(i, ".cls"), absl::StrCat(i % 2));
+  Write("a.zip", zip.Finish());
+  EXPECT_EQ(Contents(*Open("a.zip")), (Strings{"a.zip/0.jpg=0 0", "a.zip/1.jpg=1 1", "a.zip/2.jpg=2 0"}));
+}
+
+TEST_F(ArchivesTest, DottedNamesWithoutSamplesArePictures) {
+  TarMaker tar;
+  for (int i = 0; i < 3; ++i) tar.AddFile(absl::StrCat("train/cat.", i, ".jpg"), absl::StrCat(i));
+  Write("a.tar", tar.AddFile("train/README.txt", "said").Finish());
+  EXPECT_EQ(Contents(*Open("a.tar")),
+            (Strings{"a.tar/train/cat.0.jpg=0 -1", "a.tar/train/cat.1.jpg=1 -1", "a.tar/train/cat.2.jpg=2 -1"}));
+  // With samples they are parts.
+  Write("b.tar", tar.AddFile("1.jpg", "").AddFile("1.cls", "0").Finish());
+  const auto samples = Open("b.tar", false);
+  EXPECT_EQ(samples->size(), 2);
+  EXPECT_NE(samples->left_out().find("2 pictures left out as parts of samples"), std::string::npos);
+}
+
+TEST_F(ArchivesTest, BracesStandForSeveral) {
+  for (const std::string name : {"s-08", "s-09", "s-10", "t"}) {
+    Write("d/" + name + ".tar", TarMaker().AddFile(name + ".jpg", name).AddFile(name + ".cls", "0").Finish());
+  }
+  EXPECT_EQ(Contents(*Open("d/s-{08..10}.tar")),
+            (Strings{"s-08.tar/s-08.jpg=s-08 0", "s-09.tar/s-09.jpg=s-09 0", "s-10.tar/s-10.jpg=s-10 0"}));
+  EXPECT_EQ(Open("d/{s-08,t}.tar")->size(), 2);
+  EXPECT_EQ(Error("d/s-{07..10}.tar"), "1 of the 4 archives of d/s-{07..10}.tar are not there: d/s-07.tar");
+  EXPECT_EQ(Error("d/{1..3"), "d/{1..3: a brace that does not end");
+  EXPECT_EQ(Error("d/{1..3}.jpg"),
+            "d/{1..3}.jpg: braces are for archives, names that end in .tar or .zip; name other files in a list");
+}
+
+TEST_F(ArchivesTest, LitterAndWhatIsExcludedIsLeftOut) {
+  for (const char* name : {"d/cat/1.jpg", "d/cat/._1.jpg", "d/cat/Thumbs.db", "d/cat/@eaDir/1.jpg/SYNOPHOTO.jpg",
+                           "d/dog/2.jpg", "d/dog/2_thumb.jpg", "d/__MACOSX/cat/._1.jpg", "d/lost+found/x", "d/old/3.jpg"}) {
+    Write(name, name);
+  }
+  const auto dataset = Open("d", true, Split::kTrain, {"*_thumb.*", "old"});
+  ASSERT_NE(dataset, nullptr);
+  EXPECT_EQ(Contents(*dataset), (Strings{"cat/1.jpg=d/cat/1.jpg 0", "dog/2.jpg=d/dog/2.jpg 1"}));
+  EXPECT_EQ(dataset->left_out(),
+            "5 files or folders that other programs leave: ._* 1, @eaDir 1, Thumbs.db 1, __MACOSX 1, lost+found 1; "
+            "2 files or folders that --exclude names: .jpg 1, old/ 1");
+  EXPECT_EQ(ParseExclude("*_thumb.*,old"), (Strings{"*_thumb.*", "old"}));
+}
+
+TEST_F(ArchivesTest, OtherContainersAreNamed) {
+  const std::pair<std::string, std::string> files[] = {
+      {"a.tar.gz", "\x1f\x8b\x08"},      {"b/train.parquet", "PAR1"},
+      {"c.npy", "\x93NUMPY"},            {"d", "version https://git-lfs.github.com/spec/v1"},
+      {"e/data.mdb", "x"},               {"f.mp4", std::string("\0\0\0\x20"
+                                                                "ftypisom",
+                                                                12)},
+      {"g/shard.tfrecord", "x"},         {"h.h5", "\x89HDF\r\n\x1a\n"},
+      {"i.dcm", std::string(128, '\0') + "DICM"}};
+  const char* expected[] = {"compressed by gzip", "train.parquet is Parquet", "a NumPy array", "Git LFS", "data.mdb is an LMDB",
+                            "a video",            "shard.tfrecord is TFRecord", "an HDF5 file",  "DICOM"};
+  int i = 0;
+  for (const auto& [path, bytes] : files) {
+    Write(path, bytes);
+    const std::string error = Error(path.substr(0, path.find('/')));
+    EXPECT_NE(error.find(expected[i]), std::string::npos) << error;
+    ++i;
+  }
+  for (const char* address : {"s3://bucket/data", "https://host/train.tar", "gs://b", "hf://datasets/x"}) {
+    EXPECT_NE(Error(address).find("is an address, and nothing is fetched from elsewhere"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace tec

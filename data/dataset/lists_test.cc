@@ -1,0 +1,72 @@
+// Lists as editors, spreadsheets and scripts write them.
+
+#include "data/dataset/lists.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace tec {
+namespace {
+
+// "path label" of each picture, and the classes if they have names; or the error.
+std::string Read(const std::string& text, bool labels = true) {
+  Scan scan("list", {});
+  const auto catalogue = CatalogueList(text, "list", labels, &scan);
+  if (!catalogue.ok()) return std::string(catalogue.status().message());
+  std::string all;
+  for (int64_t i = 0; i < catalogue->size(); ++i) {
+    absl::StrAppend(&all, catalogue->name(i), " ", catalogue->label(i), "; ");
+  }
+  for (size_t i = 0; i < catalogue->classes.size(); ++i) {
+    if (catalogue->classes[i] != absl::StrCat(i)) absl::StrAppend(&all, "(", catalogue->classes[i], ")");
+  }
+  return all;
+}
+
+TEST(ListsTest, MarksBlanksAndEndsOfLines) {
+  EXPECT_EQ(Read("\xEF\xBB\xBF"
+                 "a.jpg 0\nb.jpg 1\n"),
+            "a.jpg 0; b.jpg 1; ");
+  EXPECT_EQ(Read("a.jpg 0 \nb.jpg 1\t \r\n  \n"), "a.jpg 0; b.jpg 1; ");
+  EXPECT_EQ(Read("a b.jpg\t0\r\nc.jpg\t1"), "a b.jpg 0; c.jpg 1; ");
+  EXPECT_EQ(Read("a.jpg \nb.jpg\t\n"), "a.jpg -1; b.jpg -1; ");
+}
+
+TEST(ListsTest, Quotes) {
+  EXPECT_EQ(Read("\"a 1\" 0\n\"b\"\"c.jpg\"\t1\n"), "a 1 0; b\"c.jpg 1; ");
+  EXPECT_EQ(Read("\"a, b.jpg\"\n"), "a, b.jpg -1; ");
+  EXPECT_EQ(Read("\"a.jpg\n"), "list:1: a quote that does not end");
+  EXPECT_EQ(Read("\"a\"b.jpg\n"), "list:1: something other than a blank or tab after the quoted path");
+}
+
+TEST(ListsTest, Tables) {
+  EXPECT_EQ(Read("path,label\na.jpg,0\n\"b,c.jpg\",1\n"), "a.jpg 0; b,c.jpg 1; ");
+  EXPECT_EQ(Read("label;id;filename\n1;7;a.jpg\n0;8;b.jpg\n"), "a.jpg 1; b.jpg 0; ");
+  EXPECT_EQ(Read("image_path\tclass\na.jpg\tdog\nb.jpg\tcat\n"), "a.jpg 1; b.jpg 0; (cat)(dog)");
+  EXPECT_EQ(Read("filename\na.jpg\nb.jpg\n"), "a.jpg -1; b.jpg -1; ");
+  EXPECT_EQ(Read("a.jpg,3\nb.jpg,0\n"), "a.jpg 3; b.jpg 0; ");
+  EXPECT_EQ(Read("path,label\na.jpg\n"), "list:2: too few columns");
+  // No tables.
+  EXPECT_EQ(Read("a,b.jpg\nc.jpg\n"), "a,b.jpg -1; c.jpg -1; ");
+  EXPECT_EQ(Read("a.jpg\tdog\n"), "list:1: label \"dog\" is not a whole number from 0");
+  EXPECT_EQ(Read("path,label\na.jpg,dog\n", /*labels=*/false), "a.jpg -1; ");
+}
+
+TEST(ListsTest, OtherEncodingsAreNamed) {
+  const std::string wide("a\0.\0j\0p\0g\0\n\0", 12);
+  EXPECT_EQ(Read("\xFF\xFE" + wide), "list is text in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)");
+  EXPECT_EQ(Read(wide), "list is text in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)");
+  EXPECT_EQ(Read(std::string("\xFF\xFE\0\0a\0\0\0", 8)),
+            "list is text in UTF-32: save it as UTF-8 (iconv -f UTF-32 -t UTF-8)");
+  // Other bytes may be names.
+  EXPECT_EQ(Read("caf\xE9.jpg\n"), "caf\xE9.jpg -1; ");
+}
+
+TEST(ListsTest, LitterIsLeftOut) { EXPECT_EQ(Read("a/b.jpg\na/._b.jpg\na/Thumbs.db\n"), "a/b.jpg -1; "); }
+
+}  // namespace
+}  // namespace tec
