@@ -98,8 +98,8 @@ TEST_F(ArchivesTest, ZipsHaveClassFoldersStoredAndDeflated) {
   Write("d/a.zip", ZipMaker().Add("cat/1.jpg", "one").Finish());
   Write("d/b.zip", ZipMaker().Add("dog/2.jpg", long_text, deflated).Finish());
   Write("d/c.tar", TarMaker().AddFile("dog/3.jpg", "three").Finish());
-  EXPECT_EQ(Contents(*Open("d")), (Strings{"a.zip/cat/1.jpg=one 0", "b.zip/dog/2.jpg=" + long_text + " 1",
-                                           "c.tar/dog/3.jpg=three 1"}));
+  EXPECT_EQ(Contents(*Open("d")),
+            (Strings{"a.zip/cat/1.jpg=one 0", "b.zip/dog/2.jpg=" + long_text + " 1", "c.tar/dog/3.jpg=three 1"}));
 }
 
 TEST_F(ArchivesTest, TheIndexKeepsZips) {
@@ -135,9 +135,10 @@ TEST_F(ArchivesTest, WhatAZipMayHoldBesides) {
   const auto dataset = Open("a.zip", false);
   ASSERT_NE(dataset, nullptr);
   EXPECT_EQ(Contents(*dataset), (Strings{"a.zip/a.jpg=good -1", "a.zip/e.jpg=out -1", "a.zip/f/g.jpg=slash -1"}));
-  EXPECT_EQ(dataset->left_out(),
-            "3 members of archives passed over: encrypted files 1, files compressed in another way than deflate (method "
-            "12) 1, links 1; 2 files or folders that other programs leave: ._* 1, __MACOSX 1");
+  EXPECT_EQ(
+      dataset->left_out(),
+      "3 members of archives passed over: encrypted files 1, files compressed in another way than deflate (method "
+      "12) 1, links 1; 2 files or folders that other programs leave: ._* 1, __MACOSX 1");
 }
 
 TEST_F(ArchivesTest, BrokenZips) {
@@ -153,8 +154,7 @@ TEST_F(ArchivesTest, BrokenZips) {
   Write("elsewhere.zip", elsewhere);
   const auto dataset = Open("elsewhere.zip");
   EXPECT_EQ(dataset->size(), 1);
-  EXPECT_EQ(dataset->defects(),
-            Strings{"elsewhere.zip: a file of the zip directory does not lie in the archive"});
+  EXPECT_EQ(dataset->defects(), Strings{"elsewhere.zip: a file of the zip directory does not lie in the archive"});
   // What the directory does not show is seen when it is read.
   std::string header = bytes;
   header[0] = 'X';
@@ -175,8 +175,7 @@ TEST_F(ArchivesTest, PartsInAnArchive) {
   for (const std::string path : {"a.zip", "a.tar"}) {
     EXPECT_EQ(Contents(*Open(path)), (Strings{path + "/top/train/cat/1.jpg=top/train/cat/1.jpg 0",
                                               path + "/top/train/dog/2.jpg=top/train/dog/2.jpg 1"}));
-    EXPECT_EQ(Contents(*Open(path, false, Split::kHeldOut)),
-              Strings{path + "/top/val/cat/3.jpg=top/val/cat/3.jpg -1"});
+    EXPECT_EQ(Contents(*Open(path, false, Split::kHeldOut)), Strings{path + "/top/val/cat/3.jpg=top/val/cat/3.jpg -1"});
     EXPECT_EQ(Open(path, true, Split::kWhole)->classes(), (Strings{"train", "val"}));
   }
   // And in a folder of archives.
@@ -236,9 +235,10 @@ TEST_F(ArchivesTest, LabelsApartFromTheirPictures) {
   for (int i = 0; i < 3; ++i) tar.AddFile(absl::StrCat(i, ".jpg"), "x");
   for (int i = 0; i < 3; ++i) tar.AddFile(absl::StrCat(i, ".cls"), "0");
   Write("a.tar", tar.Finish());
-  EXPECT_EQ(Error("a.tar"),
-            "3 labels (.cls, .json) in ./a.tar do not stand beside their picture: members of one sample must follow one "
-            "another, as in archives written with tar --sort=name");
+  EXPECT_EQ(
+      Error("a.tar"),
+      "3 labels (.cls, .json) in ./a.tar do not stand beside their picture: members of one sample must follow one "
+      "another, as in archives written with tar --sort=name");
   EXPECT_EQ(Open("a.tar", false)->size(), 3);
   // A zip is sorted when it is read.
   ZipMaker zip;
@@ -275,8 +275,9 @@ TEST_F(ArchivesTest, BracesStandForSeveral) {
 }
 
 TEST_F(ArchivesTest, LitterAndWhatIsExcludedIsLeftOut) {
-  for (const char* name : {"d/cat/1.jpg", "d/cat/._1.jpg", "d/cat/Thumbs.db", "d/cat/@eaDir/1.jpg/SYNOPHOTO.jpg",
-                           "d/dog/2.jpg", "d/dog/2_thumb.jpg", "d/__MACOSX/cat/._1.jpg", "d/lost+found/x", "d/old/3.jpg"}) {
+  for (const char* name :
+       {"d/cat/1.jpg", "d/cat/._1.jpg", "d/cat/Thumbs.db", "d/cat/@eaDir/1.jpg/SYNOPHOTO.jpg", "d/dog/2.jpg",
+        "d/dog/2_thumb.jpg", "d/__MACOSX/cat/._1.jpg", "d/lost+found/x", "d/old/3.jpg"}) {
     Write(name, name);
   }
   const auto dataset = Open("d", true, Split::kTrain, {"*_thumb.*", "old"});
@@ -289,16 +290,26 @@ TEST_F(ArchivesTest, LitterAndWhatIsExcludedIsLeftOut) {
 }
 
 TEST_F(ArchivesTest, OtherContainersAreNamed) {
-  const std::pair<std::string, std::string> files[] = {
-      {"a.tar.gz", "\x1f\x8b\x08"},      {"b/train.parquet", "PAR1"},
-      {"c.npy", "\x93NUMPY"},            {"d", "version https://git-lfs.github.com/spec/v1"},
-      {"e/data.mdb", "x"},               {"f.mp4", std::string("\0\0\0\x20"
-                                                                "ftypisom",
-                                                                12)},
-      {"g/shard.tfrecord", "x"},         {"h.h5", "\x89HDF\r\n\x1a\n"},
-      {"i.dcm", std::string(128, '\0') + "DICM"}};
-  const char* expected[] = {"compressed by gzip", "train.parquet is Parquet", "a NumPy array", "Git LFS", "data.mdb is an LMDB",
-                            "a video",            "shard.tfrecord is TFRecord", "an HDF5 file",  "DICOM"};
+  const std::pair<std::string, std::string> files[] = {{"a.tar.gz", "\x1f\x8b\x08"},
+                                                       {"b/train.parquet", "PAR1"},
+                                                       {"c.npy", "\x93NUMPY"},
+                                                       {"d", "version https://git-lfs.github.com/spec/v1"},
+                                                       {"e/data.mdb", "x"},
+                                                       {"f.mp4", std::string("\0\0\0\x20"
+                                                                             "ftypisom",
+                                                                             12)},
+                                                       {"g/shard.tfrecord", "x"},
+                                                       {"h.h5", "\x89HDF\r\n\x1a\n"},
+                                                       {"i.dcm", std::string(128, '\0') + "DICM"}};
+  const char* expected[] = {"compressed by gzip",
+                            "train.parquet is Parquet",
+                            "a NumPy array",
+                            "Git LFS",
+                            "data.mdb is an LMDB",
+                            "a video",
+                            "shard.tfrecord is TFRecord",
+                            "an HDF5 file",
+                            "DICOM"};
   int i = 0;
   for (const auto& [path, bytes] : files) {
     Write(path, bytes);

@@ -24,8 +24,8 @@ absl::Status ForEachEntry(const std::string& path, Scan* scan,
                           const std::function<bool(const char* name, bool folder)>& take);
 
 // What OpenDataset says of folders. `labels`: as in DatasetOptions. `looked_for` tells, where there is nothing, what
-// was tried before `path` was chosen. `split`: of archives in it, as CatalogueArchives takes it; kHeldOut is for folders
-// that hold any.
+// was tried before `path` was chosen. `split`: of archives in it, as CatalogueArchives takes it; kHeldOut is for
+// folders that hold any.
 absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::string& looked_for, Split split,
                                           bool labels, Scan* scan);
 

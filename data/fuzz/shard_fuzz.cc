@@ -1,5 +1,5 @@
-// Any bytes as an archive of a data set, a tar or with TEC_FUZZ_ZIP (BUILD) a zip: grouping into samples, labels of .cls
-// and .json and of names, links, archives inside, reading what was found. It warns of each broken archive:
+// Any bytes as an archive of a data set, a tar or with TEC_FUZZ_ZIP (BUILD) a zip: grouping into samples, labels of
+// .cls and .json and of names, links, archives inside, reading what was found. It warns of each broken archive:
 // GLOG_minloglevel=2 in the environment keeps it quiet.
 
 #include <fcntl.h>

@@ -35,9 +35,9 @@ TEST(ZipMutationTest, TenThousandDamagedZips) {
     // The directory, where most is decided, lies at the end; damage goes to the beginning.
     const size_t directory = seed.find("PK\1\2");
     for (int number = 0; number < 3500; ++number, ++runs) {
-      const std::string damaged =
-          number % 2 == 0 ? testing::Mutate(seed, number)
-                          : seed.substr(0, directory) + testing::Mutate(seed.substr(directory), number);
+      const std::string damaged = number % 2 == 0
+                                      ? testing::Mutate(seed, number)
+                                      : seed.substr(0, directory) + testing::Mutate(seed.substr(directory), number);
       LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(damaged.data()), damaged.size());
     }
   }

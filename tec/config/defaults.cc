@@ -27,6 +27,7 @@ constexpr char kShared[] = R"(
     sampler: "own"
     train_fraction: 1
     classes: ""
+    exclude: ""
   }
   optimizer {
     batch_size: 64

@@ -59,6 +59,7 @@ constexpr Field kFields[] = {
     {"", "data.sampler", kFreeUnset, "\"own\""},
     {"", "data.train_fraction", kFreeUnset, "1"},
     {"", "data.classes", kFreeUnset, "\"\""},
+    {"", "data.exclude", kFreeUnset, "\"\""},
     {"Finetune", "shots", kFreeUnset, "0"},
     {"Finetune", "subset_seed", kFreeUnused, "data.train_fraction shots"},
     {"Finetune", "model_ema", kFreeUnset, "false"},

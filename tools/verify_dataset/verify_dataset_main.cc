@@ -65,7 +65,8 @@ constexpr char kUsage[] =
     "  ./bazelw run //tools:verify_dataset -- /imagenet --stats --contact_sheet=imagenet.png\n\n";
 
 std::vector<FlagGroup> Flags() {
-  return {{"What is looked at", {{"data_path", ""}, {"exclude", ""}, {"channels", ""}, {"num_workers", ""}, {"fast_jpeg", ""}}},
+  return {{"What is looked at",
+           {{"data_path", ""}, {"exclude", ""}, {"channels", ""}, {"num_workers", ""}, {"fast_jpeg", ""}}},
           {"What is said", {{"stats", ""}, {"contact_sheet", ""}, {"view", ""}, {"samples", ""}, {"most_lines", ""}}}};
 }
 
