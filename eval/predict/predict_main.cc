@@ -23,6 +23,7 @@
 #include "eval/program/frozen_program.h"
 #include "tec/base/file.h"
 #include "tec/base/path.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/run/count_progress.h"
 #include "tec/run/rank_runtime.h"
@@ -146,4 +147,8 @@ absl::Status Run(const ParsedFlags&) {
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::FrozenMain(argc, argv, "predict", tec::kUsage, tec::Flags(), tec::Run); }
+int main(int argc, char** argv) {
+  return tec::RunProgram(argc, argv, [](int count, char** arguments) {
+    return tec::FrozenMain(count, arguments, "predict", tec::kUsage, tec::Flags(), tec::Run);
+  });
+}
