@@ -79,7 +79,7 @@ class Sweep {
   static constexpr int64_t kImages = 16;
 
  private:
-  static constexpr VitOptions kEncoder = {224, 16, 192, 12, 3};
+  static inline const VitOptions kEncoder = {224, 16, 192, 12, 3};
   static constexpr FeatureSpec kSpec = {1, FeatureSpec::PatchMean::kAfterNorm};
 
   Encoder encoder_;

@@ -20,7 +20,7 @@
 namespace tec {
 namespace {
 
-constexpr VitOptions kSmall = {224, 16, 384, 12, 6}, kBase = {224, 16, 768, 12, 12};
+const VitOptions kSmall = {224, 16, 384, 12, 6}, kBase = {224, 16, 768, 12, 12};
 
 void BM_FinetuneStep(benchmark::State& state, const VitOptions& encoder, at::ScalarType precision,
                      at::DeviceType device = at::kCPU) {

@@ -36,6 +36,11 @@ std::string NameOf(const FeatureSpec& spec) {
 }
 
 absl::Status CheckFeatureSpec(const FeatureSpec& spec, const VitOptions& encoder) {
+  if (spec.cls_blocks > 0 && !Encoder::HasClass(encoder)) {
+    return absl::InvalidArgumentError(absl::StrCat("features ", NameOf(spec),
+                                                   " of an encoder that has neither a [CLS] token nor an attention "
+                                                   "pool: take pool, the mean of its patches"));
+  }
   if (spec.cls_blocks <= encoder.depth) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("features ", NameOf(spec), " of an encoder that has only ", encoder.depth, " blocks"));
@@ -66,7 +71,11 @@ at::Tensor ComputeFeatures(Encoder& encoder, const at::Tensor& images, const Fea
   const std::vector<at::Tensor> blocks = encoder.LastBlocks(images, std::max<int64_t>(1, spec.cls_blocks));
   std::vector<at::Tensor> parts;
   if (spec.cls_blocks > 0) {
-    for (const at::Tensor& tokens : blocks) parts.push_back(encoder.Normalise(tokens.select(1, 0)));
+    // A pool looks at all tokens, of the norm [CLS] alone is needed.
+    const bool token = encoder.options().variant.class_token;
+    for (const at::Tensor& tokens : blocks) {
+      parts.push_back(token ? encoder.Normalise(tokens.select(1, 0)) : encoder.Class(encoder.Normalise(tokens)));
+    }
   }
   const at::Tensor patches = encoder.Patches(blocks.back());
   if (spec.patch_mean == FeatureSpec::PatchMean::kAfterNorm) parts.push_back(encoder.Normalise(patches).mean(1));

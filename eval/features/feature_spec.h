@@ -44,7 +44,8 @@ inline constexpr FeatureSpec kGlobalPoolFeatures = {0, FeatureSpec::PatchMean::k
 absl::StatusOr<FeatureSpec> ParseFeatureSpec(absl::string_view name);
 std::string NameOf(const FeatureSpec& spec);
 
-// InvalidArgument where `spec` asks for more last blocks than the encoder has.
+// InvalidArgument where `spec` asks for more last blocks than the encoder has, or for a [CLS] token where it has
+// neither that nor an attention pool, whose output then stands for it.
 absl::Status CheckFeatureSpec(const FeatureSpec& spec, const VitOptions& encoder);
 
 // The smallest spec that has the numbers of all `specs`. InvalidArgument where they use different patch means.

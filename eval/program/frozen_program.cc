@@ -109,12 +109,18 @@ uint64_t FingerprintOfEncoder(const Encoder& encoder, const FeatureOptions& opti
   for (const int64_t size : {vit.image_size, vit.patch_size, vit.heads}) fingerprint.Add(&size, sizeof(size));
   // What no tensor's shape shows.
   const VitVariant& variant = vit.variant;
-  const int64_t activation = static_cast<int64_t>(variant.activation);
-  fingerprint.Add(&activation, sizeof(activation)).Add(&variant.norm_epsilon, sizeof(variant.norm_epsilon));
   for (const int64_t value :
-       {variant.registers, variant.hidden, int64_t{variant.pre_norm}, int64_t{variant.relative_positions}}) {
+       {static_cast<int64_t>(variant.activation), variant.registers, variant.hidden, variant.pool_hidden,
+        int64_t{variant.class_token}, int64_t{variant.rms_norm}, int64_t{variant.patch_norm}, int64_t{variant.pre_norm},
+        int64_t{variant.post_norm}, int64_t{variant.attention_norm}, int64_t{variant.mlp_norm},
+        int64_t{variant.relative_positions}}) {
     fingerprint.Add(&value, sizeof(value));
   }
+  const RotaryGrid& rotary = variant.rotary;
+  for (const double value : {variant.norm_epsilon, rotary.shift, rotary.span, rotary.origin}) {
+    fingerprint.Add(&value, sizeof(value));
+  }
+  fingerprint.Add(rotary.frequencies.data(), rotary.frequencies.size() * sizeof(double));
   for (const std::vector<float>& values : {options.mean, options.std}) {
     fingerprint.Add(values.data(), values.size() * sizeof(float));
   }

@@ -25,7 +25,8 @@ at::Tensor BaseModel::Fitted(const at::Tensor& images) const {
 Targets BaseModel::forward(const at::Tensor& images) {
   at::NoGradGuard no_grad;
   const int64_t depth = options_.encoder.depth, top = options_.top_patches;
-  const int64_t first_patch = 1 + options_.encoder.variant.registers;
+  const VitVariant& variant = options_.encoder.variant;
+  const int64_t first_patch = variant.prefix();
   BlockList& list = blocks();
   at::Tensor x = Tokens(Fitted(images));
   at::Tensor sum;  // Over the last J blocks.
@@ -41,15 +42,16 @@ Targets BaseModel::forward(const at::Tensor& images) {
 
   Targets targets;
   Block& last = *list.blocks.back();
-  const Attention::Projections p = last.attn->Project(last.norm1->forward(x));
+  const Attention::Projections p = last.Project(x);
   if (top > 0) {
     // The ranking compares values that are often close: float32, whatever the precision of q and k.
     AutocastGuard float32(images.device().type(), at::kFloat);
     const at::Tensor q = p.q.to(at::kFloat),
                      k = p.k.to(at::kFloat).slice(2, first_patch);  // [N, H, T, d], [N, H, L, d]
     const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
-    const at::Tensor bias = last.attn->RelativeBias();                                // [H, T, T] or undefined
-    at::Tensor cls_logits = at::matmul(q.slice(2, 0, 1), k.transpose(2, 3)) * scale;  // [N, H, 1, L]
+    const at::Tensor bias = last.attn->RelativeBias();  // [H, T, T] or undefined
+    const at::Tensor first = variant.class_token ? q.slice(2, 0, 1) : q.slice(2, first_patch).mean(2, /*keepdim=*/true);
+    at::Tensor cls_logits = at::matmul(first, k.transpose(2, 3)) * scale;  // [N, H, 1, L]
     if (bias.defined()) cls_logits = cls_logits + bias.slice(1, 0, 1).slice(2, first_patch);
     const at::Tensor rank = cls_logits.squeeze(2).mean(1);  // [N, L]
     // Stable, so that equal values give the same patches everywhere.
@@ -64,8 +66,7 @@ Targets BaseModel::forward(const at::Tensor& images) {
     targets.relations = at::cat({cls_logits, logits}, 2).transpose(1, 2).unsqueeze(1).contiguous();
     targets.idx = idx.unsqueeze(1).contiguous();
   }
-  x = x + last.attn->Attend(p);
-  x = x + last.mlp->forward(last.norm2->forward(x));
+  x = last.Finish(x, p);
   add(depth - 1);
   targets.features = sum / static_cast<double>(options_.last_layers);
   return targets;

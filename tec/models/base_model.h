@@ -1,5 +1,10 @@
 // The base model: a frozen ViT that gives the targets. (recipe.md section 2) Of the tokens beside [CLS] and patches
 // that some have (registers) no target is made, as queries or as keys.
+//
+// Where the model has no [CLS] token (SigLIP, I-JEPA, AIMv2), the mean of its patches' queries takes the place of that
+// token's query. Its row is the mean of the other rows' logits: of the same layer and the same scale as the relations
+// beside it, and there in every such model. The query of an attention pool, which SigLIP has, is neither: it belongs to
+// a layer after the last block, looks at normed tokens, and many files leave it out.
 
 #ifndef TEC_MODELS_BASE_MODEL_H_
 #define TEC_MODELS_BASE_MODEL_H_
@@ -16,8 +21,8 @@ namespace tec {
 
 struct Targets {
   at::Tensor features;   // [N, L, C]: mean of the patch tokens of the last J block outputs, without norm.
-  at::Tensor relations;  // F32 [N, 1, 1+K, H, L]: pre-softmax logits of the last block, queries [CLS] and then the K
-                         // selected patches, keys the patches. Undefined if K = 0.
+  at::Tensor relations;  // F32 [N, 1, 1+K, H, L]: pre-softmax logits of the last block, queries [CLS] (or the mean) and
+                         // then the K selected patches, keys the patches. Undefined if K = 0.
   at::Tensor idx;        // I64 [N, 1, K]: patch numbers, by falling mean (over heads) [CLS] logit. Undefined if K = 0.
 };
 

@@ -52,5 +52,36 @@ TEST_F(BaseModelTest, IsFrozenAndLoadsOnlyWhatFits) {
   EXPECT_EQ(std::string(status.message()).find("head"), std::string::npos) << status;
 }
 
+at::Tensor Wave(at::IntArrayRef sizes, double frequency) {
+  int64_t n = 1;
+  for (int64_t size : sizes) n *= size;
+  return (at::arange(n, at::kDouble) * frequency).cos().to(at::kFloat).view(sizes);
+}
+
+BaseModelOptions WithoutClassToken() {
+  BaseModelOptions options = {{12, 4, 16, 2, 2}, /*last_layers=*/1, /*top_patches=*/9};
+  options.encoder.variant.class_token = false;
+  options.encoder.variant.registers = 1;
+  options.encoder.variant.rotary = {0.5, 2, -1, RotaryFrequencies(100, 2)};
+  return options;
+}
+
+TEST(BaseModelWithoutClassTokenTest, RanksByTheMeanQueryOfThePatches) {
+  // Sums of nine values of order one in float32.
+  constexpr double kTolerance = 1e-5;
+  BaseModel model(WithoutClassToken());
+  at::NoGradGuard no_grad;
+  double frequency = 0.7;
+  for (auto& [name, tensor] : NamedState(model)) tensor.copy_(Wave(tensor.sizes(), frequency += 0.31) * 0.4);
+  const at::Tensor images = Wave({2, 3, 12, 12}, 0.37);
+  const Targets targets = model.forward(images);
+  ASSERT_EQ(targets.relations.sizes(), at::IntArrayRef({2, 1, 10, 2, 9}));
+  // With all patches selected the first row is the mean of the others, whatever their order.
+  EXPECT_TRUE(testing::TensorNear(targets.relations.select(2, 0), targets.relations.slice(2, 1).mean(2), kTolerance));
+  const at::Tensor rank = targets.relations.select(2, 0).mean(2).squeeze(1);  // [N, L]
+  EXPECT_TRUE(BitEqual(targets.idx.squeeze(1), at::argsort(rank, /*stable=*/true, 1, /*descending=*/true)));
+  EXPECT_TRUE(BitEqual(targets.features, model.BlockOutputs(images).back().slice(1, 1)));
+}
+
 }  // namespace
 }  // namespace tec

@@ -15,20 +15,30 @@
 namespace tec {
 namespace {
 
-// [N, T, C]: token and patches with their positions.
-at::Tensor Tokens(const at::Tensor& cls_token, const at::Tensor& patches, const at::Tensor& positions) {
-  return at::cat({cls_token.expand({patches.size(0), -1, -1}), patches}, 1) + positions;
+std::shared_ptr<LayerNorm> FinalNorm(const VitOptions& options) {
+  return std::make_shared<LayerNorm>(options.width, options.variant.norm_epsilon, options.variant.rms_norm);
 }
 
 }  // namespace
 
 Encoder::Encoder(const VitOptions& options) : Vit(options) {
-  norm_ = register_module("norm", std::make_shared<LayerNorm>(options.width, options.variant.norm_epsilon));
+  norm_ = register_module("norm", FinalNorm(options));
+  const VitVariant& variant = options.variant;
+  if (variant.pool_hidden > 0) {
+    attn_pool_ =
+        register_module("attn_pool", std::make_shared<AttentionPool>(options.width, options.heads, variant.pool_hidden,
+                                                                     variant.activation, variant.norm_epsilon));
+  }
 }
 
 EncoderFeatures Encoder::forward(const at::Tensor& images) {
   const at::Tensor x = Normalise(LastBlocks(images, 1).front());
-  return {x.select(1, 0), Patches(x).mean(1)};
+  return {Class(x), Patches(x).mean(1)};
+}
+
+at::Tensor Encoder::Class(const at::Tensor& normed) {
+  if (options().variant.class_token) return normed.select(1, 0);
+  return attn_pool_ ? attn_pool_->forward(normed) : at::Tensor();
 }
 
 std::vector<at::Tensor> Encoder::LastBlocks(const at::Tensor& images, int64_t count) {
@@ -46,7 +56,7 @@ absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state) {
   TEC_ASSIGN_OR_RETURN(TensorMap own, EncoderState(state));
   if (own.count("norm.weight") == 0 && own.count("norm.bias") == 0) {
     own["norm.weight"] = at::ones({encoder.options().width});
-    own["norm.bias"] = at::zeros({encoder.options().width});
+    if (!encoder.options().variant.rms_norm) own["norm.bias"] = at::zeros({encoder.options().width});
   }
   return Annotate(LoadState(encoder, own), "encoder");
 }
@@ -56,18 +66,13 @@ absl::Status LoadEncoder(Encoder& encoder, const VitPlan& plan, bool interpolate
 }
 
 FinetuneModel::FinetuneModel(const FinetuneOptions& options)
-    : options_(options), drop_path_rates_(DropPathRates(options.drop_path, options.encoder.depth)) {
+    : Vit(options.encoder),
+      options_(options),
+      drop_path_rates_(DropPathRates(options.drop_path, options.encoder.depth)) {
   TEC_CHECK_OK(Validate(options));
   const VitOptions& vit = options.encoder;
-  cls_token_ = register_parameter("cls_token", at::empty({1, 1, vit.width}));
-  pos_embed_ = register_parameter("pos_embed", SinCosPositions(vit.width, vit.grid()), /*requires_grad=*/false);
-  patch_embed_ = register_module("patch_embed",
-                                 std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width, vit.channels));
-  BlockOptions block;
-  block.norm_epsilon = vit.variant.norm_epsilon;
-  blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads, block));
   // norm is the encoder's, fc_norm a new one.
-  norm_ = std::make_shared<LayerNorm>(vit.width, options.global_pool ? kNormEpsilon : vit.variant.norm_epsilon);
+  norm_ = options.global_pool ? std::make_shared<LayerNorm>(vit.width) : FinalNorm(vit);
   if (!options.global_pool) register_module("norm", norm_);
   head_ = register_module("head", std::make_shared<Linear>(vit.width, options.classes));
   if (options.global_pool) register_module("fc_norm", norm_);
@@ -78,8 +83,7 @@ FinetuneModel::FinetuneModel(const FinetuneOptions& options)
 
 at::Tensor FinetuneModel::Pool(const at::Tensor& images, const at::Tensor& drop_path_uniforms) {
   const int64_t depth = options_.encoder.depth;
-  const at::Tensor token = cls_token_mlp_ ? cls_token_mlp_->forward(cls_token_) : cls_token_;
-  at::Tensor x = Tokens(token, patch_embed_->forward(images), pos_embed_);
+  at::Tensor x = Tokens(images, cls_token_mlp_ ? cls_token_mlp_->forward(cls_token()) : cls_token());
   if (drop_path_uniforms.defined()) {
     TEC_CHECK(drop_path_uniforms.sizes() == at::IntArrayRef({2 * depth, images.size(0)}))
         << "drop path needs uniforms of shape [" << 2 * depth << ", " << images.size(0) << "], not "
@@ -88,20 +92,21 @@ at::Tensor FinetuneModel::Pool(const at::Tensor& images, const at::Tensor& drop_
   for (int64_t i = 0; i < depth; ++i) {
     const double rate = drop_path_rates_[i];
     if (drop_path_uniforms.defined() && rate > 0) {
-      x = blocks_->blocks[i]->forward(x, DropPathScale(drop_path_uniforms[2 * i], rate),
+      x = blocks().blocks[i]->forward(x, DropPathScale(drop_path_uniforms[2 * i], rate),
                                       DropPathScale(drop_path_uniforms[2 * i + 1], rate));
     } else {
-      x = blocks_->blocks[i]->forward(x);
+      x = blocks().blocks[i]->forward(x);
     }
   }
-  return options_.global_pool ? norm_->forward(x.slice(1, 1).mean(1)) : norm_->forward(x.select(1, 0));
+  return options_.global_pool ? norm_->forward(Patches(x).mean(1)) : norm_->forward(x.select(1, 0));
 }
 
 at::Tensor FinetuneModel::forward(const at::Tensor& images, const at::Tensor& drop_path_uniforms) {
   return head_->forward(Pool(images, drop_path_uniforms));
 }
 
-absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64_t seed) {
+absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64_t seed,
+                            PositionInterpolation interpolation) {
   const FinetuneOptions& options = model.options();
   bool token_mlp_in_file = false;
   TensorMap start;
@@ -109,8 +114,9 @@ absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64
     const bool token_mlp = absl::StartsWith(name, "cls_token_mlp.");
     const bool other_norm = options.global_pool ? absl::StartsWith(name, "norm.") : absl::StartsWith(name, "fc_norm.");
     token_mlp_in_file |= token_mlp;
-    // The head is set anew below, whatever its size in the file.
-    if (!IsPretrainingOnly(name) && !other_norm && !absl::StartsWith(name, "head.")) start.emplace(name, tensor);
+    // The head is set anew below, whatever its size in the file; of an attention pool there is no use here.
+    const bool head = absl::StartsWith(name, "head.") || absl::StartsWith(name, "attn_pool.");
+    if (!IsPretrainingOnly(name) && !other_norm && !head) start.emplace(name, tensor);
   }
   if (token_mlp_in_file != options.mlp_token) {
     return absl::InvalidArgumentError(
@@ -124,7 +130,7 @@ absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64
     const int64_t grid = table.dim() == 3 ? std::lround(std::sqrt(static_cast<double>(table.size(1) - 1))) : 0;
     // Another shape than a square grid with [CLS] is left to LoadState to refuse.
     if (grid > 0 && table.size(0) == 1 && 1 + grid * grid == table.size(1)) {
-      positions->second = InterpolatePositions(table.to(at::kFloat), options.encoder.grid());
+      positions->second = InterpolatePositions(table.to(at::kFloat), options.encoder.grid(), interpolation);
     }
   }
   // What the file need not have keeps its value; the head's is new.

@@ -11,17 +11,20 @@
 #include "tec/models/encoder_state.h"
 #include "tec/models/options.h"
 #include "tec/models/vit.h"
+#include "tec/nn/attention_pool.h"
 #include "tec/nn/module_state.h"
 #include "tec/nn/modules.h"
 
 namespace tec {
 
 struct EncoderFeatures {
-  at::Tensor cls;         // [N, C]: the [CLS] token after the final norm.
+  // [N, C]: the [CLS] token after the final norm; of an encoder without one what its attention pool gives; undefined
+  // where there is neither.
+  at::Tensor cls;
   at::Tensor patch_mean;  // [N, C]: mean over the patch tokens after the final norm.
 };
 
-// A ViT without head. State: Vit's, norm.*.
+// A ViT without head. State: Vit's, norm.*, [attn_pool.*].
 class Encoder : public Vit {
  public:
   explicit Encoder(const VitOptions& options);
@@ -35,9 +38,16 @@ class Encoder : public Vit {
   std::vector<at::Tensor> LastBlocks(const at::Tensor& images, int64_t count);
   // The final norm, over the last dimension of [..., C].
   at::Tensor Normalise(const at::Tensor& tokens) { return norm_->forward(tokens); }
+  // EncoderFeatures::cls of tokens [N, 1 + R + L, C] after the final norm.
+  at::Tensor Class(const at::Tensor& normed);
+  // Whether that is defined.
+  static bool HasClass(const VitOptions& options) {
+    return options.variant.class_token || options.variant.pool_hidden > 0;
+  }
 
  private:
   std::shared_ptr<LayerNorm> norm_;
+  std::shared_ptr<AttentionPool> attn_pool_;  // Null without one.
 };
 
 // LoadState of EncoderState(state). A converted encoder (recipe.md section 14) and a classifier with fc_norm have no
@@ -47,10 +57,10 @@ absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state);
 // The same from a file of any known family (vit_plan.h, LoadVit).
 absl::Status LoadEncoder(Encoder& encoder, const VitPlan& plan, bool interpolate_positions = false);
 
-// A classifier. (recipe.md section 13.1) State: cls_token, pos_embed (frozen), patch_embed.*, blocks.*, [norm.* without
-// global_pool], head.*, [fc_norm.* with global_pool], [cls_token_mlp.* with mlp_token]. Values are unset (the position
-// table excepted) until InitialiseFinetuning.
-class FinetuneModel : public torch::nn::Module {
+// A classifier. (recipe.md section 13.1) State: Vit's, [norm.* without global_pool], head.*, [fc_norm.* with
+// global_pool], [cls_token_mlp.* with mlp_token]. Values are unset (the position table, which stays as it is, excepted)
+// until InitialiseFinetuning.
+class FinetuneModel : public Vit {
  public:
   // Validate(options) must be OK.
   explicit FinetuneModel(const FinetuneOptions& options);
@@ -67,9 +77,6 @@ class FinetuneModel : public torch::nn::Module {
  private:
   FinetuneOptions options_;
   std::vector<double> drop_path_rates_;
-  at::Tensor cls_token_, pos_embed_;
-  std::shared_ptr<PatchEmbed> patch_embed_;
-  std::shared_ptr<BlockList> blocks_;
   std::shared_ptr<LayerNorm> norm_;  // norm, or with global_pool fc_norm.
   std::shared_ptr<Linear> head_;
   std::shared_ptr<Mlp> cls_token_mlp_;  // Null without mlp_token.
@@ -79,8 +86,9 @@ class FinetuneModel : public torch::nn::Module {
 // pretraining alone needs is left out by name, a position table of another grid is interpolated, a head of another size
 // is left out, and head.* is set anew (truncated normal 2e-5, bias 0). An error that lists everything: any other
 // missing, unexpected or mis-shaped tensor; cls_token_mlp in the file while the model has none, or the reverse. On an
-// error the model is unchanged. Call InitialiseFinetuning first.
-absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64_t seed);
+// error the model is unchanged. Call InitialiseFinetuning first. `interpolation`: that of the file's family.
+absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64_t seed,
+                            PositionInterpolation interpolation = PositionInterpolation::kPlain);
 
 }  // namespace tec
 

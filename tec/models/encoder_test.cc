@@ -191,6 +191,63 @@ TEST(LoadPretrainedTest, RefusesWhatDoesNotFitAndChangesNothing) {
   for (const auto& [name, tensor] : NamedState(with)) EXPECT_TRUE(BitEqual(tensor, before.at(name))) << name;
 }
 
+// Everything that DINOv3, EVA-02, SigLIP and AIMv2 have and MAE has not, at once.
+VitOptions Foreign() {
+  VitOptions options = {12, 4, 24, 3, 2};
+  VitVariant& variant = options.variant;
+  variant.class_token = false;
+  variant.registers = 2;
+  variant.hidden = 20;
+  variant.activation = Activation::kSwiGlu;
+  variant.rms_norm = variant.patch_norm = variant.pre_norm = variant.post_norm = true;
+  variant.attention_norm = variant.mlp_norm = true;
+  variant.rotary = {0, 3, 0, RotaryFrequencies(100, 3)};
+  return options;
+}
+
+TEST(EncoderTest, HasNoClassFeatureWithoutTokenAndPool) {
+  VitOptions options = Foreign();
+  Encoder bare(options);
+  InitialisePretraining(bare, 2);
+  EXPECT_FALSE(Encoder::HasClass(options));
+  EXPECT_FALSE(bare.forward(Images(12)).cls.defined());
+  EXPECT_EQ(bare.forward(Images(12)).patch_mean.sizes(), at::IntArrayRef({2, 24}));
+  options.variant.pool_hidden = 48;
+  options.variant.activation = Activation::kGeluTanh;
+  Encoder pooled(options);
+  InitialisePretraining(pooled, 2);
+  EXPECT_TRUE(Encoder::HasClass(options));
+  const at::Tensor tokens = pooled.Normalise(pooled.LastBlocks(Images(12), 1).front());
+  EXPECT_EQ(tokens.sizes(), at::IntArrayRef({2, 11, 24}));
+  EXPECT_TRUE(BitEqual(pooled.forward(Images(12)).cls, pooled.Class(tokens)));
+}
+
+TEST(LoadPretrainedTest, TakesOtherProjectsEncoders) {
+  VitOptions vit = Foreign();
+  Encoder encoder(vit);
+  InitialisePretraining(encoder, 2);
+  FinetuneOptions options = Classifier(false);
+  options.encoder = vit;
+  options.drop_path = 0.5;
+  FinetuneModel classifier(options);
+  InitialiseFinetuning(classifier, 7);
+  TensorMap state = StateOf(encoder);
+  state["attn_pool.query"] = at::zeros({1, 1, 24});  // Left out.
+  const absl::Status status = LoadPretrained(classifier, state, 7);
+  ASSERT_TRUE(status.ok()) << status;
+  // A fresh fc_norm of the mean of the patches, registers left out.
+  const at::Tensor mean = encoder.Patches(encoder.LastBlocks(Images(12), 1).front()).mean(1);
+  EXPECT_TRUE(
+      TensorNear(classifier.Pool(Images(12)), at::layer_norm(mean, {24}, {}, {}, kNormEpsilon), kOutputTolerance));
+  classifier.Pool(Images(12)).square().mean().backward();
+  for (const auto& [name, tensor] : NamedTrainable(classifier)) {
+    EXPECT_EQ(tensor.grad().defined(), name.rfind("head.", 0) != 0) << name;
+  }
+  options.global_pool = false;
+  EXPECT_NE(std::string(Validate(options).message()).find("no [CLS] token to classify: --global_pool"),
+            std::string::npos);
+}
+
 TEST(CheckFitsTest, SaysWhatElseTheChannelsCouldBe) {
   VitTraits traits;
   traits.width = 24;

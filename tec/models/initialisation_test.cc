@@ -26,7 +26,7 @@ namespace {
 
 using testing::BitEqual;
 
-constexpr VitOptions kVitBase = {224, 16, 768, 12, 12};
+const VitOptions kVitBase = {224, 16, 768, 12, 12};
 
 // A sum of n draws is near a normal distribution: five standard deviations have probability 6e-7.
 constexpr double kDeviations = 5;

@@ -21,7 +21,7 @@ namespace {
 
 // 288 MiB of weights, a hundred times what is left to chance below, in tensors of at most 4 MiB: what is forgotten
 // after each of them adds up.
-constexpr BaseModelOptions kOptions = {{32, 8, 512, 24, 8}, /*last_layers=*/1, /*top_patches=*/3};
+const BaseModelOptions kOptions = {{32, 8, 512, 24, 8}, /*last_layers=*/1, /*top_patches=*/3};
 constexpr int64_t kAllowedKiB = 64 << 10;
 
 // "VmRSS": pages in memory, those of mapped files too; "VmHWM": the most there ever were. KiB.

@@ -1,6 +1,7 @@
 #include "tec/models/options.h"
 
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -36,6 +37,14 @@ void Check(const VitOptions& vit, Problems& problems) {
   Positive("depth", vit.depth, problems);
   Positive("channels", vit.channels, problems);
   CheckWidth("", vit.width, vit.heads, problems);
+  const int64_t frequencies = static_cast<int64_t>(vit.variant.rotary.frequencies.size());
+  if (problems.empty() && frequencies != 0 && vit.width != vit.heads * 4 * frequencies) {
+    problems.push_back(absl::StrCat(vit.heads, " heads of the width ", vit.width, " need ", vit.width, " / (4 * ",
+                                    vit.heads, ") rotary frequencies, not ", frequencies));
+  }
+  if (!vit.variant.class_token && vit.variant.relative_positions) {
+    problems.push_back("a relative position bias needs a [CLS] token");
+  }
 }
 
 void Check(const DecoderOptions& decoder, Problems& problems) {
@@ -49,6 +58,15 @@ absl::Status Result(const char* model, const Problems& problems) {
 }
 
 }  // namespace
+
+bool VitVariant::operator==(const VitVariant& other) const {
+  const auto all = [](const VitVariant& v) {
+    return std::tie(v.class_token, v.registers, v.hidden, v.activation, v.norm_epsilon, v.rms_norm, v.patch_norm,
+                    v.pre_norm, v.post_norm, v.attention_norm, v.mlp_norm, v.relative_positions, v.rotary,
+                    v.pool_hidden);
+  };
+  return all(*this) == all(other);
+}
 
 absl::Status Validate(const BaseModelOptions& options) {
   Problems problems;
@@ -96,6 +114,12 @@ absl::Status Validate(const FinetuneOptions& options) {
   Positive("number of classes", options.classes, problems);
   if (!(options.drop_path >= 0 && options.drop_path < 1)) {
     problems.push_back(absl::StrCat("drop_path ", options.drop_path, " is not in [0, 1)"));
+  }
+  if (!options.encoder.variant.class_token && !options.global_pool) {
+    problems.push_back("the encoder has no [CLS] token to classify: --global_pool takes the mean of its patches");
+  }
+  if (!options.encoder.variant.class_token && options.mlp_token) {
+    problems.push_back("the encoder has no [CLS] token for --mlp_token");
   }
   return Result("finetuning model", problems);
 }

@@ -12,25 +12,33 @@
 
 #include "absl/status/status.h"
 #include "tec/nn/activation.h"
+#include "tec/nn/rotary_grid.h"
 
 namespace tec {
 
 // No field of these structs has a useful default: a size that no experiment shows would be a hidden hyperparameter.
 
-// How a base model's ViT may differ from MAE's, which the defaults are. A property of the file it comes from, never of
-// an experiment.
+// How a ViT may differ from MAE's, which the defaults are. A property of the file it comes from, never of an
+// experiment.
 struct VitVariant {
-  int64_t registers = 0;  // R: further tokens between [CLS] and the patches, which are no targets.
-  int64_t hidden = 0;     // Of the MLP; 0: 4 C.
+  bool class_token = true;  // Without one the encoder has no [CLS] (SigLIP, I-JEPA, AIMv2).
+  int64_t registers = 0;    // R: further tokens between [CLS] and the patches, which are no targets.
+  int64_t hidden = 0;       // Of the MLP; 0: 4 C.
   Activation activation = Activation::kGelu;
   double norm_epsilon = 1e-6;
+  bool rms_norm = false;            // Every norm divides by the root mean square alone (AIMv2).
+  bool patch_norm = false;          // A norm between the patch embedding and the position table (AIMv2).
   bool pre_norm = false;            // A norm between the position table and the blocks.
+  bool post_norm = false;           // In a block norms stand after attention and MLP.
+  bool attention_norm = false;      // A norm before each attention's last matrix.
+  bool mlp_norm = false;            // A norm before each MLP's last matrix.
   bool relative_positions = false;  // Each block adds a relative position bias to its logits (BEiT).
+  RotaryGrid rotary;                // Without frequencies: none.
+  int64_t pool_hidden = 0;          // Of the MLP of an encoder's attention pool (attention_pool.h); 0: it has none.
 
-  bool is_default() const {
-    return registers == 0 && hidden == 0 && activation == Activation::kGelu && norm_epsilon == 1e-6 && !pre_norm &&
-           !relative_positions;
-  }
+  // Tokens before the patches.
+  int64_t prefix() const { return (class_token ? 1 : 0) + registers; }
+  bool operator==(const VitVariant& other) const;
 };
 
 // A vision transformer. ViT-B/16 at 224 pixels: {224, 16, 768, 12, 12}.
@@ -94,7 +102,7 @@ struct FinetuneOptions {
 
 // OK, or every reason why no such model can be built, in one message: sizes that are not positive, an image that is no
 // multiple of the patch, a width that the heads (or, for the position table, 4) do not divide, groups that do not
-// divide the depth, J or K out of range, drop_path out of range.
+// divide the depth, J or K out of range, drop_path out of range, a [CLS] token where the encoder has none.
 absl::Status Validate(const BaseModelOptions& options);
 absl::Status Validate(const TecOptions& options);
 absl::Status Validate(const MaeOptions& options);

@@ -7,7 +7,7 @@
 namespace tec {
 namespace {
 
-constexpr VitOptions kBase = {224, 16, 768, 12, 12};
+const VitOptions kBase = {224, 16, 768, 12, 12};
 
 TecOptions NewModel() {
   TecOptions options;

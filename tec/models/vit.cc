@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -15,34 +16,54 @@
 namespace tec {
 namespace {
 
-BlockOptions BlockOptionsOf(const VitOptions& options) {
+BlockOptions BlockOptionsOf(const VitOptions& options, std::shared_ptr<Rotary> rotary) {
   const VitVariant& variant = options.variant;
-  return {variant.hidden, variant.activation, variant.norm_epsilon, variant.relative_positions ? options.grid() : 0};
+  BlockOptions block;
+  block.hidden = variant.hidden;
+  block.activation = variant.activation;
+  block.norm_epsilon = variant.norm_epsilon;
+  block.relative_grid = variant.relative_positions ? options.grid() : 0;
+  block.rms_norm = variant.rms_norm;
+  block.post_norm = variant.post_norm;
+  block.attention_norm = variant.attention_norm;
+  block.mlp_norm = variant.mlp_norm;
+  block.rotary = std::move(rotary);
+  return block;
 }
 
 }  // namespace
 
 Vit::Vit(const VitOptions& options) : options_(options) {
   const int64_t width = options.width;
-  cls_token_ = register_parameter("cls_token", at::empty({1, 1, width}));
-  if (options.variant.registers > 0) {
-    reg_token_ = register_parameter("reg_token", at::empty({1, options.variant.registers, width}));
-  }
+  const VitVariant& variant = options.variant;
+  const auto norm = [&] { return std::make_shared<LayerNorm>(width, variant.norm_epsilon, variant.rms_norm); };
+  if (variant.class_token) cls_token_ = register_parameter("cls_token", at::empty({1, 1, width}));
+  if (variant.registers > 0) reg_token_ = register_parameter("reg_token", at::empty({1, variant.registers, width}));
   pos_embed_ = register_parameter("pos_embed", SinCosPositions(width, options.grid()), /*requires_grad=*/false);
   patch_embed_ = register_module(
       "patch_embed", std::make_shared<PatchEmbed>(options.image_size, options.patch_size, width, options.channels));
-  if (options.variant.pre_norm) {
-    norm_pre_ = register_module("norm_pre", std::make_shared<LayerNorm>(width, options.variant.norm_epsilon));
+  if (variant.patch_norm) patch_norm_ = register_module("patch_norm", norm());
+  if (variant.pre_norm) norm_pre_ = register_module("norm_pre", norm());
+  std::shared_ptr<Rotary> rotary;
+  if (!variant.rotary.frequencies.empty()) {
+    rotary = register_module("rotary", std::make_shared<Rotary>(variant.rotary, options.grid()));
   }
-  blocks_ = register_module("blocks",
-                            std::make_shared<BlockList>(options.depth, width, options.heads, BlockOptionsOf(options)));
+  blocks_ = register_module("blocks", std::make_shared<BlockList>(options.depth, width, options.heads,
+                                                                  BlockOptionsOf(options, std::move(rotary))));
 }
 
-at::Tensor Vit::Tokens(const at::Tensor& images) {
-  const at::Tensor patches = patch_embed_->forward(images);
-  at::Tensor x = at::cat({cls_token_.expand({patches.size(0), -1, -1}), patches}, 1) + pos_embed_;
+at::Tensor Vit::Tokens(const at::Tensor& images, const at::Tensor& cls_token) {
+  at::Tensor x = patch_embed_->forward(images);
+  const int64_t count = x.size(0);
+  if (patch_norm_) x = patch_norm_->forward(x);
+  if (cls_token.defined()) {
+    x = at::cat({cls_token.expand({count, -1, -1}), x}, 1) + pos_embed_;
+  } else {
+    x = x + pos_embed_.slice(1, 1);
+  }
   if (reg_token_.defined()) {
-    x = at::cat({x.slice(1, 0, 1), reg_token_.expand({patches.size(0), -1, -1}), x.slice(1, 1)}, 1);
+    const int64_t before = cls_token.defined() ? 1 : 0;
+    x = at::cat({x.slice(1, 0, before), reg_token_.expand({count, -1, -1}), x.slice(1, before)}, 1);
   }
   return norm_pre_ ? norm_pre_->forward(x) : x;
 }

@@ -13,25 +13,32 @@
 
 namespace tec {
 
-// State: cls_token, [reg_token], pos_embed, patch_embed.*, [norm_pre.*], blocks.*. Values are unset, but for the
-// position table (sin-cos).
+// State: [cls_token], [reg_token], pos_embed, patch_embed.*, [patch_norm.*], [norm_pre.*], blocks.*. Values are unset,
+// but for the position table (sin-cos; the row of [CLS] is there also without one, and plays no part).
 class Vit : public torch::nn::Module {
  public:
   explicit Vit(const VitOptions& options);
 
-  // The blocks' input: images [N, c, S, S], normalised -> [N, 1 + R + L, C]: [CLS], registers, patches.
-  at::Tensor Tokens(const at::Tensor& images);
+  // The blocks' input: images [N, c, S, S], normalised -> [N, 1 + R + L, C]: [CLS], registers, patches; without [CLS]
+  // [N, R + L, C].
+  at::Tensor Tokens(const at::Tensor& images) { return Tokens(images, cls_token_); }
   // x [N, 1 + R + L, C] -> [N, L, C].
-  at::Tensor Patches(const at::Tensor& x) const { return x.slice(1, 1 + options_.variant.registers); }
+  at::Tensor Patches(const at::Tensor& x) const { return x.slice(1, options_.variant.prefix()); }
   BlockList& blocks() { return *blocks_; }
 
   const VitOptions& options() const { return options_; }
+
+ protected:
+  // With this token [1, 1, C] in the place of the model's own.
+  at::Tensor Tokens(const at::Tensor& images, const at::Tensor& cls_token);
+  // Undefined without [CLS].
+  const at::Tensor& cls_token() const { return cls_token_; }
 
  private:
   VitOptions options_;
   at::Tensor cls_token_, reg_token_, pos_embed_;
   std::shared_ptr<PatchEmbed> patch_embed_;
-  std::shared_ptr<LayerNorm> norm_pre_;
+  std::shared_ptr<LayerNorm> patch_norm_, norm_pre_;
   std::shared_ptr<BlockList> blocks_;
 };
 

@@ -7,6 +7,7 @@ namespace tec {
 
 enum class Activation {
   kGelu,       // Exact (erf).
+  kGeluTanh,   // Its approximation by tanh: SigLIP.
   kQuickGelu,  // x sigmoid(1.702 x): OpenAI's CLIP.
   kSwiGlu,     // silu(a) b, where fc1 gives a and b side by side: DINOv2's giant.
 };

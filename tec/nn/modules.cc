@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "tec/base/logging.h"
 
@@ -28,39 +29,51 @@ Linear::Linear(int64_t in, int64_t out) {
 
 at::Tensor Linear::forward(const at::Tensor& x) { return at::linear(x, weight, bias); }
 
-LayerNorm::LayerNorm(int64_t width, double epsilon) : epsilon_(epsilon) {
+LayerNorm::LayerNorm(int64_t width, double epsilon, bool rms) : epsilon_(epsilon) {
   weight = register_parameter("weight", at::empty({width}));
-  bias = register_parameter("bias", at::empty({width}));
+  if (!rms) bias = register_parameter("bias", at::empty({width}));
 }
 
 at::Tensor LayerNorm::forward(const at::Tensor& x) {
+  if (!bias.defined()) return at::rms_norm(x, {weight.size(0)}, weight, epsilon_);
   return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon_);
 }
 
-Mlp::Mlp(int64_t in, int64_t hidden, Activation activation) : activation_(activation) {
+Mlp::Mlp(int64_t in, int64_t hidden, Activation activation, std::shared_ptr<LayerNorm> norm)
+    : norm_(std::move(norm)), activation_(activation) {
   const int64_t first = activation == Activation::kSwiGlu ? 2 * hidden : hidden;
   fc1 = register_module("fc1", std::make_shared<Linear>(in, first));
+  if (norm_) register_module("norm", norm_);
   fc2 = register_module("fc2", std::make_shared<Linear>(hidden, in));
 }
 
-at::Tensor Mlp::forward(const at::Tensor& x) {
-  const at::Tensor h = fc1->forward(x);
+at::Tensor Mlp::Activate(const at::Tensor& h) const {
   switch (activation_) {
     case Activation::kGelu:
-      return fc2->forward(at::gelu(h));
+      return at::gelu(h);
+    case Activation::kGeluTanh:
+      return at::gelu(h, "tanh");
     case Activation::kQuickGelu:
-      return fc2->forward(h * at::sigmoid(h * 1.702));
+      return h * at::sigmoid(h * 1.702);
     case Activation::kSwiGlu: {
       const std::vector<at::Tensor> halves = h.chunk(2, -1);
-      return fc2->forward(at::silu(halves[0]) * halves[1]);
+      return at::silu(halves[0]) * halves[1];
     }
   }
   TEC_CHECK(false) << "no such activation";
   return h;
 }
 
-Attention::Attention(int64_t width, int64_t heads, int64_t relative_grid) : heads_(heads) {
+at::Tensor Mlp::forward(const at::Tensor& x) {
+  const at::Tensor h = Activate(fc1->forward(x));
+  return fc2->forward(norm_ ? norm_->forward(h) : h);
+}
+
+Attention::Attention(int64_t width, int64_t heads, int64_t relative_grid, std::shared_ptr<Rotary> rotary,
+                     std::shared_ptr<LayerNorm> norm)
+    : heads_(heads), rotary_(std::move(rotary)), norm_(std::move(norm)) {
   qkv = register_module("qkv", std::make_shared<Linear>(width, 3 * width));
+  if (norm_) register_module("norm", norm_);
   proj = register_module("proj", std::make_shared<Linear>(width, width));
   if (relative_grid == 0) return;
   const int64_t side = 2 * relative_grid - 1, rows = side * side + 3, patches = relative_grid * relative_grid;
@@ -87,6 +100,7 @@ at::Tensor Attention::RelativeBias() const {
 Attention::Projections Attention::Project(const at::Tensor& x) {
   const int64_t images = x.size(0), tokens = x.size(1), width = x.size(2);
   const at::Tensor all = qkv->forward(x).reshape({images, tokens, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});
+  if (rotary_) return {rotary_->forward(all[0]), rotary_->forward(all[1]), all[2]};
   return {all[0], all[1], all[2]};
 }
 
@@ -106,25 +120,42 @@ at::Tensor Attention::Attend(const Projections& p) {
   } else {
     mixed = at::scaled_dot_product_attention(p.q, p.k, p.v);
   }
-  return proj->forward(mixed.transpose(1, 2).flatten(2));
+  mixed = mixed.transpose(1, 2).flatten(2);
+  return proj->forward(norm_ ? norm_->forward(mixed) : mixed);
 }
 
-Block::Block(int64_t width, int64_t heads, const BlockOptions& options) {
-  norm1 = register_module("norm1", std::make_shared<LayerNorm>(width, options.norm_epsilon));
-  attn = register_module("attn", std::make_shared<Attention>(width, heads, options.relative_grid));
-  norm2 = register_module("norm2", std::make_shared<LayerNorm>(width, options.norm_epsilon));
+Block::Block(int64_t width, int64_t heads, const BlockOptions& options) : post_norm_(options.post_norm) {
+  const auto norm = [&](int64_t size) {
+    return std::make_shared<LayerNorm>(size, options.norm_epsilon, options.rms_norm);
+  };
+  norm1 = register_module("norm1", norm(width));
+  attn = register_module("attn", std::make_shared<Attention>(width, heads, options.relative_grid, options.rotary,
+                                                             options.attention_norm ? norm(width) : nullptr));
+  norm2 = register_module("norm2", norm(width));
   const int64_t hidden = options.hidden == 0 ? 4 * width : options.hidden;
-  mlp = register_module("mlp", std::make_shared<Mlp>(width, hidden, options.activation));
+  mlp = register_module(
+      "mlp", std::make_shared<Mlp>(width, hidden, options.activation, options.mlp_norm ? norm(hidden) : nullptr));
 }
 
-at::Tensor Block::forward(const at::Tensor& x) {
-  const at::Tensor y = x + attn->forward(norm1->forward(x));
-  return y + mlp->forward(norm2->forward(y));
+at::Tensor Block::AttentionBranch(const Attention::Projections& p) {
+  const at::Tensor branch = attn->Attend(p);
+  return post_norm_ ? norm1->forward(branch) : branch;
 }
+
+at::Tensor Block::MlpBranch(const at::Tensor& x) {
+  return post_norm_ ? norm2->forward(mlp->forward(x)) : mlp->forward(norm2->forward(x));
+}
+
+at::Tensor Block::Finish(const at::Tensor& x, const Attention::Projections& p) {
+  const at::Tensor y = x + AttentionBranch(p);
+  return y + MlpBranch(y);
+}
+
+at::Tensor Block::forward(const at::Tensor& x) { return Finish(x, Project(x)); }
 
 at::Tensor Block::forward(const at::Tensor& x, const at::Tensor& attention_scale, const at::Tensor& mlp_scale) {
-  const at::Tensor y = x + attn->forward(norm1->forward(x)) * attention_scale.view({-1, 1, 1});
-  return y + mlp->forward(norm2->forward(y)) * mlp_scale.view({-1, 1, 1});
+  const at::Tensor y = x + AttentionBranch(Project(x)) * attention_scale.view({-1, 1, 1});
+  return y + MlpBranch(y) * mlp_scale.view({-1, 1, 1});
 }
 
 BlockList::BlockList(int64_t depth, int64_t width, int64_t heads, const BlockOptions& options) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "tec/nn/activation.h"
+#include "tec/nn/rotary.h"
 #include "torch/nn/module.h"
 
 namespace tec {
@@ -32,28 +33,33 @@ class Linear : public torch::nn::Module {
   at::Tensor weight, bias;
 };
 
-// Over the last dimension, biased variance. weight and bias [width].
+// Over the last dimension, biased variance. weight and bias [width]. With `rms` the root mean square alone is divided
+// by, and there is no bias (AIMv2).
 class LayerNorm : public torch::nn::Module {
  public:
-  explicit LayerNorm(int64_t width, double epsilon = kNormEpsilon);
+  explicit LayerNorm(int64_t width, double epsilon = kNormEpsilon, bool rms = false);
   at::Tensor forward(const at::Tensor& x);
 
-  at::Tensor weight, bias;
+  at::Tensor weight, bias;  // bias: undefined with `rms`.
 
  private:
   double epsilon_;
 };
 
-// fc2(activation(fc1(x))): [..., in] -> [..., in]. `hidden` is the width of fc2's input; with kSwiGlu fc1 gives twice
-// that.
+// fc2(norm(activation(fc1(x)))): [..., in] -> [..., in]. `hidden` is the width of fc2's input; with kSwiGlu fc1 gives
+// twice that. `norm`, of width `hidden`: null for most (EVA-02 has one).
 class Mlp : public torch::nn::Module {
  public:
-  Mlp(int64_t in, int64_t hidden, Activation activation = Activation::kGelu);
+  Mlp(int64_t in, int64_t hidden, Activation activation = Activation::kGelu, std::shared_ptr<LayerNorm> norm = nullptr);
   at::Tensor forward(const at::Tensor& x);
 
   std::shared_ptr<Linear> fc1, fc2;
 
  private:
+  // The activation of fc1's output.
+  at::Tensor Activate(const at::Tensor& h) const;
+
+  std::shared_ptr<LayerNorm> norm_;
   Activation activation_;
 };
 
@@ -63,16 +69,20 @@ class Mlp : public torch::nn::Module {
 // With a relative grid g > 0 a bias for where a token lies from another is added to the logits (BEiT; T = 1 + g*g):
 // relative_position_bias_table [(2g-1)^2 + 3, H], a row for each distance in rows and columns, and three for [CLS] to
 // patches, patches to [CLS], [CLS] to itself.
+//
+// `rotary` (not a part of this module's state: the model's blocks share it) turns queries and keys; `norm`, of width C,
+// stands before proj (EVA-02's CLIP). Both are null for most.
 class Attention : public torch::nn::Module {
  public:
-  Attention(int64_t width, int64_t heads, int64_t relative_grid = 0);
+  Attention(int64_t width, int64_t heads, int64_t relative_grid = 0, std::shared_ptr<Rotary> rotary = nullptr,
+            std::shared_ptr<LayerNorm> norm = nullptr);
 
   struct Projections {
-    at::Tensor q, k, v;  // Each [N, H, T, C/H], views of one tensor.
+    at::Tensor q, k, v;  // Each [N, H, T, C/H]; without rotary positions views of one tensor.
   };
   // x [N, T, C].
   Projections Project(const at::Tensor& x);
-  // proj(softmax(q k^T / sqrt(C/H) + RelativeBias()) v): [N, T, C].
+  // proj(norm(softmax(q k^T / sqrt(C/H) + RelativeBias()) v)): [N, T, C].
   at::Tensor Attend(const Projections& p);
   // [H, T, T], query by key; undefined without a relative grid.
   at::Tensor RelativeBias() const;
@@ -85,6 +95,8 @@ class Attention : public torch::nn::Module {
  private:
   int64_t heads_;
   at::Tensor relative_table_, relative_index_;  // Undefined without a relative grid.
+  std::shared_ptr<Rotary> rotary_;
+  std::shared_ptr<LayerNorm> norm_;
 };
 
 // What is not the same in every ViT; the defaults are MAE's and TEC's.
@@ -92,10 +104,15 @@ struct BlockOptions {
   int64_t hidden = 0;  // Of the MLP; 0: 4 C.
   Activation activation = Activation::kGelu;
   double norm_epsilon = kNormEpsilon;
-  int64_t relative_grid = 0;  // Attention.
+  int64_t relative_grid = 0;                      // Attention.
+  bool rms_norm = false;                          // Every norm of the block.
+  bool post_norm = false;                         // Norms after attention and MLP instead of before them.
+  bool attention_norm = false, mlp_norm = false;  // A norm before attn.proj, before mlp.fc2.
+  std::shared_ptr<Rotary> rotary;                 // Null: none.
 };
 
-// Pre-norm block: x += attn(norm1(x)), then x += mlp(norm2(x)). [N, T, C] -> [N, T, C].
+// Pre-norm block: x += attn(norm1(x)), then x += mlp(norm2(x)). With post_norm: x += norm1(attn(x)), then
+// x += norm2(mlp(x)). [N, T, C] -> [N, T, C].
 class Block : public torch::nn::Module {
  public:
   Block(int64_t width, int64_t heads, const BlockOptions& options = {});
@@ -103,10 +120,21 @@ class Block : public torch::nn::Module {
   // Stochastic depth: each branch is multiplied by its scale, one number an image (drop_path.h). Scales [N].
   at::Tensor forward(const at::Tensor& x, const at::Tensor& attention_scale, const at::Tensor& mlp_scale);
 
+  // forward in two steps, for who looks at the queries and keys: Finish(x, Project(x)).
+  Attention::Projections Project(const at::Tensor& x) { return attn->Project(post_norm_ ? x : norm1->forward(x)); }
+  at::Tensor Finish(const at::Tensor& x, const Attention::Projections& p);
+
   std::shared_ptr<LayerNorm> norm1;
   std::shared_ptr<Attention> attn;
   std::shared_ptr<LayerNorm> norm2;
   std::shared_ptr<Mlp> mlp;
+
+ private:
+  // What is added to x.
+  at::Tensor AttentionBranch(const Attention::Projections& p);
+  at::Tensor MlpBranch(const at::Tensor& x);
+
+  bool post_norm_;
 };
 
 // `depth` blocks named 0, 1, ...

@@ -2,9 +2,11 @@
 
 #include "tec/nn/modules.h"
 
+#include <cmath>
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "tec/nn/attention_pool.h"
 #include "tec/nn/autocast.h"
 #include "tec/nn/encoder_adaptor.h"
 #include "tec/nn/module_state.h"
@@ -66,6 +68,105 @@ TEST(AttentionTest, MatchesTheReadableReferenceAtTheLengthsInUse) {
     const at::Tensor expected = testing::ReferenceAttention(StateOf(attention, "a"), "a", x.to(at::kDouble), 2);
     EXPECT_TRUE(TensorNear(attention.forward(x), expected.to(at::kFloat), kFloatTolerance)) << tokens;
   }
+}
+
+// What only other projects' blocks have, each alone.
+TEST(BlockTest, HasTheOptionsOfOtherProjects) {
+  constexpr int64_t kWidth = 16, kHeads = 2;
+  const at::Tensor x = Wave({2, 6, kWidth}, 0.37), wide = x.to(at::kDouble);
+  // The block with `options`, and its state as b.*.
+  const auto compare = [&](const BlockOptions& options, const auto& expected) {
+    Block block(kWidth, kHeads, options);
+    FillWithWaves(block);
+    const at::Tensor result = expected(StateOf(block, "b"));
+    EXPECT_TRUE(TensorNear(block.forward(x), result.to(at::kFloat), kFloatTolerance));
+    EXPECT_TRUE(TensorNear(block.Finish(x, block.Project(x)), block.forward(x), 0));
+    const at::Tensor one = at::ones({2});
+    EXPECT_TRUE(TensorNear(block.forward(x, one, one), block.forward(x), 0));
+  };
+  const auto norm = [](const testing::State& s, const std::string& name, const at::Tensor& y) {
+    return testing::ReferenceLayerNorm(s, "b." + name, y, 1e-6);
+  };
+  const auto attention = [&](const testing::State& s, const at::Tensor& y) {
+    return testing::ReferenceAttention(s, "b.attn", y, kHeads);
+  };
+  const auto linear = [](const testing::State& s, const std::string& name, const at::Tensor& y) {
+    return testing::ReferenceLinear(s, "b." + name, y);
+  };
+
+  BlockOptions post_norm;
+  post_norm.post_norm = true;
+  compare(post_norm, [&](const testing::State& s) {
+    const at::Tensor y = wide + norm(s, "norm1", attention(s, wide));
+    return y + norm(s, "norm2", testing::ReferenceMlp(s, "b.mlp", y));
+  });
+
+  BlockOptions rms;
+  rms.rms_norm = true;
+  compare(rms, [&](const testing::State& s) {
+    const auto rms_norm = [&](const std::string& name, const at::Tensor& y) {
+      return y / (y.square().mean(-1, true) + 1e-6).sqrt() * s.at("b." + name + ".weight");
+    };
+    const at::Tensor y = wide + attention(s, rms_norm("norm1", wide));
+    return y + testing::ReferenceMlp(s, "b.mlp", rms_norm("norm2", y));
+  });
+
+  // SwiGLU with a norm before its last matrix, and tanh's GELU: of a block whose attention is as usual.
+  BlockOptions mlp_norm;
+  mlp_norm.mlp_norm = true;
+  mlp_norm.activation = Activation::kSwiGlu;
+  mlp_norm.hidden = 10;
+  compare(mlp_norm, [&](const testing::State& s) {
+    const at::Tensor y = wide + attention(s, norm(s, "norm1", wide));
+    const at::Tensor h = linear(s, "mlp.fc1", norm(s, "norm2", y)), gate = h.slice(2, 0, 10);
+    return y + linear(s, "mlp.fc2", norm(s, "mlp.norm", gate / (1 + (-gate).exp()) * h.slice(2, 10)));
+  });
+  BlockOptions tanh;
+  tanh.activation = Activation::kGeluTanh;
+  compare(tanh, [&](const testing::State& s) {
+    const at::Tensor y = wide + attention(s, norm(s, "norm1", wide));
+    const at::Tensor h = linear(s, "mlp.fc1", norm(s, "norm2", y));
+    const at::Tensor inner = std::sqrt(2 / M_PI) * (h + 0.044715 * h.pow(3));
+    return y + linear(s, "mlp.fc2", 0.5 * h * (1 + inner.tanh()));
+  });
+
+  // A norm before attn.proj, and rotary positions: of attention alone.
+  Attention normed(kWidth, kHeads, 0, nullptr, std::make_shared<LayerNorm>(kWidth));
+  FillWithWaves(normed);
+  testing::State state = StateOf(normed, "b.attn");
+  testing::State plain = state;
+  plain["b.attn.proj.weight"] = at::eye(kWidth, at::kDouble);
+  plain["b.attn.proj.bias"] = at::zeros({kWidth}, at::kDouble);
+  const at::Tensor mixed = norm(state, "attn.norm", attention(plain, wide));
+  EXPECT_TRUE(TensorNear(normed.forward(x), linear(state, "attn.proj", mixed).to(at::kFloat), kFloatTolerance));
+
+  const RotaryGrid grid = {0.5, 2, -1, {0.8, 0.3}};
+  Attention turned(kWidth, kHeads, 0, std::make_shared<Rotary>(grid, 2));
+  Attention still(kWidth, kHeads);
+  FillWithWaves(turned);
+  FillWithWaves(still);
+  const Attention::Projections p = turned.Project(x), q = still.Project(x);
+  EXPECT_TRUE(BitEqual(p.q, Rotary(grid, 2).forward(q.q)));
+  EXPECT_TRUE(BitEqual(p.k, Rotary(grid, 2).forward(q.k)));
+  EXPECT_TRUE(BitEqual(p.v, q.v));
+  EXPECT_FALSE(TensorNear(turned.forward(x), still.forward(x), kFloatTolerance));
+}
+
+TEST(AttentionPoolTest, IsTheAttentionOfOneQuery) {
+  AttentionPool pool(8, 2, 12, Activation::kGelu, 1e-6);
+  FillWithWaves(pool);
+  const testing::State s = StateOf(pool, "p");
+  const at::Tensor x = Wave({2, 5, 8}, 0.37), kv = testing::ReferenceLinear(s, "p.kv", x.to(at::kDouble));
+  const at::Tensor query = s.at("p.query").view({8});
+  std::vector<at::Tensor> heads;
+  for (int64_t h = 0; h < 2; ++h) {
+    const at::Tensor logits = at::matmul(kv.narrow(2, 4 * h, 4), query.narrow(0, 4 * h, 4)) / 2;  // [N, T]
+    const at::Tensor weights = logits.exp() / logits.exp().sum(1, true);
+    heads.push_back(at::matmul(weights.unsqueeze(1), kv.narrow(2, 8 + 4 * h, 4)).squeeze(1));
+  }
+  const at::Tensor y = testing::ReferenceLinear(s, "p.proj", at::cat(heads, 1));
+  const at::Tensor expected = y + testing::ReferenceMlp(s, "p.mlp", testing::ReferenceLayerNorm(s, "p.norm", y, 1e-6));
+  EXPECT_TRUE(TensorNear(pool.forward(x), expected.to(at::kFloat), kFloatTolerance));
 }
 
 // Up to 256 tokens bfloat16 takes plain products, beyond LibTorch's fused attention; both with a bias and without.

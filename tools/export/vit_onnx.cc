@@ -272,6 +272,15 @@ class Exporter {
         activated = graph_.Add("Mul", {half, graph_.Add("Add", {erf, graph_.Scalar(1)})});
         break;
       }
+      case Activation::kGeluTanh: {
+        // As at::gelu: x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
+        const std::string cube = graph_.Add("Mul", {graph_.Add("Mul", {h, h}), h});
+        const std::string sum = graph_.Add("Add", {h, graph_.Add("Mul", {cube, graph_.Scalar(0.044715f)})});
+        const std::string tanh = graph_.Add("Tanh", {graph_.Add("Mul", {sum, graph_.Scalar(0.7978845608f)})});
+        const std::string half = graph_.Add("Mul", {h, graph_.Scalar(0.5f)});
+        activated = graph_.Add("Mul", {half, graph_.Add("Add", {tanh, graph_.Scalar(1)})});
+        break;
+      }
       case Activation::kQuickGelu:
         activated = graph_.Add("Mul", {h, graph_.Add("Sigmoid", {graph_.Add("Mul", {h, graph_.Scalar(1.702f)})})});
         break;
