@@ -107,6 +107,7 @@ class FinetuneRun {
   absl::Status OpenData();
   // The checkpoint to go on from, if there is one; nothing is loaded into a model yet.
   absl::Status FindCheckpoint();
+  absl::StatusOr<Pretrained> ReadStart(const std::string& path) const;
   absl::Status TakeShape();
   absl::Status MakeModel();
   absl::Status MakeLoader();
@@ -252,6 +253,17 @@ absl::Status FinetuneRun::FindCheckpoint() {
   return group_->Agree(first_rank() || path.empty() ? absl::OkStatus() : find(path, nullptr));
 }
 
+// The encoder of `path`; of --finetune's file as the flags of what it does not tell say.
+absl::StatusOr<Pretrained> FinetuneRun::ReadStart(const std::string& path) const {
+  VitRequest request;
+  if (path != settings_.finetune()) return ReadPretrained(path, request);
+  request.family = settings_.family();
+  request.entry = settings_.entry();
+  request.heads = settings_.encoder().heads();
+  TEC_RETURN_IF_ERROR(ParseGrid(settings_.grid(), &request));
+  return ReadPretrained(path, request);
+}
+
 // Fills in the shape of --model=from_checkpoint, and start_ where that is what the run starts from.
 absl::Status FinetuneRun::TakeShape() {
   if (settings_.model() != kFromCheckpoint) return absl::OkStatus();
@@ -260,12 +272,8 @@ absl::Status FinetuneRun::TakeShape() {
     return absl::InvalidArgumentError("--model=from_checkpoint needs a checkpoint: give --finetune or --resume");
   }
   config::Vit* vit = settings_.mutable_encoder();
-  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadPretrained(path, vit->heads()));
+  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadStart(path));
   TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings_.data().channels()));
-  if (vit->has_heads() && vit->heads() != pretrained.encoder.heads) {
-    return absl::InvalidArgumentError(absl::StrCat("--heads=", vit->heads(), ", but ", path, " says that it has ",
-                                                   pretrained.encoder.heads, "; leave the flag out"));
-  }
   vit->set_patch_size(pretrained.encoder.patch_size);
   vit->set_width(pretrained.encoder.width);
   vit->set_depth(pretrained.encoder.depth);
@@ -289,7 +297,7 @@ absl::Status FinetuneRun::MakeModel() {
   settings_.clear_norm_epsilon();
   if (!resume_ && !settings_.eval() && !settings_.finetune().empty()) {
     if (!start_) {
-      TEC_ASSIGN_OR_RETURN(start_, ReadPretrained(settings_.finetune(), options.encoder.heads));
+      TEC_ASSIGN_OR_RETURN(start_, ReadStart(settings_.finetune()));
     }
     TEC_RETURN_IF_ERROR(CheckFinetunable(*start_, settings_.finetune()));
     TEC_RETURN_IF_ERROR(CheckChannels(*start_, settings_.finetune(), settings_.data().channels()));
