@@ -184,6 +184,12 @@ TEST(FeatureSpecTest, ComputesWhatTheNamesSay) {
                          centred / (centred.square().mean(1, true) + 1e-6).sqrt(), kRounding));
 }
 
+VitRequest WithHeads(int64_t heads) {
+  VitRequest request;
+  request.heads = heads;
+  return request;
+}
+
 TEST(PretrainedTest, ReadsTheRecordedRun) {
   const std::string folder = testing::FreshFolder("recorded");
   testing::WriteTecCheckpoint(folder + "/tec.pth", /*mlp_token=*/true);
@@ -215,11 +221,12 @@ TEST(PretrainedTest, ReadsOtherFamilies) {
                     .ok());
   }
   ASSERT_TRUE(WriteSafetensors(folder + "/moco.safetensors", renamed).ok());
-  const absl::StatusOr<Pretrained> plain = ReadPretrained(folder + "/plain.safetensors", 2);
-  const absl::StatusOr<Pretrained> moco = ReadPretrained(folder + "/moco.safetensors", 2);
+  const absl::StatusOr<Pretrained> plain = ReadPretrained(folder + "/plain.safetensors", WithHeads(2));
+  const absl::StatusOr<Pretrained> moco = ReadPretrained(folder + "/moco.safetensors", WithHeads(2));
   ASSERT_TRUE(plain.ok()) << plain.status();
   ASSERT_TRUE(moco.ok()) << moco.status();
-  EXPECT_EQ(moco->description, "safetensors of family moco_v3, ViT 16 px, patch 4, width 16, depth 3, heads 2");
+  EXPECT_EQ(moco->description, "safetensors of family moco_v3, ViT 16 px, patch 4, width 16, depth 3, heads 2 (assumed: a square grid of 4 x 4 "
+            "patches)");
   const absl::StatusOr<std::shared_ptr<Encoder>> a = MakeEncoder(*plain), b = MakeEncoder(*moco);
   ASSERT_TRUE(a.ok()) << a.status();
   ASSERT_TRUE(b.ok()) << b.status();
@@ -251,7 +258,7 @@ class OtherFormTest : public ::testing::Test {
   // norm_epsilon: of another one than the file's family has; 0: its own.
   at::Tensor FeaturesOf(const std::string& path, const FeatureSpec& spec, const std::string& description,
                         double norm_epsilon = 0) {
-    absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, kHeads);
+    absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, WithHeads(kHeads));
     EXPECT_TRUE(pretrained.ok()) << pretrained.status();
     if (!pretrained.ok()) return {};
     EXPECT_NE(pretrained->description.find(description), std::string::npos) << pretrained->description;
@@ -269,7 +276,7 @@ class OtherFormTest : public ::testing::Test {
 };
 
 TEST_F(OtherFormTest, LayerScale) {
-  const at::Tensor expected = FeaturesOf(folder_ + "/plain.safetensors", both_, "safetensors, ViT");
+  const at::Tensor expected = FeaturesOf(folder_ + "/plain.safetensors", both_, "safetensors of family timm, ViT");
   std::vector<std::pair<std::string, at::Tensor>> scaled;
   for (const auto& [name, tensor] : state_) {
     const bool first = name.find("attn.proj.") != std::string::npos;
@@ -282,10 +289,10 @@ TEST_F(OtherFormTest, LayerScale) {
   }
   const std::string timm = Write("timm", scaled);
   EXPECT_TRUE(at::equal(FeaturesOf(timm, both_, "of family timm"), expected));
-  EXPECT_TRUE(CheckFinetunable(*ReadPretrained(timm, kHeads), timm).ok());
+  EXPECT_TRUE(CheckFinetunable(*ReadPretrained(timm, WithHeads(kHeads)), timm).ok());
   // The first finetuning step starts from it.
-  FinetuneModel model({ReadPretrained(timm, kHeads)->encoder, /*classes=*/3});
-  EXPECT_TRUE(LoadPretrained(model, ReadPretrained(timm, kHeads)->state, 1).ok());
+  FinetuneModel model({ReadPretrained(timm, WithHeads(kHeads))->encoder, /*classes=*/3});
+  EXPECT_TRUE(LoadPretrained(model, ReadPretrained(timm, WithHeads(kHeads))->state, 1).ok());
 
   scaled.emplace_back("mask_token", at::zeros({1, kWidth}));
   EXPECT_TRUE(at::equal(FeaturesOf(Write("dinov2", scaled), both_, "of family dinov2"), expected));
@@ -293,7 +300,7 @@ TEST_F(OtherFormTest, LayerScale) {
 
 TEST_F(OtherFormTest, HuggingFace) {
   // Their layer norms add 1e-12 to the variance, ours 1e-6: that shows in an untrained model's small tokens.
-  const at::Tensor expected = FeaturesOf(folder_ + "/plain.safetensors", both_, "safetensors, ViT", 1e-12);
+  const at::Tensor expected = FeaturesOf(folder_ + "/plain.safetensors", both_, "safetensors of family timm, ViT", 1e-12);
   const std::pair<const char*, const char*> renamed[] = {
       {"cls_token", "embeddings.cls_token"},
       {"pos_embed", "embeddings.position_embeddings"},
@@ -326,7 +333,7 @@ TEST_F(OtherFormTest, HuggingFace) {
   EXPECT_TRUE(at::equal(FeaturesOf(path, both_, "of family hf_vit"), expected));
 
   // Finetuning starts from the same features, with the file's epsilon in all norms.
-  const absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, kHeads);
+  const absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, WithHeads(kHeads));
   FinetuneOptions options;
   options.encoder = pretrained->encoder;
   options.classes = 3;
@@ -353,7 +360,7 @@ TEST_F(OtherFormTest, RegistersAreNoPatchesAndNotFinetuned) {
     if (name == "pos_embed") tensor = tensor.slice(1, 1);
   }
   const std::string path = Write("registers", with);
-  const absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, kHeads);
+  const absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, WithHeads(kHeads));
   ASSERT_TRUE(pretrained.ok()) << pretrained.status();
   const absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(*pretrained);
   ASSERT_TRUE(encoder.ok()) << encoder.status();
@@ -376,10 +383,10 @@ TEST(PretrainedTest, ReadsTheShapeOffTheTensors) {
   const absl::Status untold = ReadPretrained(folder + "/mae.safetensors").status();
   EXPECT_EQ(untold.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(untold.message().find("--heads"), absl::string_view::npos) << untold;
-  absl::StatusOr<Pretrained> told = ReadPretrained(folder + "/mae.safetensors", 2);
+  absl::StatusOr<Pretrained> told = ReadPretrained(folder + "/mae.safetensors", WithHeads(2));
   ASSERT_TRUE(told.ok()) << told.status();
   EXPECT_FALSE(told->recorded);
-  EXPECT_EQ(told->description, "safetensors, ViT 16 px, patch 4, width 16, depth 3, heads 2");
+  EXPECT_EQ(told->description, "safetensors of family mae, ViT 16 px, patch 4, width 16, depth 3, heads 2 (assumed: a square grid of 4 x 4 patches)");
   EXPECT_TRUE(MakeEncoder(*told).ok());
 
   StateDict other;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/models/encoder.h"
 #include "tec/models/options.h"
 #include "tec/nn/module_state.h"
@@ -18,20 +19,19 @@ struct Pretrained {
   TensorMap state;
   VitOptions encoder;
   bool mlp_token = false;  // The file has cls_token_mlp.*.
-  // One for each of encoder.channels. Where the file has no record: ImageNet's for RGB; empty for other numbers.
+  // One for each of encoder.channels. Where nothing says: ImageNet's for RGB; empty for other numbers.
   std::vector<float> mean, std;
-  // Whether the shape and the normalisation are the file's own record, that of a run of this project. If not, the shape
-  // is read off the tensors; the number of heads, which leaves no trace in them, is the usual one for the width.
+  // Whether heads and normalisation are the file's own record, that of a run of this project. If not, heads are as
+  // ReadVitFile finds them, and the normalisation ImageNet's.
   bool recorded = false;
-  // "TEC checkpoint after epoch 19, ViT 64 px, patch 8, width 128, depth 6, heads 4".
+  // "TEC checkpoint after epoch 19, ViT 64 px, patch 8, width 128, depth 6, heads 4", and what was assumed.
   std::string description;
 };
 
-// Any weight file (tec/checkpoint/state_dict_file.h) that holds a ViT's encoder: TEC, MAE, finetuned, converted; or
-// that of another family (tec/checkpoint/families), whose tensors then are brought into the form of an Encoder. `heads`
-// > 0 overrides the number of heads where the file has no record. InvalidArgument for a file without an encoder, or one
-// whose number of heads cannot be told.
-absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, int64_t heads = 0);
+// Any weight file that holds a ViT's encoder, of this project or of another family (tec/checkpoint/families), whose
+// tensors then are brought into the form of an Encoder; as ReadEncoderFile takes it. cls_token_mlp.* are kept.
+// InvalidArgument for a file without an encoder, or one whose number of heads cannot be told.
+absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequest& request = {});
 
 // InvalidArgument if the encoder has parts that a FinetuneModel has not, such as register tokens. `path`: for the
 // message.

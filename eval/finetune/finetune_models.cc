@@ -23,6 +23,17 @@ std::vector<float> Floats(const google::protobuf::RepeatedField<double>& values)
   return {values.begin(), values.end()};
 }
 
+// The encoder of `path`; of --finetune's file as the flags of what it does not tell say.
+absl::StatusOr<Pretrained> ReadStart(const std::string& path, const config::Finetune& settings) {
+  VitRequest request;
+  if (path != settings.finetune()) return ReadPretrained(path, request);
+  request.family = settings.family();
+  request.entry = settings.entry();
+  request.heads = settings.encoder().heads();
+  TEC_RETURN_IF_ERROR(ParseGrid(settings.grid(), &request));
+  return ReadPretrained(path, request);
+}
+
 // Fills in the shape of --model=from_checkpoint, from the file `path`. What was read of it, or nothing.
 absl::StatusOr<std::optional<Pretrained>> TakeShape(const std::string& path, config::Finetune* settings,
                                                     Progress& progress) {
@@ -31,12 +42,8 @@ absl::StatusOr<std::optional<Pretrained>> TakeShape(const std::string& path, con
     return absl::InvalidArgumentError("--model=from_checkpoint needs a checkpoint: give --finetune or --resume");
   }
   config::Vit* vit = settings->mutable_encoder();
-  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadPretrained(path, vit->heads()));
+  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadStart(path, *settings));
   TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings->data().channels()));
-  if (vit->has_heads() && vit->heads() != pretrained.encoder.heads) {
-    return absl::InvalidArgumentError(absl::StrCat("--heads=", vit->heads(), ", but ", path, " says that it has ",
-                                                   pretrained.encoder.heads, "; leave the flag out"));
-  }
   vit->set_patch_size(pretrained.encoder.patch_size);
   vit->set_width(pretrained.encoder.width);
   vit->set_depth(pretrained.encoder.depth);
@@ -66,7 +73,7 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
   const bool starts = resume == nullptr && !settings->eval() && !file.empty();
   if (starts) {
     if (!start) {
-      TEC_ASSIGN_OR_RETURN(start, ReadPretrained(file, options.encoder.heads));
+      TEC_ASSIGN_OR_RETURN(start, ReadStart(file, *settings));
     }
     TEC_RETURN_IF_ERROR(CheckFinetunable(*start, file));
     TEC_RETURN_IF_ERROR(CheckChannels(*start, file, settings->data().channels()));

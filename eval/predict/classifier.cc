@@ -14,8 +14,8 @@
 
 namespace tec {
 
-absl::StatusOr<Classifier> ReadClassifier(const std::string& path, int64_t heads) {
-  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadPretrained(path, heads));
+absl::StatusOr<Classifier> ReadClassifier(const std::string& path, const VitRequest& request) {
+  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadPretrained(path, request));
   const auto weight = pretrained.state.find("head.weight");
   if (weight == pretrained.state.end() || weight->second.dim() != 2) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/models/encoder.h"
 
 namespace tec {
@@ -22,8 +23,8 @@ struct Classifier {
 };
 
 // A checkpoint of //eval:finetune, or another plain ViT's weights with head.weight [classes, C] and head.bias (MAE's
-// finetuned files). `heads` as in ReadPretrained. InvalidArgument: no classifier in the file.
-absl::StatusOr<Classifier> ReadClassifier(const std::string& path, int64_t heads = 0);
+// finetuned files). `request` as in ReadPretrained. InvalidArgument: no classifier in the file.
+absl::StatusOr<Classifier> ReadClassifier(const std::string& path, const VitRequest& request = {});
 
 }  // namespace tec
 

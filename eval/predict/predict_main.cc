@@ -25,6 +25,7 @@
 #include "tec/base/path.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/config/vit_flags.h"
 #include "tec/run/count_progress.h"
 #include "tec/run/rank_runtime.h"
 #include "tec/run/stop_signal.h"
@@ -51,7 +52,8 @@ constexpr char kUsage[] =
 
 std::vector<FlagGroup> Flags() {
   return {{"What is predicted",
-           {{"checkpoint"}, {"data_path"}, {"output"}, {"top"}, {"class_names"}, {"heads"}, {"mean"}, {"std"}}},
+           {{"checkpoint"}, {"data_path"}, {"output"}, {"top"}, {"class_names"}, {"mean"}, {"std"}}},
+          {"What the checkpoint does not tell", VitFlags()},
           {"How it runs", {{"batch_size"}, {"device"}, {"precision"}, {"threads"}, {"num_workers"}}}};
 }
 
@@ -80,7 +82,7 @@ absl::Status Run(const ParsedFlags&) {
   if (options.batch_size < 1) return absl::InvalidArgumentError("--batch_size must be at least 1");
   TEC_ASSIGN_OR_RETURN(const c10::Device device, SelectDevice(settings.device));
   SetComputeThreads(settings.threads, LaunchEnvironment());
-  TEC_ASSIGN_OR_RETURN(Classifier classifier, ReadClassifier(settings.checkpoint, settings.heads));
+  TEC_ASSIGN_OR_RETURN(Classifier classifier, ReadClassifier(settings.checkpoint, settings.encoder));
   const std::string names = UserPath(absl::GetFlag(FLAGS_class_names));
   if (!names.empty()) TEC_RETURN_IF_ERROR(TakeNames(names, &classifier));
   options.mean = settings.mean.empty() ? classifier.mean : settings.mean;

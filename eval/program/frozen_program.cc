@@ -23,6 +23,7 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/config/vit_flags.h"
 #include "tec/dist/environment.h"
 #include "tec/nn/module_state.h"
 #include "tec/run/count_progress.h"
@@ -41,9 +42,6 @@ ABSL_FLAG(double, train_fraction, 1, "Part of the training images of each class 
 ABSL_FLAG(int64_t, shots, 0, "Training images of each class to use; 0: no limit.");
 ABSL_FLAG(int64_t, subset_seed, 0,
           "Which images --train_fraction and --shots choose, whatever --seed; the same in every evaluator.");
-ABSL_FLAG(int64_t, heads, 0,
-          "Attention heads of an encoder that is wider or narrower than the named sizes, where the "
-          "checkpoint does not record them; 0: as recorded, or the usual number for the width.");
 ABSL_FLAG(std::string, mean, "",
           "Of each channel, in units of the range [0, 1], to normalise by; empty: as recorded in the checkpoint, or "
           "ImageNet's for RGB.");
@@ -143,19 +141,21 @@ absl::Status CheckSingleProcess(const std::string& name) {
 }  // namespace
 
 FlagGroup FrozenInputFlags() {
-  return {"What is evaluated",
-          {{"checkpoint"},
-           {"data_path"},
-           {"classes"},
-           {"exclude"},
-           {"train_fraction"},
-           {"shots"},
-           {"subset_seed"},
-           {"heads"},
-           {"mean"},
-           {"std"},
-           {"feature_cache"},
-           {"output_dir"}}};
+  FlagGroup group = {"What is evaluated",
+                     {{"checkpoint"},
+                      {"data_path"},
+                      {"classes"},
+                      {"exclude"},
+                      {"train_fraction"},
+                      {"shots"},
+                      {"subset_seed"},
+                      {"mean"},
+                      {"std"},
+                      {"feature_cache"},
+                      {"output_dir"}}};
+  const std::vector<FlagSpec> vit = VitFlags();
+  group.flags.insert(group.flags.begin() + 1, vit.begin(), vit.end());
+  return group;
 }
 
 FlagGroup FrozenRuntimeFlags() {
@@ -174,7 +174,7 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
     return absl::InvalidArgumentError("--data_path is needed: a folder with train/, and val/ or test/");
   }
   settings.device = absl::GetFlag(FLAGS_device);
-  settings.heads = absl::GetFlag(FLAGS_heads);
+  TEC_ASSIGN_OR_RETURN(settings.encoder, VitRequestFromFlags());
   settings.threads = absl::GetFlag(FLAGS_threads);
   settings.seed = static_cast<uint64_t>(absl::GetFlag(FLAGS_seed));
   settings.classes = absl::GetFlag(FLAGS_classes);
@@ -198,7 +198,7 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
   TEC_ASSIGN_OR_RETURN(inputs.device, SelectDevice(settings->device));
   at::set_num_threads(static_cast<int>(
       settings->threads > 0 ? settings->threads : std::max<int64_t>(1, std::thread::hardware_concurrency())));
-  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(settings->checkpoint, settings->heads));
+  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(settings->checkpoint, settings->encoder));
   absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(pretrained);
   if (!encoder.ok()) return Annotate(encoder.status(), settings->checkpoint);
   inputs.encoder = *std::move(encoder);

@@ -16,14 +16,14 @@
 #include "c10/core/Device.h"
 #include "eval/features/features.h"
 #include "eval/features/labelled_data.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/config/flag_parser.h"
 #include "tec/models/encoder.h"
 
 namespace tec {
 
-// --checkpoint --data_path --classes --exclude --train_fraction --shots --subset_seed --heads --mean --std
-// --feature_cache
-// --output_dir.
+// --checkpoint and what it does not tell (VitFlags), --data_path --classes --exclude --train_fraction --shots
+// --subset_seed --mean --std --feature_cache --output_dir.
 FlagGroup FrozenInputFlags();
 // --device --precision --threads --num_workers --max_bad_fraction --seed.
 FlagGroup FrozenRuntimeFlags();
@@ -33,7 +33,7 @@ struct FrozenSettings {
   // Folder where features are kept for the next run, and while they are computed; empty: output_dir/features, which
   // OpenFrozenInputs fills in, or nowhere without output_dir.
   std::string feature_cache;
-  int64_t heads = 0;    // 0: as recorded in the checkpoint, or usual.
+  VitRequest encoder;   // What the checkpoint does not tell.
   int64_t threads = 0;  // 0: all cores.
   uint64_t seed = 0;
   std::string classes;               // As KeepClasses takes them.

@@ -3,8 +3,12 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tec/base/logging.h"
 
 namespace tec {
@@ -75,6 +79,37 @@ TensorView Narrowed(const TensorView& tensor, DType dtype, const std::vector<Val
   return TensorView::Copy(dtype, tensor.shape, bytes);
 }
 
+// Elements in whose bits of `exponent` all are set, which is what infinities and NaN have.
+template <typename Stored>
+int64_t CountNotFinite(const TensorView& tensor, Stored exponent) {
+  int64_t found = 0;
+  const char* bytes = tensor.bytes.data();
+  const int64_t count = tensor.NumElements();
+  for (int64_t i = 0; i < count; ++i) {
+    Stored bits;
+    memcpy(&bits, bytes + i * sizeof(Stored), sizeof(Stored));
+    found += (bits & exponent) == exponent;
+  }
+  return found;
+}
+
+int64_t CountNotFinite(const TensorView& tensor) {
+  switch (tensor.dtype) {
+    case DType::kFloat16:
+      return CountNotFinite<uint16_t>(tensor, 0x7c00);
+    case DType::kBFloat16:
+      return CountNotFinite<uint16_t>(tensor, 0x7f80);
+    case DType::kFloat32:
+      return CountNotFinite<uint32_t>(tensor, 0x7f800000);
+    case DType::kFloat64: {
+      const std::vector<float> values = FloatsOf(tensor);
+      return std::count_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
+    }
+    default:
+      return 0;
+  }
+}
+
 }  // namespace
 
 bool IsFloatingPoint(DType dtype) {
@@ -83,6 +118,22 @@ bool IsFloatingPoint(DType dtype) {
 
 std::vector<float> FloatsOf(const TensorView& tensor) { return ValuesAs<float>(tensor); }
 std::vector<double> DoublesOf(const TensorView& tensor) { return ValuesAs<double>(tensor); }
+
+absl::Status CheckFinite(absl::string_view name, const TensorView& tensor) {
+  const int64_t count = CountNotFinite(tensor);
+  if (count == 0) {
+    ReleasePages(tensor);
+    return absl::OkStatus();
+  }
+  const std::vector<float> values = FloatsOf(tensor);
+  const auto first = std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
+  int64_t rest = first - values.begin();
+  std::vector<int64_t> place(tensor.shape.size());
+  for (size_t i = place.size(); i-- > 0; rest /= tensor.shape[i]) place[i] = rest % tensor.shape[i];
+  return absl::InvalidArgumentError(absl::StrCat(name, " has ", count, " of ", values.size(),
+                                                 " values that are not finite, the first ", *first, " at [",
+                                                 absl::StrJoin(place, ","), "]: these weights cannot be used"));
+}
 
 TensorView Cast(const TensorView& tensor, DType dtype) {
   TEC_CHECK(IsFloatingPoint(tensor.dtype) && IsFloatingPoint(dtype)) << "only floating-point types are cast";

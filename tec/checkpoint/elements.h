@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "tec/checkpoint/tensor_view.h"
 
 namespace tec {
@@ -17,6 +18,10 @@ bool IsFloatingPoint(DType dtype);
 // integers are rounded to the nearest.
 std::vector<float> FloatsOf(const TensorView& tensor);
 std::vector<double> DoublesOf(const TensorView& tensor);
+
+// InvalidArgument if a float32 of an element is no finite number: "NAME has 2 values that are not finite, the first inf
+// at [3,5]". Integers are finite. Pages of a mapped file are released.
+absl::Status CheckFinite(absl::string_view name, const TensorView& tensor);
 
 // `tensor` as another floating-point type, rounded to the nearest, ties to even; the tensor itself if it has that type.
 // Both types must be floating-point (our own mistake otherwise). Values too large for kFloat16 become infinite.

@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
-#include "tec/checkpoint/families/vit_plan.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/zip_file.h"
 

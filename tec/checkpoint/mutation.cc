@@ -29,7 +29,14 @@ bool UseTensors(const StateDict& tensors) {
   volatile float kept = sum;
   static_cast<void>(kept);
   const absl::StatusOr<const Family*> family = RecogniseFamily(tensors);
-  if (family.ok()) PlanVit(**family, tensors).status().IgnoreError();
+  if (family.ok()) {
+    const absl::StatusOr<VitPlan> plan = PlanVit(**family, tensors);
+    if (plan.ok()) {
+      for (const PlannedTensor& planned : plan->tensors) {
+        for (const TensorView& source : planned.sources) CheckFinite(planned.name, source).IgnoreError();
+      }
+    }
+  }
   return true;
 }
 
@@ -99,9 +106,8 @@ bool ReadAnything(std::string bytes, FileKind kind) {
   const std::shared_ptr<const MappedFile> file = MappedFile::FromBytes(std::move(bytes));
   bool accepted = false;
   if (kind == FileKind::kAny || kind == FileKind::kJson) {
-    VitPlan plan;
     accepted = ParseShardIndex(file->bytes()).ok();
-    accepted |= TakeConfig(file->bytes(), &plan).ok();
+    accepted |= ParseVitConfig(file->bytes()).ok();
   }
   if (kind == FileKind::kJson) return accepted;
   if (kind != FileKind::kPth) {

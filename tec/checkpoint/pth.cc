@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tec/base/file.h"
@@ -311,30 +312,42 @@ size_t SizeBound(const Value& value, int depth) {
 
 }  // namespace
 
+std::string WhatItSeems(absl::string_view bytes) {
+  const auto starts = [bytes](absl::string_view magic) { return absl::StartsWith(bytes, magic); };
+  if (bytes.size() > 262 && bytes.substr(257, 5) == "ustar") {
+    return "the tar format of PyTorch before 0.1.10 is not read: load and save it with a PyTorch between 0.2 and 2.5";
+  }
+  if (starts("\x80")) return "a bare pickle, not a weight file: only files of torch.save are read";
+  if (starts("\x1f\x8b")) return "a gzip file: unpack it first";
+  if (starts("BZh") || starts("\xfd" "7zXZ")) return "a compressed file: unpack it first";
+  if (starts("version https://git-lfs")) {
+    return "a git-lfs pointer, not the file itself: fetch it with git lfs pull";
+  }
+  if (starts("GGUF")) return "a GGUF file: take the .safetensors or .pth that it was made of";
+  if (starts("\x89HDF")) return "an HDF5 file, as Keras writes: take a .safetensors or .pth of the model";
+  if (starts("\x93NUMPY")) return "a NumPy array: take a .safetensors or .pth of the model";
+  absl::string_view text = absl::StripLeadingAsciiWhitespace(bytes.substr(0, 4096));
+  if (absl::StartsWith(text, "<")) return "text that starts with \"<\", perhaps a web page saved in place of the file";
+  if (absl::StartsWith(text, "{\"") && bytes.size() < 4096) {
+    return "a JSON text, perhaps an error message saved in place of the file";
+  }
+  return "";
+}
+
 absl::StatusOr<Value> ParsePth(std::shared_ptr<const MappedFile> file) {
   const absl::string_view bytes = file->bytes();
   if (bytes.empty()) return Damaged("the file is empty");
   if (absl::StartsWith(bytes, kZipMagic)) return ParseZip(std::move(file));
   if (absl::StartsWith(bytes, kLegacyMagic)) return ParseLegacy(std::move(file));
-  // Everything else is refused, with the name of what it seems to be.
-  if (bytes.size() > 262 && bytes.substr(257, 5) == "ustar") {
-    return Refused(
-        "the tar format of PyTorch before 0.1.10 is not read: load and save it with a PyTorch between 0.2 and 2.5");
-  }
   if (absl::StartsWith(kLegacyMagic, bytes)) return Damaged("the file is cut at its start");
+  // Everything else is refused, with the name of what it seems to be.
   const size_t zip_end = bytes.rfind(absl::string_view("PK\x05\x06", 4));
   if (zip_end != absl::string_view::npos && bytes.size() - zip_end == 22) {
     return Damaged(
         "the file ends as a zip archive and does not start as one: its front is cut, or has something before it");
   }
-  if (bytes[0] == '\x80') return Refused("a bare pickle, not a weight file: only files of torch.save are read");
-  if (absl::StartsWith(bytes, "\x1f\x8b")) return Refused("a gzip file: unpack it first");
-  if (absl::StartsWith(bytes, "<"))
-    return Refused("text that starts with \"<\", perhaps a web page saved in place of the file");
-  if (absl::StartsWith(bytes, "version https://git-lfs")) {
-    return Refused("a git-lfs pointer, not the file itself: fetch it with git lfs pull");
-  }
-  return Refused("neither a zip nor a legacy file of torch.save");
+  const std::string what = WhatItSeems(bytes);
+  return Refused(what.empty() ? "neither a zip nor a legacy file of torch.save" : what);
 }
 
 absl::StatusOr<Value> ReadPth(const std::string& path) {

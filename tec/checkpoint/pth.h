@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "tec/checkpoint/mapped_file.h"
 #include "tec/checkpoint/value.h"
 
@@ -26,6 +27,10 @@ namespace tec {
 absl::StatusOr<Value> ReadPth(const std::string& path);
 // The same over an open file; messages do not name it.
 absl::StatusOr<Value> ParsePth(std::shared_ptr<const MappedFile> file);
+
+// What bytes that are no weight file seem to be, and what to do ("a git-lfs pointer, not the file itself: fetch it with
+// git lfs pull", a web page, a gzip file, ...); "" if they look like nothing that is often met in a weight file's place.
+std::string WhatItSeems(absl::string_view bytes);
 
 // Writes `root` so that torch.load(path, weights_only=True) returns it. Whole or not at all (AtomicFileWriter), and not
 // begun if the disk has less free than PthSizeBound(); the tensors are written from where they lie. Equal values give

@@ -1,8 +1,10 @@
 #include "tec/checkpoint/state_dict_file.h"
 
+#include <dirent.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 
@@ -91,6 +93,23 @@ absl::Status Flatten(const Value& value, const std::string& path, StateDict* out
   }
 }
 
+// At most 20, in order.
+std::vector<std::string> NamesIn(const std::string& folder) {
+  std::vector<std::string> names;
+  if (DIR* directory = opendir(folder.c_str()); directory != nullptr) {
+    while (const dirent* entry = readdir(directory)) {
+      if (entry->d_name[0] != '.') names.push_back(entry->d_name);
+    }
+    closedir(directory);
+  }
+  std::sort(names.begin(), names.end());
+  if (names.size() > 20) {
+    names.resize(20);
+    names.push_back("...");
+  }
+  return names;
+}
+
 // A name in the folder of the index: not a way out of it, nor an index again.
 bool IsPlainFileName(const std::string& name) {
   return !name.empty() && name[0] != '.' && name.find('/') == std::string::npos &&
@@ -99,9 +118,6 @@ bool IsPlainFileName(const std::string& name) {
 
 // Of all shards together.
 constexpr size_t kMaxIndexed = 20'000;
-
-// Which entry to take: of the file's root, its name, "" for the root itself.
-using Choice = std::function<std::string(const Value& root)>;
 
 absl::StatusOr<StateDictFile> NamingPath(const std::string& path, absl::StatusOr<StateDictFile> result) {
   if (result.ok()) return result;
@@ -112,7 +128,7 @@ absl::StatusOr<StateDictFile> NamingPath(const std::string& path, absl::StatusOr
   return absl::Status(status.code(), Printable(status.message()));
 }
 
-absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& top_level, const Choice& choice);
+absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& top_level, const EntryChoice& choose);
 
 absl::StatusOr<StateDictFile> ReadShards(const std::string& path) {
   std::map<std::string, std::set<std::string>> shards;
@@ -139,17 +155,19 @@ absl::StatusOr<StateDictFile> ReadShards(const std::string& path) {
   return result;
 }
 
-absl::StatusOr<StateDictFile> Read(const std::string& given_path, const std::string& top_level, const Choice& choice) {
-  const std::string path = WeightFileIn(given_path);
+absl::StatusOr<StateDictFile> Read(const std::string& given_path, const std::string& top_level, const EntryChoice& choose) {
+  TEC_ASSIGN_OR_RETURN(const std::string path, WeightFileIn(given_path));
   if (absl::EndsWith(path, kIndexSuffix)) {
     if (!top_level.empty()) return Invalid(absl::StrCat("sharded weights have no entry \"", top_level, "\""));
-    return ReadShards(path);
+    TEC_ASSIGN_OR_RETURN(StateDictFile shards, ReadShards(path));
+    shards.path = path;
+    return shards;
   }
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
   const absl::string_view bytes = file->bytes();
   const bool zip = absl::StartsWith(bytes, absl::string_view("PK\x03\x04", 4));
   // The name decides only whose message a broken file gets.
-  if (!zip && (LooksLikeSafetensors(bytes) || absl::EndsWith(path, ".safetensors"))) {
+  if (!zip && (LooksLikeSafetensors(bytes) || (absl::EndsWith(path, ".safetensors") && WhatItSeems(bytes).empty()))) {
     if (!top_level.empty()) {
       return Invalid(absl::StrCat("a safetensors file has no entry \"", top_level, "\" to choose"));
     }
@@ -158,25 +176,57 @@ absl::StatusOr<StateDictFile> Read(const std::string& given_path, const std::str
     StateDictFile result;
     result.tensors = std::move(read.tensors);
     result.container = "safetensors";
+    result.path = path;
     return result;
   }
   TEC_ASSIGN_OR_RETURN(const Value root, ParsePth(std::move(file)));
-  TEC_ASSIGN_OR_RETURN(StateDictFile result, SelectStateDict(root, choice ? choice(root) : top_level));
+  std::string entry = top_level;
+  if (choose) {
+    TEC_ASSIGN_OR_RETURN(entry, choose(root));
+  }
+  TEC_ASSIGN_OR_RETURN(StateDictFile result, SelectStateDict(root, entry));
   result.container = zip ? "zip .pth" : "legacy .pth";
+  result.path = path;
   return result;
 }
 
 }  // namespace
 
-std::string WeightFileIn(const std::string& path) {
+absl::StatusOr<std::string> WeightFileIn(const std::string& path) {
+  // UserPath may have put a folder before it, and the file system joins slashes.
+  for (const char* scheme : {"https:/", "http:/"}) {
+    const size_t at = path.find(scheme);
+    if (at == std::string::npos || (at > 0 && path[at - 1] != '/')) continue;
+    std::string address = path.substr(at);
+    if (!absl::StrContains(address, "://")) address.insert(strlen(scheme), "/");
+    return Invalid(absl::StrCat(address, " is an address, and files are read: curl -L -o FILE \"", address,
+                                "\" downloads it"));
+  }
   struct stat info;
   if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return path;
-  for (const char* name :
-       {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+  static const auto* names = new std::vector<std::string>{"model.safetensors",
+                                                          "model.safetensors.index.json",
+                                                          "pytorch_model.bin",
+                                                          "pytorch_model.bin.index.json",
+                                                          "open_clip_model.safetensors",
+                                                          "open_clip_pytorch_model.safetensors",
+                                                          "open_clip_pytorch_model.bin"};
+  for (const std::string& name : *names) {
     const std::string file = absl::StrCat(path, "/", name);
     if (stat(file.c_str(), &info) == 0) return file;
   }
-  return path;
+  const std::vector<std::string> entries = NamesIn(path);
+  for (const std::string& folder : entries) {
+    for (const std::string& pickle : {absl::StrCat(path, "/data.pkl"), absl::StrCat(path, "/", folder, "/data.pkl")}) {
+      if (stat(pickle.c_str(), &info) != 0) continue;
+      const std::string root = pickle.substr(0, pickle.rfind('/')), name = root.substr(root.rfind('/') + 1);
+      return Invalid(absl::StrCat(path, " is an unpacked .pth: (cd ", root, "/.. && zip -0 -r ", name, ".pth ", name,
+                                  ") packs it again"));
+    }
+  }
+  return Invalid(absl::StrCat(path, " is a folder without weights under a name that is looked for (",
+                              absl::StrJoin(*names, ", "), "): it has ",
+                              entries.empty() ? "nothing" : absl::StrJoin(entries, ", "), "; name the file itself"));
 }
 
 absl::StatusOr<std::map<std::string, std::set<std::string>>> ParseShardIndex(absl::string_view text) {
@@ -199,18 +249,35 @@ absl::StatusOr<std::map<std::string, std::set<std::string>>> ParseShardIndex(abs
   return shards;
 }
 
-absl::StatusOr<StateDictFile> SelectStateDict(const Value& root, const std::string& top_level) {
-  if (!root.is_dict()) return Invalid(absl::StrCat("the file holds a ", root.Describe(), ", not a dict of tensors"));
-  StateDictFile result;
-  result.top_level = top_level;
-  if (top_level.empty()) {
-    for (const char* candidate : {"model", "state_dict"}) {
-      const Value* value = root.Find(candidate);
-      if (value != nullptr && value->kind() != Value::Kind::kTensor) {
-        result.top_level = candidate;
+std::vector<std::string> TensorEntries(const Value& root) {
+  std::vector<std::string> names;
+  if (!root.is_dict()) return names;
+  for (const auto& [key, value] : root.entries()) {
+    if (key.kind() != Value::Kind::kString || !value.is_dict()) continue;
+    for (const auto& [name, item] : value.entries()) {
+      if (name.kind() == Value::Kind::kString && item.kind() == Value::Kind::kTensor) {
+        names.push_back(key.text());
         break;
       }
     }
+  }
+  return names;
+}
+
+absl::StatusOr<StateDictFile> SelectStateDict(const Value& root, const std::string& top_level) {
+  if (!root.is_dict()) return Invalid(absl::StrCat("the file holds a ", root.Describe(), ", not a dict of tensors"));
+  const std::vector<std::string> entries = TensorEntries(root);
+  StateDictFile result;
+  result.top_level = top_level;
+  for (const char* usual : {"model", "state_dict"}) {
+    if (result.top_level.empty() && std::find(entries.begin(), entries.end(), usual) != entries.end()) {
+      result.top_level = usual;
+    }
+  }
+  if (result.top_level.empty() && entries.size() == 1) result.top_level = entries[0];
+  if (result.top_level.empty() && entries.size() > 1) {
+    return Invalid(absl::StrCat("the file has neither \"model\" nor \"state_dict\": say which entry to take, --entry=",
+                                absl::StrJoin(entries, " or --entry=")));
   }
   const Value* dict = &root;
   if (!result.top_level.empty()) {
@@ -219,15 +286,9 @@ absl::StatusOr<StateDictFile> SelectStateDict(const Value& root, const std::stri
       return absl::NotFoundError(
           absl::StrCat("no entry \"", result.top_level, "\"; the file has ", TopLevelKeys(root)));
     }
-  } else {
-    std::vector<std::string> dicts;
-    for (const auto& [key, value] : root.entries()) {
-      if (key.kind() == Value::Kind::kString && value.is_dict()) dicts.push_back(key.text());
-    }
-    if (!dicts.empty()) {
-      return Invalid(absl::StrCat("the file has neither \"model\" nor \"state_dict\": say which entry to take, one of ",
-                                  absl::StrJoin(dicts, ", ")));
-    }
+  }
+  for (const std::string& entry : entries) {
+    if (entry != result.top_level) result.other_entries.push_back(entry);
   }
   absl::StatusOr<StateDict> tensors = TensorsOf(*dict);
   if (!tensors.ok()) {
@@ -242,15 +303,8 @@ absl::StatusOr<StateDictFile> ReadStateDict(const std::string& path, const std::
   return NamingPath(path, Read(path, top_level, nullptr));
 }
 
-absl::StatusOr<StateDictFile> ReadFirstStateDict(const std::string& path, const std::vector<std::string>& entries) {
-  return NamingPath(path, Read(path, "", [&entries](const Value& root) -> std::string {
-                      if (!root.is_dict()) return "";
-                      for (const std::string& entry : entries) {
-                        const Value* value = root.Find(entry);
-                        if (value != nullptr && value->kind() != Value::Kind::kTensor) return entry;
-                      }
-                      return "";
-                    }));
+absl::StatusOr<StateDictFile> ReadStateDictBy(const std::string& path, const EntryChoice& choose) {
+  return NamingPath(path, Read(path, "", choose));
 }
 
 absl::StatusOr<StateDict> FlattenTensors(const Value& root) {

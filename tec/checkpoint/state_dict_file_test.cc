@@ -1,6 +1,7 @@
 #include "tec/checkpoint/state_dict_file.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -45,14 +46,63 @@ TEST(StateDictFileTest, ReadsShardsOfPickledFiles) {
 
 TEST(StateDictFileTest, FindsTheFileOfAFolder) {
   const std::string folder = Folder("one_file");
-  EXPECT_EQ(WeightFileIn(folder), folder);
+  EXPECT_TRUE(absl::StrContains(WeightFileIn(folder).status().message(), "model.safetensors")) << folder;
   ASSERT_TRUE(WritePth(folder + "/pytorch_model.bin", Value::FromStateDict(One("a", 1))).ok());
-  EXPECT_EQ(WeightFileIn(folder), folder + "/pytorch_model.bin");
+  EXPECT_EQ(*WeightFileIn(folder), folder + "/pytorch_model.bin");
   ASSERT_TRUE(ReadStateDict(folder).ok());
   // As transformers: safetensors come first.
   ASSERT_TRUE(WriteSafetensors(folder + "/model.safetensors", One("a", 2)).ok());
   EXPECT_EQ(ReadStateDict(folder)->tensors.Find("a")->Values<float>()[0], 2);
-  EXPECT_EQ(WeightFileIn(folder + "/model.safetensors"), folder + "/model.safetensors");
+  EXPECT_EQ(*WeightFileIn(folder + "/model.safetensors"), folder + "/model.safetensors");
+}
+
+std::string Refusal(const std::string& path) { return std::string(ReadStateDict(path).status().message()); }
+
+// Whatever the name says, what stands in a weight file's place is called what it is.
+TEST(StateDictFileTest, NamesWhatIsNoWeightFile) {
+  const std::string folder = Folder("no_weights");
+  const std::pair<std::string, const char*> contents[] = {
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:4d4d\nsize 343279349\n", "git lfs pull"},
+      {"<!DOCTYPE html><html><head><title>Sign in</title></head></html>", "perhaps a web page"},
+      {"\n  <?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "perhaps a web page"},
+      {R"({"error": "Repository not found"})", "a JSON text"},
+      {std::string("\x1f\x8b\x08\0\0\0\0\0", 8) + std::string(100, 'x'), "a gzip file: unpack it first"},
+      {std::string("\x89HDF\r\n\x1a\n", 8) + std::string(100, 'x'), "HDF5"},
+      {"GGUF" + std::string(100, 'x'), "GGUF"},
+  };
+  for (const char* ending : {"safetensors", "pth", "bin"}) {
+    for (const auto& [bytes, part] : contents) {
+      const std::string path = absl::StrCat(folder, "/file.", ending);
+      ASSERT_TRUE(WriteFile(path, bytes).ok());
+      EXPECT_TRUE(absl::StrContains(Refusal(path), part)) << ending << ": " << Refusal(path);
+      EXPECT_TRUE(absl::StrContains(Refusal(path), path)) << Refusal(path);
+    }
+  }
+}
+
+TEST(StateDictFileTest, FoldersSayWhatTheyHave) {
+  const std::string open_clip = Folder("open_clip");
+  ASSERT_TRUE(WriteSafetensors(open_clip + "/open_clip_model.safetensors", One("a", 1)).ok());
+  ASSERT_TRUE(ReadStateDict(open_clip).ok());
+  EXPECT_EQ(ReadStateDict(open_clip)->path, open_clip + "/open_clip_model.safetensors");
+
+  const std::string other = Folder("other");
+  ASSERT_TRUE(WriteFile(other + "/weights.h5", "x").ok());
+  for (const char* part : {"model.safetensors", "open_clip_pytorch_model.bin", "it has weights.h5"}) {
+    EXPECT_TRUE(absl::StrContains(Refusal(other), part)) << Refusal(other);
+  }
+  const std::string unpacked = Folder("unpacked");
+  ASSERT_TRUE(MakeDirectories(unpacked + "/archive/data").ok());
+  ASSERT_TRUE(WriteFile(unpacked + "/archive/data.pkl", "x").ok());
+  EXPECT_TRUE(absl::StrContains(Refusal(unpacked), "an unpacked .pth")) << Refusal(unpacked);
+  EXPECT_TRUE(absl::StrContains(Refusal(unpacked), "zip -0 -r archive.pth archive")) << Refusal(unpacked);
+}
+
+TEST(StateDictFileTest, AnAddressGetsTheCommandThatDownloadsIt) {
+  const std::string address = "https://dl.fbaipublicfiles.com/mae/mae_pretrain_vit_base.pth";
+  for (const std::string& path : {address, "/where/the/user/stands/" + address}) {
+    EXPECT_TRUE(absl::StrContains(Refusal(path), absl::StrCat("curl -L -o FILE \"", address, "\""))) << Refusal(path);
+  }
 }
 
 TEST(StateDictFileTest, IndexesAreChecked) {

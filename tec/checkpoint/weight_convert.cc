@@ -1,6 +1,7 @@
 #include "tec/checkpoint/weight_convert.h"
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/elements.h"
@@ -19,10 +20,18 @@ absl::StatusOr<StateDict> WeightConvert(const StateDict& model) {
   return converted;
 }
 
-StateDict CastAll(const StateDict& tensors, DType dtype) {
+absl::StatusOr<StateDict> CastAll(const StateDict& tensors, DType dtype) {
   StateDict cast;
   for (const auto& [name, tensor] : tensors) {
-    TEC_CHECK_OK(cast.Add(name, IsFloatingPoint(tensor.dtype) ? Cast(tensor, dtype) : tensor));
+    if (!IsFloatingPoint(tensor.dtype)) {
+      TEC_CHECK_OK(cast.Add(name, tensor));
+      continue;
+    }
+    const TensorView as = Cast(tensor, dtype);
+    if (CheckFinite(name, tensor).ok()) {
+      TEC_RETURN_IF_ERROR(Annotate(CheckFinite(name, as), absl::StrCat("as ", DTypeName(dtype))));
+    }
+    TEC_CHECK_OK(cast.Add(name, as));
   }
   return cast;
 }

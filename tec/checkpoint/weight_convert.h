@@ -14,8 +14,9 @@ namespace tec {
 // InvalidArgument lists what is missing, unexpected or mis-shaped.
 absl::StatusOr<StateDict> WeightConvert(const StateDict& model);
 
-// Every floating-point tensor as `dtype` (elements.h, Cast); the others as they are.
-StateDict CastAll(const StateDict& tensors, DType dtype);
+// Every floating-point tensor as `dtype` (elements.h, Cast); the others as they are. InvalidArgument: a value that is
+// finite, and too large for the type.
+absl::StatusOr<StateDict> CastAll(const StateDict& tensors, DType dtype);
 
 }  // namespace tec
 

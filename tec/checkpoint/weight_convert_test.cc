@@ -34,12 +34,24 @@ TEST(WeightConvertTest, ListsEverythingThatDoesNotFit) {
 
 TEST(WeightConvertTest, HalvesFloatsAndNothingElse) {
   StateDict tensors;
-  ASSERT_TRUE(tensors.Add("a", TensorView::FromFloats({3}, {1, 0.1f, 70000})).ok());
+  ASSERT_TRUE(tensors.Add("a", TensorView::FromFloats({3}, {1, 0.1f, -65504})).ok());
   ASSERT_TRUE(tensors.Add("n", TensorView::Copy(DType::kUint8, {2}, "ab")).ok());
-  const StateDict half = CastAll(tensors, DType::kFloat16);
+  const absl::StatusOr<StateDict> cast = CastAll(tensors, DType::kFloat16);
+  ASSERT_TRUE(cast.ok()) << cast.status();
+  const StateDict& half = *cast;
   EXPECT_EQ(half.Find("a")->dtype, DType::kFloat16);
-  EXPECT_EQ(FloatsOf(*half.Find("a")), (std::vector<float>{1, 0.0999755859375f, INFINITY}));
+  EXPECT_EQ(FloatsOf(*half.Find("a")), (std::vector<float>{1, 0.0999755859375f, -65504}));
   EXPECT_TRUE(BitEqual(*half.Find("n"), *tensors.Find("n")));
+
+  // What the type cannot hold is named; what was infinite before stays so.
+  ASSERT_TRUE(tensors.Add("infinite", TensorView::FromFloats({1}, {INFINITY})).ok());
+  EXPECT_TRUE(CastAll(tensors, DType::kFloat16).ok());
+  ASSERT_TRUE(tensors.Add("large", TensorView::FromFloats({2, 2}, {1, 2, 70000, 3})).ok());
+  EXPECT_TRUE(CastAll(tensors, DType::kBFloat16).ok());
+  const std::string message(CastAll(tensors, DType::kFloat16).status().message());
+  EXPECT_NE(message.find("as F16: large has 1 of 4 values that are not finite, the first inf at [1,0]"),
+            std::string::npos)
+      << message;
 }
 
 }  // namespace

@@ -37,6 +37,8 @@ constexpr char kReference[] = R"(
     topkatt: 15
     family: ""
     interpolate_positions: false
+    entry: ""
+    grid: ""
   }
   masking { mask_ratio: 0.75 }
   losses { att_tau: 1.8 feature_weight: 1 relation_weight: 1 norm_pix_loss: false }

@@ -30,6 +30,9 @@ constexpr char kReference[] = R"(
   drop_path: 0.1
   nb_classes: 0
   finetune: ""
+  family: ""
+  entry: ""
+  grid: ""
   eval: false
   dist_eval: false
   augmentation {

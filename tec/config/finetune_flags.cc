@@ -6,6 +6,7 @@
 #include "tec/base/path.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
+#include "tec/config/vit_flags.h"
 
 // Defaults: recipe.md section 9, main_finetune.
 ABSL_FLAG(
@@ -18,9 +19,6 @@ ABSL_FLAG(bool, mlp_token, false,
 ABSL_FLAG(std::string, finetune, "", "checkpoint of the pretrained encoder; empty: from scratch");
 ABSL_FLAG(std::string, checkpoint, "",
           "the same as --finetune or, with --eval, --resume, under the name that every program has for weights");
-ABSL_FLAG(int64_t, heads, 0,
-          "attention heads of an encoder that is wider or narrower than the named sizes, where --finetune's file does "
-          "not record them; 0: as recorded, or the usual number for the width");
 ABSL_FLAG(double, drop_path, 0.1, "stochastic depth, rate of the last block");
 ABSL_FLAG(bool, global_pool, true, "classify by the mean of the patch tokens");
 ABSL_FLAG(bool, cls_token, false, "classify by the CLS token instead");
@@ -71,13 +69,13 @@ std::vector<FlagGroup> Groups() {
        {{"model", "model"},
         {"finetune", "finetune"},
         {"checkpoint", ""},
-        {"heads", "encoder.heads"},
         {"mlp_token", "mlp_token"},
         {"input_size", "encoder.image_size"},
         {"nb_classes", "nb_classes"},
         {"drop_path", "drop_path"},
         {"global_pool", "global_pool"},
         {"cls_token", "global_pool", /*negated=*/true}}},
+      {"What --finetune's file does not tell", VitFlagsOfFinetune()},
       DataFlags(),
       {"Few images", {{"shots", "shots"}, {"subset_seed", "subset_seed"}}},
       {"Augmentation",

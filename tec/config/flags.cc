@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "tec/base/path.h"
 #include "tec/base/status.h"
+#include "tec/config/base_model_flags.h"
 #include "tec/config/flag_parser.h"
 #include "tec/config/own_images.h"
 
@@ -21,8 +22,6 @@ ABSL_FLAG(bool, norm_pix_loss, false, "with --method=mae: standardise the pixels
 ABSL_FLAG(std::string, basemodel, "mae1kbase",
           "shape of the base model: mae1kbase, mae1klarge, mae1k300ep, ibot1kbase, or custom (sizes by --config)");
 ABSL_FLAG(std::string, base_model, "", "checkpoint file of the base model; needed with --method=tec");
-ABSL_FLAG(std::string, base_model_family, "",
-          "how the base model's file names its tensors (docs/checkpoints.md); empty: recognised from them");
 ABSL_FLAG(bool, interpolate_positions, false,
           "fit the base model's position table where it is for another number of patches");
 ABSL_FLAG(int64_t, last_layers, 2, "blocks of the base model whose mean is the feature target");
@@ -53,9 +52,9 @@ std::vector<FlagGroup> Groups() {
         {"pred_att", "model.pred_att"},
         {"mask_ratio", "masking.mask_ratio"},
         {"norm_pix_loss", "losses.norm_pix_loss"}}},
+      {"What the base model's file does not tell", BaseModelFlags("base_model.")},
       {"Base model and targets",
        {{"base_model", "base_model.path"},
-        {"base_model_family", "base_model.family"},
         {"interpolate_positions", "base_model.interpolate_positions"},
         {"basemodel", "base_model.name"},
         {"last_layers", "base_model.last_layers"},

@@ -10,6 +10,7 @@
 #include "ATen/Parallel.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/load_state.h"
 #include "tec/checkpoint/pth.h"
 #include "tec/checkpoint/safetensors.h"

@@ -19,10 +19,9 @@
 #include "data/dataset/dataset.h"
 #include "data/dataset/subset.h"
 #include "tec/base/status.h"
-#include "tec/checkpoint/families/usual_heads.h"
-#include "tec/checkpoint/families/vit_plan.h"
-#include "tec/checkpoint/training_state.h"
+#include "tec/config/base_model_flags.h"
 #include "tec/config/config.h"
+#include "tec/config/encoder_file.h"
 #include "tec/config/run_record.h"
 #include "tec/dist/flags.h"
 #include "tec/run/precision.h"
@@ -50,20 +49,6 @@ int64_t DeviceMemory(c10::Device device, const LaunchEnvironment& environment) {
       at::getDeviceAllocator(device.type())->getMemoryInfo(device.has_index() ? device.index() : 0).second);
 }
 
-// The file's, the recorded run's, or the usual number for the width.
-absl::StatusOr<int64_t> Heads(const std::string& path, const VitTraits& traits) {
-  if (traits.heads > 0) return traits.heads;
-  if (const absl::StatusOr<TrainingState> state = LoadTrainingState(path); state.ok()) {
-    TEC_ASSIGN_OR_RETURN(const std::optional<RunRecord> record, RecordOf(*state, path));
-    if (record && record->encoder.heads() > 0) return record->encoder.heads();
-  }
-  if (const int64_t usual = UsualHeads(traits.width); usual > 0) return usual;
-  return absl::InvalidArgumentError(absl::StrCat(
-      path, " does not tell the number of attention heads, and its width, ", traits.width,
-      ", is not one of the usual ones: give a config file (--config) with model and base_model { name: \"custom\" "
-      "encoder { heads: ... } }"));
-}
-
 absl::StatusOr<int64_t> TrainingImages(const config::Experiment& given) {
   const config::Data& data = given.data();
   DatasetOptions options;
@@ -88,18 +73,23 @@ absl::StatusOr<OwnImagesFacts> FindOwnImagesFacts(const config::Experiment& give
   const std::string device_name = given.runtime().has_device() ? given.runtime().device() : "cuda";
   TEC_ASSIGN_OR_RETURN(const c10::Device device, SelectRankDevice(device_name, environment));
   const std::string& path = given.base_model().path();
-  const absl::StatusOr<VitFile> file = ReadVitFile(path, given.base_model().family());
-  TEC_RETURN_IF_ERROR(Annotate(file.status(), "base model"));
-  const VitTraits& traits = file->plan.traits;
+  VitRequest request;
+  request.family = given.base_model().family();
+  request.entry = given.base_model().entry();
+  TEC_RETURN_IF_ERROR(NamingBaseModelFlags(ParseGrid(given.base_model().grid(), &request)));
+  const absl::StatusOr<EncoderFile> read = ReadEncoderFile(path, request);
+  TEC_RETURN_IF_ERROR(Annotate(NamingBaseModelFlags(read.status()), "base model"));
+  TEC_RETURN_IF_ERROR(Annotate(NamingBaseModelFlags(CheckHeadsKnown(read->vit)), "base model"));
+  const VitPlan& plan = read->vit.plan;
+  const VitTraits& traits = plan.traits;
   OwnImagesFacts facts;
-  TEC_ASSIGN_OR_RETURN(const int64_t heads, Heads(path, traits));
   facts.base.set_image_size(traits.grid * traits.patch_size);
   facts.base.set_patch_size(traits.patch_size);
   facts.base.set_width(traits.width);
   facts.base.set_depth(traits.depth);
-  facts.base.set_heads(heads);
+  facts.base.set_heads(traits.heads);
   facts.channels = traits.channels;
-  facts.family = file->plan.family;
+  facts.family = plan.family;
   facts.interpolates_positions = traits.interpolates_positions;
   TEC_ASSIGN_OR_RETURN(facts.images, TrainingImages(given));
   facts.memory = DeviceMemory(device, environment);

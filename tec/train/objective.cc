@@ -7,8 +7,9 @@
 #include "absl/strings/string_view.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
-#include "tec/checkpoint/families/vit_plan.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/torch_tensors.h"
+#include "tec/config/base_model_flags.h"
 #include "tec/losses/losses.h"
 #include "tec/models/factory.h"
 #include "tec/nn/autocast.h"
@@ -112,8 +113,13 @@ absl::StatusOr<std::unique_ptr<Objective>> Objective::Create(const config::Exper
     return std::unique_ptr<Objective>(new MaeObjective(experiment, device, std::move(model)));
   }
   const config::BaseModel& base = experiment.base_model();
-  const absl::StatusOr<VitFile> file = ReadVitFile(base.path(), base.family());
-  TEC_RETURN_IF_ERROR(Annotate(file.status(), "base model"));
+  VitRequest request;
+  request.family = base.family();
+  request.entry = base.entry();
+  request.heads = base.encoder().heads();
+  TEC_RETURN_IF_ERROR(Annotate(NamingBaseModelFlags(ParseGrid(base.grid(), &request)), "base model"));
+  const absl::StatusOr<VitFile> file = ReadVitFile(base.path(), request);
+  TEC_RETURN_IF_ERROR(Annotate(NamingBaseModelFlags(file.status()), "base model"));
   TEC_LOG(INFO) << "base model " << file->description;
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<BaseModel> base_model, MakeBaseModel(experiment, VariantOf(file->plan.traits)));
   TEC_RETURN_IF_ERROR(Annotate(LoadBaseModel(*base_model, file->plan, base.interpolate_positions()),

@@ -25,6 +25,8 @@ import timm
 import torch
 import transformers
 from PIL import Image
+from reader_test import ReaderTest
+from vit_sweep import SweepTest
 
 # Of the issue: float32 through a few blocks leaves two digits to spare.
 TOLERANCE = 1e-4
@@ -213,7 +215,7 @@ class ConsumersTest(unittest.TestCase):
 
     def test_timm_clip(self):
         model = timm_model('vit_base_patch16_clip_224')
-        self.compare_timm(model, model.state_dict(), 'timm')
+        self.compare_timm(model, model.state_dict(), 'timm_open_clip', forced='timm_open_clip')
 
     def test_deit_distilled(self):
         model = timm_model('deit_base_distilled_patch16_224')
@@ -424,7 +426,7 @@ class ConsumersTest(unittest.TestCase):
             result = subprocess.run([VIT_OUTPUTS, path, '', '4', '32', '0', path, self.path('no')], capture_output=True,
                                     text=True)
             self.assertEqual(result.returncode, 1)
-            self.assertIn('--base_model_family=clip', result.stderr)
+            self.assertIn('--family=clip', result.stderr)
 
     # What we write.
 

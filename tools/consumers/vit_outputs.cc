@@ -1,10 +1,14 @@
 // What a model of ours makes of a weight file, for comparison with the program the file comes from (consumers_test.py).
 //
 //   vit_outputs FILE FAMILY HEADS SIZE INTERPOLATE IMAGES OUTPUT
+//   vit_outputs sweep LIST
 //   vit_outputs training_state OUTPUT
 //
 // IMAGES: safetensors with "images" [N, 3, S, S]. OUTPUT: safetensors with blocks.<i> [N, T, C] (each block's output),
 // cls and patch_mean (the encoder's), features, relations and idx (the base model's targets).
+// LIST: a line for each of many files, FILE, FAMILY, HEADS, IMAGES and OUTPUT with tabs between; OUTPUT gets cls,
+// patch_mean, patches and prefix (the numbers of patches, and of tokens before them). A line is printed for each, "taken"
+// and the file's description or "refused" and why, a tab between.
 
 #include <cstdio>
 #include <cstdlib>
@@ -12,8 +16,12 @@
 #include <utility>
 #include <vector>
 
+#include "ATen/ops/full.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tec/base/file.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
@@ -24,7 +32,10 @@ namespace tec {
 namespace {
 
 absl::Status WriteOutputs(char** argv) {
-  TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(argv[1], argv[2]));
+  VitRequest request;
+  request.family = argv[2];
+  request.heads = std::atoi(argv[3]);
+  TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(argv[1], request));
   std::printf("%s\n", file.description.c_str());
   const VitTraits& traits = file.plan.traits;
   const VitOptions options = {std::atoi(argv[4]), traits.patch_size,  traits.width,
@@ -52,6 +63,46 @@ absl::Status WriteOutputs(char** argv) {
   return WriteSafetensors(argv[7], ViewsOf(outputs));
 }
 
+// One of a list: what ReadVitFile says of it.
+absl::StatusOr<std::string> WriteFeatures(const std::vector<std::string>& line) {
+  VitRequest request;
+  request.family = line[1];
+  request.heads = std::atoi(line[2].c_str());
+  TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(line[0], request));
+  TEC_RETURN_IF_ERROR(CheckHeadsKnown(file));
+  const VitTraits& traits = file.plan.traits;
+  TEC_ASSIGN_OR_RETURN(const Safetensors input, ReadSafetensors(line[3]));
+  const at::Tensor images = TensorOf(*input.tensors.Find("images"));
+  if (traits.grid * traits.patch_size != images.size(2)) {
+    return absl::InvalidArgumentError(absl::StrCat("it is for images of ", traits.grid * traits.patch_size, " pixels"));
+  }
+  const VitOptions options = {images.size(2), traits.patch_size,  traits.width,
+                              traits.depth,   traits.heads, VariantOf(traits)};
+  at::NoGradGuard no_grad;
+  Encoder encoder(options);
+  TEC_RETURN_IF_ERROR(LoadEncoder(encoder, file.plan, /*interpolate_positions=*/false));
+  const EncoderFeatures features = encoder.forward(images);
+  const int64_t patches = options.patches(), tokens = encoder.LastBlocks(images, 1)[0].size(1);
+  std::vector<std::pair<std::string, at::Tensor>> outputs = {{"patch_mean", features.patch_mean},
+                                                             {"patches", at::full({1}, patches, at::kLong)},
+                                                             {"prefix", at::full({1}, tokens - patches, at::kLong)}};
+  if (features.cls.defined()) outputs.emplace_back("cls", features.cls);
+  TEC_RETURN_IF_ERROR(WriteSafetensors(line[4], ViewsOf(outputs)));
+  return file.description;
+}
+
+absl::Status WriteListed(const std::string& path) {
+  TEC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    const std::vector<std::string> parts = absl::StrSplit(line, '\t');
+    if (parts.size() != 5) return absl::InvalidArgumentError(absl::StrCat(path, ": \"", line, "\" has not five parts"));
+    const absl::StatusOr<std::string> taken = WriteFeatures(parts);
+    std::printf("%s\t%s\n", taken.ok() ? "taken" : "refused",
+                taken.ok() ? taken->c_str() : std::string(taken.status().message()).c_str());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WriteTrainingState(const std::string& path) {
   TrainingState state;
   TEC_RETURN_IF_ERROR(state.model.Add("weight", TensorView::FromFloats({2, 3}, {1, 2, 3, 4, 5, 6})));
@@ -73,7 +124,11 @@ absl::Status WriteTrainingState(const std::string& path) {
 int main(int argc, char** argv) {
   absl::Status status = absl::InvalidArgumentError("vit_outputs: see its source");
   if (argc == 8) status = tec::WriteOutputs(argv);
-  if (argc == 3) status = tec::WriteTrainingState(argv[2]);
+  if (argc == 3 && std::string(argv[1]) == "sweep") {
+    status = tec::WriteListed(argv[2]);
+  } else if (argc == 3) {
+    status = tec::WriteTrainingState(argv[2]);
+  }
   if (!status.ok()) std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
   return status.ok() ? 0 : 1;
 }

@@ -9,12 +9,12 @@
 #include "tec/base/file.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/families/vit_export.h"
-#include "tec/checkpoint/families/vit_plan.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/pth.h"
 #include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/weight_convert.h"
-#include "tools/convert/encoder_heads.h"
+#include "tec/config/encoder_file.h"
 #include "tools/convert/model_details.h"
 #include "tools/convert/model_folder.h"
 
@@ -68,20 +68,19 @@ struct Beside {
 };
 
 // The encoder under the names of `to`, timm or hf, with the classifier behind it if there is one to keep.
-absl::Status ExportFolder(const ConvertOptions& options, VitFile* file, StateDict* tensors, Beside* beside) {
+absl::Status ExportFolder(const ConvertOptions& options, const VitFile& file, StateDict* tensors, Beside* beside) {
   const bool timm = options.to == "timm";
-  VitTraits& traits = file->plan.traits;
-  const absl::StatusOr<int64_t> heads = EncoderHeads(options.input, traits, options.heads);
+  const VitTraits& traits = file.plan.traits;
   // timm's tensors do without, its config.json does not.
-  if (!heads.ok() && (!timm || options.heads != 0)) return heads.status();
-  traits.heads = heads.ok() ? *heads : 0;
-  TEC_ASSIGN_OR_RETURN(ModelDetails details, DetailsOf(options.input, *file));
+  const absl::Status heads = CheckHeadsKnown(file);
+  if (!heads.ok() && !timm) return heads;
+  TEC_ASSIGN_OR_RETURN(ModelDetails details, DetailsOf(options.input, file));
   if (!options.head) details.head.reset();
   const ClassifierHead* head = details.head ? &*details.head : nullptr;
   const bool pooled = head != nullptr && head->global_pool;
   const Naming naming =
       timm ? (pooled ? Naming::kTec : Naming::kTimm) : (pooled ? Naming::kHuggingFaceBeit : Naming::kHuggingFace);
-  absl::StatusOr<StateDict> exported = ExportVit(file->plan, naming);
+  absl::StatusOr<StateDict> exported = ExportVit(file.plan, naming);
   if (!exported.ok()) return Annotate(exported.status(), options.input);
   if (head == nullptr) {
     *tensors = *std::move(exported);
@@ -105,7 +104,7 @@ absl::Status ExportFolder(const ConvertOptions& options, VitFile* file, StateDic
     }
   }
   if (!heads.ok()) {
-    absl::StrAppend(&beside->notes, "\nno config.json: ", heads.status().message());
+    absl::StrAppend(&beside->notes, "\nno config.json: ", heads.message());
     return absl::OkStatus();
   }
   if (timm) {
@@ -153,22 +152,25 @@ absl::StatusOr<std::string> ConvertFile(const ConvertOptions& options) {
     if (options.to != "tec" && !mae) {
       return absl::InvalidArgumentError("--everything keeps the names of the file: it goes with --to=tec or mae");
     }
-    TEC_ASSIGN_OR_RETURN(StateDictFile file, ReadStateDict(options.input));
+    TEC_ASSIGN_OR_RETURN(StateDictFile file, ReadStateDict(options.input, options.request.entry));
     description = absl::StrCat(options.input, ": ", file.container);
     tensors = std::move(file.tensors);
   } else {
-    TEC_ASSIGN_OR_RETURN(VitFile file, ReadVitFile(options.input, options.family));
+    TEC_ASSIGN_OR_RETURN(const EncoderFile encoder, ReadEncoderFile(options.input, options.request));
+    const VitFile& file = encoder.vit;
     TEC_RETURN_IF_ERROR(CheckModel(options.model, file.plan.traits));
     description = file.description;
     if (hugging_face || options.to == "timm") {
-      TEC_RETURN_IF_ERROR(ExportFolder(options, &file, &tensors, &beside));
+      TEC_RETURN_IF_ERROR(ExportFolder(options, file, &tensors, &beside));
     } else {
       absl::StatusOr<StateDict> exported = ExportVit(file.plan, mae ? Naming::kTimm : Naming::kTec);
       if (!exported.ok()) return Annotate(exported.status(), options.input);
       tensors = *std::move(exported);
     }
   }
-  if (dtype.has_value()) tensors = CastAll(tensors, *dtype);
+  if (dtype.has_value()) {
+    TEC_ASSIGN_OR_RETURN(tensors, CastAll(tensors, *dtype));
+  }
 
   const std::string folder = FolderOf(options.output);
   TEC_RETURN_IF_ERROR(MakeDirectories(folder));

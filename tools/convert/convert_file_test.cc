@@ -45,7 +45,7 @@ TEST(ConvertFileTest, EachTargetHasItsNames) {
   options.to = "mae";
   EXPECT_EQ(Converted(options, "mae.pth").top_level, "model");
   options.to = "hf";
-  options.heads = 2;
+  options.request.heads = 2;
   const StateDictFile file = Converted(options, "hf/model.safetensors"), plain = Converted({}, "b.pth");
   EXPECT_EQ(file.tensors.size(), 4 + 16 * 3 + 2);
   const std::vector<float> qkv = plain.tensors.Find("blocks.2.attn.qkv.weight")->Values<float>();
@@ -192,7 +192,7 @@ TEST(ConvertFileTest, WhatAFileDoesNotSayIsSaidToBeAssumed) {
   ASSERT_TRUE(done.ok()) << done.status();
   EXPECT_THAT(*done, HasSubstr("no config.json"));
   EXPECT_THAT(*done, HasSubstr("--heads"));
-  options.heads = 2;
+  options.request.heads = 2;
   done = ConvertFile(options);
   ASSERT_TRUE(done.ok()) << done.status();
   EXPECT_THAT(*done, HasSubstr("ImageNet's mean and deviation, assumed"));
@@ -215,7 +215,7 @@ TEST(ConvertFileTest, SaysWhatCannotBeDone) {
   changed = options;
   changed.to = "hf";
   EXPECT_THAT(error(changed), HasSubstr("--heads"));
-  changed.heads = 3;
+  changed.request.heads = 3;
   EXPECT_THAT(error(changed), HasSubstr("3 attention heads do not divide the width 16"));
   changed = options;
   changed.to = "timm";

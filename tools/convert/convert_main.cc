@@ -19,6 +19,7 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/config/flag_parser.h"
+#include "tec/config/vit_flags.h"
 #include "tools/convert/convert_file.h"
 
 // The reference's (recipe.md section 9), with its defaults.
@@ -54,10 +55,6 @@ ABSL_FLAG(bool, head, true,
           "With --to=timm or hf: keep the classifier of a finetuned model; --nohead: the encoder alone.");
 ABSL_FLAG(bool, everything, false, "Every tensor under its own name, decoders and heads too: another format alone.");
 ABSL_FLAG(std::string, dtype, "", "float32, float16 or bfloat16; empty: as in the file.");
-ABSL_FLAG(std::string, base_model_family, "", "How the file names its tensors; empty: recognised.");
-ABSL_FLAG(int64_t, heads, 0,
-          "With --to=timm or hf: attention heads where the file does not tell; 0: the usual number for the width, if "
-          "there is one.");
 
 namespace tec {
 namespace {
@@ -103,8 +100,8 @@ int Main(int argc, char** argv) {
         {"input_size", ""},
         {"mask_ratio", ""},
         {"log_dir", ""}}},
-      {"More",
-       {{"to", ""}, {"everything", ""}, {"dtype", ""}, {"base_model_family", ""}, {"heads", ""}, {"head", ""}}}};
+      {"More", {{"to", ""}, {"everything", ""}, {"dtype", ""}, {"head", ""}}},
+      {"What the file does not tell", VitFlags()}};
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
   const auto finish = [](const absl::Status& status) { return static_cast<int>(ReportStatus("convert", status)); };
   if (!parsed.ok()) return finish(parsed.status());
@@ -124,9 +121,10 @@ int Main(int argc, char** argv) {
   options.output = absl::StrCat(UserPath(absl::GetFlag(FLAGS_output_dir)), "/", name);
   options.everything = absl::GetFlag(FLAGS_everything);
   options.dtype = absl::GetFlag(FLAGS_dtype);
-  options.family = absl::GetFlag(FLAGS_base_model_family);
+  const absl::StatusOr<VitRequest> request = VitRequestFromFlags();
+  if (!request.ok()) return finish(request.status());
+  options.request = *request;
   if (parsed->Given("model")) options.model = absl::GetFlag(FLAGS_model);
-  options.heads = absl::GetFlag(FLAGS_heads);
   options.head = absl::GetFlag(FLAGS_head);
   const absl::StatusOr<std::string> done = ConvertFile(options);
   if (done.ok()) std::printf("%s\n", PrintableLines(*done).c_str());

@@ -112,7 +112,7 @@ absl::StatusOr<ModelDetails> DetailsOf(const std::string& path, const VitFile& f
   const VitTraits& traits = file.plan.traits;
   details.preprocessing.size = traits.grid * traits.patch_size;
   details.preprocessing.resize = ResizedShortSide(details.preprocessing.size);
-  TEC_ASSIGN_OR_RETURN(const StateDictFile tensors, ReadStateDict(WeightFileIn(path), file.entry));
+  TEC_ASSIGN_OR_RETURN(const StateDictFile tensors, ReadStateDict(file.path, file.entry));
   details.head = HeadIn(tensors.tensors, file.plan);
   // Any other file than a checkpoint of ours is none.
   if (const absl::StatusOr<TrainingState> state = LoadTrainingState(path); state.ok()) {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "tec/checkpoint/families/vit_plan.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/tensor_view.h"
 
 namespace tec {

@@ -17,9 +17,9 @@
 #include "tec/base/path.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
-#include "tec/checkpoint/families/vit_plan.h"
 #include "tec/config/flag_parser.h"
-#include "tools/convert/encoder_heads.h"
+#include "tec/config/vit_flags.h"
+#include "tec/config/encoder_file.h"
 #include "tools/convert/model_details.h"
 #include "tools/export/vit_onnx.h"
 
@@ -27,9 +27,6 @@ ABSL_FLAG(std::string, format, "onnx", "onnx: opset 17, any number of images.");
 ABSL_FLAG(std::string, resume, "", "The weights: a checkpoint of //tec:pretrain, or a file of another known family.");
 ABSL_FLAG(std::string, checkpoint, "", "The same as --resume, under the name that every program has for weights.");
 ABSL_FLAG(std::string, output, "encoder.onnx", "The file to write.");
-ABSL_FLAG(std::string, base_model_family, "", "How the file names its tensors; empty: recognised.");
-ABSL_FLAG(int64_t, heads, 0,
-          "Attention heads where the file does not tell; 0: the usual number for the width, if there is one.");
 ABSL_FLAG(bool, head, true, "The logits of a finetuned model too; --nohead: the encoder alone.");
 
 namespace tec {
@@ -47,9 +44,11 @@ absl::Status Export() {
         absl::StrCat("--format=", format, " is not known: onnx is; for names of timm, hf or mae use //tools:convert"));
   }
   if (resume.empty()) return absl::InvalidArgumentError("which file? give --checkpoint=FILE (or --resume=FILE)");
-  TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(UserPath(resume), absl::GetFlag(FLAGS_base_model_family)));
-  TEC_ASSIGN_OR_RETURN(const int64_t heads,
-                       EncoderHeads(UserPath(resume), file.plan.traits, absl::GetFlag(FLAGS_heads)));
+  TEC_ASSIGN_OR_RETURN(const VitRequest request, VitRequestFromFlags());
+  TEC_ASSIGN_OR_RETURN(const EncoderFile encoder, ReadEncoderFile(UserPath(resume), request));
+  const VitFile& file = encoder.vit;
+  TEC_RETURN_IF_ERROR(CheckHeadsKnown(file));
+  const int64_t heads = file.plan.traits.heads;
   TEC_ASSIGN_OR_RETURN(ModelDetails details, DetailsOf(UserPath(resume), file));
   if (!absl::GetFlag(FLAGS_head)) details.head.reset();
   TEC_ASSIGN_OR_RETURN(const std::string model, VitToOnnx(file.plan, heads, details));
@@ -71,14 +70,9 @@ absl::Status Export() {
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
-  const std::vector<FlagGroup> groups = {{"Export",
-                                          {{"format", ""},
-                                           {"checkpoint", ""},
-                                           {"resume", ""},
-                                           {"output", ""},
-                                           {"base_model_family", ""},
-                                           {"heads", ""},
-                                           {"head", ""}}}};
+  const std::vector<FlagGroup> groups = {
+      {"Export", {{"format", ""}, {"checkpoint", ""}, {"resume", ""}, {"output", ""}, {"head", ""}}},
+      {"What the file does not tell", VitFlags()}};
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
   if (parsed.ok() && parsed->help) {
     std::printf(

@@ -9,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "onnx/onnx.pb.h"
+#include "tec/checkpoint/families/vit_file.h"
 
 namespace tec {
 namespace {

@@ -16,7 +16,6 @@
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/elements.h"
-#include "tec/checkpoint/families/vit_plan.h"
 #include "tec/checkpoint/mapped_file.h"
 #include "tec/checkpoint/pth.h"
 #include "tec/checkpoint/state_dict_file.h"
@@ -193,8 +192,8 @@ std::string ElementDifference(const TensorView& a, const TensorView& b) {
 
 }  // namespace
 
-absl::StatusOr<std::string> DescribeFile(const std::string& given_path, const std::string& family) {
-  const std::string path = WeightFileIn(given_path);
+absl::StatusOr<std::string> DescribeFile(const std::string& given_path, const VitRequest& request) {
+  TEC_ASSIGN_OR_RETURN(const std::string path, WeightFileIn(given_path));
   TEC_ASSIGN_OR_RETURN(const Contents contents, ReadContents(path));
   TEC_ASSIGN_OR_RETURN(const auto mapped, MappedFile::Open(path));
   std::string text = absl::StrFormat("%s\n%s, %d bytes, CRC-32 %08x, %d tensors\n", path, contents.container,
@@ -206,7 +205,7 @@ absl::StatusOr<std::string> DescribeFile(const std::string& given_path, const st
     absl::StrAppend(&text, Printable(name), "  ", Describe(tensor), "  ", Statistics(tensor), "\n");
   }
   absl::StrAppend(&text, elements, " elements\n");
-  const absl::StatusOr<VitFile> vit = ReadVitFile(path, family);
+  const absl::StatusOr<VitFile> vit = ReadVitFile(path, request);
   if (!vit.ok()) {
     absl::StrAppend(&text, "no base model: ", std::string(vit.status().message()), "\n");
     return text;
@@ -220,15 +219,17 @@ absl::StatusOr<std::string> DescribeFile(const std::string& given_path, const st
                   traits.registers > 0 ? absl::StrCat(", ", traits.registers, " registers") : "",
                   traits.final_norm ? "" : ", no final norm", "\n");
   const std::string teacher = vit->plan.family + "_teacher";
-  if (family.empty() && FindFamily(teacher) != nullptr && ReadVitFile(path, teacher).ok()) {
-    absl::StrAppend(&text, "  that is the student; --base_model_family=", teacher,
-                    " takes the teacher, which is there too\n");
+  VitRequest other = request;
+  other.family = teacher;
+  if (request.family.empty() && FindFamily(teacher) != nullptr && ReadVitFile(path, other).ok()) {
+    absl::StrAppend(&text, "  that is the student; --family=", teacher, " takes the teacher, which is there too\n");
   }
   return text;
 }
 
 absl::StatusOr<FileDifference> DiffFiles(const std::string& given_a, const std::string& given_b) {
-  const std::string a = WeightFileIn(given_a), b = WeightFileIn(given_b);
+  TEC_ASSIGN_OR_RETURN(const std::string a, WeightFileIn(given_a));
+  TEC_ASSIGN_OR_RETURN(const std::string b, WeightFileIn(given_b));
   TEC_ASSIGN_OR_RETURN(const Contents first, ReadContents(a));
   TEC_ASSIGN_OR_RETURN(const Contents second, ReadContents(b));
   std::string level_a = ModelLevel(first.tensors), level_b = ModelLevel(second.tensors);

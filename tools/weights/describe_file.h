@@ -6,14 +6,15 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "tec/checkpoint/families/vit_file.h"
 
 namespace tec {
 
 // Container, checksum, entries with the values in them (a run's arguments, its experiment), each tensor's type, shape
-// and statistics, and the family with its report, or why it is no base model. `family` forces one, as
-// --base_model_family does. `path` may be a folder as Hugging Face fills it. Control characters of the file are shown
-// as \xNN. An error is why the file is refused.
-absl::StatusOr<std::string> DescribeFile(const std::string& path, const std::string& family = "");
+// and statistics, and the family with its report, or why it is no base model. `request`: what the file
+// does not tell. `path` may be a folder (WeightFileIn). Control characters of the file are shown as \xNN. An error is why
+// the file is refused.
+absl::StatusOr<std::string> DescribeFile(const std::string& path, const VitRequest& request = {});
 
 struct FileDifference {
   bool equal = false;  // Same names, types, shapes and bits.

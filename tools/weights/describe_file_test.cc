@@ -18,6 +18,12 @@ using ::testing::Not;
 constexpr char kConvert[] = "tec/testing/goldens/weight_convert/";
 constexpr char kCheckpoints[] = "tec/testing/goldens/checkpoints/";
 
+VitRequest OfFamily(const std::string& name) {
+  VitRequest request;
+  request.family = name;
+  return request;
+}
+
 TEST(DescribeFileTest, TellsContainerEntriesTensorsAndFamily) {
   const absl::StatusOr<std::string> text = DescribeFile(absl::StrCat(kConvert, "pretrain.pth"));
   ASSERT_TRUE(text.ok()) << text.status();
@@ -84,9 +90,9 @@ TEST(DescribeFileTest, SaysThatATeacherIsThereAndTakesIt) {
   root.Set("teacher", SmallVit("backbone."));
   ASSERT_TRUE(WritePth(path, root).ok());
   EXPECT_THAT(*DescribeFile(path), AllOf(HasSubstr("entry student, family ibot:"),
-                                         HasSubstr("--base_model_family=ibot_teacher takes the teacher")));
-  EXPECT_THAT(*DescribeFile(path, "ibot_teacher"), HasSubstr("entry teacher, family ibot_teacher:"));
-  EXPECT_THAT(*DescribeFile(path, "ibt"), HasSubstr("did you mean ibot?"));
+                                         HasSubstr("--family=ibot_teacher takes the teacher")));
+  EXPECT_THAT(*DescribeFile(path, OfFamily("ibot_teacher")), HasSubstr("entry teacher, family ibot_teacher:"));
+  EXPECT_THAT(*DescribeFile(path, OfFamily("ibt")), HasSubstr("did you mean ibot?"));
 }
 
 TEST(DescribeFileTest, TakesAFolder) {

@@ -10,7 +10,9 @@ Family BeitFamily() {
   family.name = "beit";
   family.what = "BEiT and BEiT v2 (relative position bias, LayerScale), also as timm saves them";
   family.entries = {"model", "module", "state_dict"};
-  family.marks = {"cls_token", "patch_embed.proj.weight", "blocks.#.attn.q_bias"};
+  family.marks = {"cls_token", "patch_embed.proj.weight", "blocks.#.attn.q_bias",
+                  "blocks.#.attn.relative_position_bias_table|rel_pos_bias.relative_position_bias_table"};
+  family.architectures = {"beit*"};
   family.names = PlainNames();
   family.names.insert(family.names.end(),
                       {{"blocks.#.attn.q_bias", "blocks.#.attn.q.bias"},
@@ -19,13 +21,20 @@ Family BeitFamily() {
                        {"blocks.#.gamma_2", "blocks.#.ls2.gamma"},
                        {"blocks.#.attn.relative_position_bias_table", "blocks.#.attn.relative_position_bias_table"},
                        {"rel_pos_bias.relative_position_bias_table", "rel_pos_bias.relative_position_bias_table"}});
-  family.left_out = {"mask_token",
-                     "lm_head.*",
-                     "head.*",
-                     "fc_norm.*",
-                     "cls_pt_layers.*",
-                     "blocks.#.attn.relative_position_index",
+  family.left_out = {"cls_pt_layers.*", "blocks.#.attn.relative_position_index",
                      "rel_pos_bias.relative_position_index"};
+  return family;
+}
+
+Family EvaFamily() {
+  Family family = BeitFamily();
+  family.name = "eva";
+  family.what = "EVA-01 as timm saves it: positions in a table alone, norms before the sublayers";
+  // EVA-02 has rotary positions and its largest model norms after the sublayers, neither of which leaves a tensor.
+  family.marks = {"cls_token", "patch_embed.proj.weight", "blocks.#.attn.q_bias", "pos_embed"};
+  family.must_be_said = true;
+  family.architectures = {"eva_giant_*", "eva_large_*"};
+  family.interpolation = PositionInterpolation::kAntialias;
   return family;
 }
 

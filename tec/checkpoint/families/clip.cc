@@ -10,7 +10,6 @@ Family ClipFamily() {
   family.name = "clip";
   family.what = "CLIP, image tower, OpenAI's weights (QuickGELU)";
   family.entries = {"state_dict", "model"};
-  family.prefixes = {"visual.", "module.visual.", ""};
   family.marks = {"class_embedding", "conv1.weight", "ln_pre.weight"};
   family.names = {{"class_embedding", "cls_token"},
                   {"positional_embedding", "pos_embed"},
@@ -26,24 +25,10 @@ Family ClipFamily() {
                   {"transformer.resblocks.#.mlp.c_proj.*", "blocks.#.mlp.fc2.*"},
                   {"transformer.resblocks.#.ls_1.gamma", "blocks.#.ls1.gamma"},
                   {"transformer.resblocks.#.ls_2.gamma", "blocks.#.ls2.gamma"}};
-  // "proj" maps the image's token to the space shared with texts. The rest is the text tower.
-  family.left_out = {"proj",
-                     "transformer.*",
-                     "token_embedding.*",
-                     "positional_embedding",
-                     "ln_final.*",
-                     "text_projection",
-                     "logit_scale",
-                     "logit_bias",
-                     "input_resolution",
-                     "context_length",
-                     "vocab_size",
-                     "module.transformer.*",
-                     "module.token_embedding.*",
-                     "module.positional_embedding",
-                     "module.ln_final.*",
-                     "module.text_projection",
-                     "module.logit_scale"};
+  // "proj" maps the image's token to the space shared with texts. The rest is the text tower beside "visual.".
+  family.left_out = {"proj", "transformer.*", "token_embedding.*", "positional_embedding",
+                     "ln_final.*", "input_resolution", "context_length", "vocab_size"};
+  family.must_be_said = true;
   family.norm_epsilon = 1e-5;
   // open_clip's resize_pos_embed; OpenAI's code has none.
   family.interpolation = PositionInterpolation::kAntialias;

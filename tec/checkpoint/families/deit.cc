@@ -11,7 +11,6 @@ Family DeitFamily() {
   family.marks = {"cls_token", "pos_embed", "patch_embed.proj.weight", "dist_token"};
   family.names = PlainNames();
   family.names.push_back({"dist_token", "dist_token"});
-  family.left_out = {"head.*", "head_dist.*", "fc_norm.*"};
   return family;
 }
 

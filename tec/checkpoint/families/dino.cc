@@ -9,13 +9,11 @@ Family DinoFamily() {
   family.name = "dino";
   family.what = "DINO: the student of a full checkpoint (as TEC's code does), or a released backbone";
   family.entries = {"student", "state_dict"};
-  family.prefixes = {"module.backbone.", "backbone.", ""};
   // The released backbones have no head; they are found as plain ViTs.
   family.marks = {
       "cls_token", "patch_embed.proj.weight",
-      "head.last_layer.weight_v|head.last_layer.weight|module.head.last_layer.weight_v|module.head.last_layer.weight"};
+      "head.last_layer.weight_v|head.last_layer.weight"};
   family.names = PlainNames();
-  family.left_out = {"head.*", "module.head.*"};
   // Its vision_transformer.py scales by (grid + 0.1) / old grid.
   family.interpolation = PositionInterpolation::kOffset;
   return family;

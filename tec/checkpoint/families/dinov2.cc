@@ -10,7 +10,6 @@ Family Dinov2Family() {
   family.name = "dinov2";
   family.what = "DINOv2 (LayerScale, register tokens, SwiGLU, chunked blocks)";
   family.entries = {"teacher", "model", "state_dict"};
-  family.prefixes = {"backbone.", "module.backbone.", ""};
   family.marks = {"cls_token", "patch_embed.proj.weight", "mask_token", "blocks.#.ls1.gamma|blocks.%.#.ls1.gamma"};
   for (const char* blocks : {"blocks.#.", "blocks.%.#."}) {
     const std::string from = blocks;
@@ -25,7 +24,6 @@ Family Dinov2Family() {
     family.names.push_back({name, name});
   }
   family.names.push_back({"register_tokens", "reg_token"});
-  family.left_out = {"mask_token", "head.*", "dino_head.*", "ibot_head.*"};
   family.interpolates_positions = true;
   // dinov2/models/vision_transformer.py: interpolate_offset 0.1; 0 and antialiasing for the hub's models with
   // registers.

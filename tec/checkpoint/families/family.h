@@ -1,16 +1,19 @@
 // A family of weight files: how one project spells the tensors of a vision transformer.
 //
-// Each family is a table in its own file. A table says which names mark a file as the family's, which prefixes are cut
-// off, which names are left out and how the others are called here (vit_plan.h). Nothing else is done by name: a tensor
-// that no rule of the family knows is an error.
+// Each family is a table in its own file. A table says which names mark a file as the family's, which of its encoders is
+// meant where there are several, and how the tensors are called here (vit_plan.h). What stands before the names (module.,
+// _orig_mod., backbone., student.backbone., ...), and heads beside the encoder, are found by one rule for all families
+// (encoder_place.h). A tensor of the encoder that no rule of the family knows is an error.
 //
 // Patterns: '#' stands for a block number, '%' for a number that plays no part, a '*' at the end for any rest.
 
 #ifndef TEC_CHECKPOINT_FAMILIES_FAMILY_H_
 #define TEC_CHECKPOINT_FAMILIES_FAMILY_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -24,21 +27,35 @@ struct NameRule {
 };
 
 struct Family {
-  std::string name;  // For --base_model_family.
+  std::string name;  // For --family.
   std::string what;  // One line for tables and messages.
-  // Entries of the file's top level that hold the weights, the first that is there; else the file itself.
+  // Of a file with several encoders the one that is meant, most wanted first: an entry of the file's top level, or a part
+  // of what stands before the names (student.backbone.).
   std::vector<std::string> entries = {"model", "state_dict"};
-  // The first that some name starts with is cut off every name; a name without it must be left out. "" always fits.
-  std::vector<std::string> prefixes = {""};
-  // The file is this family's if each is there, after the prefix. '|' separates alternatives.
+  // The last part of what stands before the names must be one of these; none: any.
+  std::vector<std::string> under;
+  // The file is this family's if each is there, after the prefix. '|' separates alternatives. The first has none and no
+  // wildcard: the prefix is what stands before it.
   std::vector<std::string> marks;
+  // Other models have the same names and shapes: only a config.json beside the file, or the user, can say that it is this
+  // one.
+  bool must_be_said = false;
   std::vector<NameRule> names;
-  // Of names with or without the prefix.
+  // Of the encoder's tensors that stand outside of the prefix, where they have no other place.
+  std::vector<NameRule> names_outside;
+  // Of names with or without the prefix, beside those that the rule for heads finds.
   std::vector<std::string> left_out;
 
-  // What leaves no trace in the tensors. A config.json beside the file (Hugging Face) overrides both.
+  // What leaves no trace in the tensors. What a config.json beside the file says goes before all of it.
   double norm_epsilon = 1e-6;
   Activation activation = Activation::kGelu;
+  // Heads of the published models by their width; UsualHeads (usual_heads.h) unless given.
+  std::vector<std::pair<int64_t, int64_t>> published_heads;
+  // The config.json that may stand beside such a file. Families with Hugging Face's names: its "model_type", one of
+  // these. All others: timm's "architecture", which fits one of these patterns, none: any; and has this part.
+  std::vector<std::string> model_types;
+  std::vector<std::string> architectures;
+  std::string architecture_part;
   // Whether the project itself interpolates the position table to other image sizes.
   bool interpolates_positions = false;
   // How it, or else what fits the table for it, does that; with register tokens another way, if there is one.
@@ -69,6 +86,7 @@ Family DinoFamily();
 Family DinoTeacherFamily();
 Family Dinov2Family();
 Family BeitFamily();
+Family EvaFamily();
 Family MocoV3Family();
 Family DeitFamily();
 Family TimmFamily();
@@ -77,6 +95,10 @@ Family HuggingFaceMaeFamily();
 Family HuggingFaceDinov2Family();
 Family HuggingFaceBeitFamily();
 Family HuggingFaceClipFamily();
+Family HuggingFaceOpenClipFamily();
+Family HuggingFaceDeitFamily();
+Family TimmClipFamily();
+Family TimmOpenClipFamily();
 Family ClipFamily();
 Family OpenClipFamily();
 

@@ -39,7 +39,7 @@ Family Base() {
                   {"layernorm.*", "norm.*"}};
   AddBlock("encoder.layer.#.", &family);
   AddBlock("layers.#.", &family);
-  family.left_out = {"pooler.*", "classifier.*", "embeddings.mask_token"};
+  family.left_out = {"embeddings.mask_token"};
   return family;
 }
 
@@ -49,7 +49,7 @@ Family HuggingFaceVitFamily() {
   Family family = Base();
   family.name = "hf_vit";
   family.what = "Hugging Face ViTModel";
-  family.prefixes = {"vit.", ""};
+  family.model_types = {"vit", "vit_mae", "vit_msn"};
   family.marks = {"embeddings.cls_token", "embeddings.position_embeddings",
                   "encoder.layer.#.layernorm_before.weight|layers.#.layernorm_before.weight", "layernorm.weight"};
   family.norm_epsilon = 1e-12;
@@ -61,7 +61,18 @@ Family HuggingFaceMaeFamily() {
   family.name = "hf_mae";
   family.what = "Hugging Face ViTMAE (decoder left out)";
   family.marks.push_back("decoder.decoder_embed.weight");
-  family.left_out.push_back("decoder.*");
+  family.model_types = {"vit_mae"};
+  return family;
+}
+
+Family HuggingFaceDeitFamily() {
+  Family family = Base();
+  family.name = "hf_deit";
+  family.what = "Hugging Face DeiT, distilled (the distillation token takes part, its outputs are no targets)";
+  family.model_types = {"deit"};
+  family.marks = {"embeddings.cls_token", "embeddings.position_embeddings", "embeddings.distillation_token"};
+  family.names.push_back({"embeddings.distillation_token", "dist_token"});
+  family.norm_epsilon = 1e-12;
   return family;
 }
 
@@ -69,7 +80,7 @@ Family HuggingFaceDinov2Family() {
   Family family = Base();
   family.name = "hf_dinov2";
   family.what = "Hugging Face Dinov2Model, with register tokens or without";
-  family.prefixes = {"dinov2.", "dinov2_with_registers.", ""};
+  family.model_types = {"dinov2", "dinov2_with_registers"};
   family.marks = {"embeddings.cls_token", "embeddings.position_embeddings", "encoder.layer.#.layer_scale1.lambda1"};
   family.names.insert(family.names.end(), {{"embeddings.register_tokens", "reg_token"},
                                            {"encoder.layer.#.layer_scale1.lambda1", "blocks.#.ls1.gamma"},
@@ -88,8 +99,8 @@ Family HuggingFaceDinov2Family() {
 Family HuggingFaceBeitFamily() {
   Family family = Base();
   family.name = "hf_beit";
-  family.what = "Hugging Face BeitModel";
-  family.prefixes = {"beit.", ""};
+  family.what = "Hugging Face BEiT and data2vec-vision";
+  family.model_types = {"beit", "data2vec-vision"};
   family.marks = {"embeddings.cls_token", "encoder.layer.#.lambda_1|layers.#.lambda_1"};
   const std::string table = "relative_position_bias_table", own = "blocks.#.attn.relative_position_bias_table";
   family.names.insert(family.names.end(), {{"encoder.layer.#.lambda_1", "blocks.#.ls1.gamma"},
@@ -100,10 +111,11 @@ Family HuggingFaceBeitFamily() {
                                            {"layers.#.relative_position_bias." + table, own},
                                            {"encoder.relative_position_bias." + table, "rel_pos_bias." + table},
                                            {"shared_position_bias." + table, "rel_pos_bias." + table}});
-  family.left_out.insert(
-      family.left_out.end(),
-      {"lm_head.*", "encoder.layer.#.attention.attention.relative_position_bias.relative_position_index",
-       "encoder.relative_position_bias.relative_position_index"});
+  // Of BeitForMaskedImageModeling.
+  family.names_outside = {{"layernorm.*", "norm.*"}};
+  family.left_out.insert(family.left_out.end(),
+                         {"encoder.layer.#.attention.attention.relative_position_bias.relative_position_index",
+                          "encoder.relative_position_bias.relative_position_index"});
   family.norm_epsilon = 1e-12;
   return family;
 }
@@ -111,8 +123,8 @@ Family HuggingFaceBeitFamily() {
 Family HuggingFaceClipFamily() {
   Family family;
   family.name = "hf_clip";
-  family.what = "Hugging Face CLIP, image tower (QuickGELU unless config.json says otherwise)";
-  family.prefixes = {"vision_model.", ""};
+  family.what = "Hugging Face CLIP, image tower, OpenAI's weights (QuickGELU)";
+  family.model_types = {"clip", "clip_vision_model"};
   family.marks = {"embeddings.class_embedding", "pre_layrnorm.weight"};
   family.names = {{"embeddings.class_embedding", "cls_token"},
                   {"embeddings.position_embedding.weight", "pos_embed"},
@@ -128,10 +140,18 @@ Family HuggingFaceClipFamily() {
                   {"encoder.layers.#.layer_norm2.*", "blocks.#.norm2.*"},
                   {"encoder.layers.#.mlp.fc1.*", "blocks.#.mlp.fc1.*"},
                   {"encoder.layers.#.mlp.fc2.*", "blocks.#.mlp.fc2.*"}};
-  family.left_out = {"text_model.*", "text_projection.*", "visual_projection.*", "logit_scale",
-                     "embeddings.position_ids"};
+  family.left_out = {"visual_projection.*", "embeddings.position_ids"};
+  family.must_be_said = true;
   family.norm_epsilon = 1e-5;
   family.activation = Activation::kQuickGelu;
+  return family;
+}
+
+Family HuggingFaceOpenClipFamily() {
+  Family family = HuggingFaceClipFamily();
+  family.name = "hf_open_clip";
+  family.what = "Hugging Face CLIP, image tower, OpenCLIP's weights (GELU)";
+  family.activation = Activation::kGelu;
   return family;
 }
 

@@ -12,10 +12,9 @@ Family IbotFamily() {
   family.name = "ibot";
   family.what = "iBOT: the student of a full checkpoint (as TEC's code does), or an extracted backbone";
   family.entries = {"student", "state_dict"};
-  family.prefixes = {"module.backbone.", "backbone.", ""};
   family.marks = {"cls_token", "patch_embed.proj.weight", "masked_embed"};
   family.names = PlainNames();
-  family.left_out = {"masked_embed", "head.*", "module.head.*"};
+  family.left_out = {"masked_embed"};
   // Its vision_transformer.py scales by (grid + 0.1) / old grid.
   family.interpolation = PositionInterpolation::kOffset;
   return family;

@@ -10,7 +10,6 @@ Family MaeFamily() {
   family.what = "MAE, full (decoder left out) or encoder";
   family.marks = {"cls_token", "patch_embed.proj.weight", "decoder_embed.weight"};
   family.names = PlainNames();
-  family.left_out = {"mask_token", "decoder_*", "head.*", "fc_norm.*"};
   return family;
 }
 

@@ -9,11 +9,12 @@ Family MocoV3Family() {
   Family family;
   family.name = "moco_v3";
   family.what = "MoCo v3: the base encoder of a training checkpoint";
-  family.entries = {"state_dict", "model"};
-  family.prefixes = {"module.base_encoder.", "base_encoder."};
+  family.entries = {"state_dict", "model", "base_encoder"};
+  family.under = {"base_encoder", "momentum_encoder"};
   family.marks = {"cls_token", "pos_embed", "patch_embed.proj.weight"};
   family.names = PlainNames();
-  family.left_out = {"head.*", "module.momentum_encoder.*", "module.predictor.*", "momentum_encoder.*", "predictor.*"};
+  // vits.py: vit_small has twelve heads of 32, not the usual six.
+  family.published_heads = {{384, 12}, {768, 12}};
   return family;
 }
 

@@ -13,8 +13,7 @@ Family TecFamily() {
                   "cls_token_mlp.fc1.weight|encoder_adaptor.adap_before.weight"};
   family.names = PlainNames();
   family.names.push_back({"cls_token_mlp.*", "cls_token_mlp.*"});
-  family.left_out = {"mask_token", "decoder_*", "encoder_adaptor.*", "forward_fea_decoder.*", "forward_att_decoder.*",
-                     "head.*",     "fc_norm.*"};
+  family.left_out = {"encoder_adaptor.*"};
   return family;
 }
 

@@ -1,6 +1,7 @@
 // Plain ViTs under timm's names: timm itself, DeiT without distillation, the released encoders of MAE, DINO and MoCo's
-// exports, iBOT's backbones, TEC's converted weights, finetuned models. With LayerScale, register tokens, a norm before
-// the blocks or a position table without [CLS] row, as newer timm models have.
+// exports, iBOT's backbones, TEC's converted weights, finetuned models. With LayerScale, register tokens or a position
+// table without [CLS] row, as newer timm models have. And timm's image towers of CLIP, with a norm before the blocks,
+// whose activation leaves no trace in the tensors.
 
 #include "tec/checkpoint/families/family.h"
 
@@ -11,16 +12,36 @@ Family TimmFamily() {
   family.name = "timm";
   family.what = "a plain ViT: timm, DeiT, released encoders of MAE and DINO, iBOT backbones, converted TEC weights";
   family.entries = {"model", "state_dict", "state_dict_ema", "model_ema"};
-  family.prefixes = {"module.", "_orig_mod.", ""};
   family.marks = {"cls_token", "patch_embed.proj.weight", "blocks.#.attn.qkv.weight"};
   family.names = PlainNames();
   family.names.insert(family.names.end(), {{"reg_token", "reg_token"},
-                                           {"norm_pre.*", "norm_pre.*"},
                                            {"blocks.#.ls1.gamma", "blocks.#.ls1.gamma"},
                                            {"blocks.#.ls2.gamma", "blocks.#.ls2.gamma"}});
-  family.left_out = {"head.*", "fc_norm.*"};
   // timm's resample_abs_pos_embed. MAE and TEC do it plainly, but their encoders' files look the same.
   family.interpolation = PositionInterpolation::kAntialias;
+  family.architectures = {"vit_*", "deit*", "test_vit*", "flexivit_*", "eva_large_*"};
+  return family;
+}
+
+Family TimmClipFamily() {
+  Family family = TimmFamily();
+  family.name = "timm_clip";
+  family.what = "CLIP's image tower as timm saves it, OpenAI's weights (QuickGELU)";
+  family.marks.push_back("norm_pre.weight");
+  family.names.push_back({"norm_pre.*", "norm_pre.*"});
+  family.must_be_said = true;
+  // Perception Encoders, which have rotary positions, have the same names.
+  family.architecture_part = "clip";
+  family.norm_epsilon = 1e-5;
+  family.activation = Activation::kQuickGelu;
+  return family;
+}
+
+Family TimmOpenClipFamily() {
+  Family family = TimmClipFamily();
+  family.name = "timm_open_clip";
+  family.what = "CLIP's image tower as timm saves it, OpenCLIP's weights (GELU)";
+  family.activation = Activation::kGelu;
   return family;
 }
 

@@ -5,18 +5,22 @@ namespace tec {
 int64_t UsualHeads(int64_t width) {
   switch (width) {
     case 192:
-      return 3;
+    case 256:
+    case 320:
     case 384:
-      return 6;
+    case 512:
+    case 640:
     case 768:
-      return 12;
+    case 832:
+    case 896:
     case 1024:
+    case 1536:
+      return width / 64;
+    case 1152:
     case 1280:
     case 1408:
     case 1664:
       return 16;
-    case 1536:
-      return 24;
     default:
       return 0;
   }

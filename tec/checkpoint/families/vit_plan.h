@@ -1,8 +1,8 @@
 // From a file's tensors to those of a plain vision transformer: what is to be set from what, found out and checked
 // before anything is read.
 //
-//   TEC_ASSIGN_OR_RETURN(VitFile file, ReadVitFile(path));             // recognised; or forced: ReadVitFile(path,
-//   "ibot") for (const PlannedTensor& t : file.plan.tensors) Copy(t.read(), &model[t.name]);
+//   TEC_ASSIGN_OR_RETURN(VitFile file, ReadVitFile(path));   // vit_file.h
+//   for (const PlannedTensor& t : file.plan.tensors) Copy(t.read(), &model[t.name]);
 //
 // The names of a plan are MAE's and timm's: cls_token, reg_token, pos_embed, patch_embed.proj.*, norm_pre.*,
 // blocks.#.{norm1,attn.qkv,attn.proj,attn.relative_position_bias_table,norm2,mlp.fc1,mlp.fc2}.*, norm.*. What a family
@@ -10,11 +10,13 @@
 //
 // * q, k and v apart become one qkv; a missing bias of one of them is zero (BEiT's keys).
 // * LayerScale (ls1, ls2) is multiplied into attn.proj and mlp.fc2, which is the same function.
-// * cls_token_mlp is folded into cls_token, which is exact where the position row of [CLS] is zero, as it is in TEC.
-// * Other tokens than [CLS] and patches (registers, DeiT's distillation token with its position) are reg_token.
+// * cls_token_mlp, of any hidden width, is folded into cls_token, which is exact where the position row of [CLS] is
+//   zero, as it is in TEC; unless it is to be kept (VitHints).
+// * Other tokens than [CLS] and patches (registers, DeiT's distillation token, with their positions where they have
+//   any) are reg_token.
 // * A position table without [CLS] row gets a zero row; where there is none (BEiT), all of it is zero.
 // * One relative position table for all blocks is each block's.
-// * A patch embedding without bias (CLIP) gets a zero one.
+// * A linear map without bias in any block, or a patch embedding without one, gets a zero one.
 
 #ifndef TEC_CHECKPOINT_FAMILIES_VIT_PLAN_H_
 #define TEC_CHECKPOINT_FAMILIES_VIT_PLAN_H_
@@ -25,32 +27,20 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tec/checkpoint/families/encoder_place.h"
 #include "tec/checkpoint/families/family.h"
+#include "tec/checkpoint/families/vit_config.h"
+#include "tec/checkpoint/families/vit_traits.h"
 #include "tec/checkpoint/tensor_view.h"
 
 namespace tec {
 
-// What the tensors, or a config.json, say about the model.
-struct VitTraits {
-  int64_t width = 0, depth = 0, patch_size = 0, channels = 0;
-  int64_t grid = 0;    // Patches a side that the position table (or the relative one) is made for.
-  int64_t heads = 0;   // 0: the file does not say.
-  int64_t hidden = 0;  // Of the MLP: width of fc2's input.
-  int64_t registers = 0;
-  Activation activation = Activation::kGelu;
-  double norm_epsilon = 1e-6;
-  bool pre_norm = false;            // norm_pre.
-  bool relative_positions = false;  // Each block has a relative_position_bias_table [(2 grid - 1)^2 + 3, heads].
-  bool final_norm = false;          // norm.
-  bool interpolates_positions = false;
-  PositionInterpolation interpolation = PositionInterpolation::kPlain;
-};
-
 struct PlannedTensor {
   std::string name;
   std::vector<int64_t> shape;
-  // Names in the file.
+  // Names in the file, and the tensors.
   std::vector<std::string> from;
+  std::vector<TensorView> sources;
   // The tensor: a view of the file where nothing is to be done, else a float32 copy.
   std::function<TensorView()> read;
 };
@@ -58,36 +48,27 @@ struct PlannedTensor {
 struct VitPlan {
   std::string family;
   VitTraits traits;
-  std::vector<PlannedTensor> tensors;  // In the order of MAE's state dict.
-  std::vector<std::string> left_out;   // Names in the file that the family leaves out.
+  std::vector<PlannedTensor> tensors;       // In the order of MAE's state dict.
+  std::vector<std::string> left_out;        // Names in the file that are no part of the encoder.
+  StateDict classifier;                     // Of these, head.weight, head.bias and fc_norm.* behind the prefix.
+  std::string prefix;                       // What stands before the encoder's names.
+  std::vector<std::string> other_prefixes;  // Of further encoders in the file.
   int64_t file_tensors = 0;
-  // "ibot: 150 tensors set from 150 of the file's 155; left out by name: head.* (5)".
+  // "ibot: 150 tensors set from 150 of the file's 155; left out by name: head.* (5); assumed: GELU, ...".
   std::string Report() const;
 };
 
-// InvalidArgument lists every tensor that is missing (with the nearest name), unexpected or of another shape.
-absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors);
-
-// The family whose marks are in `tensors`. InvalidArgument: none, with what there is instead; or two that only the user
-// can tell apart (CLIP's activations).
-absl::StatusOr<const Family*> RecogniseFamily(const StateDict& tensors);
-
-// What a config.json of Hugging Face's says: heads, epsilon, activation. InvalidArgument: no JSON object of at most
-// 1 MiB, or an unknown activation.
-absl::Status TakeConfig(absl::string_view text, VitPlan* plan);
-
-struct VitFile {
-  VitPlan plan;
-  std::string container;  // "zip .pth", "legacy .pth", "safetensors", "safetensors in 3 shards".
-  std::string entry;      // Of the top level; "": the file itself.
-  // "PATH: zip .pth, entry student, " and the plan's report.
-  std::string description;
+// What is known of the model beside its tensors.
+struct VitHints {
+  std::string entry;                  // --entry: a part of the prefix.
+  const VitConfig* config = nullptr;  // Of the config.json beside the file, if it concerns the family.
+  int64_t grid_rows = 0, grid_columns = 0;  // --grid: patches that the position table is for; 0: not said.
+  bool keep_token_mlp = false;              // cls_token and cls_token_mlp.* as they are.
 };
 
-// Reads any weight file that holds a vision transformer: a file, an index of sharded files, or a folder with Hugging
-// Face's names (WeightFileIn); a config.json beside a .safetensors or .bin file is looked at. `family` forces one
-// (FamilyNames()); "" recognises it.
-absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const std::string& family = "");
+// InvalidArgument lists every tensor that is missing (with the nearest name), unexpected or of another shape; or says
+// what has to be told.
+absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors, const VitHints& hints = {});
 
 // Reads every tensor of the plan. Those that need no change are views of the file.
 absl::StatusOr<StateDict> ReadAll(const VitPlan& plan);

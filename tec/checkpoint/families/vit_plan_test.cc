@@ -8,6 +8,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
+#include "tec/checkpoint/families/vit_builder.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/safetensors.h"
 
 namespace tec {
@@ -16,55 +18,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using Shape = std::vector<int64_t>;
-
-constexpr int64_t kWidth = 4, kDepth = 2, kGrid = 3, kPatch = 2;
-
-class Builder {
- public:
-  // Every element another number, so that a tensor in the wrong place shows.
-  Builder& Add(const std::string& name, const Shape& shape) {
-    int64_t count = 1;
-    for (int64_t size : shape) count *= size;
-    std::vector<float> values;
-    for (int64_t i = 0; i < count; ++i) values.push_back(next_++ / 64.0f);
-    EXPECT_TRUE(tensors_.Add(name, TensorView::FromFloats(shape, values)).ok()) << name;
-    return *this;
-  }
-  Builder& Linear(const std::string& name, int64_t out, int64_t in) {
-    return Add(name + ".weight", {out, in}).Add(name + ".bias", {out});
-  }
-  Builder& Norm(const std::string& name) { return Add(name + ".weight", {kWidth}).Add(name + ".bias", {kWidth}); }
-
-  const StateDict& tensors() const { return tensors_; }
-
- private:
-  StateDict tensors_;
-  int next_ = 1;
-};
-
-Builder& AddBlocks(Builder& builder, const std::string& prefix) {
-  for (int64_t i = 0; i < kDepth; ++i) {
-    const std::string block = absl::StrCat(prefix, "blocks.", i, ".");
-    builder.Norm(block + "norm1")
-        .Linear(block + "attn.qkv", 3 * kWidth, kWidth)
-        .Linear(block + "attn.proj", kWidth, kWidth);
-    builder.Norm(block + "norm2")
-        .Linear(block + "mlp.fc1", 4 * kWidth, kWidth)
-        .Linear(block + "mlp.fc2", kWidth, 4 * kWidth);
-  }
-  return builder;
-}
-
-Builder Plain(const std::string& prefix = "", int64_t rows = 1 + kGrid * kGrid, int64_t channels = 3) {
-  Builder builder;
-  builder.Add(prefix + "cls_token", {1, 1, kWidth}).Add(prefix + "pos_embed", {1, rows, kWidth});
-  builder.Add(prefix + "patch_embed.proj.weight", {kWidth, channels, kPatch, kPatch});
-  builder.Add(prefix + "patch_embed.proj.bias", {kWidth});
-  AddBlocks(builder, prefix).Norm(prefix + "norm");
-  return builder;
-}
-
 VitPlan PlanOf(const StateDict& tensors, const std::string& expected_family) {
   const absl::StatusOr<const Family*> family = RecogniseFamily(tensors);
   EXPECT_TRUE(family.ok()) << family.status();
@@ -108,7 +61,9 @@ TEST(VitPlanTest, APlainVitIsTakenAsItIsWithoutACopy) {
   EXPECT_FALSE(traits.pre_norm || traits.relative_positions);
   EXPECT_TRUE(traits.final_norm);
   EXPECT_THAT(plan.left_out, ElementsAre("head.weight", "head.bias"));
-  EXPECT_EQ(plan.Report(), "family timm: 30 of 30 tensors set, from 30 of the file's 32; left out by name: head.* (2)");
+  EXPECT_EQ(plan.Report(),
+            "family timm: 30 of 30 tensors set, from 30 of the file's 32; left out by name: head.* (2); "
+                           "assumed: a square grid of 3 x 3 patches");
 }
 
 TEST(VitPlanTest, TakesAnyNumberOfChannels) {
@@ -198,11 +153,12 @@ TEST(VitPlanTest, PositionsAreInterpolatedAsTheFamilyDoes) {
 }
 
 TEST(VitPlanTest, AConfigIsCheckedBeforeItIsTaken) {
-  VitPlan plan;
-  EXPECT_TRUE(TakeConfig(R"({"vision_config": {"num_attention_heads": 3, "hidden_act": "quick_gelu"}})", &plan).ok());
-  EXPECT_EQ(plan.traits.heads, 3);
-  EXPECT_EQ(plan.traits.activation, Activation::kQuickGelu);
-  const auto refused = [&plan](const std::string& text) { return std::string(TakeConfig(text, &plan).message()); };
+  const absl::StatusOr<VitConfig> config =
+      ParseVitConfig(R"({"vision_config": {"num_attention_heads": 3, "hidden_act": "quick_gelu"}})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->heads, 3);
+  EXPECT_EQ(config->activation, Activation::kQuickGelu);
+  const auto refused = [](const std::string& text) { return std::string(ParseVitConfig(text).status().message()); };
   EXPECT_THAT(refused("[1]"), HasSubstr("no JSON object"));
   EXPECT_THAT(refused(R"({"hidden_act": "\u001b[2Jrelu"})"), HasSubstr("\"\\x1b[2Jrelu\"; known are gelu"));
   EXPECT_THAT(refused("{" + std::string(size_t{2} << 20, ' ') + "}"), HasSubstr("more than 1 MiB"));
@@ -223,7 +179,14 @@ TEST(VitPlanTest, ADistillationTokenKeepsItsPosition) {
 
 TEST(VitPlanTest, ATableWithoutClassRowGetsAZeroOne) {
   Builder file = Plain("", kGrid * kGrid);
-  const std::vector<float> all = ValueOf(PlanOf(file.tensors(), "timm"), "pos_embed");
+  // 9 = 1 + 2 x 4.
+  EXPECT_THAT(std::string(PlanVit(TimmFamily(), file.tensors()).status().message()),
+              AllOf(HasSubstr("9 rows"), HasSubstr("2x4"), HasSubstr("--grid=3x3")));
+  VitHints hints;
+  hints.grid_rows = hints.grid_columns = kGrid;
+  const absl::StatusOr<VitPlan> plan = PlanVit(TimmFamily(), file.tensors(), hints);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const std::vector<float> all = ValueOf(*plan, "pos_embed");
   std::vector<float> expected(kWidth);
   for (float value : file.tensors().Find("pos_embed")->Values<float>()) expected.push_back(value);
   EXPECT_EQ(all, expected);
@@ -272,7 +235,7 @@ TEST(VitPlanTest, ClipsActivationMustBeSaid) {
   // The text tower.
   file.Add("positional_embedding", {7, 2}).Add("transformer.resblocks.0.ln_1.weight", {2}).Add("logit_scale", {});
   EXPECT_THAT(std::string(RecogniseFamily(file.tensors()).status().message()),
-              AllOf(HasSubstr("--base_model_family=clip"), HasSubstr("open_clip")));
+              AllOf(HasSubstr("--family=clip"), HasSubstr("--family=open_clip")));
   const absl::StatusOr<VitPlan> plan = PlanVit(ClipFamily(), file.tensors());
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_TRUE(plan->traits.pre_norm);
@@ -323,6 +286,12 @@ TEST(VitPlanTest, FamiliesHaveNamesOfTheirOwn) {
   EXPECT_EQ(FindFamily("nothing"), nullptr);
 }
 
+VitRequest OfFamily(const std::string& name) {
+  VitRequest request;
+  request.family = name;
+  return request;
+}
+
 TEST(ReadVitFileTest, TakesTheEntryOfAnIbotFile) {
   const std::string path = "tec/testing/goldens/checkpoints/ibot_student_teacher.pth";
   // The stored file is a cut-down one: what it lacks is named, in the entry that was chosen.
@@ -330,8 +299,8 @@ TEST(ReadVitFileTest, TakesTheEntryOfAnIbotFile) {
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr(path), HasSubstr("family ibot:"), HasSubstr("blocks.1.norm2.weight is missing")));
   EXPECT_EQ(std::string(status.message()).find("unexpected"), std::string::npos) << status;
-  EXPECT_THAT(std::string(ReadVitFile(path, "ibot_teacher").status().message()), HasSubstr("family ibot_teacher:"));
-  EXPECT_THAT(std::string(ReadVitFile(path, "ibt").status().message()), HasSubstr("did you mean ibot?"));
+  EXPECT_THAT(std::string(ReadVitFile(path, OfFamily("ibot_teacher")).status().message()), HasSubstr("family ibot_teacher:"));
+  EXPECT_THAT(std::string(ReadVitFile(path, OfFamily("ibt")).status().message()), HasSubstr("did you mean ibot?"));
 }
 
 TEST(ReadVitFileTest, ReadsShardsAndTheConfigBesideThem) {

@@ -1,0 +1,59 @@
+#include "absl/strings/str_cat.h"
+#include "tec/checkpoint/families/plan_steps.h"
+
+namespace tec {
+namespace {
+
+void PlanQkv(const std::string& block, PlanBuilder& builder) {
+  const int64_t width = builder.traits().width;
+  const auto names = [&block](const char* part, const char* kind) {
+    return absl::StrCat(block, "attn.", part, ".", kind);
+  };
+  const std::string weight = names("qkv", "weight"), bias = names("qkv", "bias");
+  if (builder.Find(weight) != nullptr || builder.Find(names("q", "weight")) == nullptr) {
+    builder.Take(weight, {3 * width, width});
+  } else {
+    builder.Concatenate(weight, {3 * width, width}, {width, width},
+                        {names("q", "weight"), names("k", "weight"), names("v", "weight")});
+  }
+  const bool apart = builder.Find(names("q", "bias")) != nullptr || builder.Find(names("v", "bias")) != nullptr;
+  if (builder.Find(bias) == nullptr && apart) {
+    builder.Concatenate(bias, {3 * width}, {width}, {names("q", "bias"), names("k", "bias"), names("v", "bias")},
+                        {names("k", "bias")});
+  } else {
+    builder.TakeBias(bias, {3 * width});
+  }
+}
+
+void PlanMlp(const std::string& block, PlanBuilder& builder) {
+  const VitTraits& traits = builder.traits();
+  const int64_t width = traits.width, hidden = traits.hidden;
+  if (builder.Find(block + "mlp.gate.weight") != nullptr) {
+    builder.Concatenate(block + "mlp.fc1.weight", {2 * hidden, width}, {hidden, width},
+                        {block + "mlp.gate.weight", block + "mlp.up.weight"});
+    builder.Concatenate(block + "mlp.fc1.bias", {2 * hidden}, {hidden}, {block + "mlp.gate.bias", block + "mlp.up.bias"});
+  } else {
+    const int64_t rows = traits.activation == Activation::kSwiGlu ? 2 * hidden : hidden;
+    builder.Take(block + "mlp.fc1.weight", {rows, width});
+    builder.TakeBias(block + "mlp.fc1.bias", {rows});
+  }
+  builder.TakeScaled(block + "mlp.fc2", hidden, block + "ls2.gamma");
+}
+
+}  // namespace
+
+void PlanBlock(const std::string& block, PlanBuilder& builder) {
+  const VitTraits& traits = builder.traits();
+  builder.TakePair(block + "norm1", {traits.width});
+  PlanQkv(block, builder);
+  builder.TakeScaled(block + "attn.proj", traits.width, block + "ls1.gamma");
+  if (traits.relative_positions) {
+    const int64_t side = 2 * traits.grid - 1;
+    const std::string own = block + "attn.relative_position_bias_table";
+    builder.Take(own, {side * side + 3, traits.heads}, builder.Find(own) == nullptr ? kSharedRelativeTable : own);
+  }
+  builder.TakePair(block + "norm2", {traits.width});
+  PlanMlp(block, builder);
+}
+
+}  // namespace tec

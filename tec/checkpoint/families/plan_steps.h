@@ -1,0 +1,26 @@
+// The steps of PlanVit, each a part of the model.
+
+#ifndef TEC_CHECKPOINT_FAMILIES_PLAN_STEPS_H_
+#define TEC_CHECKPOINT_FAMILIES_PLAN_STEPS_H_
+
+#include <set>
+
+#include "tec/checkpoint/families/plan_builder.h"
+#include "tec/checkpoint/families/vit_plan.h"
+
+namespace tec {
+
+inline constexpr char kSharedRelativeTable[] = "rel_pos_bias.relative_position_bias_table";
+
+// Fills in the traits that tensors tell by their shape or by being there; gives the numbers of the blocks.
+std::set<int64_t> FindTraits(PlanBuilder& builder);
+
+// cls_token, reg_token and pos_embed; traits.grid and traits.registers.
+void PlanTokens(const VitHints& hints, PlanBuilder& builder);
+
+// The tensors of a block; `block`: "blocks.3.".
+void PlanBlock(const std::string& block, PlanBuilder& builder);
+
+}  // namespace tec
+
+#endif  // TEC_CHECKPOINT_FAMILIES_PLAN_STEPS_H_

@@ -1,0 +1,94 @@
+#include <cmath>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "tec/checkpoint/families/plan_steps.h"
+
+namespace tec {
+namespace {
+
+using Part = PlanBuilder::Part;
+
+std::set<int64_t> BlocksOf(PlanBuilder& builder) {
+  std::set<int64_t> blocks;
+  for (const auto& [name, part] : builder.parts()) {
+    const std::vector<absl::string_view> pieces = absl::StrSplit(name, '.');
+    int64_t block;
+    if (pieces.size() > 2 && pieces[0] == "blocks" && absl::SimpleAtoi(pieces[1], &block)) blocks.insert(block);
+  }
+  if (blocks.empty()) builder.AddMissing("blocks.0.norm1.weight");
+  if (!blocks.empty() && *blocks.rbegin() + 1 != static_cast<int64_t>(blocks.size())) {
+    builder.AddProblem(absl::StrCat("the blocks are not numbered in a row: ", absl::StrJoin(blocks, ", ")));
+  }
+  return blocks;
+}
+
+void FindMlp(PlanBuilder& builder) {
+  VitTraits& traits = builder.traits();
+  traits.hidden = 4 * traits.width;
+  const Part *fc1 = builder.Find("blocks.0.mlp.fc1.weight"), *fc2 = builder.Find("blocks.0.mlp.fc2.weight");
+  if (fc2 == nullptr || fc2->tensor.shape.size() != 2) return;
+  traits.hidden = fc2->tensor.shape[1];
+  if (builder.Find("blocks.0.mlp.gate.weight") != nullptr) {
+    traits.activation = Activation::kSwiGlu;
+  } else if (fc1 != nullptr && fc1->tensor.shape.size() == 2 && fc1->tensor.shape[0] == 2 * traits.hidden &&
+             traits.hidden > 0) {
+    // Which half is the gate, and by what it goes, is in no tensor.
+    traits.activation = Activation::kSwiGlu;
+    if (builder.family().activation != Activation::kSwiGlu) {
+      traits.assumed.push_back("SwiGLU with the gate first (as in DINOv2)");
+    }
+  }
+}
+
+void FindRelativePositions(PlanBuilder& builder) {
+  VitTraits& traits = builder.traits();
+  for (const char* name : {kSharedRelativeTable, "blocks.0.attn.relative_position_bias_table"}) {
+    const Part* table = builder.Find(name);
+    if (table == nullptr) continue;
+    traits.relative_positions = true;
+    const Shape& shape = table->tensor.shape;
+    const int64_t distances = shape.size() == 2 ? shape[0] - 3 : 0;
+    const int64_t side = distances < 1 ? 0 : std::llround(std::sqrt(static_cast<double>(distances)));
+    if (side * side == distances && side % 2 == 1 && shape[1] > 0) {
+      traits.grid = (side + 1) / 2;
+      traits.heads = shape[1];
+    } else {
+      builder.AddProblem(absl::StrCat(table->name, " has shape ", ShapeText(shape),
+                                      ", not [(2 grid - 1)^2 + 3, heads] for a square grid, which alone is supported"));
+    }
+  }
+}
+
+}  // namespace
+
+std::set<int64_t> FindTraits(PlanBuilder& builder) {
+  const Family& family = builder.family();
+  VitTraits& traits = builder.traits();
+  traits.activation = family.activation;
+  traits.norm_epsilon = family.norm_epsilon;
+  traits.interpolates_positions = family.interpolates_positions;
+  traits.interpolation = family.interpolation;
+  if (builder.Find("reg_token") != nullptr && family.interpolation_with_registers.has_value()) {
+    traits.interpolation = *family.interpolation_with_registers;
+  }
+  if (const Part* patches = builder.Find("patch_embed.proj.weight");
+      patches != nullptr && patches->tensor.shape.size() == 4) {
+    const Shape& shape = patches->tensor.shape;
+    traits.width = shape[0];
+    traits.channels = shape[1];
+    traits.patch_size = shape[3];
+    if (patches->tensor.bytes.empty()) builder.AddProblem(absl::StrCat(patches->name, " is empty"));
+  }
+  const std::set<int64_t> blocks = BlocksOf(builder);
+  traits.depth = blocks.size();
+  FindMlp(builder);
+  traits.pre_norm = builder.Find("norm_pre.weight") != nullptr || builder.Find("norm_pre.bias") != nullptr;
+  traits.final_norm = builder.Find("norm.weight") != nullptr || builder.Find("norm.bias") != nullptr;
+  FindRelativePositions(builder);
+  return blocks;
+}
+
+}  // namespace tec

@@ -1,0 +1,45 @@
+// The config.json beside a weight file, Hugging Face's or timm's: what it says of the model, each entry of which is
+// believed where the tensors do not tell, and must agree with them where they do.
+
+#ifndef TEC_CHECKPOINT_FAMILIES_VIT_CONFIG_H_
+#define TEC_CHECKPOINT_FAMILIES_VIT_CONFIG_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "tec/checkpoint/families/vit_traits.h"
+#include "tec/nn/activation.h"
+
+namespace tec {
+
+// What is not there stays 0 or empty.
+struct VitConfig {
+  std::string path;          // For messages.
+  std::string model_type;    // Hugging Face's.
+  std::string architecture;  // timm's: "vit_base_patch16_clip_quickgelu_224".
+  int64_t width = 0, depth = 0, heads = 0, hidden = 0, patch_size = 0, channels = 0;
+  int64_t image_height = 0, image_width = 0;
+  int64_t registers = -1;  // -1: not said.
+  std::optional<Activation> activation;
+  std::optional<double> norm_epsilon;
+  std::vector<float> mean, std;  // Of each channel, in units of [0, 1]: how the model's images are normalised.
+};
+
+// InvalidArgument: no JSON object of at most 1 MiB, an entry of another type, an unknown activation.
+absl::StatusOr<VitConfig> ParseVitConfig(absl::string_view text);
+
+// The config.json in the folder of `file`; nullopt if there is none.
+absl::StatusOr<std::optional<VitConfig>> ReadVitConfigBeside(const std::string& file);
+
+// Puts into `traits`, which hold what the tensors say, what only the config tells (heads, epsilon, activation).
+// InvalidArgument lists every entry of the config that is not the tensors'; `file` is for the message.
+absl::Status TakeConfig(const VitConfig& config, const std::string& file, VitTraits* traits);
+
+}  // namespace tec
+
+#endif  // TEC_CHECKPOINT_FAMILIES_VIT_CONFIG_H_

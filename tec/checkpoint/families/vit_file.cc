@@ -1,0 +1,213 @@
+#include "tec/checkpoint/families/vit_file.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "tec/base/nearest_name.h"
+#include "tec/base/printable.h"
+#include "tec/base/status.h"
+#include "tec/checkpoint/elements.h"
+#include "tec/checkpoint/families/usual_heads.h"
+#include "tec/checkpoint/state_dict_file.h"
+
+namespace tec {
+namespace {
+
+absl::Status Invalid(absl::string_view message) { return absl::InvalidArgumentError(message); }
+
+// Names out of the file are in the message.
+absl::Status Naming(const std::string& path, const absl::Status& status) {
+  return Annotate(absl::Status(status.code(), Printable(status.message())), path);
+}
+
+bool Contains(const std::vector<std::string>& list, const std::string& item) {
+  return std::find(list.begin(), list.end(), item) != list.end();
+}
+
+absl::StatusOr<const Family*> FamilyOf(const std::string& name) {
+  const Family* family = FindFamily(name);
+  if (family != nullptr) return family;
+  const std::string nearest = NearestName(name, FamilyNames());
+  return Invalid(absl::StrCat("unknown family \"", name, "\"",
+                              nearest.empty() ? "." : absl::StrCat("; did you mean ", nearest, "?"), " Known are ",
+                              absl::StrJoin(FamilyNames(), ", ")));
+}
+
+// Which entry of the top level holds the encoder, "" for the file itself.
+absl::StatusOr<std::string> ChooseEntry(const Value& root, const VitRequest& request, const Family* family) {
+  std::vector<std::string> entries = TensorEntries(root);
+  if (Contains(entries, request.entry)) return request.entry;
+  if (family != nullptr) {
+    // A family of teachers does not take the student, nor the other way round.
+    entries.erase(std::remove_if(entries.begin(), entries.end(),
+                                 [family](const std::string& entry) {
+                                   return (entry == "student" || entry == "teacher") &&
+                                          !Contains(family->entries, entry);
+                                 }),
+                  entries.end());
+    if (const std::vector<std::string> all = TensorEntries(root); entries.empty() && !all.empty()) {
+      return Invalid(absl::StrCat("no entry \"", absl::StrJoin(family->entries, "\" or \""), "\", which family ",
+                                  family->name, " takes; the file has ", absl::StrJoin(all, ", ")));
+    }
+  }
+  std::vector<std::string> preferred;
+  if (family != nullptr) preferred = family->entries;
+  // The order of TEC's code.
+  preferred.insert(preferred.end(), {"model", "state_dict", "student"});
+  for (const std::string& entry : preferred) {
+    if (Contains(entries, entry)) return entry;
+  }
+  if (entries.size() <= 1) return entries.empty() ? "" : entries[0];
+  std::vector<std::string> encoders;
+  for (const std::string& entry : entries) {
+    const absl::StatusOr<StateDictFile> tensors = SelectStateDict(root, entry);
+    if (tensors.ok() && RecogniseFamily(tensors->tensors).ok()) encoders.push_back(entry);
+  }
+  if (encoders.size() == 1) return encoders[0];
+  return Invalid(absl::StrCat("several entries hold weights: say --entry=",
+                              absl::StrJoin(encoders.empty() ? entries : encoders, " or --entry=")));
+}
+
+// Where nothing is said of them: the published models'.
+void AssumeHeads(const Family& family, VitTraits* traits) {
+  for (const auto& [width, heads] : family.published_heads) {
+    if (width != traits->width) continue;
+    traits->heads = heads;
+    traits->assumed.push_back(
+        absl::StrCat(heads, " heads (those of the published models of family ", family.name, " of width ", width, ")"));
+    return;
+  }
+  traits->heads = UsualHeads(traits->width);
+  if (traits->heads == 0) return;
+  traits->assumed.push_back(
+      absl::StrCat(traits->heads, " heads (the usual number for width ", traits->width, "; --heads says another)"));
+}
+
+// `source`: of traits->heads, if there are any.
+absl::Status SettleHeads(const Family& family, int64_t asked, const std::string& source, VitTraits* traits) {
+  if (asked > 0 && traits->heads > 0 && asked != traits->heads) {
+    return Invalid(absl::StrCat("--heads=", asked, ", but ", source, " says ", traits->heads, ": leave the flag out"));
+  }
+  if (asked > 0) traits->heads = asked;
+  for (const auto& [width, heads] : family.published_heads) {
+    if (asked > 0 && width == traits->width && heads != asked) {
+      traits->assumed.push_back(absl::StrCat(asked, " heads as asked for (the published models of family ", family.name,
+                                             " of width ", width, " have ", heads, ")"));
+    }
+  }
+  if (traits->heads == 0) AssumeHeads(family, traits);
+  if (traits->heads < 0 || (traits->heads > 0 && traits->width % traits->heads != 0)) {
+    return Invalid(absl::StrCat(traits->heads, " attention heads do not divide the width ", traits->width,
+                                ": --heads must"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFinite(const VitPlan& plan) {
+  for (const PlannedTensor& planned : plan.tensors) {
+    for (size_t i = 0; i < planned.sources.size(); ++i) {
+      TEC_RETURN_IF_ERROR(CheckFinite(planned.from[i], planned.sources[i]));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The plan with what config.json and the request say, and where the former is to be mentioned.
+absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, VitHints hints,
+                               const VitRequest& request, const std::string& path) {
+  const VitConfig* config = hints.config;
+  TEC_ASSIGN_OR_RETURN(VitPlan plan, PlanVit(family, tensors, hints));
+  VitTraits& traits = plan.traits;
+  std::string source = "the relative position table";
+  if (config != nullptr) {
+    if (traits.heads == 0) source = config->path;
+    TEC_RETURN_IF_ERROR(TakeConfig(*config, path, &traits));
+  }
+  TEC_RETURN_IF_ERROR(SettleHeads(family, request.heads, source, &traits));
+  TEC_RETURN_IF_ERROR(CheckFinite(plan));
+  return plan;
+}
+
+}  // namespace
+
+absl::Status ParseGrid(const std::string& text, VitRequest* request) {
+  if (text.empty()) return absl::OkStatus();
+  const std::vector<std::string> parts = absl::StrSplit(text, 'x');
+  const bool numbers = parts.size() <= 2 && absl::SimpleAtoi(parts[0], &request->grid_rows) &&
+                       absl::SimpleAtoi(parts.back(), &request->grid_columns);
+  constexpr int64_t kMost = 1 << 12;
+  if (numbers && request->grid_rows > 0 && request->grid_columns > 0 && request->grid_rows <= kMost &&
+      request->grid_columns <= kMost) {
+    return absl::OkStatus();
+  }
+  return Invalid(absl::StrCat("--grid=", text, " is no number of patches such as 14 or 14x14 (rows x columns)"));
+}
+
+absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& request) {
+  const Family* family = nullptr;
+  if (!request.family.empty()) {
+    TEC_ASSIGN_OR_RETURN(family, FamilyOf(request.family));
+  }
+  TEC_ASSIGN_OR_RETURN(const StateDictFile file, ReadStateDictBy(path, [&](const Value& root) {
+                         return ChooseEntry(root, request, family);
+                       }));
+  VitHints hints;
+  if (request.entry != file.top_level) hints.entry = request.entry;
+  hints.grid_rows = request.grid_rows;
+  hints.grid_columns = request.grid_columns;
+  hints.keep_token_mlp = request.keep_token_mlp;
+
+  const absl::StatusOr<std::optional<VitConfig>> config = ReadVitConfigBeside(file.path);
+  const VitConfig* found = config.ok() && config->has_value() ? &**config : nullptr;
+  if (family == nullptr) {
+    const absl::StatusOr<const Family*> recognised = RecogniseFamily(file.tensors, {hints.entry, found});
+    if (!recognised.ok()) return Naming(file.path, recognised.status());
+    family = *recognised;
+  } else if (found != nullptr) {
+    TEC_RETURN_IF_ERROR(CheckKind(*found, *family));
+  }
+  // What stands beside other files than the hub's may be anybody's.
+  if (!config.ok() && !family->model_types.empty()) return config.status();
+  if (found != nullptr && Concerns(*found, *family)) hints.config = found;
+
+  absl::StatusOr<VitPlan> plan = Settle(*family, file.tensors, hints, request, file.path);
+  if (!plan.ok()) return Naming(file.path, plan.status());
+  VitFile result;
+  result.plan = *std::move(plan);
+  result.path = file.path;
+  result.container = file.container;
+  result.entry = file.top_level;
+  if (hints.config != nullptr) {
+    result.mean = hints.config->mean;
+    result.std = hints.config->std;
+  }
+  result.description =
+      absl::StrCat(file.path, ": ", file.container, file.top_level.empty() ? "" : ", entry " + Printable(file.top_level),
+                   ", ", result.plan.Report());
+  if (hints.config != nullptr) {
+    absl::StrAppend(&result.description, "; agrees with ", hints.config->path);
+  } else if (found != nullptr) {
+    absl::StrAppend(&result.description, "; ", found->path, " is not looked at: it is of other names than these");
+  }
+  std::vector<std::string> others = result.plan.other_prefixes;
+  for (const std::string& entry : file.other_entries) others.push_back(entry);
+  if (!others.empty()) {
+    absl::StrAppend(&result.description, "; the file has further weights, which --entry can choose: ",
+                    Printable(absl::StrJoin(others, ", ")));
+  }
+  return result;
+}
+
+absl::Status CheckHeadsKnown(const VitFile& file) {
+  if (file.plan.traits.heads > 0) return absl::OkStatus();
+  return Invalid(absl::StrCat(file.path, " does not tell the number of attention heads, and neither do the published ",
+                              "models of family ", file.plan.family, " of width ", file.plan.traits.width,
+                              ": give --heads"));
+}
+
+}  // namespace tec
