@@ -24,6 +24,7 @@
 #include "tec/base/json_text.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
+#include "tec/base/version.h"
 #include "tec/dist/launch.h"
 
 namespace tec {
@@ -281,6 +282,7 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
                {"reproduced", verdict.reproduced ? Json(*verdict.reproduced) : Json(nullptr)},
                {"published_top1", plan.row.top1()},
                {"tolerance", plan.row.tolerance()},
+               {"version", kVersion},
                {"commit", commit},
                {"machine", machine},
                {"results", Json::array()},
@@ -326,7 +328,8 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
       "![Curves](curves.svg)\n\n## Machine\n\n", machine["processor"].get<std::string>(), ", ", machine["cores"].dump(),
       " cores; GPUs: ", gpus.empty() ? "none" : absl::StrJoin(gpus, "; "), "; ", machine["system"].get<std::string>(),
       "; compiler ", machine["compiler"].get<std::string>(), "; LibTorch ", machine["libtorch"].get<std::string>(),
-      "; CUDA ", machine["cuda"].get<std::string>(), "; commit ", commit,
+      "; CUDA ", machine["cuda"].get<std::string>(), "; TEC ", kVersion,
+      ", commit ", commit,
       "\n\n## Stages\n\nconfigs/ holds the settings of each, every field set; logs/ what it printed (.log) and its "
       "epochs (.jsonl). The time is that of all its starts. Its checkpoints are in a folder beside this one.\n\n",
       stages);

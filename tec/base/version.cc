@@ -2,6 +2,6 @@
 
 namespace tec {
 
-const char kVersion[] = TEC_VERSION;
+const char* const kVersion = TEC_VERSION;
 
 }  // namespace tec

@@ -6,7 +6,7 @@
 namespace tec {
 
 // "1.2.3".
-extern const char kVersion[];
+extern const char* const kVersion;
 
 }  // namespace tec
 

@@ -5,6 +5,8 @@ Of projects whose code is in no package, published_keys/ has the names in their 
 """
 
 import argparse
+import glob
+import importlib
 import json
 import os
 import re
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 
 # What PyTorch for CUDA wants of CUDA's libraries is looked for when it is called: never, without a GPU.
 sys.setdlopenflags(os.RTLD_LAZY)
@@ -681,6 +684,30 @@ class ConsumersTest(unittest.TestCase):
         pixels = processor(Image.new('RGB', (50, 41), (124, 116, 104)), return_tensors='pt').pixel_values
         self.assertEqual(list(pixels.shape), [1, 3, SIZE, SIZE])
         self.assertLess(pixels.abs().max().item(), 0.02)  # ImageNet's mean, to half a level.
+
+    def test_tec_in_python(self):
+        with zipfile.ZipFile(glob.glob('tec_pretrain-*.whl')[0]) as wheel:
+            wheel.extractall(self.path('packages'))
+        for program in glob.glob(self.path('packages/tec/bin/*/tec')):
+            os.chmod(program, 0o755)  # As pip does, unlike zipfile.
+        sys.path.insert(0, self.path('packages'))
+        self.addCleanup(sys.path.remove, self.path('packages'))
+        tec = importlib.import_module('tec')
+        model, path = self.pretrained()
+        self.assertEqual(tec.run(['inspect', path]), 0)
+        self.assertEqual(tec.run(['no-such-program'], check=False), 1)
+        with self.assertRaises(subprocess.CalledProcessError):
+            tec.run(['inspect', self.path('no such file')])
+        encoder = tec.load_encoder(path, heads=HEADS)
+        with torch.no_grad():
+            self.near(encoder.forward_features(self.images), model.forward_features(self.images), 'load_encoder')
+        # What the run was trained with, not anybody's default.
+        checkpoint, _, _ = self.finetuned('--cls_token')
+        encoder = tec.load_encoder(checkpoint)
+        self.assertEqual(encoder.num_classes, 0)
+        self.assertFalse(encoder.training)
+        self.assertEqual(list(encoder.pretrained_cfg['mean']), [0.4, 0.5, 0.6])
+        self.assertEqual(list(encoder.pretrained_cfg['std']), [0.2, 0.25, 0.3])
 
     def test_half_precision(self):
         model, path = self.pretrained()

@@ -52,21 +52,24 @@ def run(arguments: Sequence[_Path], check: bool = True) -> int:
     return subprocess.run([os.fspath(program), *map(os.fspath, arguments)], env=environment, check=check).returncode
 
 
-def load_encoder(path: _Path) -> "timm.models.vision_transformer.VisionTransformer":
+def load_encoder(path: _Path, heads: int = 0) -> "timm.models.vision_transformer.VisionTransformer":
     """The encoder of a weight file as a timm model in eval mode: of a run of this project or the paper's code, or of
     any other file that `tec inspect` knows.
 
     model.pretrained_cfg holds the mean and deviation that it was trained with, for timm.data.resolve_model_data_config.
     It has no classifier: model(images) is its pooled feature (N, C), model.forward_features(images) its tokens
-    (N, T, C). Needs timm; raises subprocess.CalledProcessError, after the reason on standard error, if the file is
+    (N, T, C). `heads`: of a file that does not tell them; 0: the usual number for its width, which is then said on
+    standard error. Needs timm; raises subprocess.CalledProcessError, after the reason on standard error, if the file is
     refused."""
     import timm
 
     with tempfile.TemporaryDirectory() as folder:
         program, environment = _program()
         command = [os.fspath(program), "convert", "--resume", os.fspath(path), "--to=timm", "--nohead", "--output_dir",
-                   folder]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+                   folder] + ([f"--heads={heads}"] if heads else [])
+        report = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+        if "assumed" in report:
+            print(report, end="", file=sys.stderr)
         return timm.create_model("local-dir:" + folder, pretrained=True).eval()
 
 
