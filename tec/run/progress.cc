@@ -8,15 +8,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "tec/base/steady_seconds.h"
 
 namespace tec {
 namespace {
 
 constexpr double kRedrawSeconds = 0.1;
 constexpr int kBarCells = 20;
-
-double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
 
 int Columns(std::FILE* file) {
   struct winsize size;
@@ -76,7 +74,7 @@ Progress::~Progress() {
 bool Progress::WouldShow(int64_t step, int64_t steps_per_epoch) const {
   if (options_.quiet) return false;
   if (step == steps_per_epoch) return true;
-  if (terminal_) return Now() - last_drawn_ >= kRedrawSeconds;
+  if (terminal_) return SteadySeconds() - last_drawn_ >= kRedrawSeconds;
   return options_.print_freq > 0 && step % options_.print_freq == 0;
 }
 
@@ -86,7 +84,7 @@ void Progress::Update(const ProgressState& state) {
     // One column stays free: a full line would wrap.
     std::fprintf(options_.file, "\r%s\x1b[K", FormatBar(state, Columns(options_.file) - 1).c_str());
     drawn_ = true;
-    last_drawn_ = Now();
+    last_drawn_ = SteadySeconds();
   } else {
     std::fprintf(options_.file, "%s\n", FormatLine(state).c_str());
   }
