@@ -10,20 +10,19 @@
 #include <cstring>
 #include <exception>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
 #include <thread>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
+#include "tec/base/system_error.h"
 
 namespace tec {
 namespace {
@@ -36,6 +35,9 @@ void WaitFor(std::condition_variable* changed, std::unique_lock<std::mutex>* loc
   while (!changed->wait_for(*lock, std::chrono::hours(1), predicate)) {
   }
 }
+// Between two tries at a picture that the system does not let us read.
+constexpr std::chrono::milliseconds kPauses[] = {std::chrono::milliseconds(10), std::chrono::milliseconds(100),
+                                                 std::chrono::milliseconds(500), std::chrono::milliseconds(2000)};
 
 }  // namespace
 
@@ -98,6 +100,10 @@ class Loader::Implementation {
     const auto start = std::chrono::steady_clock::now();
     WaitFor(&done_, &lock, [&] { return next_batch_ > delivered_ && slot.missing == 0; });
     wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (!slot.fault.ok()) {
+      failure_ = slot.fault;
+      return failure_;
+    }
     CountBad(&slot);
     if (static_cast<int64_t>(bad_.size()) > bad_allowed_ || slot.hopeless) {
       failure_ = TooManyBad();
@@ -144,6 +150,7 @@ class Loader::Implementation {
     int64_t missing = 0;                                // Images that are not finished yet.
     std::vector<std::pair<int64_t, absl::Status>> bad;  // Met while making this batch; may repeat.
     bool hopeless = false;                              // For some image no replacement was found.
+    absl::Status fault;                                 // Of the system, of one image, that did not pass.
   };
 
   void Stop() {
@@ -177,7 +184,8 @@ class Loader::Implementation {
       lock.unlock();
 
       bad.clear();
-      const int64_t source = MakeImage(key, &scratch, &encoded, &slot.batch.pixels[image * image_bytes_], &bad);
+      absl::Status fault;
+      const int64_t source = MakeImage(key, &scratch, &encoded, &slot.batch.pixels[image * image_bytes_], &bad, &fault);
       scratch.GiveBackLarge();
       if (encoded.capacity() > kMostKeptBytes) std::string().swap(encoded);  // An assignment keeps it.
 
@@ -186,6 +194,7 @@ class Loader::Implementation {
       if (busy_ == 0) idle_.notify_all();
       slot.bad.insert(slot.bad.end(), bad.begin(), bad.end());
       slot.hopeless |= source < 0;
+      slot.fault.Update(fault);
       slot.batch.sources[image] = source;
       slot.batch.labels[image] = source < 0 ? -1 : dataset_->label(source);
       if (--slot.missing == 0) done_.notify_all();
@@ -209,6 +218,7 @@ class Loader::Implementation {
     slot.missing = batch.count;
     slot.bad.clear();
     slot.hopeless = false;
+    slot.fault = absl::OkStatus();
     ++next_batch_;
     next_image_ = 0;
     open_images_ = batch.count;
@@ -216,15 +226,21 @@ class Loader::Implementation {
   }
 
   // Makes image key.sample or, in its place, the next one that can be read. Returns which it is, or -1 after more
-  // failures than are allowed altogether.
+  // failures than are allowed altogether, or after a `*fault` of the system: which picture takes the place must depend
+  // on the pictures alone.
   int64_t MakeImage(const SampleKey& key, TransformScratch* scratch, std::string* encoded, uint8_t* out,
-                    std::vector<std::pair<int64_t, absl::Status>>* bad) const {
+                    std::vector<std::pair<int64_t, absl::Status>>* bad, absl::Status* fault) const {
     const int64_t size = dataset_->size();
     const int64_t tries = std::min(size, bad_allowed_ + 1);
     for (int64_t i = 0; i < tries; ++i) {
       const int64_t source = (static_cast<int64_t>(key.sample) + i) % size;
       const absl::Status status = TryImage(source, key, scratch, encoded, out);
       if (status.ok()) return source;
+      if (MayPass(ErrnoOf(status))) {
+        *fault = absl::UnavailableError(absl::StrCat("the system does not let pictures be read, ", std::size(kPauses),
+                                                     " tries later neither: ", status.message()));
+        break;
+      }
       bad->emplace_back(source, status);
     }
     std::memset(out, 0, image_bytes_);
@@ -234,8 +250,14 @@ class Loader::Implementation {
   absl::Status TryImage(int64_t source, const SampleKey& key, TransformScratch* scratch, std::string* encoded,
                         uint8_t* out) const {
     try {
-      TEC_ASSIGN_OR_RETURN(const absl::string_view bytes, dataset_->View(source, encoded));
-      return transform_->Apply(bytes, key, scratch, out);
+      absl::StatusOr<absl::string_view> bytes = dataset_->View(source, encoded);
+      for (const std::chrono::milliseconds pause : kPauses) {
+        if (!MayPass(ErrnoOf(bytes.status()))) break;
+        std::this_thread::sleep_for(pause);
+        bytes = dataset_->View(source, encoded);
+      }
+      TEC_RETURN_IF_ERROR(bytes.status());
+      return transform_->Apply(*bytes, key, scratch, out);
     } catch (const std::exception& exception) {  // No memory.
       return absl::ResourceExhaustedError(exception.what());
     }
@@ -255,16 +277,13 @@ class Loader::Implementation {
   // An image that an earlier run listed counts from the start, unless it has been mended. Before the threads start.
   void CountListed() {
     if (options_.bad_images_path.empty()) return;
-    const absl::StatusOr<std::string> text = ReadFile(options_.bad_images_path);
-    if (!text.ok()) return;
-    std::set<std::string> names;
-    for (const absl::string_view line : absl::StrSplit(*text, '\n')) names.emplace(line.substr(0, line.find('\t')));
+    ReadList();
     TransformScratch scratch;
     std::string encoded;
     std::vector<uint8_t> out(image_bytes_);
     // Beyond the ceiling their number does not matter.
     for (int64_t i = 0; i < dataset_->size() && static_cast<int64_t>(bad_.size()) <= bad_allowed_; ++i) {
-      if (names.count(EscapedField(dataset_->name(i))) == 0) continue;
+      if (listed_.count(EscapedField(dataset_->name(i))) == 0) continue;
       const SampleKey key{options_.seed, 0, static_cast<uint64_t>(i)};
       const absl::Status status = TryImage(i, key, &scratch, &encoded, out.data());
       if (!status.ok()) bad_.emplace(i, status);
@@ -274,11 +293,21 @@ class Loader::Implementation {
     }
   }
 
-  // Such images are few, so that the file is read and opened for each. A list that cannot be written stops nothing.
-  void AddToList(const std::string& name, const absl::Status& reason) const {
+  // Takes in what has been added to the list, by other ranks too, since it was read last.
+  void ReadList() {
+    std::ifstream list(options_.bad_images_path, std::ios::binary);
+    list.seekg(list_end_);
+    for (std::string line; std::getline(list, line) && !list.eof();) {
+      list_end_ += static_cast<int64_t>(line.size()) + 1;
+      listed_.insert(line.substr(0, line.find('\t')));
+    }
+  }
+
+  // A list that cannot be written stops nothing.
+  void AddToList(const std::string& name, const absl::Status& reason) {
     const std::string field = EscapedField(name);
-    const absl::StatusOr<std::string> before = ReadFile(options_.bad_images_path);
-    if (before.ok() && absl::StrContains(absl::StrCat("\n", *before), absl::StrCat("\n", field, "\t"))) return;
+    ReadList();
+    if (listed_.count(field) > 0) return;
     std::ofstream list(options_.bad_images_path, std::ios::app);
     // In one piece, which the system keeps together.
     list << absl::StrCat(field, "\t", Printable(reason.message()), "\n");
@@ -320,6 +349,8 @@ class Loader::Implementation {
   int64_t released_ = 0;     // ... and before this one, given back.
   int busy_ = 0;             // Threads that are making an image.
   std::map<int64_t, absl::Status> bad_;
+  std::set<std::string> listed_;  // Names of the list, up to its byte list_end_.
+  int64_t list_end_ = 0;
   absl::Status failure_;
   double wait_seconds_ = 0;
   std::vector<std::thread> threads_;

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -263,6 +264,63 @@ TEST(LoaderTest, NamesOfAnyBytesAreListedOnceAndFoundAgain) {
     expected += listed + "4" + reason;
   }
   EXPECT_EQ(*ReadFile(options.bad_images_path), expected);
+}
+
+// Of a folder on the disk, as it is read in the end.
+TEST(LoaderTest, TooManyOpenFilesAreWaitedForAndNoDamage) {
+  const std::string folder = ::testing::TempDir() + "/open_files";
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  const MemoryDataset pictures(12);
+  for (int64_t i = 0; i < 12; ++i) {
+    std::string bytes;
+    ASSERT_TRUE(pictures.Read(i, &bytes).ok());
+    ASSERT_TRUE(WriteFile(folder + "/" + std::string(1, static_cast<char>('a' + i)) + ".png", bytes).ok());
+  }
+  absl::StatusOr<std::unique_ptr<Dataset>> opened = OpenDataset(folder, Split::kTrain);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const std::shared_ptr<const Dataset> dataset = *std::move(opened);
+  const std::vector<Copy> expected = Epoch(Make(dataset, Options(4)).get(), 0);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  const auto loader = Make(dataset, Options(4));
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  EXPECT_EQ(dataset->Read(0).status().code(), absl::StatusCode::kResourceExhausted);
+  std::thread restorer([&before] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    setrlimit(RLIMIT_NOFILE, &before);
+  });
+  const std::vector<Copy> got = Epoch(loader.get(), 0);
+  restorer.join();
+  EXPECT_EQ(got, expected);
+  EXPECT_EQ(loader->bad_count(), 0);
+
+  // Some do not pass: the run ends, and no picture is blamed or replaced.
+  const auto stuck = Make(dataset, Options(4));
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  stuck->StartEpoch(0);
+  const absl::Status status = stuck->Next().status();
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("Too many open files"));
+  EXPECT_EQ(stuck->bad_count(), 0);
+}
+
+TEST(LoaderTest, OnlyWhatIsNewInTheListIsRead) {
+  LoaderOptions options = Options(10);
+  options.max_bad_fraction = 1;
+  options.bad_images_path = ::testing::TempDir() + "/incremental.txt";
+  std::remove(options.bad_images_path.c_str());
+  const auto loader = Make(std::make_shared<MemoryDataset>(20, std::vector<int64_t>{3, 9, 13}), options);
+  // Another rank has met one of them by now.
+  ASSERT_TRUE(WriteFile(options.bad_images_path, "picture9\tfirst\n").ok());
+  Epoch(loader.get(), 0);
+  const std::string list = *ReadFile(options.bad_images_path);
+  EXPECT_THAT(list, ::testing::StartsWith("picture9\tfirst\n"));
+  EXPECT_EQ(list.find("picture9", 1), std::string::npos) << list;
+  EXPECT_NE(list.find("picture3\t"), std::string::npos) << list;
+  EXPECT_NE(list.find("picture13\t"), std::string::npos) << list;
 }
 
 TEST(LoaderTest, StopsAboveTheCeilingAtTheSameBatchWithAnyThreads) {

@@ -6,10 +6,10 @@
 #include "ATen/ATen.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/base/steady_seconds.h"
 #include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/torch_tensors.h"
 
@@ -23,8 +23,6 @@ constexpr double kPartSeconds = 60;
 constexpr char kValues[] = "values";
 constexpr char kLabels[] = "labels";
 constexpr char kImages[] = "images";
-
-double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
 
 }  // namespace
 
@@ -52,7 +50,7 @@ absl::StatusOr<FeatureStore> FeatureStore::Open(const std::string& folder, int64
       store.unreadable_ = unreadable;
     }
   }
-  store.written_ = Now();
+  store.written_ = SteadySeconds();
   return store;
 }
 
@@ -91,7 +89,7 @@ absl::Status FeatureStore::Append(const at::Tensor& values, const at::Tensor& la
   buffered_ += images;
   images_ += images;
   unreadable_ += images - values.size(0);
-  if (buffered_ >= kPartImages || Now() - written_ >= kPartSeconds) return Flush();
+  if (buffered_ >= kPartImages || SteadySeconds() - written_ >= kPartSeconds) return Flush();
   return absl::OkStatus();
 }
 
@@ -105,7 +103,7 @@ absl::Status FeatureStore::Flush() {
   buffered_values_.clear();
   buffered_labels_.clear();
   buffered_ = 0;
-  written_ = Now();
+  written_ = SteadySeconds();
   return absl::OkStatus();
 }
 

@@ -13,6 +13,9 @@
 namespace tec {
 namespace {
 
+// Four times those of the largest public set of pictures by class, ImageNet-21k.
+constexpr size_t kMostClasses = 100000;
+
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenLabelled(const std::string& path, Split split, absl::string_view use,
                                                             const LabelledDataOptions& options) {
   DatasetOptions dataset_options;
@@ -22,6 +25,11 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenLabelled(const std::string& p
   const std::string images = absl::StrCat(path, ": the ", split == Split::kTrain ? "training" : "held-out", " images");
   if (!dataset->labelled()) {
     return absl::InvalidArgumentError(absl::StrCat(images, " have no labels; ", use, " needs ", LabelsOf(*dataset)));
+  }
+  // A score of every image for each: what comes after this asks for memory by them.
+  if (const size_t classes = dataset->classes().size(); classes > kMostClasses) {
+    return absl::InvalidArgumentError(absl::StrCat(images, " have labels up to ", classes - 1, "; at most ", kMostClasses,
+                                                   " classes are evaluated. Number those that occur from 0 on"));
   }
   absl::StatusOr<std::shared_ptr<const Dataset>> kept = KeepClasses(std::move(dataset), options.classes);
   if (!kept.ok()) return Annotate(kept.status(), images);

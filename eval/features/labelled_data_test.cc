@@ -184,5 +184,16 @@ TEST(SubsetTest, RefusesWhatIsNoSubset) {
   EXPECT_FALSE(Validate(options).ok());
 }
 
+// One line of a list asks for ten million classes: 80 MB for the scores of each image.
+TEST(OpenLabelledData, ALabelBeyondAllReasonIsRefused) {
+  const std::string folder = testing::FreshFolder("large_label");
+  for (const char* part : {"/train.txt", "/val.txt"}) {
+    ASSERT_TRUE(WriteFile(folder + part, "a.png 0\nb.png 9999999\n").ok());
+  }
+  EXPECT_EQ(OpenLabelledData(folder, "a test", {}).status().message(),
+            folder + ": the training images have labels up to 9999999; at most 100000 classes are evaluated. Number "
+                     "those that occur from 0 on");
+}
+
 }  // namespace
 }  // namespace tec

@@ -63,8 +63,8 @@ TEST(EvaluateTest, CountsEveryReadableImageOnceUnderItsOwnClass) {
   for (int logit = 0; logit < 7; ++logit) sum += std::exp(logit);
   EXPECT_NEAR(accuracy.loss, std::log(sum) - (4 * 6 + 3 * 1) / 7.0, 1e-6);  // Logits are float32.
   EXPECT_EQ(FormatAccuracy(accuracy), "* Acc@1 57.143 Acc@5 57.143 loss 2.601");
-  EXPECT_EQ(accuracy.confusion[0][0], 4);  // The answer is always the first class.
-  EXPECT_EQ(accuracy.confusion[5][0], 3);
+  EXPECT_EQ(accuracy.confusion.at({0, 0}), 4);  // The answer is always the first class.
+  EXPECT_EQ(accuracy.confusion.at({5, 0}), 3);
   // Always as sure: one bin.
   EXPECT_NEAR(accuracy.calibration_error, std::abs(std::exp(6) / sum - 4 / 7.0), 1e-6);
 

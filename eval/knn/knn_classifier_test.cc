@@ -77,7 +77,7 @@ TEST(KnnTest, ReportsFromSharesOfTheVotes) {
     }
     const at::Tensor predicted = shares.argmax(1);
     for (int64_t q = 0; q < 9; ++q) {
-      EXPECT_GT(report.confusion[bank.query_labels[q].item<int64_t>()][predicted[q].item<int64_t>()], 0) << q;
+      EXPECT_GT(report.confusion.at({bank.query_labels[q].item<int64_t>(), predicted[q].item<int64_t>()}), 0) << q;
     }
   }
   EXPECT_FALSE(std::isinf((*results)[1].report.loss));

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/run/folder_lock.h"
 #include "tec/run/stop_signal.h"
 
 ABSL_FLAG(std::string, k, "10,20,100,200", "Numbers of neighbours that vote, separated by commas.");
@@ -75,6 +77,10 @@ absl::Status Run(const ParsedFlags&) {
   settings.features.spec = *spec;
   settings.features.batch_size = absl::GetFlag(FLAGS_batch_size);
   if (settings.features.batch_size < 1) return absl::InvalidArgumentError("--batch_size must be at least 1");
+  std::unique_ptr<FolderLock> lock;
+  if (!settings.output_dir.empty()) {
+    TEC_ASSIGN_OR_RETURN(lock, FolderLock::Take(settings.output_dir));
+  }
   TEC_ASSIGN_OR_RETURN(const FrozenInputs inputs, OpenFrozenInputs(&settings, "kNN"));
   TEC_RETURN_IF_ERROR(CheckFeatureSpec(*spec, inputs.encoder->options()));
 

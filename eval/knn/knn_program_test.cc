@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/run/folder_lock.h"
 
 namespace tec {
 namespace {
@@ -36,6 +37,17 @@ class KnnProgramTest : public ::testing::Test {
 };
 
 std::string KnnProgramTest::folder_;
+
+TEST_F(KnnProgramTest, TwoDoNotWriteIntoOneFolder) {
+  const std::string out = folder_ + "/held";
+  const auto lock = FolderLock::Take(out);
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  const ProgramResult result = Run("--checkpoint=" + folder_ + "/tec.pth --data_path=" + folder_ +
+                                   "/data --k=1 --features=pool --output_dir=" + out);
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_NE(result.output.find("another run writes into " + out + ": process "), std::string::npos) << result.output;
+  EXPECT_FALSE(ReadFile(out + "/results.json").ok());
+}
 
 TEST_F(KnnProgramTest, PrintsATableAndWritesResults) {
   const std::string out = folder_ + "/out";

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/run/folder_lock.h"
 #include "tec/run/stop_signal.h"
 
 ABSL_FLAG(std::string, c, "1e-4,1e-3,1e-2,0.1,1,10,100",
@@ -142,6 +144,10 @@ absl::Status Run(const ParsedFlags&) {
     return absl::InvalidArgumentError("--validation_fraction must be between 0 and 1");
   }
   if (!(absl::GetFlag(FLAGS_tolerance) > 0)) return absl::InvalidArgumentError("--tolerance must be above 0");
+  std::unique_ptr<FolderLock> lock;
+  if (!settings.output_dir.empty()) {
+    TEC_ASSIGN_OR_RETURN(lock, FolderLock::Take(settings.output_dir));
+  }
   TEC_ASSIGN_OR_RETURN(const FrozenInputs inputs, OpenFrozenInputs(&settings, "logistic regression"));
   TEC_RETURN_IF_ERROR(CheckFeatureSpec(*spec, inputs.encoder->options()));
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "tec/base/file.h"
 #include "tec/base/json_text.h"
 #include "tec/base/logging.h"
 #include "tec/base/printable.h"
@@ -25,10 +26,19 @@ size_t Predicted(absl::Span<const double> values) {
   return predicted;
 }
 
+// Pairs of different classes, those confused most often first.
+std::vector<Confusion::const_iterator> ConfusedPairs(const ClassificationReport& report) {
+  std::vector<Confusion::const_iterator> pairs;
+  for (auto pair = report.confusion.begin(); pair != report.confusion.end(); ++pair) {
+    if (pair->first.first != pair->first.second) pairs.push_back(pair);
+  }
+  std::stable_sort(pairs.begin(), pairs.end(), [](const auto& a, const auto& b) { return a->second > b->second; });
+  return pairs;
+}
+
 }  // namespace
 
-ReportCounter::ReportCounter(int64_t classes)
-    : accuracy_(classes), bins_(kBins), confusion_(classes, std::vector<int64_t>(classes)) {}
+ReportCounter::ReportCounter(int64_t classes) : accuracy_(classes), bins_(kBins) {}
 
 ReportCounter::ReportCounter(int64_t classes, absl::Span<const double> sums) : ReportCounter(classes) {
   TEC_CHECK_EQ(sums.size(), Sums().size());
@@ -48,7 +58,12 @@ ReportCounter::ReportCounter(int64_t classes, absl::Span<const double> sums) : R
   const int64_t first_five = count();
   const std::vector<int64_t> images_of_class = counts(), first_of_class = counts();
   accuracy_.Merge(first_five, images_of_class, first_of_class);
-  for (std::vector<int64_t>& row : confusion_) row = counts();
+  confusion_known_ = classes <= kMostClassesInSums;
+  for (int64_t label = 0; label < classes && confusion_known_; ++label) {
+    for (int64_t predicted = 0; predicted < classes; ++predicted) {
+      if (const int64_t images = count(); images > 0) confusion_[{label, predicted}] = images;
+    }
+  }
 }
 
 std::vector<double> ReportCounter::Sums() const {
@@ -59,7 +74,13 @@ std::vector<double> ReportCounter::Sums() const {
   sums.push_back(static_cast<double>(accuracy_.first_five()));
   sums.insert(sums.end(), accuracy_.images_of_class().begin(), accuracy_.images_of_class().end());
   sums.insert(sums.end(), accuracy_.first_of_class().begin(), accuracy_.first_of_class().end());
-  for (const std::vector<int64_t>& row : confusion_) sums.insert(sums.end(), row.begin(), row.end());
+  const size_t classes = accuracy_.images_of_class().size();
+  if (classes > kMostClassesInSums) return sums;
+  const size_t begin = sums.size();
+  sums.resize(begin + classes * classes);
+  for (const auto& [pair, images] : confusion_) {
+    sums[begin + pair.first * classes + pair.second] = static_cast<double>(images);
+  }
   return sums;
 }
 
@@ -84,7 +105,7 @@ void ReportCounter::AddVotes(absl::Span<const double> votes, int64_t label) {
 }
 
 void ReportCounter::Count(int64_t label, size_t predicted, double loss, double confidence) {
-  ++confusion_[label][predicted];
+  ++confusion_[{label, static_cast<int64_t>(predicted)}];
   loss_ += loss;
   // (low, high]: a confidence of exactly 1 belongs to the last bin. NaN, of logits that are not finite, to the first.
   const int bin =
@@ -112,6 +133,7 @@ ClassificationReport ReportCounter::Report() const {
   report.images_of_class = accuracy_.images_of_class();
   report.per_class_top1 = accuracy_.PerClassTop1();
   report.confusion = confusion_;
+  report.confusion_known = confusion_known_;
   return report;
 }
 
@@ -132,7 +154,8 @@ nlohmann::ordered_json ToJson(const ClassificationReport& report, const std::vec
   for (const CalibrationBin& bin : report.bins) {
     bins.push_back({{"images", bin.images}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
   }
-  return {{"images", report.images},
+  nlohmann::ordered_json json = {
+          {"images", report.images},
           {"top1", report.top1},
           {"top5", report.top5},
           {"loss", report.loss},
@@ -141,8 +164,41 @@ nlohmann::ordered_json ToJson(const ClassificationReport& report, const std::vec
           {"calibration_bins", std::move(bins)},
           {"classes", classes},
           {"images_of_class", report.images_of_class},
-          {"per_class_top1", report.per_class_top1},
-          {"confusion", report.confusion}};
+          {"per_class_top1", report.per_class_top1}};
+  if (!report.confusion_known) return json;
+  if (classes.size() > kMostClassesAsMatrix) {
+    std::vector<Confusion::const_iterator> pairs = ConfusedPairs(report);
+    pairs.resize(std::min(pairs.size(), kMostPairs));
+    nlohmann::ordered_json& confused = json["confused"] = nlohmann::ordered_json::array();
+    for (const auto& pair : pairs) confused.push_back({pair->first.first, pair->first.second, pair->second});
+    return json;
+  }
+  std::vector<std::vector<int64_t>> matrix(classes.size(), std::vector<int64_t>(classes.size()));
+  for (const auto& [pair, images] : report.confusion) matrix[pair.first][pair.second] = images;
+  json["confusion"] = matrix;
+  return json;
+}
+
+absl::Status WriteConfusion(const ClassificationReport& report, const std::string& path) {
+  if (!report.confusion_known) {
+    return absl::FailedPreconditionError(absl::StrCat("the confusion of ", report.images_of_class.size(),
+                                                      " classes was not added up over the ranks"));
+  }
+  // https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html: the header ends at a multiple of 64 bytes.
+  std::string header =
+      absl::StrCat("{'descr': '<i8', 'fortran_order': False, 'shape': (", report.confusion.size(), ", 3), }");
+  constexpr absl::string_view kMagic("\x93NUMPY\x01\x00", 8);
+  while ((kMagic.size() + 2 + header.size() + 1) % 64 != 0) header += ' ';
+  header += '\n';
+  std::string bytes = absl::StrCat(kMagic, std::string{static_cast<char>(header.size() & 0xFF),
+                                                       static_cast<char>(header.size() >> 8)},
+                                   header);
+  for (const auto& [pair, images] : report.confusion) {
+    for (const int64_t number : {pair.first, pair.second, images}) {
+      for (int shift = 0; shift < 64; shift += 8) bytes.push_back(static_cast<char>(number >> shift));
+    }
+  }
+  return WriteFile(path, bytes);
 }
 
 std::string FormatReport(const ClassificationReport& report, const std::vector<std::string>& classes) {
@@ -164,20 +220,16 @@ std::string FormatReport(const ClassificationReport& report, const std::vector<s
     absl::StrAppendFormat(&text, "%s %s %.1f %%", i == 0 ? "" : ",", Printable(classes[worst[i]]),
                           report.per_class_top1[worst[i]]);
   }
-  std::vector<std::pair<size_t, size_t>> pairs;
-  for (size_t label = 0; label < classes.size(); ++label) {
-    for (size_t predicted = 0; predicted < classes.size(); ++predicted) {
-      if (label != predicted && report.confusion[label][predicted] > 0) pairs.emplace_back(label, predicted);
-    }
-  }
-  std::stable_sort(pairs.begin(), pairs.end(), [&](const auto& a, const auto& b) {
-    return report.confusion[a.first][a.second] > report.confusion[b.first][b.second];
-  });
-  absl::StrAppend(&text, "\nmost often taken for another:", pairs.empty() ? " none" : "");
+  const std::vector<Confusion::const_iterator> pairs = ConfusedPairs(report);
+  absl::StrAppend(&text, "\nmost often taken for another:",
+                  !report.confusion_known ? absl::StrCat(" not counted by several ranks for more than ",
+                                                         ReportCounter::kMostClassesInSums, " classes")
+                  : pairs.empty()         ? " none"
+                                          : "");
   for (size_t i = 0; i < std::min(kShown, pairs.size()); ++i) {
-    const auto [label, predicted] = pairs[i];
+    const auto [label, predicted] = pairs[i]->first;
     absl::StrAppendFormat(&text, "%s %s for %s (%d)", i == 0 ? "" : ",", Printable(classes[label]),
-                          Printable(classes[predicted]), report.confusion[label][predicted]);
+                          Printable(classes[predicted]), pairs[i]->second);
   }
   absl::StrAppend(&text, "\n");
   return text;

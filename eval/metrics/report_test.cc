@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "data/testing/peak_memory.h"
 #include "gtest/gtest.h"
+#include "tec/base/file.h"
 
 namespace tec {
 namespace {
@@ -28,7 +30,7 @@ TEST(ReportTest, CountsWhatWasTakenForWhat) {
   EXPECT_EQ(report.images, 4);
   EXPECT_EQ(report.top1, 50);
   EXPECT_EQ(report.top5, 100);  // Fewer than five classes.
-  EXPECT_EQ(report.confusion, (std::vector<std::vector<int64_t>>{{1, 0, 0}, {2, 1, 0}, {0, 0, 0}}));
+  EXPECT_EQ(report.confusion, (Confusion{{{0, 0}, 1}, {{1, 0}, 2}, {{1, 1}, 1}}));
   EXPECT_EQ(report.images_of_class, (std::vector<int64_t>{1, 3, 0}));
   EXPECT_EQ(report.per_class_top1[0], 100);
   EXPECT_NEAR(report.per_class_top1[1], 100.0 / 3, kRounding);
@@ -104,13 +106,63 @@ TEST(ReportTest, SumsOfSharesAreTheWhole) {
   for (int c : {0, 1, 3, 5}) EXPECT_EQ(got.per_class_top1[c], expected.per_class_top1[c]);
 }
 
+TEST(ReportTest, TheClassesOfImageNet21kFitInMemory) {
+  constexpr int64_t kClasses = 21841;
+  std::vector<ReportCounter> counters(4, ReportCounter(kClasses));  // As many as kNN has values of k.
+  std::vector<float> logits(kClasses);
+  for (int64_t image = 0; image < 100; ++image) {
+    logits[image % 7] = 2;
+    for (ReportCounter& counter : counters) counter.Add(logits, kClasses - 1 - image % 7);
+    logits[image % 7] = 0;
+  }
+  std::vector<std::string> classes(kClasses);
+  for (int64_t c = 0; c < kClasses; ++c) classes[c] = "c" + std::to_string(c);
+  const ClassificationReport report = counters[0].Report();
+  const auto json = nlohmann::json::parse(FormatJson({{"accuracy", ToJson(report, classes)}}));
+  EXPECT_FALSE(json["accuracy"].contains("confusion"));
+  EXPECT_EQ(json["accuracy"]["confused"].size(), 7u);
+  EXPECT_EQ(json["accuracy"]["confused"][0], nlohmann::json({21839, 1, 15}));  // 100 = 14 * 7 + 2.
+  EXPECT_NE(FormatReport(report, classes).find("another: c21839 for c1 (15), c21840 for c0 (15), c21834 for c6 (14)"),
+            std::string::npos)
+      << FormatReport(report, classes);
+
+  // Added up over ranks, the rest remains, and what does not is said.
+  const ClassificationReport shared = ReportCounter(kClasses, counters[0].Sums()).Report();
+  EXPECT_EQ(shared.images, 100);
+  EXPECT_FALSE(ToJson(shared, classes).contains("confused"));
+  EXPECT_NE(FormatReport(shared, classes).find("another: not counted by several ranks for more than 4096 classes"),
+            std::string::npos);
+  EXPECT_EQ(WriteConfusion(shared, ::testing::TempDir() + "/none.npy").code(), absl::StatusCode::kFailedPrecondition);
+  testing::ExpectPeakMemoryAtMost(300);
+}
+
+TEST(ReportTest, WritesTheWholeConfusionAsNumPyDoes) {
+  ReportCounter counter(600);
+  std::vector<double> logits(600);
+  logits[258] = 1;
+  counter.Add(logits, 3);
+  counter.Add(logits, 258);
+  counter.Add(logits, 3);
+  const std::string path = ::testing::TempDir() + "/confusion.npy";
+  ASSERT_TRUE(WriteConfusion(counter.Report(), path).ok());
+  // numpy.save of an int64 array [[3, 258, 2], [258, 258, 1]].
+  std::string expected("\x93NUMPY\x01\x00\x76\x00", 10);
+  expected += "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 3), }";
+  expected += std::string(128 - 1 - expected.size(), ' ') + "\n";
+  for (const auto& [low, high] :
+       std::vector<std::pair<char, char>>{{3, 0}, {2, 1}, {2, 0}, {2, 1}, {2, 1}, {1, 0}}) {
+    expected += std::string{low, high} + std::string(6, '\0');
+  }
+  EXPECT_EQ(*ReadFile(path), expected);
+}
+
 TEST(ReportTest, SurvivesExtremeLogits) {
   ReportCounter counter(2);
   counter.Add(std::vector<float>{1e30f, -1e30f}, 0);  // Certain: the last bin.
   counter.Add(std::vector<float>{std::numeric_limits<float>::quiet_NaN(), 0}, 0);
   const ClassificationReport report = counter.Report();
   EXPECT_EQ(report.bins.back().images, 1);
-  EXPECT_EQ(report.confusion[0][1], 1);  // NaN is never the prediction.
+  EXPECT_EQ(report.confusion.at({0, 1}), 1);  // NaN is never the prediction.
   EXPECT_EQ(report.top1, 50);
   EXPECT_TRUE(std::isnan(ReportCounter(2).Report().top1));
 }

@@ -29,6 +29,9 @@ inline constexpr int64_t kKnnNeighbours = 20;
 // The results of the stages that are done. InvalidArgument names a file that does not hold what it should.
 absl::StatusOr<std::vector<StageResult>> ReadResults(const ReproducePlan& plan);
 
+// The program's exit code when all stages are done and Verdict::reproduced is false: nothing failed. Beside ExitCode's.
+inline constexpr int kExitNotReproduced = 4;
+
 struct Verdict {
   // Unset while a stage is missing. kPaper: the result is within the row's tolerance of the published one, or above it.
   // kMini: for every seed the new model's encoder is above the base model's in kNN and in finetuning.

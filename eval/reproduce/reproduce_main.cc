@@ -4,8 +4,8 @@
 //   ./bazelw run //eval:reproduce -- --row=vit_b_mae_300ep --data_path=/imagenet --base_model=mae_pretrain_vit_base.pth
 //   ./bazelw run //eval:reproduce -- --scale=mini --data_path=/cifar10 --device=cpu
 //
-// Exit codes: 0 reproduced, 1 bad use or input, 2 a stage failed or the result is not the published one, 3 stopped on
-// request; the same command goes on.
+// Exit codes: 0 reproduced, 1 bad use or input, 2 a stage failed, 3 stopped on request (the same command goes on),
+// 4 all stages are done and the result is not the published one.
 
 #include <signal.h>
 #include <unistd.h>
@@ -24,8 +24,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "data/dataset/dataset.h"
 #include "eval/reproduce/plan.h"
 #include "eval/reproduce/report.h"
@@ -39,9 +37,11 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/base/steady_seconds.h"
 #include "tec/config/flag_parser.h"
 #include "tec/config/rows.h"
 #include "tec/dist/launch.h"
+#include "tec/run/folder_lock.h"
 
 ABSL_FLAG(std::string, row, "vit_b_mae_300ep", "The row of the paper's table.");
 ABSL_FLAG(
@@ -206,9 +206,9 @@ absl::Status RunStage(const Stage& stage, const ReproduceOptions& options) {
   TEC_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(stage.done_file).parent_path().string()));
   bool stopped = false;
   request.stop_requested = &stopped;
-  const absl::Time start = absl::Now();
+  const double start = SteadySeconds();
   TEC_ASSIGN_OR_RETURN(const int code, RunRanks(request));
-  TEC_RETURN_IF_ERROR(AddDuration(options.output_dir, stage.name, absl::ToDoubleSeconds(absl::Now() - start)));
+  TEC_RETURN_IF_ERROR(AddDuration(options.output_dir, stage.name, SteadySeconds() - start));
   if (stopped) stop_requested = 1;
   if (code == kExitDone && std::filesystem::exists(stage.done_file)) return absl::OkStatus();
   if (code == kExitStopped || code == 128 + SIGINT || code == 128 + SIGTERM) {
@@ -219,7 +219,8 @@ absl::Status RunStage(const Stage& stage, const ReproduceOptions& options) {
   return code == kExitBadInput ? absl::InvalidArgumentError(where) : absl::InternalError(where);
 }
 
-absl::Status Run(const ReproduceOptions& options) {
+// `*reproduced`: the verdict, once there is one.
+absl::Status Run(const ReproduceOptions& options, bool* reproduced) {
   ImageCounts images = kImageNet;
   if (options.scale == Scale::kMini) images = {options.train_images, options.held_out_images};
   TEC_ASSIGN_OR_RETURN(ReproducePlan plan, MakePlan(options, images));
@@ -233,7 +234,7 @@ absl::Status Run(const ReproduceOptions& options) {
     return absl::NotFoundError(absl::StrCat("--data_path=", options.data_path, " is not there"));
   }
   TEC_RETURN_IF_ERROR(CheckInputs(plan));
-  TEC_RETURN_IF_ERROR(MakeDirectories(options.output_dir));
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, FolderLock::Take(options.output_dir));
   TEC_RETURN_IF_ERROR(CheckSameRun(options));
   if (options.scale == Scale::kMini) {
     absl::StatusOr<SubsetSizes> sizes = CopySubset(options.data_path, absl::StrCat(options.output_dir, "/data"),
@@ -265,7 +266,9 @@ absl::Status Run(const ReproduceOptions& options) {
   std::printf("\n%s\n%s\nReport: %s/report/report.md\n", FormatResults(plan, results).c_str(), verdict.text.c_str(),
               Printable(options.output_dir).c_str());
   if (!status.ok()) return status;
-  return verdict.reproduced.value_or(false) ? absl::OkStatus() : absl::InternalError(verdict.text);
+  if (!verdict.reproduced) return absl::InternalError(verdict.text);
+  *reproduced = *verdict.reproduced;
+  return absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
@@ -280,7 +283,9 @@ int Main(int argc, char** argv) {
   absl::Status status = parsed.status();
   if (status.ok()) {
     const absl::StatusOr<ReproduceOptions> options = OptionsFromFlags();
-    status = options.ok() ? Run(*options) : options.status();
+    bool reproduced = true;
+    status = options.ok() ? Run(*options, &reproduced) : options.status();
+    if (status.ok() && !reproduced) return kExitNotReproduced;
   }
   return ReportStatus("reproduce", status);
 }

@@ -2,6 +2,7 @@
 
 #include <iterator>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -9,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "eval/reproduce/plan.h"
+#include "eval/reproduce/report.h"
 #include "eval/testing/program.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -153,6 +155,38 @@ TEST(ReproduceProgram, SaysWhichFileIsMissingAndWhereItIsPublished) {
   const ProgramResult missing = Reproduce("--row=vit_b_mae_300ep --data_path=/imagenet --base_model=/no/such.pth");
   EXPECT_EQ(missing.exit_code, kExitBadInput);
   EXPECT_THAT(missing.output, HasSubstr("--base_model=/no/such.pth is not there; it is mae_pretrain_vit_base.pth"));
+}
+
+// All stages done before, with results of our own.
+TEST(ReproduceProgram, AVerdictIsToldFromAFailureByTheExitCode) {
+  const std::string folder = testing::FreshFolder("verdict");
+  for (const std::string path : {"/data/train/ant/1.png", "/data/val/ant/1.png", "/base.pth"}) {
+    ASSERT_TRUE(MakeDirectories(folder + path.substr(0, path.rfind('/'))).ok());
+    ASSERT_TRUE(WriteFile(folder + path, "x").ok());
+  }
+  ReproduceOptions options;
+  options.row = "vit_b_mae_300ep";
+  options.data_path = folder + "/data";
+  options.base_model = folder + "/base.pth";
+  options.output_dir = folder + "/out";
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(options, kImageNet);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  for (const Stage& stage : plan->stages) {
+    ASSERT_TRUE(MakeDirectories(stage.done_file.substr(0, stage.done_file.rfind('/'))).ok());
+    ASSERT_TRUE(WriteFile(stage.done_file, "x").ok());
+  }
+  const std::string log = absl::StrCat(options.output_dir, "/", plan->stages.back().name, "/log.txt");
+  for (const auto& [line, exit_code, answer] : std::vector<std::tuple<std::string, int, std::string>>{
+           {"{\"epoch\": 0, \"test_acc1\": 99.0}\n", kExitDone, "Above the published result"},
+           {"{\"epoch\": 0, \"test_acc1\": 12.5}\n", kExitNotReproduced, "Not reproduced: 12.50 %"},
+           {"{\"epoch\": 0}\n", kExitBadInput, "has no test_acc1"}}) {
+    ASSERT_TRUE(WriteFile(log, line).ok());
+    const ProgramResult result =
+        Reproduce(absl::StrCat("--row=vit_b_mae_300ep --data_path=", options.data_path,
+                               " --base_model=", options.base_model, " --output_dir=", options.output_dir));
+    EXPECT_EQ(result.exit_code, exit_code) << result.output;
+    EXPECT_THAT(result.output, HasSubstr(answer));
+  }
 }
 
 TEST(ReproduceProgram, AnswersBadUseWithOneLine) {

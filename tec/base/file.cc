@@ -8,8 +8,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -17,9 +19,34 @@
 #include "absl/strings/str_split.h"
 #include "tec/base/file_operations.h"
 #include "tec/base/status.h"
+#include "tec/base/system_error.h"
 
 namespace tec {
 namespace {
+
+// Of what a sparse file says about its size.
+constexpr int64_t kMostReserved = int64_t{64} << 20;
+constexpr int64_t kMostRead = int64_t{8} << 30;
+
+absl::Status CheckKind(const std::string& path, const struct stat& info) {
+  if (S_ISREG(info.st_mode)) {
+    if (info.st_size <= kMostRead) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrFormat("%s has %.0f GiB, more than any file that is read as a whole",
+                                                      path, info.st_size / 1073741824.0));
+  }
+  const absl::string_view kind = S_ISDIR(info.st_mode)    ? "a folder"
+                                 : S_ISFIFO(info.st_mode) ? "a FIFO"
+                                 : S_ISSOCK(info.st_mode) ? "a socket"
+                                                          : "a device";
+  return absl::InvalidArgumentError(absl::StrCat(path, " is ", kind, ", not a regular file"));
+}
+
+// For reading: no size but 0 is "0.0".
+std::string Size(uint64_t bytes) {
+  if (bytes < 1024) return absl::StrCat(bytes, bytes == 1 ? " byte" : " bytes");
+  if (bytes < 1048576) return absl::StrFormat("%.1f KiB", bytes / 1024.0);
+  return absl::StrFormat("%.1f MiB", bytes / 1048576.0);
+}
 
 std::string DirectoryOf(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -30,16 +57,28 @@ std::string DirectoryOf(const std::string& path) {
 }  // namespace
 
 absl::Status ErrnoToStatus(int error_number, absl::string_view operation, const std::string& path) {
-  return absl::Status(absl::ErrnoToStatusCode(error_number),
+  absl::Status status(absl::ErrnoToStatusCode(error_number),
                       absl::StrCat(operation, " ", path, ": ", strerror(error_number)));
+  status.SetPayload(kErrnoPayload, absl::Cord(absl::StrCat(error_number)));
+  return status;
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A FIFO without a writer would be waited for.
+  const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return ErrnoToStatus(errno, "cannot open", path);
   std::string content;
   struct stat info;
-  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) content.reserve(info.st_size);
+  if (fstat(fd, &info) != 0) {
+    const int error = errno;
+    close(fd);
+    return ErrnoToStatus(error, "cannot read", path);
+  }
+  if (const absl::Status status = CheckKind(path, info); !status.ok()) {
+    close(fd);
+    return status;
+  }
+  content.reserve(std::min<int64_t>(info.st_size, kMostReserved));
   char buffer[1 << 16];
   for (;;) {
     const ssize_t count = read(fd, buffer, sizeof(buffer));
@@ -63,9 +102,18 @@ absl::Status CheckReadable(const std::string& path) {
   };
   const int fd = file_operations::OpenToRead(path);
   if (fd < 0) return error_of("cannot open");
-  std::vector<char> buffer(size_t{1} << 20);
   absl::Status status;
-  for (;;) {
+  struct stat info;
+  if (fstat(fd, &info) != 0) {
+    status = error_of("cannot read");
+  } else if (!S_ISREG(info.st_mode)) {
+    status = CheckKind(path, info);
+  }
+  std::vector<char> buffer(size_t{1} << 20);
+  while (status.ok()) {
+    // Holes of a sparse file are on no device.
+    const off_t here = lseek(fd, 0, SEEK_CUR);
+    if (lseek(fd, here, SEEK_DATA) < 0 && errno == ENXIO) break;
     const ssize_t count = file_operations::Read(fd, buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) status = error_of("cannot read");
@@ -106,8 +154,8 @@ absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Open(const s
     const uint64_t free = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
     if (free < size) {
       return absl::ResourceExhaustedError(
-          absl::StrFormat("cannot write %s: it takes up to %.1f MiB and %s has %.1f MiB free", path, size / 1048576.0,
-                          directory, free / 1048576.0));
+          absl::StrCat("cannot write ", path, ": it takes up to ", Size(size), " and ", directory, " has ", Size(free),
+                       " free"));
     }
   }
   const std::string temporary = absl::StrCat(path, ".", getpid(), kSuffix);

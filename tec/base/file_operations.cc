@@ -40,19 +40,39 @@ bool TryToLock(int fd) { return !Fails(Operation::kLock) && flock(fd, LOCK_EX | 
 int Create(const std::string& path) {
   // RemoveLeftovers holds a lock for the moment that it takes to remove the file.
   for (int tries = 0; tries < 1000; ++tries) {
-    const int fd = Open(path, O_WRONLY | O_CREAT);
-    if (fd < 0) return -1;
+    int fd = Open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+    const bool made = fd >= 0;
+    if (!made) {
+      if (errno != EEXIST) return -1;
+      // What a killed process of this number left where the file system has no locks to know it by.
+      fd = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+      if (fd < 0 && errno == ENOENT) continue;
+      if (fd < 0) return -1;
+    }
     struct stat info;
     const bool busy = !TryToLock(fd) && errno == EWOULDBLOCK;
-    if (!busy && fstat(fd, &info) == 0 && info.st_nlink > 0 && (info.st_size == 0 || ftruncate(fd, 0) == 0)) return fd;
+    const bool known = fstat(fd, &info) == 0;
+    if (made && !busy && known && info.st_nlink > 0) return fd;
+    const bool regular = known && S_ISREG(info.st_mode);
+    if (!made && !busy && regular && unlink(path.c_str()) != 0 && errno != ENOENT) {
+      const int error = errno;
+      close(fd);
+      errno = error;
+      return -1;
+    }
     close(fd);
-    usleep(1000);
+    if (!made && !regular) {
+      errno = EEXIST;
+      return -1;
+    }
+    if (made || busy) usleep(1000);
   }
   errno = EBUSY;
   return -1;
 }
 
-int OpenToRead(const std::string& path) { return Open(path, O_RDONLY); }
+// A FIFO without a writer is not waited for.
+int OpenToRead(const std::string& path) { return Open(path, O_RDONLY | O_NONBLOCK); }
 
 ssize_t Read(int fd, char* bytes, size_t count) {
   if (Fails(Operation::kRead)) return -1;

@@ -1,5 +1,6 @@
 #include "tec/base/file.h"
 
+#include <errno.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -150,13 +151,71 @@ TEST(FileTest, ErrorsNameThePath) {
 }
 
 TEST(FileTest, AFullDiskIsReportedAndTheOldFileIsLeft) {
-  // /dev/full accepts an open and fails each write with ENOSPC; the rename is never reached.
   const std::string folder = Folder("file");
-  ASSERT_EQ(symlink("/dev/full", (folder + "/a." + std::to_string(getpid()) + ".tmp").c_str()), 0);
-  ASSERT_TRUE(MakeDirectories(folder + "/deep/er").ok());
-  auto writer = AtomicFileWriter::Open(folder + "/a");
-  ASSERT_TRUE(writer.ok());
-  EXPECT_EQ((*writer)->Write("x").code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(WriteFile(folder + "/a", "old").ok());
+  file_operations::SetFaultHook(
+      [](file_operations::Operation operation) { return operation == file_operations::Operation::kWrite ? ENOSPC : 0; });
+  const absl::Status status = WriteFile(folder + "/a", "x");
+  file_operations::SetFaultHook(nullptr);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(*ReadFile(folder + "/a"), "old");
+}
+
+// In a folder where others may write, a link under the temporary file's name would send the bytes to a file that they
+// chose.
+TEST(FileTest, ATemporaryFileFollowsNoLink) {
+  const std::string folder = Folder("file"), victim = folder + "/victim";
+  ASSERT_TRUE(WriteFile(victim, "precious").ok());
+  const std::string temporary = absl::StrCat(folder, "/a.", getpid(), ".tmp");
+  ASSERT_EQ(symlink(victim.c_str(), temporary.c_str()), 0);
+  const absl::Status status = WriteFile(folder + "/a", "x");
+  EXPECT_FALSE(status.ok());
+  EXPECT_THAT(std::string(status.message()), HasSubstr(temporary));
+  EXPECT_EQ(*ReadFile(victim), "precious");
+  // A second name of a file: the name goes, the file stays.
+  ASSERT_EQ(unlink(temporary.c_str()), 0);
+  ASSERT_EQ(link(victim.c_str(), temporary.c_str()), 0);
+  EXPECT_TRUE(WriteFile(folder + "/a", "x").ok());
+  EXPECT_EQ(*ReadFile(victim), "precious");
+  EXPECT_EQ(*ReadFile(folder + "/a"), "x");
+}
+
+TEST(FileTest, ALeftoverOfThisProcessNumberStopsNobodyWhereThereAreNoLocks) {
+  const std::string folder = Folder("file");
+  ASSERT_TRUE(WriteFile(absl::StrCat(folder, "/a.", getpid(), ".tmp"), "half").ok());
+  file_operations::SetFaultHook(
+      [](file_operations::Operation operation) { return operation == file_operations::Operation::kLock ? ENOLCK : 0; });
+  const absl::Status status = WriteFile(folder + "/a", "whole");
+  file_operations::SetFaultHook(nullptr);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(*ReadFile(folder + "/a"), "whole");
+}
+
+TEST(FileTest, OnlyRegularFilesAreRead) {
+  const std::string folder = Folder("file"), pipe = folder + "/pipe", large = folder + "/large";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const auto refused = [](const std::string& path, const char* why) {
+    for (const absl::Status& status : {ReadFile(path).status(), CheckReadable(path)}) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(path + " is " + why));
+    }
+  };
+  refused(pipe, "a FIFO, not a regular file");
+  refused("/dev/zero", "a device, not a regular file");
+  refused(folder, "a folder, not a regular file");
+  // Sparse: nothing on the disk.
+  ASSERT_TRUE(WriteFile(large, "x").ok());
+  ASSERT_EQ(truncate(large.c_str(), off_t{1} << 40), 0);
+  EXPECT_THAT(std::string(ReadFile(large).status().message()), HasSubstr("1024 GiB"));
+  // Holes are not read: the reads are those of the first page.
+  int reads = 0;
+  file_operations::SetFaultHook([&](file_operations::Operation operation) {
+    if (operation == file_operations::Operation::kRead) ++reads;
+    return 0;
+  });
+  EXPECT_TRUE(CheckReadable(large).ok());
+  file_operations::SetFaultHook(nullptr);
+  EXPECT_LE(reads, 2);
 }
 
 TEST(StatusTest, AnnotateKeepsTheCode) {

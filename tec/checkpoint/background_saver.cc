@@ -1,7 +1,10 @@
 #include "tec/checkpoint/background_saver.h"
 
+#include <exception>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 
@@ -39,18 +42,36 @@ absl::Status BackgroundSaver::Save(const std::vector<StateFiles>& files) {
   TEC_RETURN_IF_ERROR(Wait());
   std::vector<StateFiles> copies;
   for (const StateFiles& one : files) copies.push_back({CopyOf(one.state), one.names});
-  thread_ = std::thread([this, copies = std::move(copies)] {
-    for (const StateFiles& one : copies) {
-      for (const std::string& name : one.names) {
-        status_ = folder_.Save(one.state, name);
-        if (!status_.ok()) return;
-        if (CheckpointFolder::EpochOfName(name) || (name == CheckpointFolder::kThis && written_.empty())) {
-          written_ = folder_.PathOf(name);
-        }
+  try {
+    thread_ = std::thread([this, copies = std::move(copies)] { Write(copies); });
+    return absl::OkStatus();
+  } catch (const std::system_error& error) {  // A limit on processes.
+    TEC_LOG(WARNING) << "no thread for a save in the background (" << error.what() << "); training waits for it";
+  }
+  // The copies went with the thread that did not come about.
+  Write(files);
+  return absl::OkStatus();
+}
+
+void BackgroundSaver::Write(const std::vector<StateFiles>& files) {
+  for (const StateFiles& one : files) {
+    for (const std::string& name : one.names) {
+      status_ = SaveOne(one.state, name);
+      if (!status_.ok()) return;
+      if (CheckpointFolder::EpochOfName(name) || (name == CheckpointFolder::kThis && written_.empty())) {
+        written_ = folder_.PathOf(name);
       }
     }
-  });
-  return absl::OkStatus();
+  }
+}
+
+// An exception of a thread would end the process.
+absl::Status BackgroundSaver::SaveOne(const TrainingState& state, const std::string& name) {
+  try {
+    return folder_.Save(state, name);
+  } catch (const std::exception& exception) {  // No memory.
+    return absl::ResourceExhaustedError(absl::StrCat("cannot save ", folder_.PathOf(name), ": ", exception.what()));
+  }
 }
 
 absl::Status BackgroundSaver::Wait() {

@@ -38,7 +38,8 @@ class BackgroundSaver {
   BackgroundSaver& operator=(const BackgroundSaver&) = delete;
 
   // Waits for the save in progress and returns its error, without saving, if it had one. Else copies the states and
-  // starts to write the files, one after the other; the first error ends the save. this_checkpoint.pth belongs at the
+  // starts to write the files, one after the other; the first error ends the save. Where the system gives no thread, the
+  // files are written before this returns, and a line in the log says so. this_checkpoint.pth belongs at the
   // end: a run that dies before it does the step again that the other files are of, and writes them again.
   absl::Status Save(const std::vector<StateFiles>& files);
 
@@ -50,6 +51,9 @@ class BackgroundSaver {
   const std::string& newest() const { return newest_; }
 
  private:
+  void Write(const std::vector<StateFiles>& files);
+  absl::Status SaveOne(const TrainingState& state, const std::string& name);
+
   CheckpointFolder folder_;
   std::thread thread_;
   absl::Status status_;  // The thread's while it runs.

@@ -1,5 +1,10 @@
 #include "tec/checkpoint/background_saver.h"
 
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -9,6 +14,17 @@
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
 #include "tec/base/file_operations.h"
+
+namespace {
+std::atomic<bool> no_threads{false};
+}  // namespace
+
+// Stands before the C library's in this program: what it gives is what it gives under "ulimit -u".
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument) {
+  using Function = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "pthread_create"));
+  return no_threads ? EAGAIN : real(thread, attributes, start, argument);
+}
 
 namespace tec {
 namespace {
@@ -141,6 +157,22 @@ TEST(BackgroundSaverTest, AnErrorIsToldOnceByTheNextCall) {
   EXPECT_TRUE(Save(&saver, StateOver(&weights, 2)).ok());
   EXPECT_TRUE(saver.Wait().ok());
   EXPECT_EQ(folder.LoadNewest()->state.epoch, 2);
+}
+
+TEST(BackgroundSaverTest, WithoutAThreadTheCallerSaves) {
+  const CheckpointFolder folder = NewFolder();
+  BackgroundSaver saver(folder);
+  std::vector<float> values = {1, 2};
+  no_threads = true;
+  const absl::Status started = Save(&saver, StateOver(&values, 4));
+  no_threads = false;
+  ASSERT_TRUE(started.ok()) << started;
+  // It is there before anything waits for it.
+  const absl::StatusOr<TrainingState> saved = LoadTrainingState(folder.PathOf(CheckpointFolder::kThis));
+  ASSERT_TRUE(saved.ok()) << saved.status();
+  EXPECT_EQ(saved->epoch, 4);
+  EXPECT_TRUE(saver.Wait().ok());
+  EXPECT_EQ(saver.newest(), folder.PathOf(CheckpointFolder::kThis));
 }
 
 }  // namespace

@@ -15,7 +15,8 @@
 namespace tec {
 
 absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A FIFO without a writer is not waited for.
+  const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return ErrnoToStatus(errno, "cannot open", path);
   struct stat info;
   if (fstat(fd, &info) != 0) {
@@ -25,7 +26,7 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::st
   }
   if (!S_ISREG(info.st_mode)) {
     close(fd);
-    return absl::InvalidArgumentError(absl::StrCat(path, " is not a file"));
+    return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
   }
   std::shared_ptr<MappedFile> file(new MappedFile);
   if (info.st_size > 0) {

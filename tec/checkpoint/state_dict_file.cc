@@ -116,6 +116,9 @@ bool IsPlainFileName(const std::string& name) {
          name.find('\0') == std::string::npos && !absl::EndsWith(name, kIndexSuffix);
 }
 
+// Of what is told about a file, bytes.
+constexpr size_t kMostMessage = 8192;
+
 // Of all shards together.
 constexpr size_t kMaxIndexed = 20'000;
 
@@ -124,8 +127,11 @@ absl::StatusOr<StateDictFile> NamingPath(const std::string& path, absl::StatusOr
   // MappedFile names the path itself.
   const absl::Status status =
       absl::StrContains(result.status().message(), path) ? result.status() : Annotate(result.status(), path);
-  // Names out of the file are in it.
-  return absl::Status(status.code(), Printable(status.message()));
+  // Names out of the file are in it, of any length.
+  const absl::string_view message = status.message();
+  if (message.size() <= kMostMessage) return absl::Status(status.code(), Printable(message));
+  return absl::Status(status.code(),
+                      absl::StrCat(Printable(message.substr(0, kMostMessage)), " ... (", message.size(), " bytes)"));
 }
 
 absl::StatusOr<StateDictFile> Read(const std::string& path, const std::string& top_level, const EntryChoice& choose);

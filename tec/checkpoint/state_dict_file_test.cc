@@ -1,5 +1,8 @@
 #include "tec/checkpoint/state_dict_file.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <string>
 #include <utility>
 
@@ -42,6 +45,31 @@ TEST(StateDictFileTest, ReadsShardsOfPickledFiles) {
   ASSERT_TRUE(WriteFile(folder + "/part-2.bin", "<html>").ok());
   const absl::Status refused = ReadStateDict(folder).status();
   EXPECT_TRUE(absl::StrContains(refused.message(), "part-2.bin: text that starts with \"<\"")) << refused;
+}
+
+TEST(StateDictFileTest, WeightsAreReadFromRegularFilesOnly) {
+  const std::string folder = Folder("kinds"), pipe = folder + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {pipe, std::string("/dev/zero")}) {
+    const absl::Status status = ReadStateDict(path).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << path;
+    EXPECT_TRUE(absl::StrContains(status.message(), "not a regular file")) << status;
+  }
+  for (const char* begin : {"PK\x03\x04", "\x80\x02\x8a\x0a", "\x01"}) {
+    const std::string sparse = folder + "/sparse";
+    ASSERT_TRUE(WriteFile(sparse, begin).ok());
+    ASSERT_EQ(truncate(sparse.c_str(), off_t{1} << 40), 0);
+    EXPECT_FALSE(ReadStateDict(sparse).ok()) << begin;
+  }
+}
+
+TEST(StateDictFileTest, LongNamesAreCutWhereTheyAreTold) {
+  const std::string path = Folder("long") + "/a.pth", name(size_t{10} << 20, 'n');
+  ASSERT_TRUE(WritePth(path, Value::FromStateDict(One(name, 1))).ok());
+  const absl::Status status = ReadStateDict(path, "model").status();
+  EXPECT_FALSE(status.ok());
+  EXPECT_LT(status.message().size(), 20000u);
+  EXPECT_TRUE(absl::StrContains(status.message(), "nnn ... (")) << status;
 }
 
 TEST(StateDictFileTest, FindsTheFileOfAFolder) {

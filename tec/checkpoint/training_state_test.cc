@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -243,6 +244,21 @@ TEST(CheckpointFolderTest, DamageFallsBackStepByStep) {
   newest = folder->LoadNewest();
   EXPECT_EQ(newest.status().code(), absl::StatusCode::kDataLoss);
   EXPECT_TRUE(absl::StrContains(newest.status().message(), "checkpoint-2.pth"));
+}
+
+// --resume of what is no file: refused at once, whatever would come out of it or never does.
+TEST(TrainingStateTest, OnlyRegularFilesAreResumedFrom) {
+  const std::string folder = TempFolder(), pipe = folder + "/pipe.pth", sparse = folder + "/sparse.pth";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {pipe, std::string("/dev/zero"), folder}) {
+    const absl::Status status = LoadTrainingState(path).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << path;
+    EXPECT_TRUE(absl::StrContains(status.message(), "not a regular file")) << status;
+  }
+  // A terabyte of nothing, which takes minutes to read.
+  ASSERT_TRUE(WriteFile(sparse, "PK\x03\x04").ok());
+  ASSERT_EQ(truncate(sparse.c_str(), off_t{1} << 40), 0);
+  EXPECT_FALSE(LoadTrainingState(sparse).ok());
 }
 
 TEST(CheckpointFolderTest, AFullDiskLeavesBothGenerations) {

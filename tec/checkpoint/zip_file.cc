@@ -86,11 +86,11 @@ absl::StatusOr<Directory> FindDirectory(absl::string_view bytes) {
       break;
     }
     if (end == lowest) {
-      const size_t record = bytes.rfind(absl::string_view("PK\x05\x06", 4));
-      if (record == absl::string_view::npos || record < lowest) {
-        return Damaged("the file is cut: no zip directory at its end");
-      }
-      return Damaged(bytes.size() - record < kEndSize ? "the file is cut inside its last record"
+      // No further than a record may lie from the end: the file may be a sparse one of any size.
+      const absl::string_view tail = bytes.substr(lowest);
+      const size_t record = tail.rfind(absl::string_view("PK\x05\x06", 4));
+      if (record == absl::string_view::npos) return Damaged("the file is cut: no zip directory at its end");
+      return Damaged(tail.size() - record < kEndSize ? "the file is cut inside its last record"
                                                       : "the file does not end where its last record does");
     }
   }

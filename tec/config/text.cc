@@ -179,9 +179,13 @@ absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0) return ErrnoToStatus(errno, "read", path);
   if (S_ISDIR(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is a folder, not a config file"));
+  // A pipe may never say anything.
+  if (!S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " is no regular file; write the settings to one"));
+  }
   std::ifstream stream(path, std::ios::binary);
   if (!stream) return ErrnoToStatus(errno, "open", path);
-  // Not ReadFile: the size of a pipe or of /dev/zero is not known beforehand.
+  // Not ReadFile: no more than a config file may have is read.
   std::string text(kLargestFile + 1, '\0');
   stream.read(&text[0], static_cast<std::streamsize>(text.size()));
   if (stream.bad()) return ErrnoToStatus(errno, "read", path);

@@ -1,5 +1,7 @@
 #include "tec/config/text.h"
 
+#include <sys/stat.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -76,6 +78,9 @@ TEST(ReadConfigFile, NamesWhatItCannotRead) {
   EXPECT_EQ(ReadConfigFile(folder + "/missing").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ReadConfigFile(folder).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ReadConfigFile("/dev/zero").status().code(), absl::StatusCode::kInvalidArgument);
+  const std::string pipe = folder + "/pipe";  // Nobody writes into it.
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(std::string(ReadConfigFile(pipe).status().message()), HasSubstr("is no regular file"));
   const std::string path = folder + "/some.textproto";
   ASSERT_TRUE(WriteFile(path, "seed: 7").ok());
   ASSERT_TRUE(ReadConfigFile(path).ok());

@@ -21,11 +21,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/base/steady_seconds.h"
 
 extern char** environ;
 
@@ -190,11 +191,11 @@ class Ranks {
         stopped_ = true;
       } else if (code != kExitDone && failure_ == kExitDone) {
         failure_ = code;
-        kill_time_ = absl::Now() + grace_;
+        kill_time_ = SteadySeconds() + absl::ToDoubleSeconds(grace_);
         Signal(SIGTERM);
       }
     }
-    if (failure_ != kExitDone && absl::Now() > kill_time_) Signal(SIGKILL);
+    if (failure_ != kExitDone && SteadySeconds() > kill_time_) Signal(SIGKILL);
   }
 
   int exit_code() const { return failure_ != kExitDone ? failure_ : (stopped_ ? kExitStopped : kExitDone); }
@@ -204,7 +205,7 @@ class Ranks {
   std::vector<pid_t> running_;  // 0: has ended.
   int failure_ = kExitDone;
   bool stopped_ = false;
-  absl::Time kill_time_;
+  double kill_time_ = 0;  // Of SteadySeconds.
 };
 
 }  // namespace

@@ -3,13 +3,18 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <filesystem>
+#include <system_error>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "tec/base/file.h"
+#include "tec/base/file_operations.h"
 #include "tec/base/status.h"
 #include "tec/run/event.pb.h"
 
@@ -71,12 +76,44 @@ absl::StatusOr<std::unique_ptr<EventWriter>> EventWriter::Create(const std::stri
   return writer;
 }
 
+absl::StatusOr<int64_t> TrimEvents(const std::string& directory, int64_t updates, int64_t epoch) {
+  constexpr size_t kHead = 12, kTail = 4;  // The length and its checksum; the record's.
+  int64_t largest = -1;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    const std::string path = entry.path().string();
+    if (!absl::StartsWith(entry.path().filename().string(), "events.out.tfevents.")) continue;
+    TEC_ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+    std::string kept;
+    bool ours = false;
+    absl::string_view rest = content;
+    while (rest.size() >= kHead + kTail) {
+      uint64_t length = 0;
+      for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<uint8_t>(rest[i]);
+      if (length > rest.size() - kHead - kTail) break;
+      const absl::string_view framed = rest.substr(0, kHead + length + kTail);
+      rest.remove_prefix(framed.size());
+      run::Event event;
+      if (!event.ParseFromArray(framed.data() + kHead, static_cast<int>(length))) break;
+      ours = ours || event.has_of_update() || event.has_of_epoch();
+      if (event.of_update() > updates || (event.has_of_epoch() && event.of_epoch() >= epoch)) continue;
+      absl::StrAppend(&kept, framed);
+      if (event.has_summary()) largest = std::max(largest, event.step());
+    }
+    if (ours && kept != content) TEC_RETURN_IF_ERROR(WriteFile(path, kept));
+  }
+  return largest;
+}
+
 EventWriter::~EventWriter() { std::fclose(file_); }
 
-absl::Status EventWriter::AddScalars(int64_t step, const std::vector<std::pair<std::string, double>>& scalars) {
+absl::Status EventWriter::AddScalars(int64_t step, const std::vector<std::pair<std::string, double>>& scalars,
+                                     const EventSource& source) {
   run::Event event;
   event.set_wall_time(WallTime());
   event.set_step(step);
+  if (source.update >= 0) event.set_of_update(source.update);
+  if (source.epoch >= 0) event.set_of_epoch(source.epoch);
   for (const auto& [tag, scalar] : scalars) {
     auto* value = event.mutable_summary()->add_value();
     value->set_tag(tag);
@@ -87,6 +124,12 @@ absl::Status EventWriter::AddScalars(int64_t step, const std::vector<std::pair<s
 
 absl::Status EventWriter::Flush() {
   if (std::fflush(file_) != 0) return ErrnoToStatus(errno, "cannot write", path_);
+  return absl::OkStatus();
+}
+
+absl::Status EventWriter::Sync() {
+  TEC_RETURN_IF_ERROR(Flush());
+  if (file_operations::Sync(fileno(file_)) != 0) return ErrnoToStatus(errno, "cannot write to disk", path_);
   return absl::OkStatus();
 }
 

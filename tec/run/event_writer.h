@@ -22,6 +22,16 @@ uint32_t Crc32c(absl::string_view bytes);
 // The form in which TFRecord stores it: rotated right by 15, plus a constant.
 uint32_t MaskedCrc32c(absl::string_view bytes);
 
+// What scalars tell of: an update, counted from 1, or an epoch, counted from 0; TrimEvents asks. -1: of none.
+struct EventSource {
+  int64_t update = -1, epoch = -1;
+};
+
+// Removes from the event files of a folder what was written of updates after `updates` and of the epoch `epoch` and later
+// ones, and an unfinished last record, as TrimLog does with its files. Files in which nothing is of an update or an
+// epoch stay as they are. Returns the largest step that is left, -1 if there is none.
+absl::StatusOr<int64_t> TrimEvents(const std::string& directory, int64_t updates, int64_t epoch);
+
 class EventWriter {
  public:
   // Makes the folder and in it a new file events.out.tfevents.<time>.<host>.<pid>. TensorBoard then drops what files
@@ -31,8 +41,11 @@ class EventWriter {
   EventWriter(const EventWriter&) = delete;
   EventWriter& operator=(const EventWriter&) = delete;
 
-  absl::Status AddScalars(int64_t step, const std::vector<std::pair<std::string, double>>& scalars);
+  absl::Status AddScalars(int64_t step, const std::vector<std::pair<std::string, double>>& scalars,
+                          const EventSource& source = {});
   absl::Status Flush();
+  // Flushes, and waits for the disk.
+  absl::Status Sync();
   const std::string& path() const { return path_; }
 
  private:

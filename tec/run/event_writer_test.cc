@@ -73,6 +73,34 @@ TEST(EventWriterTest, RecordsReadBack) {
   EXPECT_GT(events[2].wall_time(), 1.6e9);
 }
 
+TEST(EventWriterTest, TrimsWhatWillBeWrittenAgainAndNothingElse) {
+  const std::string directory = testing::TempDir() + "/trimmed";
+  auto writer = EventWriter::Create(directory, 0);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  // Two axes: thousandths of an epoch, and epochs.
+  for (int64_t update = 1; update <= 4; ++update) {
+    ASSERT_TRUE((*writer)->AddScalars(update * 500, {{"loss", update}}, {update, -1}).ok());
+    if (update % 2 == 0) ASSERT_TRUE((*writer)->AddScalars(update / 2 - 1, {{"accuracy", 1}}, {-1, update / 2 - 1}).ok());
+  }
+  ASSERT_TRUE((*writer)->AddScalars(7, {{"somebody_else", 1}}).ok());
+  ASSERT_TRUE((*writer)->Sync().ok());
+  const std::string whole = *ReadFile((*writer)->path());
+  ASSERT_TRUE(WriteFile((*writer)->path(), whole + whole.substr(0, 30)).ok());  // Killed in a record.
+  ASSERT_TRUE(WriteFile(directory + "/events.out.tfevents.1.other", "not ours").ok());
+
+  const absl::StatusOr<int64_t> largest = TrimEvents(directory, 3, 1);
+  ASSERT_TRUE(largest.ok()) << largest.status();
+  EXPECT_EQ(*largest, 1500);
+  std::vector<std::pair<int64_t, std::string>> left;
+  for (const run::Event& event : ReadEvents((*writer)->path())) {
+    for (const auto& value : event.summary().value()) left.emplace_back(event.step(), value.tag());
+  }
+  EXPECT_EQ(left, (std::vector<std::pair<int64_t, std::string>>{
+                      {500, "loss"}, {1000, "loss"}, {0, "accuracy"}, {1500, "loss"}, {7, "somebody_else"}}));
+  EXPECT_EQ(*ReadFile(directory + "/events.out.tfevents.1.other"), "not ours");
+  EXPECT_EQ(*TrimEvents(testing::TempDir() + "/not_there", 3, 1), -1);
+}
+
 TEST(EventWriterTest, UnwritableFolderIsNamed) {
   const auto writer = EventWriter::Create("/proc/nowhere", 0);
   ASSERT_FALSE(writer.ok());

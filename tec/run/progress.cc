@@ -8,16 +8,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "tec/base/printable.h"
+#include "tec/base/steady_seconds.h"
 
 namespace tec {
 namespace {
 
 constexpr double kRedrawSeconds = 0.1;
 constexpr int kBarCells = 20;
-
-double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
 
 int Columns(std::FILE* file) {
   struct winsize size;
@@ -77,7 +75,7 @@ Progress::~Progress() {
 bool Progress::WouldShow(int64_t step, int64_t steps_per_epoch) const {
   if (options_.quiet) return false;
   if (step == steps_per_epoch) return true;
-  if (terminal_) return Now() - last_drawn_ >= kRedrawSeconds;
+  if (terminal_) return SteadySeconds() - last_drawn_ >= kRedrawSeconds;
   // The first one at once: it tells that the run is under way, and how fast.
   return options_.print_freq > 0 && (!written_ || step % options_.print_freq == 0);
 }
@@ -88,7 +86,7 @@ void Progress::Update(const ProgressState& state) {
     // One column stays free: a full line would wrap.
     std::fprintf(options_.file, "\r%s\x1b[K", FormatBar(state, Columns(options_.file) - 1).c_str());
     drawn_ = true;
-    last_drawn_ = Now();
+    last_drawn_ = SteadySeconds();
   } else {
     std::fprintf(options_.file, "%s\n", FormatLine(state).c_str());
     written_ = true;

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
+#include "tec/base/steady_seconds.h"
 
 namespace tec {
 
-RunClock::Span RunClock::Now() const { return {absl::GetCurrentTimeNanos() * 1e-9, wait_seconds_(), steps_}; }
+RunClock::Span RunClock::Now() const { return {SteadySeconds(), wait_seconds_(), steps_}; }
 
 void RunClock::Start(Period period) {
   const Span now = Now();

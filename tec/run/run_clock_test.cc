@@ -1,11 +1,44 @@
 #include "tec/run/run_clock.h"
 
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <cmath>
 
 #include "gtest/gtest.h"
 
+namespace {
+// Added to the time of day, seconds.
+std::atomic<int64_t> time_of_day_shift{0};
+}  // namespace
+
+// Stands before the C library's in this program.
+extern "C" int clock_gettime(clockid_t clock, struct timespec* time) {
+  const long result = syscall(SYS_clock_gettime, clock, time);
+  if (clock == CLOCK_REALTIME) time->tv_sec += time_of_day_shift;
+  return static_cast<int>(result);
+}
+
 namespace tec {
 namespace {
+
+TEST(RunClockTest, AClockSetBackOrForthChangesNoSpan) {
+  RunClock clock([] { return 0; });
+  clock.Start(RunClock::kRun);
+  for (const int64_t shift : {-86400, 86400}) {
+    const time_t before = time(nullptr);
+    timespec shifted;
+    time_of_day_shift = shift;
+    ASSERT_EQ(clock_gettime(CLOCK_REALTIME, &shifted), 0);
+    ASSERT_LT(std::abs(shifted.tv_sec - before - shift), 80000);  // The shift is seen ...
+    const double seconds = clock.Since(RunClock::kRun).seconds;
+    EXPECT_GT(seconds, 1e-9);  // ... and what Since puts for a span of nothing or less is not.
+    EXPECT_LT(seconds, 80000);
+  }
+  time_of_day_shift = 0;
+}
 
 TEST(RunClockTest, PeriodsBeginWithTheLongerOnes) {
   double waited = 0;

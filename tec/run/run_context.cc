@@ -11,7 +11,12 @@ absl::StatusOr<std::unique_ptr<RunContext>> RunContext::Open(const Options& opti
   SetComputeThreads(options.threads, options.environment);
   ProcessGroupOptions group;
   group.cuda = device.is_cuda();
-  TEC_ASSIGN_OR_RETURN(context->group_, ProcessGroup::Create(options.environment, group));
+  // It may wait for minutes for a rank that does not come.
+  context->stop_signal_.set_ends_at_once(true);
+  absl::StatusOr<std::unique_ptr<ProcessGroup>> met = ProcessGroup::Create(options.environment, group);
+  context->stop_signal_.set_ends_at_once(false);
+  if (!met.ok()) return met.status();
+  context->group_ = *std::move(met);
   Progress::Options progress;
   progress.print_freq = options.print_freq;
   progress.quiet = options.quiet || !context->first_rank();

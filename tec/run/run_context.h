@@ -44,6 +44,8 @@ class RunContext {
   ProcessGroup& group() { return *group_; }
   Progress& progress() { return *progress_; }  // Silent on every rank but the first.
   bool stop_requested() const { return stop_signal_.received() != 0; }
+  // How often this process was asked to save and go on.
+  int save_requests() const { return stop_signal_.save_requests(); }
   bool first_rank() const { return group_->rank() == 0; }
   // Runs `body` on the first rank; every rank learns how it ended (ProcessGroup::Agree).
   absl::Status OnFirstRank(const std::function<absl::Status()>& body);

@@ -1,7 +1,11 @@
 #include "tec/run/run_log.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "tec/base/file.h"
+#include "tec/base/file_operations.h"
 #include "tec/base/status.h"
 
 namespace tec {
@@ -9,39 +13,49 @@ namespace {
 
 constexpr char kEpochs[] = "/log.txt";
 constexpr char kUpdates[] = "/metrics.jsonl";
-// Between two writes of the events, which a viewer waits for.
-constexpr double kFlushSeconds = 10;
 
-double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
+absl::Status SyncFile(const std::string& path) {
+  const int fd = file_operations::OpenToRead(path);
+  if (fd < 0) return errno == ENOENT ? absl::OkStatus() : ErrnoToStatus(errno, "cannot open", path);
+  const int synced = file_operations::Sync(fd);
+  const int error = errno;
+  close(fd);
+  return synced == 0 ? absl::OkStatus() : ErrnoToStatus(error, "cannot write to disk", path);
+}
 
 }  // namespace
 
 RunLog::RunLog(std::string output_dir, std::unique_ptr<EventWriter> events)
-    : output_dir_(std::move(output_dir)), events_(std::move(events)), flushed_(Now()) {}
+    : output_dir_(std::move(output_dir)), events_(std::move(events)) {}
 
 absl::StatusOr<RunLog> RunLog::Open(const std::string& output_dir, const std::string& events_dir,
                                     const Position& position) {
-  if (position.resumed) {
-    TEC_RETURN_IF_ERROR(TrimLog(output_dir + kEpochs, "epoch", position.epoch));
-    TEC_RETURN_IF_ERROR(TrimLog(output_dir + kUpdates, "update", position.updates + 1));
-  }
+  TEC_RETURN_IF_ERROR(TrimLog(output_dir + kEpochs, "epoch", position.epoch));
+  TEC_RETURN_IF_ERROR(TrimLog(output_dir + kUpdates, "update", position.updates + 1));
+  const std::string& folder = events_dir.empty() ? output_dir : events_dir;
+  TEC_ASSIGN_OR_RETURN(const int64_t largest, TrimEvents(folder, position.updates, position.epoch));
+  // A viewer that has read the files before they were cut drops what comes after what is left.
   TEC_ASSIGN_OR_RETURN(std::unique_ptr<EventWriter> events,
-                       EventWriter::Create(events_dir.empty() ? output_dir : events_dir, position.thousandths));
+                       EventWriter::Create(folder, largest < 0 ? position.thousandths : largest + 1));
   return RunLog(output_dir, std::move(events));
 }
 
-absl::Status RunLog::LogUpdate(const JsonFields& fields, int64_t thousandths, const Scalars& scalars) {
+absl::Status RunLog::LogUpdate(int64_t update, const JsonFields& fields, int64_t thousandths, const Scalars& scalars) {
   TEC_RETURN_IF_ERROR(AppendLine(output_dir_ + kUpdates, ToJson(fields)));
-  TEC_RETURN_IF_ERROR(events_->AddScalars(thousandths, scalars));
-  if (Now() - flushed_ < kFlushSeconds) return absl::OkStatus();
-  flushed_ = Now();
+  TEC_RETURN_IF_ERROR(events_->AddScalars(thousandths, scalars, {update, -1}));
   return events_->Flush();
 }
 
-absl::Status RunLog::LogEpoch(const JsonFields& fields, int64_t step, const Scalars& scalars) {
+absl::Status RunLog::LogEpoch(int64_t epoch, const JsonFields& fields, int64_t step, const Scalars& scalars) {
   TEC_RETURN_IF_ERROR(AppendLine(output_dir_ + kEpochs, ToJson(fields)));
-  if (!scalars.empty()) TEC_RETURN_IF_ERROR(events_->AddScalars(step, scalars));
+  if (!scalars.empty()) TEC_RETURN_IF_ERROR(events_->AddScalars(step, scalars, {-1, epoch}));
   return events_->Flush();
+}
+
+absl::Status RunLog::Sync() {
+  TEC_RETURN_IF_ERROR(SyncFile(output_dir_ + kEpochs));
+  TEC_RETURN_IF_ERROR(SyncFile(output_dir_ + kUpdates));
+  return events_->Sync();
 }
 
 }  // namespace tec

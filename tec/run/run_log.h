@@ -1,5 +1,8 @@
 // What a run leaves for later reading beside its checkpoints, in one place: log.txt, one JSON object an epoch;
 // metrics.jsonl, one an update; TensorBoard's events. Of several ranks the first one writes.
+//
+// One rule for all three: what a run that goes on finds there is what its checkpoint says has been done, whatever was
+// killed when. So each is complete up to a checkpoint before that is written, and is cut back to it at the start.
 
 #ifndef TEC_RUN_RUN_LOG_H_
 #define TEC_RUN_RUN_LOG_H_
@@ -22,8 +25,8 @@ using Scalars = std::vector<std::pair<std::string, double>>;
 class RunLog {
  public:
   struct Position {
-    bool resumed = false;  // From a checkpoint. What the logs say of later was logged by a run that was killed after
-                           // it, and is taken away: it will be logged again.
+    // Of the checkpoint that the run goes on from, or of its start. What the logs say of later was logged by a run that
+    // was killed, before its first checkpoint or after its last one, and is taken away: it will be logged again.
     int64_t epoch = 0, updates = 0;
     int64_t thousandths = 0;  // Of an epoch, since epoch 0: TensorBoard's axis.
   };
@@ -33,16 +36,18 @@ class RunLog {
 
   // One line of metrics.jsonl, and scalars at `thousandths` of an epoch, the reference's axis: comparable between
   // batch sizes.
-  absl::Status LogUpdate(const JsonFields& fields, int64_t thousandths, const Scalars& scalars);
-  // One line of log.txt, and scalars at `step`; all of it is on the disk afterwards.
-  absl::Status LogEpoch(const JsonFields& fields, int64_t step, const Scalars& scalars);
+  // The system has it afterwards: nothing is lost if the process is killed.
+  absl::Status LogUpdate(int64_t update, const JsonFields& fields, int64_t thousandths, const Scalars& scalars);
+  // One line of log.txt, and scalars at `step`.
+  absl::Status LogEpoch(int64_t epoch, const JsonFields& fields, int64_t step, const Scalars& scalars);
+  // Waits for the disk. Before each checkpoint: what it says has been logged is there after a power failure, too.
+  absl::Status Sync();
 
  private:
   RunLog(std::string output_dir, std::unique_ptr<EventWriter> events);
 
   std::string output_dir_;
   std::unique_ptr<EventWriter> events_;
-  double flushed_ = 0;
 };
 
 }  // namespace tec

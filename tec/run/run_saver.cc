@@ -4,19 +4,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/base/steady_seconds.h"
 
 namespace tec {
-namespace {
-
-double Now() { return absl::GetCurrentTimeNanos() * 1e-9; }
-
-}  // namespace
-
 RunSaver::RunSaver(CheckpointFolder folder)
-    : folder_(std::move(folder)), saver_(std::make_unique<BackgroundSaver>(folder_)), saved_(Now()) {}
+    : folder_(std::move(folder)), saver_(std::make_unique<BackgroundSaver>(folder_)), saved_(SteadySeconds()) {}
 
 absl::StatusOr<RunSaver> RunSaver::Open(const std::string& directory) {
   TEC_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(directory));
@@ -25,7 +19,7 @@ absl::StatusOr<RunSaver> RunSaver::Open(const std::string& directory) {
 
 absl::Status RunSaver::Save(const std::vector<StateFiles>& files) {
   TEC_RETURN_IF_ERROR(Finished(saver_->Save(files)));
-  saved_ = Now();
+  saved_ = SteadySeconds();
   return absl::OkStatus();
 }
 
@@ -48,7 +42,7 @@ std::string RunSaver::WaitForNewest() {
   return newest_.empty() ? "none" : newest_;
 }
 
-double RunSaver::MinutesSinceSave() const { return (Now() - saved_) / 60; }
+double RunSaver::MinutesSinceSave() const { return (SteadySeconds() - saved_) / 60; }
 
 absl::StatusOr<std::optional<LoadedState>> FindRunState(const std::string& resume, const RunSaver* saver,
                                                         const std::string& method, const std::string& instead) {

@@ -70,7 +70,8 @@ class Task {
   virtual double LearningRate(double epoch) const = 0;
 
   virtual void StartEpoch(int64_t epoch, int64_t first_step) = 0;
-  // Computes the losses, and adds their gradient if place.in_update. -> [loss_names().size()], on the device and
+  // Computes the losses, and adds their gradient if place.in_update; of what Save writes it changes nothing, as an update
+  // that is stopped or fails before its end is done again by the next run. -> [loss_names().size()], on the device and
   // detached. It need not wait for the device.
   virtual absl::StatusOr<at::Tensor> MicroStep(const MicroStepPlace& place) = 0;
   // One step of the optimiser, by the gradients of all ranks.

@@ -39,6 +39,9 @@ absl::Status CatchTorch(const std::function<absl::Status()>& body) {
     return absl::InternalError(message.substr(0, message.find('\n')));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::exception& error) {  // Of the libraries below LibTorch: "could not create a primitive".
+    const std::string message = error.what();
+    return absl::InternalError(message.substr(0, message.find('\n')));
   }
 }
 

@@ -10,6 +10,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/run/rank_runtime.h"
+#include "tec/run/torch_runtime.h"
 
 namespace tec {
 
@@ -35,6 +36,9 @@ absl::Status TrainingLoop::Open() {
   // From here on the ranks are bound together: each learns of an error of the others.
   TEC_RETURN_IF_ERROR(context_.group().Agree([&]() -> absl::Status {
     TEC_RETURN_IF_ERROR(task_.OpenData());
+    if (context_.first_rank()) {
+      TEC_ASSIGN_OR_RETURN(lock_, FolderLock::Take(options_.output_dir));
+    }
     TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(options_.output_dir));
     return absl::OkStatus();
   }()));
@@ -51,14 +55,14 @@ absl::Status TrainingLoop::Open() {
       saver_->set_newest(resume->path);
     }
     position_.losses.resize(task_.loss_names().size());
+    saved_ = position_;
     if (!context_.first_rank()) return absl::OkStatus();
     if (const std::string settings = task_.SettingsText(); !settings.empty()) {
       TEC_RETURN_IF_ERROR(WriteFile(absl::StrCat(options_.output_dir, "/experiment.textproto"), settings));
     }
     const double start = static_cast<double>(position_.next_micro_step) / plan_.steps_per_epoch + position_.epoch;
     TEC_ASSIGN_OR_RETURN(log_, RunLog::Open(options_.output_dir, options_.log_dir,
-                                            {resume.has_value(), position_.epoch, position_.updates,
-                                             static_cast<int64_t>(start * 1000)}));
+                                            {position_.epoch, position_.updates, static_cast<int64_t>(start * 1000)}));
     return absl::OkStatus();
   }()));
   if (resume) {
@@ -78,7 +82,8 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
   TEC_RETURN_IF_ERROR(Open());
   for (const std::string& line : task_.Describe()) context_.progress().Print(line);
   KeepFreedMemory();
-  TEC_RETURN_IF_ERROR(AsFailure(Train()));
+  const absl::Status trained = CatchTorch([&] { return Train(); });
+  if (!trained.ok()) return AsFailure(SaveAfter(trained));
   const RunClock::Span run = clock_.Since(RunClock::kRun);
   result_.stopped = position_.epoch < options_.epochs;
   result_.epochs = position_.epoch;
@@ -88,7 +93,9 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
   result_.checkpoint = saver_->newest();
   if (result_.stopped) {
     context_.progress().Print(
-        absl::StrCat("stopped; saved ", saver_->newest(), "; the same command goes on from there"));
+        saver_->newest().empty()
+            ? "stopped before the first update: nothing to save"
+            : absl::StrCat("stopped; saved ", saver_->newest(), "; the same command goes on from there"));
   }
   return result_;
 }
@@ -108,18 +115,36 @@ absl::Status TrainingLoop::Train() {
     if (absl::IsCancelled(finished)) break;
     TEC_RETURN_IF_ERROR(finished);
   }
-  return context_.OnFirstRank([&] { return saver_->Wait(); });
+  return context_.OnFirstRank([&] { return Saved(saver_->Wait()); });
 }
 
 absl::Status TrainingLoop::TrainEpoch() {
   task_.StartEpoch(position_.epoch, position_.next_micro_step);
   clock_.Start(RunClock::kEpoch);
+  whole_ = position_;
+  state_is_whole_ = true;
   while (position_.next_micro_step < plan_.steps_done()) {
     TEC_RETURN_IF_ERROR(MicroStep());
-    if (stop_ && agreement_.empty() && position_.next_micro_step < plan_.steps_done()) return absl::OkStatus();
+    if (!agreement_.empty()) TEC_RETURN_IF_ERROR(LearnOfStop());
+    if (stop_ && position_.next_micro_step < plan_.steps_done()) {
+      // An update that is begun is done again, from its start.
+      agreement_.Clear();
+      position_ = whole_;
+      return absl::OkStatus();
+    }
   }
   // Left-over micro-steps.
-  return CollectLosses().status();
+  TEC_RETURN_IF_ERROR(CollectLosses().status());
+  whole_ = position_;
+  return absl::OkStatus();
+}
+
+// An update of many micro-steps is not waited for. On a GPU the ranks ask one another at its end only: they would wait
+// for the device, which micro-steps do not.
+absl::Status TrainingLoop::LearnOfStop() {
+  if (stop_ || (context_.group().world_size() > 1 && !context_.device().is_cpu())) return absl::OkStatus();
+  TEC_ASSIGN_OR_RETURN(stop_, context_.group().Any(context_.stop_requested()));
+  return absl::OkStatus();
 }
 
 absl::Status TrainingLoop::MicroStep() {
@@ -144,9 +169,15 @@ absl::Status TrainingLoop::MicroStep() {
 }
 
 absl::StatusOr<std::vector<std::vector<double>>> TrainingLoop::CollectLosses() {
-  const UpdateAgreement::Flags mine = {context_.stop_requested(), bad_images_ && bad_images_->news()};
+  UpdateAgreement::Flags mine;
+  const int save_requests = context_.save_requests();
+  mine.stop = context_.stop_requested();
+  mine.save = save_requests > save_requests_;
+  mine.bad_images = bad_images_ && bad_images_->news();
   TEC_ASSIGN_OR_RETURN(UpdateAgreement::Agreed agreed, agreement_.Agree(mine));
+  save_requests_ = save_requests;
   stop_ = stop_ || agreed.any.stop;
+  save_ = save_ || agreed.any.save;
   if (agreed.any.bad_images) TEC_RETURN_IF_ERROR(bad_images_->Share());
   const int64_t first = position_.next_micro_step - static_cast<int64_t>(agreed.losses.size());
   for (size_t step = 0; step < agreed.losses.size(); ++step) {
@@ -165,6 +196,7 @@ absl::StatusOr<std::vector<std::vector<double>>> TrainingLoop::CollectLosses() {
 
 // The sums over ranks are not finite on any rank if they are not on one, so that all ranks come here together.
 absl::Status TrainingLoop::NonFinite(const std::string& what) {
+  state_is_whole_ = false;
   return absl::AbortedError(absl::StrFormat(
       "update %d: %s; lr %g. Stopped without saving; the newest checkpoint, from before, is %s. A lower --blr, "
       "--precision=float32 or --clip_grad may help",
@@ -173,6 +205,7 @@ absl::Status TrainingLoop::NonFinite(const std::string& what) {
 
 absl::Status TrainingLoop::FinishUpdate() {
   TEC_ASSIGN_OR_RETURN(const auto losses, CollectLosses());
+  state_is_whole_ = false;
   TEC_ASSIGN_OR_RETURN(const UpdateResult update, task_.Update(position_.lr));
   if (update.skipped && !update.loss_scale) {
     return NonFinite(absl::StrFormat("the gradient's norm is %g at epoch %d, micro-step %d of %d",
@@ -180,15 +213,16 @@ absl::Status TrainingLoop::FinishUpdate() {
                                      plan_.steps_per_epoch));
   }
   ++position_.updates;
+  whole_ = position_;
+  state_is_whole_ = true;
   if (options_.stop_after_update && options_.stop_after_update(position_.updates)) stop_ = true;
   TEC_RETURN_IF_ERROR(LogUpdate(losses, update));
   clock_.Start(RunClock::kUpdate);
   // At the epoch's last update the save at its end is near.
   const bool due = options_.save_every_minutes > 0 && saver_->MinutesSinceSave() >= options_.save_every_minutes;
-  if (context_.first_rank() && due && position_.next_micro_step < plan_.steps_in_updates()) {
-    return saver_->Save(task_.Save(position_));
-  }
-  return absl::OkStatus();
+  const bool asked = std::exchange(save_, false);
+  if (!asked && (!due || position_.next_micro_step == plan_.steps_in_updates())) return absl::OkStatus();
+  return context_.first_rank() ? SaveWhole() : absl::OkStatus();
 }
 
 absl::Status TrainingLoop::LogUpdate(const std::vector<std::vector<double>>& losses, const UpdateResult& update) {
@@ -217,7 +251,7 @@ absl::Status TrainingLoop::LogUpdate(const std::vector<std::vector<double>>& los
   fields.emplace_back("images_per_second", Rate(span));
   fields.emplace_back("data_wait_seconds", span.waited);
   const double where = static_cast<double>(step) / plan_.steps_per_epoch + position_.epoch;
-  return log_->LogUpdate(fields, static_cast<int64_t>(where * 1000), scalars);
+  return log_->LogUpdate(position_.updates, fields, static_cast<int64_t>(where * 1000), scalars);
 }
 
 absl::Status TrainingLoop::FinishEpoch() {
@@ -244,7 +278,8 @@ absl::Status TrainingLoop::FinishEpoch() {
     report.fields.emplace_back("data_wait_seconds", span.waited);
     if (task_.loader() != nullptr) report.fields.emplace_back("bad_images", task_.loader()->bad_count());
     // Before the checkpoint: a run that dies in between trains the epoch again and this line is taken away.
-    TEC_RETURN_IF_ERROR(log_->LogEpoch(report.fields, report.scalars_step, report.scalars));
+    TEC_RETURN_IF_ERROR(log_->LogEpoch(finished, report.fields, report.scalars_step, report.scalars));
+    TEC_RETURN_IF_ERROR(log_->Sync());
     // this_checkpoint last: a run that dies in between trains the epoch again and writes the other files again.
     const int64_t period = options_.save_period;
     if (period > 0 && (position_.epoch == options_.epochs || finished % period == 0)) {
@@ -252,12 +287,47 @@ absl::Status TrainingLoop::FinishEpoch() {
     }
     report.names.push_back(CheckpointFolder::kThis);
     report.states.push_back({task_.Save(position_), report.names});
-    return saver_->Save(report.states);
+    TEC_RETURN_IF_ERROR(Saved(saver_->Save(report.states)));
+    whole_ = saved_ = position_;
+    return absl::OkStatus();
   });
 }
 
 absl::Status TrainingLoop::SaveThis() {
-  return context_.OnFirstRank([&] { return saver_->Save(task_.Save(position_)); });
+  return context_.OnFirstRank([&] { return SaveWhole(); });
+}
+
+bool TrainingLoop::WholeIsSaved() const {
+  return whole_.updates == saved_.updates && whole_.epoch == saved_.epoch &&
+         whole_.next_micro_step == saved_.next_micro_step;
+}
+
+absl::Status TrainingLoop::Saved(const absl::Status& status) {
+  if (!status.ok()) saved_.epoch = -1;
+  return status;
+}
+
+// What is there already is not written again: it would push the generation before it out.
+absl::Status TrainingLoop::SaveWhole() {
+  if (WholeIsSaved()) return absl::OkStatus();
+  TEC_RETURN_IF_ERROR(log_->Sync());
+  saved_ = whole_;
+  return Saved(saver_->Save(task_.Save(whole_)));
+}
+
+// Data that cannot be read and logs that cannot be written leave the weights as the newest update made them. The other
+// ranks may be gone: nothing is agreed on.
+absl::Status TrainingLoop::SaveAfter(const absl::Status& failure) {
+  if (!context_.first_rank() || !state_is_whole_) return failure;
+  if (!log_->Sync().ok()) TEC_LOG(WARNING) << "the logs may lack lines of what the checkpoint says is done";
+  if (!WholeIsSaved()) {
+    saved_ = whole_;
+    if (!Saved(saver_->Save(task_.Save(whole_))).ok()) return failure;
+  }
+  // The failure counts; a disk that is full may be both.
+  if (!saver_->Wait().ok() || saver_->newest().empty()) return failure;
+  return absl::Status(failure.code(), absl::StrCat(failure.message(), ". The state after update ", whole_.updates,
+                                                   " is saved in ", saver_->newest()));
 }
 
 void TrainingLoop::ShowProgress() {

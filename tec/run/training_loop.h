@@ -12,12 +12,14 @@
 #ifndef TEC_RUN_TRAINING_LOOP_H_
 #define TEC_RUN_TRAINING_LOOP_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tec/run/folder_lock.h"
 #include "tec/run/run_clock.h"
 #include "tec/run/run_context.h"
 #include "tec/run/run_log.h"
@@ -46,6 +48,8 @@ class TrainingLoop {
   // One epoch from position_ on. Sets stop_ and returns early if the run is to stop within the epoch.
   absl::Status TrainEpoch();
   absl::Status MicroStep();
+  // Within an update: sets stop_ if any rank is asked to.
+  absl::Status LearnOfStop();
   absl::Status FinishUpdate();
   absl::Status FinishEpoch();
   // Agrees on what the micro-steps since the last call gave, adds it to the meters, and returns it. Aborted if a loss
@@ -55,12 +59,20 @@ class TrainingLoop {
   absl::Status NonFinite(const std::string& what);
   // this_checkpoint, in the background; every rank learns whether the save before went well.
   absl::Status SaveThis();
+  absl::Status SaveWhole();
+  // `failure`, which ends the run, with what could be saved before it does.
+  absl::Status SaveAfter(const absl::Status& failure);
+  // Whether the newest checkpoint that was begun is that of whole_.
+  bool WholeIsSaved() const;
+  // Of a save: if it failed, it is not known any more what the newest checkpoint says.
+  absl::Status Saved(const absl::Status& status);
   void ShowProgress();
   double Rate(const RunClock::Span& span) const { return span.steps * plan_.images_per_micro_step / span.seconds; }
 
   RunContext& context_;
   Task& task_;
   const LoopOptions& options_;
+  std::unique_ptr<FolderLock> lock_;  // First rank only.
   std::optional<RunSaver> saver_;
   std::optional<RunLog> log_;  // First rank only.
   std::optional<SharedBadImages> bad_images_;
@@ -68,7 +80,13 @@ class TrainingLoop {
   RunClock clock_;
   EpochPlan plan_;
   RunPosition position_;
-  bool stop_ = false;  // The same on every rank.
+  // Of the newest update: what a checkpoint says at any moment, as what micro-steps since have added to the gradient is
+  // in none. What the newest checkpoint says.
+  RunPosition whole_, saved_;
+  bool state_is_whole_ = false;  // The task's state is that of whole_.
+  bool stop_ = false;            // The same on every rank.
+  bool save_ = false;            // On request, at the end of this update. The same on every rank.
+  int save_requests_ = 0;        // Of this process, that have been agreed on.
   LoopResult result_;
 };
 

@@ -15,7 +15,8 @@ absl::StatusOr<UpdateAgreement::Agreed> UpdateAgreement::Agree(const Flags& mine
   const int64_t steps = static_cast<int64_t>(pending_.size()), parts = pending_[0].numel(), losses = steps * parts;
   at::Tensor all =
       at::cat({at::stack(pending_).reshape({losses}).to(at::kDouble),
-               at::tensor({mine.stop ? 1.0 : 0.0, mine.bad_images ? 1.0 : 0.0}, at::kDouble).to(context_.device())});
+               at::tensor({mine.stop ? 1.0 : 0.0, mine.bad_images ? 1.0 : 0.0, mine.save ? 1.0 : 0.0}, at::kDouble)
+                   .to(context_.device())});
   pending_.clear();
   TEC_RETURN_IF_ERROR(Annotate(context_.group().AllReduceSum(all), "agreeing on the losses"));
   all = all.cpu();
@@ -28,6 +29,7 @@ absl::StatusOr<UpdateAgreement::Agreed> UpdateAgreement::Agree(const Flags& mine
   }
   agreed.any.stop = values[losses] > 0;
   agreed.any.bad_images = values[losses + 1] > 0;
+  agreed.any.save = values[losses + 2] > 0;
   return agreed;
 }
 

@@ -21,9 +21,12 @@ class UpdateAgreement {
   // The losses of one more micro-step: [number of losses], of one floating-point type and on the device.
   void Add(at::Tensor losses) { pending_.push_back(std::move(losses)); }
   bool empty() const { return pending_.empty(); }
+  // Forgets what was added since the newest agreement.
+  void Clear() { pending_.clear(); }
 
   struct Flags {
     bool stop = false;        // Asked to end.
+    bool save = false;        // Asked to save and go on.
     bool bad_images = false;  // Images met that cannot be read.
   };
   struct Agreed {

@@ -43,6 +43,7 @@ class PretrainTask : public Task {
   void StartEpoch(int64_t epoch, int64_t first_step) override { loader_->StartEpoch(epoch, first_step); }
   absl::StatusOr<at::Tensor> MicroStep(const MicroStepPlace& place) override;
   absl::StatusOr<UpdateResult> Update(double lr) override;
+  bool long_epoch_end() const override { return monitor_ != nullptr; }
   absl::Status FinishEpoch(const RunPosition& position, EpochReport* report) override;
 
   TrainingState Save(const RunPosition& position) const override;

@@ -34,10 +34,16 @@ struct Contents {
   StateDict tensors;                 // By path.
 };
 
+// A name out of a file, where it is told.
+std::string Name(absl::string_view text) {
+  if (text.size() <= kMaxText) return Printable(text);
+  return absl::StrCat(Printable(text.substr(0, kMaxText)), "... (", text.size(), " bytes)");
+}
+
 std::string KeyText(const Value& key) {
-  return key.kind() == Value::Kind::kString ? Printable(key.text())
+  return key.kind() == Value::Kind::kString ? Name(key.text())
          : key.kind() == Value::Kind::kInt  ? absl::StrCat(key.int_value())
-                                            : Printable(key.Describe());
+                                            : Name(key.Describe());
 }
 
 // "" for what is not one value.
@@ -95,7 +101,7 @@ void AddEntry(const std::string& name, const Value& value, int level, std::vecto
       return;
     }
   }
-  lines->push_back(absl::StrCat(indent, name, ": ", Printable(value.Describe())));
+  lines->push_back(absl::StrCat(indent, name, ": ", Name(value.Describe())));
   if ((!value.is_dict() && value.kind() != Value::Kind::kObject) || level == kMaxLevels || HoldsTensors(value)) return;
   size_t count = 0;
   for (const auto& [key, item] : value.entries()) {
@@ -202,7 +208,7 @@ absl::StatusOr<std::string> DescribeFile(const std::string& given_path, const Vi
   int64_t elements = 0;
   for (const auto& [name, tensor] : contents.tensors) {
     elements += tensor.NumElements();
-    absl::StrAppend(&text, Printable(name), "  ", Describe(tensor), "  ", Statistics(tensor), "\n");
+    absl::StrAppend(&text, Name(name), "  ", Describe(tensor), "  ", Statistics(tensor), "\n");
   }
   absl::StrAppend(&text, elements, " elements\n");
   const absl::StatusOr<VitFile> vit = ReadVitFile(path, request);
@@ -240,22 +246,22 @@ absl::StatusOr<FileDifference> DiffFiles(const std::string& given_a, const std::
     const TensorView* twin = TwinOf(name, level_a, second.tensors, level_b);
     if (twin == nullptr) {
       ++alone;
-      absl::StrAppend(&difference.text, "only in ", a, ": ", Printable(name), "  ", Describe(tensor), "\n");
+      absl::StrAppend(&difference.text, "only in ", a, ": ", Name(name), "  ", Describe(tensor), "\n");
     } else if (BitEqual(tensor, *twin)) {
       ++same;
     } else if (tensor.shape != twin->shape) {
       ++other;
-      absl::StrAppend(&difference.text, Printable(name), "  ", Describe(tensor), " and ", Describe(*twin), "\n");
+      absl::StrAppend(&difference.text, Name(name), "  ", Describe(tensor), " and ", Describe(*twin), "\n");
     } else {
       ++other;
-      absl::StrAppend(&difference.text, Printable(name), "  ", Describe(tensor), ": ", ElementDifference(tensor, *twin),
+      absl::StrAppend(&difference.text, Name(name), "  ", Describe(tensor), ": ", ElementDifference(tensor, *twin),
                       "\n");
     }
   }
   for (const auto& [name, tensor] : second.tensors) {
     if (TwinOf(name, level_b, first.tensors, level_a) != nullptr) continue;
     ++alone;
-    absl::StrAppend(&difference.text, "only in ", b, ": ", Printable(name), "  ", Describe(tensor), "\n");
+    absl::StrAppend(&difference.text, "only in ", b, ": ", Name(name), "  ", Describe(tensor), "\n");
   }
   absl::StrAppend(&difference.text, same, " tensors are equal bit for bit, ", other, " differ, ", alone,
                   " are in one file only\n");
