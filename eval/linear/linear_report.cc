@@ -14,6 +14,7 @@
 #include "eval/metrics/report.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
@@ -134,7 +135,7 @@ absl::StatusOr<double> ReportBestHead(const LinearRunOptions& options, const Lin
   }
   const std::string path = absl::StrCat(inputs.settings.output_dir, "/results.json");
   TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));
-  if (!options.quiet) std::printf("written to %s\n", path.c_str());
+  if (!options.quiet) std::printf("written to %s\n", Printable(path).c_str());
   return report.top1;
 }
 
