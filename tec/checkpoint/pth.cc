@@ -341,8 +341,9 @@ absl::StatusOr<Value> ParsePth(std::shared_ptr<const MappedFile> file) {
   if (absl::StartsWith(bytes, kLegacyMagic)) return ParseLegacy(std::move(file));
   if (absl::StartsWith(kLegacyMagic, bytes)) return Damaged("the file is cut at its start");
   // Everything else is refused, with the name of what it seems to be.
-  const size_t zip_end = bytes.rfind(absl::string_view("PK\x05\x06", 4));
-  if (zip_end != absl::string_view::npos && bytes.size() - zip_end == 22) {
+  constexpr size_t kZipEnd = 22;
+  if (bytes.size() >= kZipEnd &&
+      bytes.substr(bytes.size() - kZipEnd, 4) == absl::string_view("PK\x05\x06", 4)) {
     return Damaged(
         "the file ends as a zip archive and does not start as one: its front is cut, or has something before it");
   }
