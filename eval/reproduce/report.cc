@@ -328,8 +328,7 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
       "![Curves](curves.svg)\n\n## Machine\n\n", machine["processor"].get<std::string>(), ", ", machine["cores"].dump(),
       " cores; GPUs: ", gpus.empty() ? "none" : absl::StrJoin(gpus, "; "), "; ", machine["system"].get<std::string>(),
       "; compiler ", machine["compiler"].get<std::string>(), "; LibTorch ", machine["libtorch"].get<std::string>(),
-      "; CUDA ", machine["cuda"].get<std::string>(), "; TEC ", kVersion,
-      ", commit ", commit,
+      "; CUDA ", machine["cuda"].get<std::string>(), "; TEC ", kVersion, ", commit ", commit,
       "\n\n## Stages\n\nconfigs/ holds the settings of each, every field set; logs/ what it printed (.log) and its "
       "epochs (.jsonl). The time is that of all its starts. Its checkpoints are in a folder beside this one.\n\n",
       stages);
