@@ -55,20 +55,25 @@ absl::Status BackgroundSaver::Save(const std::vector<StateFiles>& files) {
 
 void BackgroundSaver::Write(const std::vector<StateFiles>& files) {
   for (const StateFiles& one : files) {
+    std::string twin;  // A file with all of the state.
     for (const std::string& name : one.names) {
-      status_ = SaveOne(one.state, name);
+      const bool numbered = CheckpointFolder::EpochOfName(name).has_value();
+      const bool encoder_only = numbered && retention_.encoder_only;
+      status_ = SaveOne(one.state, name, encoder_only, twin);
       if (!status_.ok()) return;
-      if (CheckpointFolder::EpochOfName(name) || (name == CheckpointFolder::kThis && written_.empty())) {
-        written_ = folder_.PathOf(name);
-      }
+      if (encoder_only) continue;
+      twin = name;
+      if (numbered || (name == CheckpointFolder::kThis && written_.empty())) written_ = folder_.PathOf(name);
     }
   }
+  status_ = folder_.KeepLast(retention_.keep_last);
 }
 
 // An exception of a thread would end the process.
-absl::Status BackgroundSaver::SaveOne(const TrainingState& state, const std::string& name) {
+absl::Status BackgroundSaver::SaveOne(const TrainingState& state, const std::string& name, bool encoder_only,
+                                      const std::string& twin) {
   try {
-    return folder_.Save(state, name);
+    return encoder_only ? folder_.Save(EncoderOf(state), name) : folder_.Save(state, name, twin);
   } catch (const std::exception& exception) {  // No memory.
     return absl::ResourceExhaustedError(absl::StrCat("cannot save ", folder_.PathOf(name), ": ", exception.what()));
   }

@@ -29,9 +29,15 @@ struct StateFiles {
   std::vector<std::string> names;
 };
 
+struct RetentionOptions {
+  int64_t keep_last = 0;      // Numbered checkpoints that stay, the newest; 0: all.
+  bool encoder_only = false;  // Numbered checkpoints hold EncoderOf the state.
+};
+
 class BackgroundSaver {
  public:
-  explicit BackgroundSaver(CheckpointFolder folder) : folder_(std::move(folder)) {}
+  explicit BackgroundSaver(CheckpointFolder folder, const RetentionOptions& retention = {})
+      : folder_(std::move(folder)), retention_(retention) {}
   // Waits for the save in progress; its error, if nobody asked for it, is logged.
   ~BackgroundSaver();
   BackgroundSaver(const BackgroundSaver&) = delete;
@@ -40,7 +46,9 @@ class BackgroundSaver {
   // Waits for the save in progress and returns its error, without saving, if it had one. Else copies the states and
   // starts to write the files, one after the other; the first error ends the save. Where the system gives no thread, the
   // files are written before this returns, and a line in the log says so. this_checkpoint.pth belongs at the
-  // end: a run that dies before it does the step again that the other files are of, and writes them again.
+  // end: a run that dies before it does the step again that the other files are of, and writes them again. A state that
+  // goes into several files is written once, where the file system has hard links. Numbered checkpoints that are to go
+  // are removed when all files are there.
   absl::Status Save(const std::vector<StateFiles>& files);
 
   // Waits for the save in progress. Its status, once; OK if there was none since the last call.
@@ -52,9 +60,11 @@ class BackgroundSaver {
 
  private:
   void Write(const std::vector<StateFiles>& files);
-  absl::Status SaveOne(const TrainingState& state, const std::string& name);
+  // encoder_only: EncoderOf the state; twin: as CheckpointFolder::Save.
+  absl::Status SaveOne(const TrainingState& state, const std::string& name, bool encoder_only, const std::string& twin);
 
   CheckpointFolder folder_;
+  RetentionOptions retention_;
   std::thread thread_;
   absl::Status status_;  // The thread's while it runs.
   std::string written_, newest_;

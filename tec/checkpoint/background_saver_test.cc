@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -139,6 +141,71 @@ TEST(BackgroundSaverTest, EachFileOfTheListGetsItsState) {
   ASSERT_TRUE(saver.Save({{StateOver(&head, 5), {"best_checkpoint.pth"}}}).ok());
   ASSERT_TRUE(saver.Wait().ok());
   EXPECT_EQ(saver.newest(), folder.NumberedPath(4));
+}
+
+TEST(BackgroundSaverTest, AStateInSeveralFilesIsOnDiskOnce) {
+  const CheckpointFolder folder = NewFolder();
+  std::vector<float> weights = {1};
+  BackgroundSaver saver(folder);
+  const auto inode = [&folder](const std::string& name) {
+    struct stat info = {};
+    EXPECT_EQ(stat(folder.PathOf(name).c_str(), &info), 0) << name;
+    return info.st_ino;
+  };
+  ASSERT_TRUE(Save(&saver, StateOver(&weights, 0), {"best_checkpoint.pth", CheckpointFolder::NumberedName(0)}).ok());
+  ASSERT_TRUE(saver.Wait().ok());
+  EXPECT_EQ(inode("best_checkpoint.pth"), inode(CheckpointFolder::kThis));
+  EXPECT_EQ(inode("checkpoint-0.pth"), inode(CheckpointFolder::kThis));
+  // The next save leaves the files of before as they are.
+  weights = {2};
+  ASSERT_TRUE(Save(&saver, StateOver(&weights, 1)).ok());
+  ASSERT_TRUE(saver.Wait().ok());
+  EXPECT_NE(inode("checkpoint-0.pth"), inode(CheckpointFolder::kThis));
+  EXPECT_EQ(inode("checkpoint-0.pth"), inode(CheckpointFolder::kPrevious));
+  EXPECT_EQ(LoadTrainingState(folder.NumberedPath(0))->model.Find("weight")->Values<float>()[0], 1);
+  EXPECT_EQ(folder.LoadNewest()->state.model.Find("weight")->Values<float>()[0], 2);
+  // The same name again, and a file system without links.
+  ASSERT_TRUE(Save(&saver, StateOver(&weights, 1), {"best_checkpoint.pth"}).ok());
+  ASSERT_TRUE(saver.Wait().ok());
+  SetFaultHook([](Operation operation) { return operation == Operation::kLink ? EPERM : 0; });
+  weights = {3};
+  ASSERT_TRUE(Save(&saver, StateOver(&weights, 2), {"best_checkpoint.pth"}).ok());
+  ASSERT_TRUE(saver.Wait().ok());
+  SetFaultHook(nullptr);
+  EXPECT_NE(inode("best_checkpoint.pth"), inode(CheckpointFolder::kThis));
+  EXPECT_EQ(folder.LoadNewest()->state.model.Find("weight")->Values<float>()[0], 3);
+}
+
+TEST(BackgroundSaverTest, NumberedFilesAreKeptAsAskedFor) {
+  const CheckpointFolder folder = NewFolder();
+  std::vector<float> weights = {1};
+  RetentionOptions retention;
+  retention.keep_last = 2;
+  retention.encoder_only = true;
+  BackgroundSaver saver(folder, retention);
+  for (int64_t epoch = 0; epoch < 4; ++epoch) {
+    TrainingState state = StateOver(&weights, epoch);
+    ASSERT_TRUE(state.model.Add("decoder_pred.weight", TensorView::FromFloats({1}, {0})).ok());
+    OptimizerGroup group;
+    group.num_parameters = 1;
+    state.optimizer.groups = {group};
+    ASSERT_TRUE(Save(&saver, state, {CheckpointFolder::NumberedName(epoch)}).ok());
+    ASSERT_TRUE(saver.Wait().ok());
+  }
+  EXPECT_FALSE(LoadTrainingState(folder.NumberedPath(1)).ok());
+  for (const int64_t epoch : {2, 3}) {
+    const absl::StatusOr<TrainingState> state = LoadTrainingState(folder.NumberedPath(epoch));
+    ASSERT_TRUE(state.ok()) << state.status();
+    EXPECT_EQ(state->model.size(), 1);
+    EXPECT_TRUE(state->optimizer.groups.empty());
+    EXPECT_TRUE(IsEncoderOnly(*state));
+  }
+  // A run goes on from what has everything.
+  EXPECT_EQ(saver.newest(), folder.PathOf(CheckpointFolder::kThis));
+  EXPECT_EQ(folder.LoadNewest()->state.model.size(), 2);
+  ASSERT_EQ(unlink(folder.PathOf(CheckpointFolder::kThis).c_str()), 0);
+  ASSERT_EQ(unlink(folder.PathOf(CheckpointFolder::kPrevious).c_str()), 0);
+  EXPECT_TRUE(absl::IsNotFound(folder.LoadNewest().status()));
 }
 
 TEST(BackgroundSaverTest, AnErrorIsToldOnceByTheNextCall) {

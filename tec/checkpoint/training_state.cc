@@ -19,6 +19,7 @@
 #include "tec/base/file_operations.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/pretraining_only.h"
 #include "tec/checkpoint/pth.h"
 
 namespace tec {
@@ -180,6 +181,9 @@ absl::Status TecFromValue(const Value& value, TrainingState* state) {
   return absl::OkStatus();
 }
 
+// A counter that only files of EncoderOf have. Written into files: never rename.
+constexpr char kEncoderOnly[] = "encoder_only";
+
 // The lock by which RemoveLeftovers knows that a file is in use.
 class FileLock {
  public:
@@ -201,6 +205,9 @@ absl::Status SyncDirectory(const std::string& directory) {
   if (file_operations::SyncFolder(directory) != 0) return ErrnoToStatus(errno, "cannot write to disk", directory);
   return absl::OkStatus();
 }
+
+// Whether link() failed for the file system has none, or no more.
+bool MeansNoLinks(int error) { return error == EPERM || error == EOPNOTSUPP || error == ENOSYS || error == EMLINK; }
 
 bool IsDamage(const absl::Status& status) {
   return status.code() == absl::StatusCode::kDataLoss || status.code() == absl::StatusCode::kInvalidArgument;
@@ -351,7 +358,63 @@ std::optional<int64_t> CheckpointFolder::EpochOfName(absl::string_view name) {
   return std::nullopt;
 }
 
-absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
+TrainingState EncoderOf(const TrainingState& state) {
+  TrainingState encoder = state;
+  encoder.optimizer = OptimizerState();
+  encoder.extra = StateDict();
+  encoder.scaler.reset();
+  encoder.model = StateDict();
+  for (const auto& [name, tensor] : state.model) {
+    if (!IsPretrainingOnly(name)) TEC_CHECK_OK(encoder.model.Add(name, tensor));
+  }
+  encoder.counters[kEncoderOnly] = 1;
+  return encoder;
+}
+
+bool IsEncoderOnly(const TrainingState& state) { return state.counters.count(kEncoderOnly) != 0; }
+
+absl::Status CheckpointFolder::Place(const TrainingState& state, const std::string& path,
+                                     const std::string& twin) const {
+  if (twin.empty()) return SaveTrainingState(path, state);
+  const std::string from = PathOf(twin), link = absl::StrCat(path, ".", getpid(), AtomicFileWriter::kSuffix);
+  file_operations::Unlink(link);
+  const FileLock lock(from);  // Of the file, and so of the name that it has in between.
+  if (file_operations::Link(from, link) != 0) {
+    const int error = errno;
+    if (MeansNoLinks(error)) return SaveTrainingState(path, state);
+    return ErrnoToStatus(error, absl::StrCat("cannot link ", from, " to"), link);
+  }
+  if (file_operations::Rename(link, path) != 0) {
+    const int error = errno;
+    file_operations::Unlink(link);
+    return ErrnoToStatus(error, absl::StrCat("cannot rename ", link, " to"), path);
+  }
+  return SyncDirectory(directory_);
+}
+
+absl::StatusOr<std::vector<int64_t>> CheckpointFolder::Epochs() const {
+  std::vector<int64_t> epochs;
+  DIR* entries = opendir(directory_.c_str());
+  if (entries == nullptr) return ErrnoToStatus(errno, "cannot list", directory_);
+  while (const dirent* entry = readdir(entries)) {
+    if (const std::optional<int64_t> epoch = EpochOfName(entry->d_name)) epochs.push_back(*epoch);
+  }
+  closedir(entries);
+  std::sort(epochs.rbegin(), epochs.rend());
+  return epochs;
+}
+
+absl::Status CheckpointFolder::KeepLast(int64_t count) const {
+  if (count <= 0) return absl::OkStatus();
+  TEC_ASSIGN_OR_RETURN(const std::vector<int64_t> epochs, Epochs());
+  for (size_t i = static_cast<size_t>(count); i < epochs.size(); ++i) {
+    const std::string path = NumberedPath(epochs[i]);
+    if (file_operations::Unlink(path) != 0 && errno != ENOENT) return ErrnoToStatus(errno, "cannot remove", path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointFolder::SaveThis(const TrainingState& state, const std::string& twin) const {
   const std::string path = PathOf(kThis), previous = PathOf(kPrevious);
   if (!this_is_ours_) {
     const absl::Status found = LoadTrainingState(path).status();
@@ -371,7 +434,7 @@ absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
   bool linked = file_operations::Link(path, second) == 0;
   if (!linked && errno != ENOENT) {
     const int error = errno;
-    if (error != EPERM && error != EOPNOTSUPP && error != ENOSYS && error != EMLINK) {
+    if (!MeansNoLinks(error)) {
       return ErrnoToStatus(error, "cannot keep the previous checkpoint as", second);
     }
     // A file system without links: the present file becomes the previous generation before the new one is written, the
@@ -380,7 +443,7 @@ absl::Status CheckpointFolder::SaveThis(const TrainingState& state) const {
       return ErrnoToStatus(errno, absl::StrCat("cannot rename ", path, " to"), previous);
     }
   }
-  const absl::Status saved = SaveTrainingState(path, state);
+  const absl::Status saved = Place(state, path, twin);
   if (!saved.ok()) {
     if (linked) file_operations::Unlink(second);
     if (!linked && access(path.c_str(), F_OK) != 0) file_operations::Rename(previous, path);
@@ -400,25 +463,20 @@ absl::Status CheckpointFolder::SaveNumbered(const TrainingState& state, int64_t 
   return SaveTrainingState(NumberedPath(epoch), state);
 }
 
-absl::Status CheckpointFolder::Save(const TrainingState& state, const std::string& name) const {
-  return name == kThis ? SaveThis(state) : SaveTrainingState(PathOf(name), state);
+absl::Status CheckpointFolder::Save(const TrainingState& state, const std::string& name,
+                                    const std::string& twin) const {
+  return name == kThis ? SaveThis(state, twin) : Place(state, PathOf(name), twin);
 }
 
 absl::StatusOr<LoadedState> CheckpointFolder::LoadNewest() const {
-  std::vector<int64_t> epochs;
-  DIR* entries = opendir(directory_.c_str());
-  if (entries == nullptr) return ErrnoToStatus(errno, "cannot list", directory_);
-  while (const dirent* entry = readdir(entries)) {
-    if (const std::optional<int64_t> epoch = EpochOfName(entry->d_name)) epochs.push_back(*epoch);
-  }
-  closedir(entries);
-  std::sort(epochs.rbegin(), epochs.rend());
+  TEC_ASSIGN_OR_RETURN(const std::vector<int64_t> epochs, Epochs());
   std::vector<std::string> candidates = {PathOf(kThis), PathOf(kPrevious)};
   for (int64_t epoch : epochs) candidates.push_back(NumberedPath(epoch));
 
   LoadedState loaded;
   for (const std::string& path : candidates) {
     absl::StatusOr<TrainingState> state = LoadTrainingState(path);
+    if (state.ok() && IsEncoderOnly(*state)) continue;
     if (state.ok()) {
       for (const std::string& skipped : loaded.skipped) {
         TEC_LOG(WARNING) << "cannot resume from " << skipped << "; falling back to " << path;

@@ -98,6 +98,11 @@ struct TrainingState {
 Value ToValue(const TrainingState& state);
 absl::StatusOr<TrainingState> TrainingStateFromValue(const Value& root);
 
+// What evaluating and finetuning need of a state: the encoder with its input adaptor or, of a finetuned model, all of
+// the model, and the record of the run; no optimiser. A quarter of the file. Nothing goes on from it, which it says.
+TrainingState EncoderOf(const TrainingState& state);
+bool IsEncoderOnly(const TrainingState& state);
+
 // Writes one file whole or not at all. Before the first byte the free space is looked at: ResourceExhausted names what
 // is needed and what is there. A disk that fills up meanwhile gives the same code and leaves the old file as it was.
 absl::Status SaveTrainingState(const std::string& path, const TrainingState& state);
@@ -127,13 +132,18 @@ class CheckpointFolder {
   // Replaces this_checkpoint.pth; what it was becomes this_checkpoint.prev.pth. At every moment, a crash included, at
   // least one of the two is whole. A file from before this object is read through first: a damaged one is renamed to
   // kDamaged, with a warning, and does not push the generation before out.
-  absl::Status SaveThis(const TrainingState& state) const;
+  // twin: a name in the folder that holds this very state already, or "": the file then gets a second name there, where
+  // the file system has hard links, in place of being written again. As in the next ones.
+  absl::Status SaveThis(const TrainingState& state, const std::string& twin = "") const;
   // Writes checkpoint-<epoch>.pth.
   absl::Status SaveNumbered(const TrainingState& state, int64_t epoch) const;
   // Writes the file of that name: this_checkpoint.pth as SaveThis does, any other one whole or not at all.
-  absl::Status Save(const TrainingState& state, const std::string& name) const;
+  absl::Status Save(const TrainingState& state, const std::string& name, const std::string& twin = "") const;
+  // Removes all numbered files but the `count` newest; 0: none.
+  absl::Status KeepLast(int64_t count) const;
 
-  // The newest state that is whole: this_checkpoint.pth, else the previous one, else checkpoint-N by falling N. Falling
+  // The newest state that is whole: this_checkpoint.pth, else the previous one, else checkpoint-N by falling N, those
+  // with the encoder alone (EncoderOf) passed over. Falling
   // back is logged with the names of both files. NotFound if there is no checkpoint at all; DataLoss listing every file
   // if all are damaged (starting anew would overwrite them); any other error (no permission) as it came.
   absl::StatusOr<LoadedState> LoadNewest() const;
@@ -145,6 +155,11 @@ class CheckpointFolder {
   static std::optional<int64_t> EpochOfName(absl::string_view name);
 
  private:
+  // Puts the state at `path`: written, or linked to `twin`.
+  absl::Status Place(const TrainingState& state, const std::string& path, const std::string& twin) const;
+  // Of the numbered files, falling.
+  absl::StatusOr<std::vector<int64_t>> Epochs() const;
+
   explicit CheckpointFolder(std::string directory) : directory_(std::move(directory)) {}
   std::string directory_;
   mutable bool this_is_ours_ = false;  // Written by this object: whole.

@@ -5,6 +5,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "tec/checkpoint/pretraining_only.h"
 #include "tec/checkpoint/token_mlp.h"
 #include "tec/checkpoint/torch_tensors.h"
 
@@ -34,13 +36,7 @@ absl::StatusOr<at::Tensor> FoldedToken(const TensorMap& state) {
 
 }  // namespace
 
-bool IsPretrainingOnly(const std::string& name) {
-  for (const char* prefix :
-       {"mask_token", "decoder_", "encoder_adaptor.", "forward_fea_decoder.", "forward_att_decoder."}) {
-    if (absl::StartsWith(name, prefix)) return true;
-  }
-  return false;
-}
+bool IsPretrainingOnly(const std::string& name) { return IsPretrainingOnly(absl::string_view(name)); }
 
 absl::StatusOr<TensorMap> EncoderState(const TensorMap& state) {
   TensorMap encoder;
