@@ -44,6 +44,10 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
 absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
   TrainOptions options;
   TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
+  options.overwrite = command_line.saving.overwrite;
+  options.retention.keep_last = command_line.saving.keep_last;
+  options.retention.encoder_only = command_line.saving.encoder_only;
+  options.log_seconds = command_line.saving.log_seconds;
   std::optional<KnnMonitor> monitor;
   const int64_t every = command_line.knn_every;
   if (every > 0) {

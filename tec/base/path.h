@@ -12,6 +12,9 @@ namespace tec {
 // are.
 std::string UserPath(const std::string& path);
 
+// The same as an absolute path, which means the same file from every folder; "" stays "".
+std::string AbsoluteUserPath(const std::string& path);
+
 }  // namespace tec
 
 #endif  // TEC_BASE_PATH_H_

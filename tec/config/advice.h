@@ -7,15 +7,19 @@
 #include <string>
 #include <vector>
 
-#include "tec/config/experiment.pb.h"
-
 namespace tec {
 
+struct RunSize {
+  int64_t images = 0;                 // For training.
+  int64_t images_per_micro_step = 0;  // Over all processes.
+  int64_t accum_iter = 1;             // Micro-steps an update.
+  int64_t epochs = 0;
+  double warmup_epochs = 0;
+};
+
 // What to warn of before a run, a sentence each: a warm-up that is as long as the run, so that the rate is never
-// reached and never falls; fewer than ten updates an epoch, for which an update's images are too many. `images`: for
-// training.
-std::vector<std::string> AdviceOnRun(const config::Optimizer& optimizer, const config::Schedule& schedule,
-                                     int64_t images, int64_t world_size);
+// reached and never falls; fewer than ten updates an epoch, for which an update's images are too many.
+std::vector<std::string> AdviceOnRun(const RunSize& size);
 
 }  // namespace tec
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
 #include "tec/base/path.h"
 #include "tec/base/program.h"
 
@@ -44,7 +45,14 @@ ABSL_FLAG(std::string, log_dir, "./output_dir", "TensorBoard events; unless give
 ABSL_FLAG(std::string, resume, "", "checkpoint file to go on from; unless given, the newest of output_dir, if any");
 ABSL_FLAG(int64_t, start_epoch, 0, "first epoch, counted from 0; a resumed run goes on where it stopped");
 ABSL_FLAG(double, save_every_minutes, 0, "save this_checkpoint also within an epoch; 0: only at its end");
+ABSL_FLAG(int64_t, keep_last, 0, "numbered checkpoints to keep, the newest; older ones are removed; 0: all");
+ABSL_FLAG(
+    std::string, save_weights, "all",
+    "what numbered checkpoints hold: all, or encoder: what evaluating and finetuning need, a quarter of the size");
+ABSL_FLAG(bool, overwrite, false,
+          "start anew in an output_dir that holds a run: its checkpoints and logs are removed first");
 ABSL_FLAG(int64_t, print_freq, 20, "micro-steps between two printed lines where there is no terminal");
+ABSL_FLAG(double, log_seconds, 60, "a printed line at least so often where there is no terminal; 0: by --print_freq");
 
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu");
 ABSL_FLAG(std::string, precision, "",
@@ -73,6 +81,24 @@ Distributed DistributedFlags() {
 }
 
 std::string ConfigFlag() { return absl::GetFlag(FLAGS_config); }
+absl::StatusOr<SavingFlags> ReadSavingFlags() {
+  SavingFlags flags;
+  flags.overwrite = absl::GetFlag(FLAGS_overwrite);
+  flags.keep_last = absl::GetFlag(FLAGS_keep_last);
+  flags.log_seconds = absl::GetFlag(FLAGS_log_seconds);
+  const std::string weights = absl::GetFlag(FLAGS_save_weights);
+  flags.encoder_only = weights == "encoder";
+  if (weights != "all" && weights != "encoder") {
+    return absl::InvalidArgumentError(absl::StrCat("--save_weights=", weights, ": it must be all or encoder"));
+  }
+  if (flags.keep_last < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--keep_last=", flags.keep_last, ": it must be at least 0"));
+  }
+  if (!(flags.log_seconds >= 0)) {
+    return absl::InvalidArgumentError(absl::StrCat("--log_seconds=", flags.log_seconds, ": it must be at least 0"));
+  }
+  return flags;
+}
 bool PrintConfigFlag() { return absl::GetFlag(FLAGS_print_config); }
 
 FlagGroup DataFlags() {
@@ -116,6 +142,11 @@ FlagGroup OutputFlags() {
            {"save_every_minutes", "checkpointing.save_every_minutes"}}};
 }
 
+FlagGroup SavingFlagGroup() {
+  return {"What stays on the disk, and what is printed",
+          {{"overwrite", ""}, {"keep_last", ""}, {"save_weights", ""}, {"log_seconds", ""}}};
+}
+
 FlagGroup RuntimeFlags() {
   return {"Device",
           {{"device", "runtime.device"},
@@ -135,13 +166,13 @@ void FollowOutputDir(const ParsedFlags& parsed, const config::Logging& before, c
 }
 
 void ResolvePaths(config::Data* data, config::Checkpointing* checkpointing, config::Logging* logging) {
-  data->set_path(UserPath(data->path()));
+  data->set_path(AbsoluteUserPath(data->path()));
   // An address stays one, for Validate to refuse by name.
   if (checkpointing->resume().find("://") == std::string::npos) {
-    checkpointing->set_resume(UserPath(checkpointing->resume()));
+    checkpointing->set_resume(AbsoluteUserPath(checkpointing->resume()));
   }
-  logging->set_output_dir(UserPath(logging->output_dir()));
-  logging->set_log_dir(UserPath(logging->log_dir()));
+  logging->set_output_dir(AbsoluteUserPath(logging->output_dir()));
+  logging->set_log_dir(AbsoluteUserPath(logging->log_dir()));
 }
 
 std::optional<int> PrintAndFinish(const absl::Status& status, bool help, const std::function<std::string()>& help_text,

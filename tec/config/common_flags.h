@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "tec/config/experiment.pb.h"
 #include "tec/config/flag_parser.h"
 
@@ -24,6 +25,17 @@ struct Distributed {
   bool multinode = false;           // --multinode
 };
 
+// How a run saves and logs, and whether over another one. Part of the launch, not of the experiment: none of it changes
+// what is computed.
+struct SavingFlags {
+  bool overwrite = false;     // --overwrite
+  int64_t keep_last = 0;      // --keep_last
+  bool encoder_only = false;  // --save_weights=encoder
+  double log_seconds = 60;    // --log_seconds
+};
+// InvalidArgument for a value out of range.
+absl::StatusOr<SavingFlags> ReadSavingFlags();
+
 // The flags' current values.
 Distributed DistributedFlags();
 std::string ConfigFlag();
@@ -35,13 +47,16 @@ FlagGroup DataFlags();
 FlagGroup OptimizerFlags();
 FlagGroup OutputFlags();
 FlagGroup RuntimeFlags();
+// Of ReadSavingFlags; for programs whose runs take them (tec/run/run_options.h).
+FlagGroup SavingFlagGroup();
 FlagGroup DistributedFlagGroup();
 
 // To be called after ApplyFlags, with `before` as the messages were before it: log_dir, where it was not given and was
 // output_dir, follows output_dir.
 void FollowOutputDir(const ParsedFlags& parsed, const config::Logging& before, config::Logging* logging);
 
-// The user's view of paths (tec/base/path.h) for what the two messages have in common.
+// The user's view of paths (tec/base/path.h) for what the two messages have in common, as absolute ones: a recorded
+// experiment can be taken back from any folder.
 void ResolvePaths(config::Data* data, config::Checkpointing* checkpointing, config::Logging* logging);
 
 // Prints and returns the exit code if there is nothing to run: `status` as an error (1), the help or the config (0).

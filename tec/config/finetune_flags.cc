@@ -158,7 +158,8 @@ absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const cha
   FollowOutputDir(parsed, before, finetune.mutable_logging());
   finetune = Resolve(finetune, machine);
   ResolvePaths(finetune.mutable_data(), finetune.mutable_checkpointing(), finetune.mutable_logging());
-  if (finetune.finetune().find("://") == std::string::npos) finetune.set_finetune(UserPath(finetune.finetune()));
+  if (finetune.finetune().find("://") == std::string::npos)
+    finetune.set_finetune(AbsoluteUserPath(finetune.finetune()));
   TEC_RETURN_IF_ERROR(Validate(finetune, command_line.print_config ? Paths::kOptional : Paths::kRequired));
   return command_line;
 }

@@ -63,6 +63,7 @@ std::vector<FlagGroup> Groups() {
       DataFlags(),
       OptimizerFlags(),
       OutputFlags(),
+      SavingFlagGroup(),
       {"Monitor", {{"knn_every", ""}, {"knn_data_path", ""}}},
       RuntimeFlags(),
       DistributedFlagGroup(),
@@ -118,7 +119,7 @@ absl::StatusOr<config::Quickstart> QuickstartOf(const ParsedFlags& parsed, const
 void ResolveAllPaths(config::Experiment* experiment) {
   ResolvePaths(experiment->mutable_data(), experiment->mutable_checkpointing(), experiment->mutable_logging());
   config::BaseModel* base = experiment->mutable_base_model();
-  base->set_path(UserPath(base->path()));
+  base->set_path(AbsoluteUserPath(base->path()));
 }
 
 absl::StatusOr<config::Experiment> ExperimentOf(const ParsedFlags& parsed, const std::vector<FlagGroup>& groups,
@@ -142,8 +143,8 @@ absl::StatusOr<config::Experiment> OwnImagesOf(const ParsedFlags& parsed, const 
                                                std::string* announcement) {
   config::Experiment given, experiment = ReferenceExperiment();
   TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &given));
-  if (given.data().has_path()) given.mutable_data()->set_path(UserPath(given.data().path()));
-  if (given.base_model().has_path()) given.mutable_base_model()->set_path(UserPath(given.base_model().path()));
+  if (given.data().has_path()) given.mutable_data()->set_path(AbsoluteUserPath(given.data().path()));
+  if (given.base_model().has_path()) given.mutable_base_model()->set_path(AbsoluteUserPath(given.base_model().path()));
   TEC_ASSIGN_OR_RETURN(*announcement, settle(given, DistributedFlags(), machine, &experiment));
   FollowOutputDir(parsed, ReferenceExperiment().logging(), experiment.mutable_logging());
   experiment = Resolve(experiment, machine);
@@ -163,6 +164,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, 
   if (parsed.help) return command_line;
   command_line.print_config = PrintConfigFlag();
   command_line.distributed = DistributedFlags();
+  TEC_ASSIGN_OR_RETURN(command_line.saving, ReadSavingFlags());
 
   std::string name_or_file = ConfigFlag();
   if (name_or_file.empty() && !parsed.Given("data_path")) name_or_file = "quickstart";

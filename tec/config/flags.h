@@ -39,6 +39,7 @@ struct CommandLine {
   int64_t knn_every = 0;          // --knn_every: epochs between two kNN evaluations; 0: none.
   std::string knn_data_path;      // --knn_data_path, its path as by UserPath; the experiment's data unless given.
   std::string announcement;       // Lines to print first, on the first rank; usually empty.
+  SavingFlags saving;
   Distributed distributed;
 };
 

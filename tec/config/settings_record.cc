@@ -180,6 +180,25 @@ SettingsChanges CompareSettings(const Message& before, const Message& now) {
   return changes;
 }
 
+std::vector<std::string> DifferencesOfRuns(const Message& before, const Message& now) {
+  SettingsChanges changes = CompareSettings(before, now);
+  std::vector<std::string> differences = std::move(changes.refused);
+  for (std::string& change : changes.applied) differences.push_back(std::move(change));
+  const std::unique_ptr<Message> was(before.New()), is(now.New());
+  was->CopyFrom(before);
+  is->CopyFrom(now);
+  for (const char* path : {"data.path", "base_model.path", "finetune"}) {
+    std::string old_text, text;
+    const auto take = [](std::string* into) {
+      return [into](Message* message, const FieldDescriptor* field) { *into = FieldText(*message, field); };
+    };
+    VisitField(was.get(), path, take(&old_text));
+    VisitField(is.get(), path, take(&text));
+    if (old_text != text) differences.push_back(absl::StrCat(path, ": ", text, ", was ", old_text));
+  }
+  return differences;
+}
+
 std::vector<std::string> CompareArguments(const Value& before, const Value& now) {
   std::vector<std::string> changes;
   if (!before.is_dict() && before.kind() != Value::Kind::kObject) return changes;

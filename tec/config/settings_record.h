@@ -32,6 +32,10 @@ struct SettingsChanges {
 // Of the WeightDeciding forms of two settings of one type.
 SettingsChanges CompareSettings(const google::protobuf::Message& before, const google::protobuf::Message& now);
 
+// All that makes one run another: both lists, and which files they are of (data.path, base_model.path, finetune).
+std::vector<std::string> DifferencesOfRuns(const google::protobuf::Message& before,
+                                           const google::protobuf::Message& now);
+
 // The same for a checkpoint without settings, one of the reference's own scripts: of the arguments that both have,
 // those that changed. `before`: dict or Namespace. What `now` leaves open (None) is not compared.
 std::vector<std::string> CompareArguments(const Value& before, const Value& now);

@@ -50,6 +50,18 @@ TEST(CompareSettingsTest, ShapesAreRefusedTheRestIsListed) {
                                       "optimizer.weight_decay: 0.1, was 0.05", "schedule.epochs: 9, was unset"}));
 }
 
+TEST(CompareSettingsTest, OtherFilesMakeAnotherRun) {
+  config::Experiment other = SomeExperiment();
+  EXPECT_TRUE(DifferencesOfRuns(SomeExperiment(), other).empty());
+  other.mutable_data()->set_path("/b");
+  other.mutable_base_model()->set_path("/base.pth");
+  other.mutable_runtime()->set_threads(1);
+  other.set_seed(6);
+  EXPECT_EQ(DifferencesOfRuns(SomeExperiment(), other),
+            std::vector<std::string>(
+                {"seed: 6, was 5", "data.path: \"/b\", was \"/a\"", "base_model.path: \"/base.pth\", was "}));
+}
+
 TEST(CompareArgumentsTest, ListsWhatBothHaveAndDiffers) {
   Value now = Value::Dict();
   now.Set("lr", Value::None());

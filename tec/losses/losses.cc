@@ -1,6 +1,7 @@
 #include "tec/losses/losses.h"
 
 #include "ATen/TensorOperators.h"
+#include "ATen/core/grad_mode.h"
 #include "ATen/ops/log_softmax.h"
 #include "ATen/ops/softmax.h"
 #include "ATen/ops/var_mean.h"
@@ -35,6 +36,12 @@ at::Tensor RelationLoss(const at::Tensor& logits, const at::Tensor& target_logit
   TEC_CHECK(logits.sizes() == target_logits.sizes()) << logits.sizes() << " vs. " << target_logits.sizes();
   const at::Tensor target = at::softmax(target_logits.to(at::kFloat) / tau, -1);
   return -(target * at::log_softmax(logits.to(at::kFloat), -1)).sum(-1).mean();
+}
+
+at::Tensor RelationTargetEntropy(const at::Tensor& target_logits, double tau) {
+  at::NoGradGuard no_gradient;
+  const at::Tensor log_target = at::log_softmax(target_logits.to(at::kFloat) / tau, -1);
+  return -(log_target.exp() * log_target).sum(-1).mean();
 }
 
 at::Tensor Patchify(const at::Tensor& images, int64_t patch_size) {

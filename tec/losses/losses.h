@@ -19,6 +19,9 @@ at::Tensor FeatureLoss(const at::Tensor& prediction, const at::Tensor& target, c
 // and heads. tau divides the target alone; masked and visible queries count alike. Both [N, 1, 1+K, H, L].
 at::Tensor RelationLoss(const at::Tensor& logits, const at::Tensor& target_logits, double tau);
 
+// The entropy of its target, which that loss cannot fall below: 0-dim, without gradient. Arguments as there.
+at::Tensor RelationTargetEntropy(const at::Tensor& target_logits, double tau);
+
 // images [N, c, S, S] -> [N, L, P*P*c]: patches row-major; inside a patch row, column, channel.
 at::Tensor Patchify(const at::Tensor& images, int64_t patch_size);
 

@@ -94,6 +94,7 @@ TEST(RelationLossTest, IsTheTargetsEntropyAtBestAndTauSoftensTheTargetAlone) {
   const at::Tensor logits = Wave({1, 1, 2, 3, 7}, 0.4) * 3;
   const double tau = 1.8;
   const double best = RelationLoss(logits / tau, logits, tau).item<double>();
+  EXPECT_NEAR(RelationTargetEntropy(logits, tau).item<double>(), best, 1e-6);
   EXPECT_LT(best, RelationLoss(logits, logits, tau).item<double>());
   EXPECT_LT(best, RelationLoss(logits / tau + Wave({1, 1, 2, 3, 7}, 1.3) * 0.1, logits, tau).item<double>());
 }

@@ -1,5 +1,6 @@
 // The program with nothing but pictures and somebody's base model.
 
+#include <filesystem>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -52,6 +53,52 @@ TEST_F(OwnImagesTest, TakesTheShapeFromTheFileAndTheRestFromThePictures) {
   const ProgramResult again = Run(Inputs() + "--epochs=2 --output_dir=" + folder_ + "/run");
   EXPECT_EQ(again.exit_code, 0) << again.output;
   EXPECT_THAT(again.output, ::testing::Not(HasSubstr("changed since the checkpoint")));
+}
+
+TEST_F(OwnImagesTest, AFinishedFolderIsNotTakenForAnotherRun) {
+  const std::string out = folder_ + "/finished", flags = Inputs() + "--epochs=1 --output_dir=" + out;
+  ASSERT_EQ(Run(flags + " --keep_last=1 --save_weights=encoder").exit_code, 0);
+  const auto content = [&out](const std::string& name) {
+    const absl::StatusOr<std::string> text = ReadFile(out + "/" + name);
+    EXPECT_TRUE(text.ok()) << text.status();
+    return text.ok() ? *text : "";
+  };
+  // What evaluating needs, and no more.
+  EXPECT_LT(content("checkpoint-0.pth").size(), content("this_checkpoint.pth").size() / 2);
+  for (const auto& entry : std::filesystem::directory_iterator(out)) {
+    const std::string name = entry.path().filename();
+    if (name.find("tfevents") == std::string::npos) continue;
+    EXPECT_THAT(content(name), HasSubstr("loss_att_floor"));
+  }
+  const std::string checkpoint = content("this_checkpoint.pth"), settings = content("experiment.textproto");
+
+  const ProgramResult other = Run(flags + " --seed=6");
+  EXPECT_EQ(other.exit_code, 1) << other.output;
+  for (const char* part : {"seed: 6, was 5", "--overwrite", "--resume", "--output_dir", "finished run of 1 epochs"}) {
+    EXPECT_THAT(other.output, HasSubstr(part));
+  }
+  EXPECT_EQ(content("experiment.textproto"), settings);
+  EXPECT_EQ(content("this_checkpoint.pth"), checkpoint);
+  // Other pictures are another run, too.
+  testing::WritePictures(folder_ + "/others", {"ant", "bee"}, 40, 2);
+  const ProgramResult elsewhere =
+      Run("--data_path=" + folder_ + "/others --base_model=" + folder_ + "/base.pth --epochs=1 --output_dir=" + out);
+  EXPECT_EQ(elsewhere.exit_code, 1) << elsewhere.output;
+  EXPECT_THAT(elsewhere.output, HasSubstr("data.path: "));
+
+  EXPECT_EQ(Run(flags).exit_code, 0);
+  const ProgramResult anew = Run(flags + " --seed=6 --overwrite");
+  EXPECT_EQ(anew.exit_code, 0) << anew.output;
+  EXPECT_THAT(content("experiment.textproto"), HasSubstr("seed: 6\n"));
+  EXPECT_NE(content("this_checkpoint.pth"), checkpoint);
+}
+
+// 40 epochs of warm-up, the reference's default, in a run of 2.
+TEST_F(OwnImagesTest, AWarmUpLongerThanTheRunIsWarnedOf) {
+  const ProgramResult result = Run(Inputs() + "--epochs=2 --warmup_epochs=40 --output_dir=" + folder_ + "/warm");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("the warm-up of 40 epochs (--warmup_epochs) is as long as the run of 2"));
+  EXPECT_THAT(result.output, HasSubstr("ends at 5 %"));
 }
 
 TEST_F(OwnImagesTest, AConfigThatCanBePrintedAndCommandsOfTheReferenceStay) {

@@ -77,6 +77,7 @@ bool Progress::WouldShow(int64_t step, int64_t steps_per_epoch) const {
   if (step == steps_per_epoch) return true;
   if (terminal_) return SteadySeconds() - last_drawn_ >= kRedrawSeconds;
   // The first one at once: it tells that the run is under way, and how fast.
+  if (options_.log_seconds > 0 && (!written_ || SteadySeconds() - last_drawn_ >= options_.log_seconds)) return true;
   return options_.print_freq > 0 && (!written_ || step % options_.print_freq == 0);
 }
 
@@ -86,11 +87,11 @@ void Progress::Update(const ProgressState& state) {
     // One column stays free: a full line would wrap.
     std::fprintf(options_.file, "\r%s\x1b[K", FormatBar(state, Columns(options_.file) - 1).c_str());
     drawn_ = true;
-    last_drawn_ = SteadySeconds();
   } else {
     std::fprintf(options_.file, "%s\n", FormatLine(state).c_str());
     written_ = true;
   }
+  last_drawn_ = SteadySeconds();
   std::fflush(options_.file);
 }
 

@@ -41,6 +41,7 @@ class Progress {
     std::FILE* file = stdout;
     int64_t print_freq = 20;
     bool quiet = false;
+    double log_seconds = 0;  // Without a terminal, a line at least so often; 0: by print_freq alone.
   };
   explicit Progress(const Options& options);
   ~Progress();

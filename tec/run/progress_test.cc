@@ -74,6 +74,20 @@ TEST(ProgressTest, PlainLinesAtTheFirstStepEveryPrintFreqAndAtTheLast) {
   std::fclose(file);
 }
 
+TEST(ProgressTest, ALineAtLeastEveryLogSeconds) {
+  std::FILE* file = std::tmpfile();
+  {
+    // So little that it is over at each step; print_freq asks for none.
+    Progress progress({file, /*print_freq=*/0, /*quiet=*/false, /*log_seconds=*/1e-9});
+    ProgressState state;
+    state.steps_per_epoch = 7;
+    for (state.step = 1; state.step <= 3; ++state.step) progress.Update(state);
+  }
+  const std::string text = Written(file);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3) << text;
+  std::fclose(file);
+}
+
 TEST(ProgressTest, QuietWritesNothing) {
   std::FILE* file = std::tmpfile();
   {

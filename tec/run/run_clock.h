@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <utility>
 
@@ -16,8 +17,10 @@ class RunClock {
  public:
   enum Period { kRun, kEpoch, kUpdate, kStep, kPeriods };
 
-  // wait_seconds: the time spent so far waiting for data (Loader::wait_seconds); it never falls.
-  explicit RunClock(std::function<double()> wait_seconds) : wait_seconds_(std::move(wait_seconds)) {}
+  // wait_seconds: the time spent so far waiting for data (Loader::wait_seconds); it never falls. seconds: what time it
+  // is; by default the system's.
+  explicit RunClock(std::function<double()> wait_seconds, std::function<double()> seconds = SystemSeconds)
+      : wait_seconds_(std::move(wait_seconds)), seconds_(std::move(seconds)) {}
 
   // `period` begins now; a run begins with an epoch and an epoch with an update.
   void Start(Period period);
@@ -32,16 +35,21 @@ class RunClock {
   };
   // Since the beginning of `period`. seconds > 0.
   Span Since(Period period) const;
+  // The last minute of micro-steps, or all since the run began; at least one. For rates and what they foretell: a run
+  // may have been slow at its start.
+  Span Recent() const;
   // Medians of the newest micro-steps, seconds; NaN before the first.
   double step_seconds() const { return step_seconds_.Median(); }
   double step_wait() const { return step_wait_.Median(); }
 
  private:
+  static double SystemSeconds();
   Span Now() const;  // Seconds since the epoch of the clock.
 
-  std::function<double()> wait_seconds_;
+  std::function<double()> wait_seconds_, seconds_;
   int64_t steps_ = 0;
   std::array<Span, kPeriods> starts_;
+  std::deque<Span> marks_;  // A second apart, the oldest a minute before the newest.
   Meter step_seconds_, step_wait_;
 };
 

@@ -65,5 +65,28 @@ TEST(RunClockTest, PeriodsBeginWithTheLongerOnes) {
   EXPECT_GT(clock.Since(RunClock::kUpdate).seconds, 0);
 }
 
+TEST(RunClockTest, TheRateIsTheLastMinutes) {
+  double now = 1000, waited = 0;
+  RunClock clock([&waited] { return waited; }, [&now] { return now; });
+  clock.Start(RunClock::kRun);
+  const auto step = [&](double seconds) {
+    clock.Start(RunClock::kStep);
+    now += seconds;
+    clock.CountStep();
+    clock.EndStep();
+  };
+  // Slow at first: two steps in 200 s.
+  step(100);
+  step(100);
+  EXPECT_EQ(clock.Recent().steps, 1);
+  EXPECT_DOUBLE_EQ(clock.Recent().seconds, 100);
+  // Then 4 a second, for two minutes.
+  for (int i = 0; i < 480; ++i) step(0.25);
+  EXPECT_NEAR(static_cast<double>(clock.Recent().steps) / clock.Recent().seconds, 4, 0.01);
+  EXPECT_GE(clock.Recent().seconds, 60);
+  EXPECT_LT(clock.Recent().seconds, 62);
+  EXPECT_NEAR(clock.Since(RunClock::kRun).steps / clock.Since(RunClock::kRun).seconds, 482 / 320.0, 0.01);
+}
+
 }  // namespace
 }  // namespace tec

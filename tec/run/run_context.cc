@@ -19,6 +19,7 @@ absl::StatusOr<std::unique_ptr<RunContext>> RunContext::Open(const Options& opti
   context->group_ = *std::move(met);
   Progress::Options progress;
   progress.print_freq = options.print_freq;
+  progress.log_seconds = options.log_seconds;
   progress.quiet = options.quiet || !context->first_rank();
   context->progress_ = std::make_unique<Progress>(progress);
   return context;

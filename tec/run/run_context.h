@@ -29,12 +29,14 @@ class RunContext {
     int64_t threads = 0;            // Compute threads on the CPU; 0: this machine's cores, shared among its ranks.
     int64_t print_freq = 20;        // Micro-steps between two lines where there is no terminal.
     bool quiet = false;             // No progress display; errors and warnings are still logged.
+    double log_seconds = 0;         // A line at least so often there; 0: by print_freq.
   };
   // Of config::Experiment or config::Finetune.
   template <typename Settings>
   static Options OptionsOf(const Settings& settings, const RunOptions& options) {
-    return {options.environment, settings.runtime().device(), settings.runtime().threads(),
-            settings.logging().print_freq(), options.quiet};
+    return {
+        options.environment, settings.runtime().device(), settings.runtime().threads(), settings.logging().print_freq(),
+        options.quiet,       options.log_seconds};
   }
   // Chooses the device, sets the number of threads, meets the other ranks. One context at a time. Errors are
   // SelectRankDevice's and ProcessGroup::Create's.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tec/checkpoint/background_saver.h"
 #include "tec/dist/environment.h"
 
 namespace tec {
@@ -16,6 +17,9 @@ namespace tec {
 struct RunOptions {
   LaunchEnvironment environment;  // Which rank this process is; by default the only one.
   bool quiet = false;             // No progress display; errors and warnings are still logged.
+  bool overwrite = false;         // Starts anew in an output_dir that holds a run.
+  RetentionOptions retention;     // Of the numbered checkpoints.
+  double log_seconds = 0;         // Without a terminal, a line at least so often; 0: by print_freq alone.
   // Called on every rank after each update with the number of updates done since epoch 0; true stops the run as a
   // signal would: it saves and returns with `stopped` set.
   std::function<bool(int64_t updates)> stop_after_update;
@@ -32,6 +36,9 @@ struct LoopOptions {
   int64_t epochs = 0, start_epoch = 0;
   int64_t save_period = 0;                                 // checkpoint-N every so many epochs, and the last; 0: none.
   double save_every_minutes = 0;                           // Also within an epoch; 0: only at its end.
+  RetentionOptions retention;                              // Of the numbered checkpoints.
+  double warmup_epochs = 0;                                // For advice.
+  bool overwrite = false;                                  // As in RunOptions.
   std::function<bool(int64_t updates)> stop_after_update;  // As in RunOptions.
 };
 
@@ -47,6 +54,9 @@ LoopOptions LoopOptionsOf(const Settings& settings, const RunOptions& options) {
   result.start_epoch = settings.schedule().start_epoch();
   result.save_period = settings.checkpointing().save_period();
   result.save_every_minutes = settings.checkpointing().save_every_minutes();
+  result.retention = options.retention;
+  result.warmup_epochs = settings.schedule().warmup_epochs();
+  result.overwrite = options.overwrite;
   result.stop_after_update = options.stop_after_update;
   return result;
 }

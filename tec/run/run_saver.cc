@@ -9,12 +9,14 @@
 #include "tec/base/steady_seconds.h"
 
 namespace tec {
-RunSaver::RunSaver(CheckpointFolder folder)
-    : folder_(std::move(folder)), saver_(std::make_unique<BackgroundSaver>(folder_)), saved_(SteadySeconds()) {}
+RunSaver::RunSaver(CheckpointFolder folder, const RetentionOptions& retention)
+    : folder_(std::move(folder)),
+      saver_(std::make_unique<BackgroundSaver>(folder_, retention)),
+      saved_(SteadySeconds()) {}
 
-absl::StatusOr<RunSaver> RunSaver::Open(const std::string& directory) {
+absl::StatusOr<RunSaver> RunSaver::Open(const std::string& directory, const RetentionOptions& retention) {
   TEC_ASSIGN_OR_RETURN(CheckpointFolder folder, CheckpointFolder::Open(directory));
-  return RunSaver(std::move(folder));
+  return RunSaver(std::move(folder), retention);
 }
 
 absl::Status RunSaver::Save(const std::vector<StateFiles>& files) {

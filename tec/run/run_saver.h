@@ -19,7 +19,7 @@ namespace tec {
 class RunSaver {
  public:
   // Errors are CheckpointFolder::Open's.
-  static absl::StatusOr<RunSaver> Open(const std::string& directory);
+  static absl::StatusOr<RunSaver> Open(const std::string& directory, const RetentionOptions& retention = {});
 
   // As BackgroundSaver::Save: takes as long as copying the states, and waits for the save before, whose error it
   // returns. Errors name the newest whole checkpoint.
@@ -41,7 +41,7 @@ class RunSaver {
   double MinutesSinceSave() const;
 
  private:
-  explicit RunSaver(CheckpointFolder folder);
+  RunSaver(CheckpointFolder folder, const RetentionOptions& retention);
   // Of a finished save: takes over its newest file, and annotates.
   absl::Status Finished(const absl::Status& status);
 

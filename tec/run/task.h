@@ -61,6 +61,9 @@ class Task {
   virtual std::vector<std::string> Describe() const = 0;
   // For experiment.textproto: all settings as they are used; empty: no such file.
   virtual std::string SettingsText() const { return ""; }
+  // Before anything is opened: what of `recorded`, the experiment.textproto of a run, is otherwise in this one, but for
+  // where and how fast it runs. Empty also where it cannot be told.
+  virtual std::vector<std::string> DiffersFrom(const std::string& /*recorded*/) const { return {}; }
 
   // Of what MicroStep returns; the first one decides whether a run goes on.
   virtual const std::vector<std::string>& loss_names() const = 0;

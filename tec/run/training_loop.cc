@@ -9,6 +9,8 @@
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/config/advice.h"
+#include "tec/run/finished_run.h"
 #include "tec/run/rank_runtime.h"
 #include "tec/run/torch_runtime.h"
 
@@ -34,12 +36,19 @@ TrainingLoop::TrainingLoop(RunContext& context, Task& task, const LoopOptions& o
 
 absl::Status TrainingLoop::Open() {
   // From here on the ranks are bound together: each learns of an error of the others.
+  TEC_RETURN_IF_ERROR(context_.OnFirstRank([&]() -> absl::Status {
+    if (options_.overwrite || !options_.resume.empty()) return absl::OkStatus();
+    return CheckNotFinished(options_.output_dir, options_.epochs,
+                            [this](const std::string& recorded) { return task_.DiffersFrom(recorded); });
+  }));
   TEC_RETURN_IF_ERROR(context_.group().Agree([&]() -> absl::Status {
     TEC_RETURN_IF_ERROR(task_.OpenData());
     if (context_.first_rank()) {
       TEC_ASSIGN_OR_RETURN(lock_, FolderLock::Take(options_.output_dir));
+      // Not before: another process may be at work there.
+      if (options_.overwrite) TEC_RETURN_IF_ERROR(RemoveRun(options_.output_dir));
     }
-    TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(options_.output_dir));
+    TEC_ASSIGN_OR_RETURN(saver_, RunSaver::Open(options_.output_dir, options_.retention));
     return absl::OkStatus();
   }()));
   TEC_ASSIGN_OR_RETURN(std::optional<LoadedState> resume, FindSharedRunState(context_, options_, &*saver_));
@@ -81,6 +90,11 @@ absl::Status TrainingLoop::Open() {
 absl::StatusOr<LoopResult> TrainingLoop::Run() {
   TEC_RETURN_IF_ERROR(Open());
   for (const std::string& line : task_.Describe()) context_.progress().Print(line);
+  if (context_.first_rank()) {
+    const RunSize size = {plan_.dataset_size, plan_.images_per_micro_step, plan_.accum_iter, options_.epochs,
+                          options_.warmup_epochs};
+    for (const std::string& advice : AdviceOnRun(size)) TEC_LOG(WARNING) << advice;
+  }
   KeepFreedMemory();
   const absl::Status trained = CatchTorch([&] { return Train(); });
   if (!trained.ok()) return AsFailure(SaveAfter(trained));
@@ -332,7 +346,7 @@ absl::Status TrainingLoop::SaveAfter(const absl::Status& failure) {
 
 void TrainingLoop::ShowProgress() {
   if (!context_.progress().WouldShow(position_.next_micro_step, plan_.steps_done())) return;
-  const RunClock::Span run = clock_.Since(RunClock::kRun);
+  const RunClock::Span recent = clock_.Recent();
   ProgressState state;
   state.epoch = position_.epoch;
   state.epochs = options_.epochs;
@@ -345,9 +359,9 @@ void TrainingLoop::ShowProgress() {
   }
   state.step_seconds = clock_.step_seconds();
   state.data_wait_seconds = clock_.step_wait();
-  state.images_per_second = Rate(run);
+  state.images_per_second = Rate(recent);
   const int64_t left = (state.epochs - state.epoch) * state.steps_per_epoch - state.step;
-  state.eta_seconds = static_cast<double>(left) * run.seconds / static_cast<double>(run.steps);
+  state.eta_seconds = static_cast<double>(left) * recent.seconds / static_cast<double>(recent.steps);
   context_.progress().Update(state);
 }
 

@@ -61,10 +61,22 @@ class TecObjective : public Objective {
       const at::Tensor relation = RelationLoss(output.relation_logits, targets.relations, losses.att_tau());
       loss.total = loss.total + relation * losses.relation_weight();
       parts = {loss.total, feature, relation};
+      const at::Tensor floor = RelationTargetEntropy(targets.relations, losses.att_tau());
+      // On the device: nothing waits for it here.
+      floor_sum_ = floor_sum_.defined() ? floor_sum_ + floor : floor;
+      ++floor_count_;
     }
     for (at::Tensor& part : parts) part = part.detach();
     loss.parts = at::stack(parts);
     return loss;
+  }
+
+  std::optional<double> TakeRelationFloor() override {
+    if (floor_count_ == 0) return std::nullopt;
+    const double mean = floor_sum_.item<double>() / static_cast<double>(floor_count_);
+    floor_sum_ = at::Tensor();
+    floor_count_ = 0;
+    return mean;
   }
 
  private:
@@ -74,6 +86,8 @@ class TecObjective : public Objective {
   std::shared_ptr<TecModel> model_;
   uint32_t checksum_;
   std::vector<std::string> loss_names_;
+  at::Tensor floor_sum_;
+  int64_t floor_count_ = 0;
 };
 
 class MaeObjective : public Objective {

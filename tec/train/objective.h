@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ class Objective {
   };
   // images F32 [N, c, S, S], normalised; noise F32 [N, L] (MaskingNoise).
   virtual Loss Compute(const at::Tensor& images, const at::Tensor& noise) = 0;
+
+  // What loss_att cannot fall below, the entropy of its target: the mean over the calls of Compute since this was last
+  // asked, of this process. None where there is no such loss, or was no call.
+  virtual std::optional<double> TakeRelationFloor() { return std::nullopt; }
 };
 
 }  // namespace tec

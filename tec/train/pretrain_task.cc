@@ -142,6 +142,11 @@ std::vector<std::string> PretrainTask::Describe() const {
 
 std::string PretrainTask::SettingsText() const { return ToText(experiment_); }
 
+std::vector<std::string> PretrainTask::DiffersFrom(const std::string& recorded) const {
+  const absl::StatusOr<config::Experiment> before = ParseExperiment(recorded, "experiment.textproto");
+  return before.ok() ? DifferencesOfRuns(*before, experiment_) : std::vector<std::string>();
+}
+
 absl::StatusOr<at::Tensor> PretrainTask::MicroStep(const MicroStepPlace& place) {
   TEC_ASSIGN_OR_RETURN(const Batch* batch, NextBatch(*loader_, place.step));
   const at::Tensor images = NormalisedImages(*batch, experiment_.data(), context_);
@@ -164,6 +169,12 @@ absl::StatusOr<UpdateResult> PretrainTask::Update(double lr) {
 }
 
 absl::Status PretrainTask::FinishEpoch(const RunPosition& position, EpochReport* report) {
+  if (const std::optional<double> floor = objective_->TakeRelationFloor()) {
+    // Not in log.txt, whose lines are the same however a run was stopped: after a resume this is of the rest of the
+    // epoch.
+    report->scalars = {{"loss_att_floor", *floor}};
+    report->scalars_step = (position.epoch + 1) * 1000;
+  }
   return monitor_ && context_.first_rank() ? AddMonitored(position.epoch, report) : absl::OkStatus();
 }
 
@@ -179,7 +190,7 @@ absl::Status PretrainTask::AddMonitored(int64_t epoch, EpochReport* report) {
     absl::StrAppendFormat(&line, " %s %.3f", name, value);
   }
   if (!values->empty()) context_.progress().Print(line);
-  report->scalars = *values;
+  report->scalars.insert(report->scalars.end(), values->begin(), values->end());
   report->scalars_step = (epoch + 1) * 1000;
   return absl::OkStatus();
 }
