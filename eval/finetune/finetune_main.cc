@@ -22,6 +22,10 @@ namespace {
 absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_line) {
   RunFinetuneOptions options;
   TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
+  options.overwrite = command_line.saving.overwrite;
+  options.retention.keep_last = command_line.saving.keep_last;
+  options.retention.encoder_only = command_line.saving.encoder_only;
+  options.log_seconds = command_line.saving.log_seconds;
   return RunFinetune(command_line.finetune, options);
 }
 

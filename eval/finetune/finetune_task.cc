@@ -120,6 +120,21 @@ std::vector<std::string> FinetuneTask::Describe() const {
 
 std::string FinetuneTask::SettingsText() const { return ToText(settings_); }
 
+std::vector<std::string> FinetuneTask::DiffersFrom(const std::string& recorded) const {
+  absl::StatusOr<config::Finetune> before = ParseFinetune(recorded, "experiment.textproto");
+  if (!before.ok()) return {};
+  // What a run fills in from its checkpoint and its images is still open here.
+  config::Finetune& was = *before;
+  was.clear_norm_epsilon();
+  if (settings_.model() == "from_checkpoint") {
+    was.set_model(settings_.model());
+    *was.mutable_encoder() = settings_.encoder();
+  }
+  if (!settings_.has_mlp_token()) was.clear_mlp_token();
+  if (settings_.nb_classes() == 0) was.set_nb_classes(0);
+  return DifferencesOfRuns(was, settings_);
+}
+
 absl::StatusOr<at::Tensor> FinetuneTask::MicroStep(const MicroStepPlace& place) {
   TEC_ASSIGN_OR_RETURN(const Batch* batch, NextBatch(*loader_, place.step));
   at::Tensor images = NormalisedImages(*batch, settings_.data(), context_);

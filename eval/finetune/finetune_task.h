@@ -36,6 +36,7 @@ class FinetuneTask : public Task {
   absl::StatusOr<RunPosition> Load(const LoadedState& resume, std::vector<std::string>* changes) override;
   std::vector<std::string> Describe() const override;
   std::string SettingsText() const override;
+  std::vector<std::string> DiffersFrom(const std::string& recorded) const override;
 
   const std::vector<std::string>& loss_names() const override;
   Loader* loader() override { return loader_.get(); }

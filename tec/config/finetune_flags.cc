@@ -96,6 +96,7 @@ std::vector<FlagGroup> Groups() {
       {"Layer-wise rates", {{"layer_decay", "layer_decay"}}},
       {"Average of the weights", {{"model_ema", "model_ema"}, {"model_ema_decay", "model_ema_decay"}}},
       OutputFlags(),
+      SavingFlagGroup(),
       RuntimeFlags(),
       DistributedFlagGroup(),
   };
@@ -112,6 +113,7 @@ absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const cha
   if (parsed.help) return command_line;
   command_line.print_config = PrintConfigFlag();
   command_line.distributed = DistributedFlags();
+  TEC_ASSIGN_OR_RETURN(command_line.saving, ReadSavingFlags());
 
   config::Finetune& finetune = command_line.finetune;
   finetune = ReferenceFinetune();

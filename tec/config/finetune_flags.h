@@ -18,6 +18,7 @@ struct FinetuneCommandLine {
   bool help = false;
   bool print_config = false;
   config::Finetune finetune;  // Resolved, valid, its paths as by UserPath (tec/base/path.h).
+  SavingFlags saving;
   Distributed distributed;
 };
 
