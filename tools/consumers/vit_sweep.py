@@ -1,7 +1,7 @@
-"""Every vision transformer that timm and transformers list, shrunk to two blocks: read by us, it gives the features that
-its own code gives, or it is refused. Never others.
+"""Every vision transformer that timm and transformers list, shrunk to two blocks: read by us, it gives the features
+that its own code gives, or it is refused. Never others.
 
-Each is written as its hub's folder is (weights and config.json) and as a bare file of which the number of heads is told.
+Each is written as its hub's folder is (weights and config.json) and as a bare file whose number of heads is told.
 The table of the outcomes stands in docs/checkpoints.md; run with --write FILE to put it there.
 """
 
@@ -95,8 +95,8 @@ def timm_candidates(folder):
         safetensors.torch.save_file(state, f'{hub}/model.safetensors', metadata={'format': 'pt'})
         cfg = model.pretrained_cfg
         with open(f'{hub}/config.json', 'w') as file:
-            json.dump({'architecture': name, 'num_classes': 0, 'num_features': options['embed_dim'], 'model_args': options,
-                       'pretrained_cfg': {'input_size': list(cfg['input_size']), 'mean': list(cfg['mean']),
+            json.dump({'architecture': name, 'num_classes': 0, 'num_features': options['embed_dim'],
+                       'model_args': options, 'pretrained_cfg': {'input_size': list(cfg['input_size']), 'mean': list(cfg['mean']),
                                           'std': list(cfg['std'])}}, file)
         torch.save(state, bare)
         for path, heads in ((hub, 0), (bare, HEADS)):
@@ -142,7 +142,12 @@ def transformers_candidates(folder):
 
         def features(images, model=model):
             with torch.no_grad():
-                tokens = model(pixel_values=images).last_hidden_state
+                options = {}
+                if model.config.model_type == 'vit_mae':
+                    # Nothing masked, nothing shuffled.
+                    model.config.mask_ratio = 0.0
+                    options['noise'] = torch.arange(16).float().repeat(len(images), 1)
+                tokens = model(pixel_values=images, **options).last_hidden_state
                 # CLIP's class norms the pooled token alone.
                 norm = getattr(getattr(model, 'vision_model', model), 'post_layernorm', None)
                 if model.config.model_type == 'clip_vision_model':
