@@ -38,7 +38,7 @@ REFUSED_BY_US = [
 REFUSED_BY_PILLOW = [
     # Alpha in planes of their own, or no word about what a sample beyond the colours is.
     (r'\.tif$', r"unknown raw mode|UnidentifiedImageError|conversion from La"),
-    (r'\.tif$', r'image file is truncated'),
+    (r'\.tif$', r'image file is truncated|decoder error'),
     # Headers that Pillow reads by itself to the last byte, and the decoders need not.
     (r'\.(jpg|gif)$', r'UnidentifiedImageError'),
     # What follows the last pixel of a plain bitmap.
