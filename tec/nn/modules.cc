@@ -2,8 +2,10 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "tec/base/logging.h"
+#include "tec/nn/split_heads.h"
 
 namespace tec {
 namespace {
@@ -85,9 +87,8 @@ at::Tensor Attention::RelativeBias() const {
 }
 
 Attention::Projections Attention::Project(const at::Tensor& x) {
-  const int64_t images = x.size(0), tokens = x.size(1), width = x.size(2);
-  const at::Tensor all = qkv->forward(x).reshape({images, tokens, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});
-  return {all[0], all[1], all[2]};
+  std::array<at::Tensor, 3> parts = SplitHeads(qkv->forward(x), heads_);
+  return {std::move(parts[0]), std::move(parts[1]), std::move(parts[2])};
 }
 
 at::Tensor Attention::Attend(const Projections& p) {
