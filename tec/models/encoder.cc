@@ -89,11 +89,11 @@ at::Tensor FinetuneModel::Pool(const at::Tensor& images, const at::Tensor& drop_
         << "drop path needs uniforms of shape [" << 2 * depth << ", " << images.size(0) << "], not "
         << drop_path_uniforms.sizes();
   }
+  const at::Tensor scales =
+      drop_path_uniforms.defined() ? DropPathScales(drop_path_uniforms, drop_path_rates_) : at::Tensor();
   for (int64_t i = 0; i < depth; ++i) {
-    const double rate = drop_path_rates_[i];
-    if (drop_path_uniforms.defined() && rate > 0) {
-      x = blocks().blocks[i]->forward(x, DropPathScale(drop_path_uniforms[2 * i], rate),
-                                      DropPathScale(drop_path_uniforms[2 * i + 1], rate));
+    if (scales.defined() && drop_path_rates_[i] > 0) {
+      x = blocks().blocks[i]->forward(x, scales[2 * i], scales[2 * i + 1]);
     } else {
       x = blocks().blocks[i]->forward(x);
     }

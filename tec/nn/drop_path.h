@@ -17,6 +17,8 @@ std::vector<double> DropPathRates(double drop_path, int64_t depth);
 
 // floor(1 - rate + uniforms) / (1 - rate), the factor of a branch for each image. uniforms F32 [N] in [0, 1).
 at::Tensor DropPathScale(const at::Tensor& uniforms, double rate);
+// The same for a table of draws: uniforms F32 [2 * depth, N], rows 2i and 2i + 1 with the rate of block i.
+at::Tensor DropPathScales(const at::Tensor& uniforms, const std::vector<double>& rates);
 
 // Draws for those images: F32 [2 * depth, N] in [0, 1); rows 2i and 2i + 1 are for attention and MLP of block i, column
 // j a function of (seed, epoch, samples[j]) alone.

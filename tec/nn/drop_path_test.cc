@@ -24,5 +24,16 @@ TEST(DropPathUniformsTest, AreAFunctionOfTheSample) {
   EXPECT_FALSE(BitEqual(both.select(0, 0), both.select(0, 1)));  // The two branches draw apart.
 }
 
+// One table has the bits of a row after the other.
+TEST(DropPathScalesTest, IsDropPathScaleOfEachRow) {
+  const std::vector<double> rates = DropPathRates(0.3, 4);
+  const std::vector<int64_t> samples = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+  const at::Tensor uniforms = DropPathUniforms(/*seed=*/3, /*epoch=*/1, samples, 4);
+  const at::Tensor scales = DropPathScales(uniforms, rates);
+  for (int64_t row = 0; row < 8; ++row) {
+    EXPECT_TRUE(testing::BitEqual(scales[row], DropPathScale(uniforms[row], rates[row / 2]))) << row;
+  }
+}
+
 }  // namespace
 }  // namespace tec

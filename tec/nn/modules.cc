@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tec/base/logging.h"
+#include "tec/nn/split_heads.h"
 
 namespace tec {
 namespace {
@@ -98,10 +99,9 @@ at::Tensor Attention::RelativeBias() const {
 }
 
 Attention::Projections Attention::Project(const at::Tensor& x) {
-  const int64_t images = x.size(0), tokens = x.size(1), width = x.size(2);
-  const at::Tensor all = qkv->forward(x).reshape({images, tokens, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});
-  if (rotary_) return {rotary_->forward(all[0]), rotary_->forward(all[1]), all[2]};
-  return {all[0], all[1], all[2]};
+  std::array<at::Tensor, 3> parts = SplitHeads(qkv->forward(x), heads_);
+  if (rotary_) return {rotary_->forward(parts[0]), rotary_->forward(parts[1]), std::move(parts[2])};
+  return {std::move(parts[0]), std::move(parts[1]), std::move(parts[2])};
 }
 
 at::Tensor Attention::Attend(const Projections& p) {
