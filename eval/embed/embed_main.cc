@@ -22,7 +22,7 @@
 #include "tec/base/path.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
-#include "tec/train/stop_signal.h"
+#include "tec/run/stop_signal.h"
 
 ABSL_FLAG(std::string, output, "", "The file to write; its ending says the format: .npy, .safetensors or .csv.");
 ABSL_FLAG(std::string, features, "pool",

@@ -26,8 +26,8 @@
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
-#include "tec/train/stop_signal.h"
-#include "tec/train/torch_runtime.h"
+#include "tec/run/stop_signal.h"
+#include "tec/run/torch_runtime.h"
 
 ABSL_FLAG(std::string, output, "", "The page; empty: report.html in the first run's folder.");
 ABSL_FLAG(bool, pictures, true, "Draw what the models of a pretraining run make of some pictures.");
