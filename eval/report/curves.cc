@@ -12,7 +12,7 @@ namespace tec {
 namespace {
 
 constexpr double kHeight = 320;                       // Of a chart, pixels.
-constexpr double kLeft = 60, kTop = 30, kBottom = 30;  // Around the drawing.
+constexpr double kLeft = 76, kTop = 30, kBottom = 30;  // Around the drawing.
 // Of a chart with its legend on the right, and of one whose legend stands elsewhere: narrow, so that a telephone need
 // not shrink its text.
 constexpr double kWidth = 860, kRight = 260, kInlineWidth = 560, kInlineRight = 20;
