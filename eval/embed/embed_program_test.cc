@@ -101,6 +101,36 @@ TEST_F(EmbedProgramTest, PicturesBesideFoldersHaveNoLabels) {
   EXPECT_EQ(read->images[0].label, -1);
 }
 
+TEST_F(EmbedProgramTest, NeighboursAndDuplicates) {
+  const std::string data = folder_ + "/pairs", vectors = folder_ + "/pairs.npy", page = folder_ + "/pairs.html";
+  testing::WritePictures(data, {"ant", "bee"}, 6, 1);
+  std::filesystem::copy(data + "/ant/2.png", data + "/bee/copy <i>.png");
+  ASSERT_EQ(Run("--data_path=" + data + " --output=" + vectors).exit_code, 0);
+  const auto neighbours = [](const std::string& arguments) {
+    return testing::RunProgram("eval/embed/neighbours", arguments);
+  };
+  const ProgramResult nearest = neighbours(vectors + " --query=ant/2.png --k=3");
+  ASSERT_EQ(nearest.exit_code, 0) << nearest.output;
+  EXPECT_NE(nearest.output.find("nearest to ant/2.png\n1.0000  bee/copy <i>.png\n"), std::string::npos)
+      << nearest.output;
+  // Row 2 is ant/2.png.
+  EXPECT_EQ(neighbours(vectors + " --query 2 --k 3").output, nearest.output);
+  const ProgramResult pairs =
+      neighbours(vectors + " --duplicates=0.9999999 --data_path=" + data + " --output=" + page);
+  ASSERT_EQ(pairs.exit_code, 0) << pairs.output;
+  EXPECT_NE(pairs.output.find("1 pairs of 13 pictures"), std::string::npos) << pairs.output;
+  EXPECT_NE(pairs.output.find("1.0000  ant/2.png  bee/copy <i>.png\n"), std::string::npos) << pairs.output;
+  const std::string html = *ReadFile(page);
+  EXPECT_NE(html.find("src=\"data:image/jpeg;base64,"), std::string::npos);
+  EXPECT_NE(html.find("bee/copy &lt;i&gt;.png"), std::string::npos);
+  EXPECT_EQ(html.find("<i>.png"), std::string::npos);
+
+  EXPECT_EQ(neighbours(vectors).exit_code, 1);
+  EXPECT_EQ(neighbours(vectors + " --query=none.png").exit_code, 1);
+  EXPECT_EQ(neighbours(folder_ + "/none.npy --query=0").exit_code, 1);
+  EXPECT_EQ(neighbours(vectors + " --query=0 --output=x.html").exit_code, 1);
+}
+
 TEST_F(EmbedProgramTest, BadUse) {
   EXPECT_EQ(Run("--data_path=" + folder_ + "/data").exit_code, 1);
   const ProgramResult ending = Run("--data_path=" + folder_ + "/data --output=x.h5");
