@@ -21,6 +21,7 @@
 #include "eval/program/frozen_program.h"
 #include "tec/base/path.h"
 #include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/run/stop_signal.h"
 
@@ -62,6 +63,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenImages(const FrozenSettings& 
   TEC_ASSIGN_OR_RETURN(const Split part, PartFromFlag());
   DatasetOptions options;
   options.index_folder = settings.output_dir.empty() ? settings.feature_cache : settings.output_dir;
+  options.exclude = settings.exclude;
   absl::StatusOr<std::shared_ptr<const Dataset>> dataset = OpenDataset(settings.data_path, part, options);
   if (absl::IsInvalidArgument(dataset.status()) && settings.classes.empty()) {
     const absl::Status why = dataset.status();
@@ -91,8 +93,8 @@ absl::Status Run(const ParsedFlags&) {
   TEC_RETURN_IF_ERROR(CheckFeatureSpec(*spec, encoder.encoder->options()));
   TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset, OpenImages(settings));
   TEC_RETURN_IF_ERROR(MakeFrozenFolders(&settings));
-  std::printf("%s: %s\n%s: %d images%s\n", settings.checkpoint.c_str(), encoder.description.c_str(),
-              settings.data_path.c_str(), static_cast<int>(dataset->size()),
+  std::printf("%s: %s\n%s: %d images%s\n", Printable(settings.checkpoint).c_str(),
+              Printable(encoder.description).c_str(), Printable(settings.data_path).c_str(), static_cast<int>(dataset->size()),
               dataset->labelled() ? absl::StrCat(", ", dataset->classes().size(), " classes").c_str() : "");
   std::fflush(stdout);
 
@@ -122,7 +124,7 @@ absl::Status Run(const ParsedFlags&) {
   }
   TEC_RETURN_IF_ERROR(writer->Commit());
   std::printf("%d vectors of %d numbers written to %s", static_cast<int>(rows), static_cast<int>(width),
-              output.c_str());
+              Printable(output).c_str());
   if (features.unreadable > 0) std::printf("; %d unreadable images left out", static_cast<int>(features.unreadable));
   std::printf("\n");
   return absl::OkStatus();
@@ -131,4 +133,8 @@ absl::Status Run(const ParsedFlags&) {
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) { return tec::FrozenMain(argc, argv, "embed", tec::kUsage, tec::Flags(), tec::Run); }
+int main(int argc, char** argv) {
+  return tec::RunProgram(argc, argv, [](int count, char** arguments) {
+    return tec::FrozenMain(count, arguments, "embed", tec::kUsage, tec::Flags(), tec::Run);
+  });
+}

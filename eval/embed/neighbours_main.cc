@@ -30,6 +30,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
 #include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
 #include "tec/run/torch_runtime.h"
@@ -179,18 +180,19 @@ absl::Status Run(const std::vector<std::string>& words) {
   return output.empty() ? absl::OkStatus() : WritePage(output, data_path, embeddings, groups);
 }
 
+int Main(int argc, char** argv) {
+  InitLogging(argv[0]);
+  std::vector<std::string> words;
+  const auto parsed = ParseFlags(argc, argv, Flags(), &words);
+  if (parsed.ok() && parsed->help) {
+    std::printf("%s%s", kUsage, DescribeFlags(Flags()).c_str());
+    return kExitDone;
+  }
+  const absl::Status status = parsed.ok() ? CatchTorch([&] { return Run(words); }) : parsed.status();
+  return ReportStatus("neighbours", status);
+}
+
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) {
-  tec::InitLogging(argv[0]);
-  std::vector<std::string> words;
-  const auto parsed = tec::ParseFlags(argc, argv, tec::Flags(), &words);
-  if (parsed.ok() && parsed->help) {
-    std::printf("%s%s", tec::kUsage, tec::DescribeFlags(tec::Flags()).c_str());
-    return tec::kExitDone;
-  }
-  const absl::Status status = parsed.ok() ? tec::CatchTorch([&] { return tec::Run(words); }) : parsed.status();
-  if (!status.ok()) std::fprintf(stderr, "neighbours: %s\n", tec::Printable(status.message()).c_str());
-  return tec::ExitCodeOf(status);
-}
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

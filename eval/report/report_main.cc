@@ -24,6 +24,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
 #include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
 #include "tec/run/stop_signal.h"
@@ -100,18 +101,19 @@ absl::Status Run(const std::vector<std::string>& folders) {
   return absl::OkStatus();
 }
 
+int Main(int argc, char** argv) {
+  InitLogging(argv[0]);
+  std::vector<std::string> folders;
+  const auto parsed = ParseFlags(argc, argv, Flags(), &folders);
+  if (parsed.ok() && parsed->help) {
+    std::printf("%s%s", kUsage, DescribeFlags(Flags()).c_str());
+    return kExitDone;
+  }
+  const absl::Status status = parsed.ok() ? CatchTorch([&] { return Run(folders); }) : parsed.status();
+  return ReportStatus("report", status);
+}
+
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) {
-  tec::InitLogging(argv[0]);
-  std::vector<std::string> folders;
-  const auto parsed = tec::ParseFlags(argc, argv, tec::Flags(), &folders);
-  if (parsed.ok() && parsed->help) {
-    std::printf("%s%s", tec::kUsage, tec::DescribeFlags(tec::Flags()).c_str());
-    return tec::kExitDone;
-  }
-  const absl::Status status = parsed.ok() ? tec::CatchTorch([&] { return tec::Run(folders); }) : parsed.status();
-  if (!status.ok()) std::fprintf(stderr, "report: %s\n", tec::Printable(status.message()).c_str());
-  return tec::ExitCodeOf(status);
-}
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

@@ -27,6 +27,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/path.h"
 #include "tec/base/printable.h"
+#include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
 
@@ -156,18 +157,19 @@ absl::Status Run(const std::vector<std::string>& words) {
   return absl::InvalidArgumentError("say what is wanted: ls FOLDER, best FOLDER, show RUN or diff RUN RUN...");
 }
 
+int Main(int argc, char** argv) {
+  InitLogging(argv[0]);
+  std::vector<std::string> words;
+  const auto parsed = ParseFlags(argc, argv, Flags(), &words);
+  if (parsed.ok() && (parsed->help || words.empty())) {
+    std::printf("%s%s", kUsage, DescribeFlags(Flags()).c_str());
+    return parsed->help ? kExitDone : kExitBadInput;
+  }
+  const absl::Status status = parsed.ok() ? Run(words) : parsed.status();
+  return ReportStatus("runs", status);
+}
+
 }  // namespace
 }  // namespace tec
 
-int main(int argc, char** argv) {
-  tec::InitLogging(argv[0]);
-  std::vector<std::string> words;
-  const auto parsed = tec::ParseFlags(argc, argv, tec::Flags(), &words);
-  if (parsed.ok() && (parsed->help || words.empty())) {
-    std::printf("%s%s", tec::kUsage, tec::DescribeFlags(tec::Flags()).c_str());
-    return parsed->help ? tec::kExitDone : tec::kExitBadInput;
-  }
-  const absl::Status status = parsed.ok() ? tec::Run(words) : parsed.status();
-  if (!status.ok()) std::fprintf(stderr, "runs: %s\n", tec::Printable(status.message()).c_str());
-  return tec::ExitCodeOf(status);
-}
+int main(int argc, char** argv) { return tec::RunProgram(argc, argv, tec::Main); }

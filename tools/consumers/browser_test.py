@@ -10,7 +10,7 @@ import unittest
 
 from PIL import Image
 
-PRETRAIN = 'tec/train/pretrain'
+PRETRAIN = 'tec/pretrain'
 REPORT = 'eval/report/report'
 SECTIONS = ['Summary', 'Curves', 'Did it help?', 'Pictures', 'Settings', 'Checkpoints']
 HOSTILE = b'<b onload=x>"\'&\xe9\x1b[31m'
