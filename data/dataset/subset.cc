@@ -91,6 +91,16 @@ std::shared_ptr<const Dataset> SubsetOf(std::shared_ptr<const Dataset> dataset, 
   return std::make_shared<Subset>(dataset, std::move(chosen), std::vector<int32_t>(), dataset->classes());
 }
 
+std::shared_ptr<const Dataset> EvenlySpaced(std::shared_ptr<const Dataset> dataset, int64_t count) {
+  TEC_CHECK_GE(count, 1);
+  const int64_t size = dataset->size();
+  if (count >= size) return dataset;
+  std::vector<int64_t> indices;
+  for (int64_t i = 0; i < count; ++i) indices.push_back(i * size / count);
+  const std::vector<std::string> classes = dataset->classes();
+  return std::make_shared<Subset>(std::move(dataset), std::move(indices), std::vector<int32_t>(), classes);
+}
+
 absl::StatusOr<std::shared_ptr<const Dataset>> KeepClasses(std::shared_ptr<const Dataset> dataset,
                                                            absl::string_view names) {
   if (names.empty()) return dataset;

@@ -31,6 +31,9 @@ absl::Status Validate(const SubsetOptions& options);
 // The chosen images of `dataset`, in its order. `options` must be valid. A data set without labels is one class.
 std::shared_ptr<const Dataset> SubsetOf(std::shared_ptr<const Dataset> dataset, const SubsetOptions& options);
 
+// At most `count` images of `dataset`, evenly spaced from its first on; all of a smaller one. count >= 1.
+std::shared_ptr<const Dataset> EvenlySpaced(std::shared_ptr<const Dataset> dataset, int64_t count);
+
 // The images of the named classes alone, which are numbered anew in the data set's order. `names`: separated by commas;
 // empty: all. InvalidArgument for a data set without labels and for a name that is not among its classes.
 absl::StatusOr<std::shared_ptr<const Dataset>> KeepClasses(std::shared_ptr<const Dataset> dataset,

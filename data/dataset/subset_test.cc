@@ -72,6 +72,20 @@ TEST(SubsetTest, AFractionOfEveryClass) {
   EXPECT_LT(same, 30);
 }
 
+TEST(SubsetTest, EvenlySpacedImages) {
+  const auto whole = std::make_shared<NumberedDataset>(10, std::vector<std::string>{"a", "b"});
+  const auto part = EvenlySpaced(whole, 4);
+  ASSERT_EQ(part->size(), 4);
+  const int64_t expected[] = {0, 2, 5, 7};
+  for (int64_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(part->name(i), whole->name(expected[i]));
+    EXPECT_EQ(part->label(i), whole->label(expected[i]));
+  }
+  EXPECT_EQ(part->classes(), whole->classes());
+  EXPECT_EQ(EvenlySpaced(whole, 10), whole);
+  EXPECT_EQ(EvenlySpaced(whole, 99), whole);
+}
+
 TEST(SubsetTest, AFractionWithoutLabels) {
   const auto whole = std::make_shared<NumberedDataset>(300, std::vector<std::string>());
   SubsetOptions options;

@@ -193,19 +193,33 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
   return settings;
 }
 
-absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::string_view use) {
-  FrozenInputs inputs;
-  TEC_ASSIGN_OR_RETURN(inputs.device, SelectDevice(settings->device));
+absl::StatusOr<FrozenEncoder> OpenFrozenEncoder(FrozenSettings* settings) {
+  FrozenEncoder opened;
+  TEC_ASSIGN_OR_RETURN(opened.device, SelectDevice(settings->device));
   at::set_num_threads(static_cast<int>(
       settings->threads > 0 ? settings->threads : std::max<int64_t>(1, std::thread::hardware_concurrency())));
   TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(settings->checkpoint, settings->encoder));
   absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(pretrained);
   if (!encoder.ok()) return Annotate(encoder.status(), settings->checkpoint);
-  inputs.encoder = *std::move(encoder);
-  inputs.description = pretrained.description;
+  opened.encoder = *std::move(encoder);
+  opened.description = pretrained.description;
   TEC_RETURN_IF_ERROR(SetStatistics(pretrained, settings));
-  inputs.encoder_fingerprint = FingerprintOfEncoder(*inputs.encoder, settings->features);
-  inputs.encoder->to(inputs.device);
+  opened.encoder_fingerprint = FingerprintOfEncoder(*opened.encoder, settings->features);
+  opened.encoder->to(opened.device);
+  return opened;
+}
+
+absl::Status MakeFrozenFolders(FrozenSettings* settings) {
+  if (!settings->output_dir.empty()) {
+    TEC_RETURN_IF_ERROR(MakeDirectories(settings->output_dir));
+    if (settings->feature_cache.empty()) settings->feature_cache = absl::StrCat(settings->output_dir, "/features");
+  }
+  return settings->feature_cache.empty() ? absl::OkStatus() : MakeDirectories(settings->feature_cache);
+}
+
+absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::string_view use) {
+  FrozenInputs inputs;
+  TEC_ASSIGN_OR_RETURN(static_cast<FrozenEncoder&>(inputs), OpenFrozenEncoder(settings));
   LabelledDataOptions data_options;
   data_options.classes = settings->classes;
   data_options.exclude = settings->exclude;
@@ -216,60 +230,60 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
   std::printf("%s: %d training images, %d held-out images, %d classes\n", Printable(settings->data_path).c_str(),
               static_cast<int>(inputs.data.train->size()), static_cast<int>(inputs.data.held_out->size()),
               static_cast<int>(inputs.data.classes().size()));
-  if (!settings->output_dir.empty()) {
-    TEC_RETURN_IF_ERROR(MakeDirectories(settings->output_dir));
-    if (settings->feature_cache.empty()) settings->feature_cache = absl::StrCat(settings->output_dir, "/features");
-  }
-  if (!settings->feature_cache.empty()) TEC_RETURN_IF_ERROR(MakeDirectories(settings->feature_cache));
+  TEC_RETURN_IF_ERROR(MakeFrozenFolders(settings));
   return inputs;
+}
+
+absl::StatusOr<Features> StoredFeatures(const FrozenEncoder& encoder, const FrozenSettings& settings,
+                                        const std::shared_ptr<const Dataset>& dataset, absl::string_view images,
+                                        absl::string_view part, absl::string_view bad_images) {
+  const std::string what = absl::StrCat("features of ", images);
+  CountProgress progress(what, stderr);
+  FeatureOptions options = settings.features;
+  options.progress = [&](int64_t done, int64_t total) { progress.Update(done, total); };
+  if (!settings.output_dir.empty()) options.bad_images_path = absl::StrCat(settings.output_dir, "/", bad_images);
+  if (settings.feature_cache.empty()) {
+    absl::StatusOr<Features> features = ExtractFeatures(*encoder.encoder, dataset, options);
+    if (absl::IsCancelled(features.status())) {
+      std::printf("stopped; without --output_dir or --feature_cache nothing is kept\n");
+    }
+    return features;
+  }
+  const uint64_t files = FingerprintOfFiles(*dataset);
+  const uint64_t key = Fingerprint()
+                           .Add(&encoder.encoder_fingerprint, sizeof(encoder.encoder_fingerprint))
+                           .Add(&files, sizeof(files))
+                           .Add(part)
+                           .Add(kImageTransform)
+                           .Add(NameOf(settings.features.spec))
+                           .Add(at::toString(settings.features.precision))
+                           .value();
+  const std::string folder = absl::StrFormat("%s/%016x", settings.feature_cache, key);
+  const int64_t width = settings.features.spec.Width(encoder.encoder->options().width);
+  TEC_ASSIGN_OR_RETURN(FeatureStore store,
+                       FeatureStore::Open(folder, dataset->size(), width, settings.features.batch_size));
+  if (store.images() > 0) {
+    std::printf("%s: %d of %d from %s\n", what.c_str(), static_cast<int>(store.images()),
+                static_cast<int>(dataset->size()), Printable(folder).c_str());
+    std::fflush(stdout);
+  }
+  absl::StatusOr<Features> features = ExtractStored(*encoder.encoder, dataset, options, &store);
+  if (absl::IsCancelled(features.status())) {
+    std::printf("stopped; %s: %d of %d are in %s; the same command goes on from there\n", what.c_str(),
+                static_cast<int>(store.images()), static_cast<int>(dataset->size()), Printable(folder).c_str());
+  }
+  return features;
 }
 
 absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const FrozenSettings& settings, Split split) {
   TEC_CHECK(split != Split::kWhole);
-  const bool train = split == Split::kTrain;
-  TEC_CHECK(train || !settings.features.sink) << "held-out labels are to be renumbered";
-  const std::shared_ptr<const Dataset>& dataset = train ? inputs.data.train : inputs.data.held_out;
-  const std::string what = absl::StrCat("features of the ", train ? "training" : "held-out", " images");
-  CountProgress progress(what, stderr);
-  FeatureOptions options = settings.features;
-  options.progress = [&](int64_t done, int64_t total) { progress.Update(done, total); };
-  if (!settings.output_dir.empty()) {
-    options.bad_images_path = absl::StrCat(settings.output_dir, train ? "/bad_images.txt" : "/bad_images_val.txt");
+  if (split == Split::kTrain) {
+    return StoredFeatures(inputs, settings, inputs.data.train, "the training images", "train", "bad_images.txt");
   }
-  absl::StatusOr<Features> features = absl::UnknownError("not run");
-  if (settings.feature_cache.empty()) {
-    features = ExtractFeatures(*inputs.encoder, dataset, options);
-    if (absl::IsCancelled(features.status())) {
-      std::printf("stopped; without --output_dir or --feature_cache nothing is kept\n");
-    }
-  } else {
-    const uint64_t images = FingerprintOfFiles(*dataset);
-    const uint64_t key = Fingerprint()
-                             .Add(&inputs.encoder_fingerprint, sizeof(inputs.encoder_fingerprint))
-                             .Add(&images, sizeof(images))
-                             .Add(train ? "train" : "held-out")
-                             .Add(kImageTransform)
-                             .Add(NameOf(settings.features.spec))
-                             .Add(at::toString(settings.features.precision))
-                             .value();
-    const std::string folder = absl::StrFormat("%s/%016x", settings.feature_cache, key);
-    const int64_t width = settings.features.spec.Width(inputs.encoder->options().width);
-    TEC_ASSIGN_OR_RETURN(FeatureStore store,
-                         FeatureStore::Open(folder, dataset->size(), width, settings.features.batch_size));
-    if (store.images() > 0) {
-      std::printf("%s: %d of %d from %s\n", what.c_str(), static_cast<int>(store.images()),
-                  static_cast<int>(dataset->size()), Printable(folder).c_str());
-      std::fflush(stdout);
-    }
-    features = ExtractStored(*inputs.encoder, dataset, options, &store);
-    if (absl::IsCancelled(features.status())) {
-      std::printf("stopped; %s: %d of %d are in %s; the same command goes on from there\n", what.c_str(),
-                  static_cast<int>(store.images()), static_cast<int>(dataset->size()), Printable(folder).c_str());
-    }
-  }
-  if (features.ok() && !train) {
-    features->labels = at::tensor(inputs.data.class_of_held_out, at::kLong).index_select(0, features->labels);
-  }
+  TEC_CHECK(!settings.features.sink) << "held-out labels are to be renumbered";
+  TEC_ASSIGN_OR_RETURN(Features features, StoredFeatures(inputs, settings, inputs.data.held_out, "the held-out images",
+                                                         "held-out", "bad_images_val.txt"));
+  features.labels = at::tensor(inputs.data.class_of_held_out, at::kLong).index_select(0, features.labels);
   return features;
 }
 

@@ -46,22 +46,37 @@ struct FrozenSettings {
 // The shared flags' values, checked. InvalidArgument names the flag.
 absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags();
 
-struct FrozenInputs {
+struct FrozenEncoder {
   c10::Device device = c10::Device(c10::kCPU);
   std::shared_ptr<Encoder> encoder;  // On the device.
   std::string description;           // Of the encoder.
-  LabelledData data;
   uint64_t encoder_fingerprint = 0;  // Of its weights and of how images are normalised for it.
 };
 
+struct FrozenInputs : FrozenEncoder {
+  LabelledData data;
+};
+
+// Reads the encoder. Fills in settings->features.mean and std, and sets the number of compute threads.
+absl::StatusOr<FrozenEncoder> OpenFrozenEncoder(FrozenSettings* settings);
+
+// Makes output_dir and the folder for stored features, if they are asked for, and fills in settings->feature_cache.
+absl::Status MakeFrozenFolders(FrozenSettings* settings);
+
 // Opens everything and looks for what can be wrong with it, before any long work. `use` is what the labels are for, in
-// messages. Fills in settings->features.mean and std, sets the number of compute threads, and
-// prints what was opened.
+// messages. OpenFrozenEncoder, the data set, MakeFrozenFolders; prints what was opened.
 absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::string_view use);
 
-// Features of inputs.data.train, or of held_out with its labels in the training set's numbers; read from
-// settings.feature_cache as far as they are there already, else computed and kept there (ExtractStored). Stopped, it
-// says how far it came and returns Cancelled. A sink is for the training images alone.
+// Features of all of `dataset`, read from settings.feature_cache as far as they are there already, else computed and
+// kept there (ExtractStored). `what`, "the training images", is for messages; `part`, "train", tells the features of
+// two parts of one data set from each other on the disk. bad_images: name of the list of unreadable images in
+// output_dir. Stopped, it says how far it came and returns Cancelled.
+absl::StatusOr<Features> StoredFeatures(const FrozenEncoder& encoder, const FrozenSettings& settings,
+                                        const std::shared_ptr<const Dataset>& dataset, absl::string_view what,
+                                        absl::string_view part, absl::string_view bad_images);
+
+// StoredFeatures of inputs.data.train, or of held_out with its labels in the training set's numbers. A sink is for
+// the training images alone.
 absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const FrozenSettings& settings, Split split);
 
 // Runs a program: parses `groups`, prints the help or the error, runs `body`, and returns the exit code. Several

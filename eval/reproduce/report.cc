@@ -18,7 +18,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "eval/reproduce/curves.h"
+#include "eval/report/curves.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/json_text.h"

@@ -1,9 +1,14 @@
 #include "tec/base/sha256.h"
 
+#include <errno.h>
+
 #include <array>
 #include <cstdint>
+#include <cstdio>
+#include <memory>
 
 #include "absl/strings/str_format.h"
+#include "tec/base/file.h"
 
 namespace tec {
 namespace {
@@ -20,40 +25,72 @@ constexpr std::array<uint32_t, 64> kRoundConstants = {
 
 uint32_t Rotate(uint32_t x, int n) { return (x >> n) | (x << (32 - n)); }
 
-}  // namespace
+using Hash = std::array<uint32_t, 8>;
 
-std::string Sha256(absl::string_view bytes) {
-  std::string padded(bytes);
-  padded.push_back('\x80');
-  while (padded.size() % 64 != 56) padded.push_back('\0');
-  for (int shift = 56; shift >= 0; shift -= 8) padded.push_back(static_cast<char>(uint64_t{bytes.size()} * 8 >> shift));
+constexpr Hash kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
-  std::array<uint32_t, 8> hash = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  for (size_t block = 0; block < padded.size(); block += 64) {
+// Takes whole blocks of 64 bytes into the hash.
+void AddBlocks(absl::string_view blocks, Hash* hash) {
+  for (size_t block = 0; block < blocks.size(); block += 64) {
     uint32_t w[64];
     for (int i = 0; i < 16; ++i) {
       w[i] = 0;
-      for (int b = 0; b < 4; ++b) w[i] = w[i] << 8 | static_cast<uint8_t>(padded[block + 4 * i + b]);
+      for (int b = 0; b < 4; ++b) w[i] = w[i] << 8 | static_cast<uint8_t>(blocks[block + 4 * i + b]);
     }
     for (int i = 16; i < 64; ++i) {
       const uint32_t s0 = Rotate(w[i - 15], 7) ^ Rotate(w[i - 15], 18) ^ (w[i - 15] >> 3);
       const uint32_t s1 = Rotate(w[i - 2], 17) ^ Rotate(w[i - 2], 19) ^ (w[i - 2] >> 10);
       w[i] = w[i - 16] + s0 + w[i - 7] + s1;
     }
-    auto [a, b, c, d, e, f, g, h] = hash;
+    auto [a, b, c, d, e, f, g, h] = *hash;
     for (int i = 0; i < 64; ++i) {
       const uint32_t t1 =
           h + (Rotate(e, 6) ^ Rotate(e, 11) ^ Rotate(e, 25)) + ((e & f) ^ (~e & g)) + kRoundConstants[i] + w[i];
       const uint32_t t2 = (Rotate(a, 2) ^ Rotate(a, 13) ^ Rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
       h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
     }
-    const std::array<uint32_t, 8> sum = {a, b, c, d, e, f, g, h};
-    for (int i = 0; i < 8; ++i) hash[i] += sum[i];
+    const Hash sum = {a, b, c, d, e, f, g, h};
+    for (int i = 0; i < 8; ++i) (*hash)[i] += sum[i];
   }
+}
+
+// The hash of a message of `size` bytes, of which `rest`, fewer than 64, are not in `hash` yet.
+std::string Finish(absl::string_view rest, uint64_t size, Hash hash) {
+  std::string padded(rest);
+  padded.push_back('\x80');
+  while (padded.size() % 64 != 56) padded.push_back('\0');
+  for (int shift = 56; shift >= 0; shift -= 8) padded.push_back(static_cast<char>(size * 8 >> shift));
+  AddBlocks(padded, &hash);
   std::string text;
   for (const uint32_t word : hash) absl::StrAppendFormat(&text, "%08x", word);
   return text;
+}
+
+}  // namespace
+
+std::string Sha256(absl::string_view bytes) {
+  Hash hash = kStart;
+  const size_t whole = bytes.size() / 64 * 64;
+  AddBlocks(bytes.substr(0, whole), &hash);
+  return Finish(bytes.substr(whole), bytes.size(), hash);
+}
+
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"), &std::fclose);
+  if (file == nullptr) return ErrnoToStatus(errno, "cannot open", path);
+  Hash hash = kStart;
+  uint64_t size = 0;
+  std::string buffer(1 << 20, '\0');
+  while (true) {
+    // A short read is the file's end or an error: whole blocks till then.
+    const size_t read = std::fread(&buffer[0], 1, buffer.size(), file.get());
+    size += read;
+    const size_t whole = read / 64 * 64;
+    AddBlocks(absl::string_view(buffer).substr(0, whole), &hash);
+    if (read == buffer.size()) continue;
+    if (std::ferror(file.get())) return ErrnoToStatus(errno, "cannot read", path);
+    return Finish(absl::string_view(buffer).substr(whole, read - whole), size, hash);
+  }
 }
 
 }  // namespace tec

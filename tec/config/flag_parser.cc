@@ -144,7 +144,8 @@ bool ParsedFlags::Given(absl::string_view name) const {
   return std::find(given.begin(), given.end(), name) != given.end();
 }
 
-absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv, const std::vector<FlagGroup>& groups) {
+absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv, const std::vector<FlagGroup>& groups,
+                                       std::vector<std::string>* words) {
   std::map<std::string, const FlagSpec*> specs;
   std::vector<std::string> dashed;  // For suggestions.
   for (const FlagGroup& group : groups) {
@@ -162,6 +163,10 @@ absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv, const 
     const std::string argument = argv[i];
     absl::string_view name = argument;
     if (!absl::ConsumePrefix(&name, "-") || name.empty()) {
+      if (words != nullptr) {
+        words->push_back(argument);
+        continue;
+      }
       return absl::InvalidArgumentError(absl::StrCat("stray argument \"", argument,
                                                      "\"; flags are written --flag value or --flag=value, switches "
                                                      "--switch or --switch=false (--help lists them)"));

@@ -39,7 +39,9 @@ struct ParsedFlags {
 // Sets the flags of `groups` to what the command line says, the others of them to their defaults. Understands
 // `--flag value`, `--flag=value`, one dash for two, `--switch`, `--noswitch` and `--switch=false`; later wins. Errors:
 // InvalidArgument for an unknown flag (with the nearest), a flag without or with a wrong value, a stray argument.
-absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv, const std::vector<FlagGroup>& groups);
+// With `words`, arguments that are neither flags nor their values go there instead.
+absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv, const std::vector<FlagGroup>& groups,
+                                       std::vector<std::string>* words = nullptr);
 
 // Puts the values of the given flags into their fields of `message`. Errors: InvalidArgument for an unknown name of an
 // enum's value (with the nearest).

@@ -1,5 +1,6 @@
 #include "tec/nn/modules.h"
 
+#include <array>
 #include <cmath>
 #include <string>
 #include <utility>

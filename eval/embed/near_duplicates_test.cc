@@ -1,0 +1,40 @@
+#include "eval/embed/near_duplicates.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "gtest/gtest.h"
+
+namespace tec {
+namespace {
+
+TEST(NearDuplicatesTest, FindsPairsAcrossBlocks) {
+  // More rows than a block has: 5,000 directions of the plane, and two that repeat others at another length.
+  const int64_t rows = 5000;
+  const at::Tensor angles = at::arange(rows, at::kDouble) * (3.14 / rows);
+  at::Tensor values = at::stack({angles.cos(), angles.sin()}, 1).to(at::kFloat);
+  values[4990] = values[10] * 3;
+  values[20] = values[4800] * 0.5;
+  // Neighbouring angles are 6e-4 apart: a cosine of 1 - 2e-7.
+  const auto pairs = NearPairs(values, 1 - 5e-8);
+  std::vector<std::pair<int64_t, int64_t>> found;
+  for (const NearPair& pair : pairs) found.emplace_back(pair.first, pair.second);
+  std::sort(found.begin(), found.end());
+  EXPECT_EQ(found, (std::vector<std::pair<int64_t, int64_t>>{{10, 4990}, {20, 4800}}));
+}
+
+TEST(NearDuplicatesTest, MostSimilarFirstAndZerosAreLikeNothing) {
+  const at::Tensor values = at::tensor({1.0f, 0.0f, 0.0f, 0.0f, 1.0f, 0.1f, 1.0f, 0.2f}).view({4, 2});
+  const auto pairs = NearPairs(values, 0.9);
+  ASSERT_EQ(pairs.size(), 3);
+  EXPECT_EQ(pairs[0].first, 2);
+  EXPECT_EQ(pairs[0].second, 3);
+  EXPECT_NEAR(pairs[1].cosine, 1 / std::sqrt(1.01), 1e-6);
+  EXPECT_EQ(pairs[2].second, 3);
+}
+
+}  // namespace
+}  // namespace tec

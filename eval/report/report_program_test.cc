@@ -1,0 +1,118 @@
+// The program over a run whose weights are those of a tiny model.
+
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "eval/testing/tiny.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tec/base/file.h"
+#include "tec/checkpoint/training_state.h"
+#include "tec/config/config.h"
+
+namespace tec {
+namespace {
+
+using testing::ProgramResult;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+ProgramResult Report(const std::string& arguments) { return testing::RunProgram("eval/report/report", arguments); }
+
+int Count(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+class ReportProgramTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = testing::FreshFolder("report");
+    testing::WritePictures(folder_ + "/data", {"ant <b>", "b\xE9\x1b[31m"}, 30, 1);
+    testing::WriteMaeCheckpoint(folder_ + "/mae.pth");
+  }
+
+  // An output folder as pretraining leaves one.
+  static std::string WriteRun(const std::string& name, bool mae) {
+    const std::string run = folder_ + "/" + name;
+    EXPECT_TRUE(MakeDirectories(run).ok());
+    if (mae) {
+      testing::WriteMaeCheckpoint(run + "/checkpoint-0.pth");
+    } else {
+      testing::WriteTecCheckpoint(run + "/checkpoint-0.pth", /*mlp_token=*/true);
+      std::filesystem::copy(run + "/checkpoint-0.pth", run + "/checkpoint-7.pth");
+    }
+    const auto state = LoadTrainingState(run + "/checkpoint-0.pth");
+    EXPECT_TRUE(state.ok()) << state.status();
+    auto experiment = ParseExperiment(state->experiment, "test");
+    EXPECT_TRUE(experiment.ok()) << experiment.status();
+    experiment->mutable_data()->set_path(folder_ + "/data");
+    experiment->mutable_base_model()->set_path(folder_ + "/mae.pth");
+    EXPECT_TRUE(WriteFile(run + "/experiment.textproto", ToText(*experiment)).ok());
+    EXPECT_TRUE(WriteFile(run + "/log.txt", "{\"train_loss\": 1.5, \"epoch\": 0}\n").ok());
+    return run;
+  }
+
+  static std::string folder_;
+};
+
+std::string ReportProgramTest::folder_;
+
+TEST_F(ReportProgramTest, TecRun) {
+  const std::string run = WriteRun("tec", /*mae=*/false);
+  const ProgramResult result = Report(run + " --report_images=4 --report_bank 40");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("report: " + run + "/report.html"));
+  const std::string page = *ReadFile(run + "/report.html");
+  EXPECT_LT(page.size(), 20 << 20);
+  EXPECT_THAT(page, HasSubstr("Did it help?"));
+  EXPECT_THAT(page, HasSubstr("<td>base model<td>"));
+  EXPECT_THAT(page, HasSubstr("<td>checkpoint-7<td>"));
+  EXPECT_THAT(page, HasSubstr(" &plusmn; "));
+  // For each picture three encoders' attention and colours, and both relation rows.
+  EXPECT_EQ(Count(page, ">attention, "), 12);
+  EXPECT_EQ(Count(page, ">colours, "), 12);
+  EXPECT_EQ(Count(page, ", predicted<"), 4);
+  EXPECT_EQ(Count(page, "what the new model sees"), 4);
+  // Two encoders' neighbours: five each, and the caption has the cosine.
+  EXPECT_THAT(page, HasSubstr("ant &lt;b&gt;/"));
+  EXPECT_THAT(page, HasSubstr("b\\xe9\\x1b[31m/"));
+  EXPECT_THAT(page, Not(HasSubstr("ant <b>")));
+  // Nothing is fetched: every source is in the page.
+  EXPECT_EQ(Count(page, "src=\""), Count(page, "src=\"data:image/"));
+}
+
+TEST_F(ReportProgramTest, MaeRunHasReconstructions) {
+  const std::string run = WriteRun("mae", /*mae=*/true);
+  const ProgramResult result = Report(run + " --report_images=3 --report_bank=20 --output=" + folder_ + "/page.html");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  const std::string page = *ReadFile(folder_ + "/page.html");
+  EXPECT_EQ(Count(page, ">reconstructed<"), 3);
+  EXPECT_THAT(page, Not(HasSubstr(", predicted<")));
+}
+
+TEST_F(ReportProgramTest, WhatIsMissingIsSaidAndTheRestIsThere) {
+  const std::string run = WriteRun("gone", /*mae=*/false);
+  const ProgramResult result = Report(run + " --base_model=" + folder_ + "/none.pth");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  const std::string page = *ReadFile(run + "/report.html");
+  EXPECT_THAT(page, HasSubstr("Not drawn: the run&#39;s base model (--base_model says where it is now)"));
+  EXPECT_THAT(page, HasSubstr("Mean losses over epochs"));
+}
+
+TEST_F(ReportProgramTest, SeveralRunsAndBadUse) {
+  const std::string a = WriteRun("a", /*mae=*/false), b = WriteRun("b", /*mae=*/true);
+  const ProgramResult both = Report(a + " " + b + " --output=" + folder_ + "/both.html");
+  ASSERT_EQ(both.exit_code, 0) << both.output;
+  EXPECT_THAT(*ReadFile(folder_ + "/both.html"), HasSubstr("Settings that differ"));
+  EXPECT_EQ(Report("").exit_code, 1);
+  EXPECT_EQ(Report(folder_ + "/data").exit_code, 1);
+  EXPECT_EQ(Report(a + " --report_images=0").exit_code, 1);
+  EXPECT_EQ(Report("--help").exit_code, 0);
+}
+
+}  // namespace
+}  // namespace tec

@@ -1,0 +1,70 @@
+#include "eval/report/run_models.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "eval/features/pretrained.h"
+#include "tec/base/status.h"
+#include "tec/config/config.h"
+
+namespace tec {
+
+absl::StatusOr<config::Experiment> ExperimentOf(const RunFolder& run) {
+  if (run.kind != RunKind::kPretraining) {
+    return absl::InvalidArgumentError(absl::StrCat(run.path, " is no pretraining run but one of ", run.what));
+  }
+  TEC_ASSIGN_OR_RETURN(config::Experiment experiment, LoadExperiment(run.path + "/experiment.textproto"));
+  return Resolve(std::move(experiment));
+}
+
+std::vector<std::string> CheckpointsToShow(const RunFolder& run) {
+  std::vector<std::pair<int64_t, std::string>> numbered;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run.path, error)) {
+    const std::string name = entry.path().filename().string();
+    absl::string_view number = name;
+    int64_t epoch = 0;
+    if (absl::ConsumePrefix(&number, "checkpoint-") && absl::ConsumeSuffix(&number, ".pth") &&
+        absl::SimpleAtoi(number, &epoch)) {
+      numbered.emplace_back(epoch, entry.path().string());
+    }
+  }
+  std::sort(numbered.begin(), numbered.end());
+  std::vector<std::string> paths;
+  if (!numbered.empty()) {
+    for (const size_t i : {size_t{0}, numbered.size() / 2, numbered.size() - 1}) {
+      if (paths.empty() || paths.back() != numbered[i].second) paths.push_back(numbered[i].second);
+    }
+    return paths;
+  }
+  const std::string newest = run.path + "/this_checkpoint.pth";
+  if (std::filesystem::exists(newest, error)) paths.push_back(newest);
+  return paths;
+}
+
+absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name, c10::Device device) {
+  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path));
+  LookedAt looked;
+  looked.name = name;
+  looked.path = path;
+  TEC_ASSIGN_OR_RETURN(looked.encoder, MakeEncoder(pretrained));
+  BaseModelOptions options;
+  options.encoder = pretrained.encoder;
+  options.last_layers = 1;
+  options.top_patches = 1;  // Without any there are no [CLS] logits.
+  TEC_RETURN_IF_ERROR(Annotate(Validate(options), path));
+  looked.targets = std::make_shared<BaseModel>(options);
+  TEC_RETURN_IF_ERROR(Annotate(LoadBaseModel(*looked.targets, pretrained.state), path));
+  looked.encoder->to(device);
+  looked.targets->to(device);
+  looked.targets->eval();
+  return looked;
+}
+
+}  // namespace tec
