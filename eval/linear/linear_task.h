@@ -33,6 +33,7 @@ class LinearTask : public Task {
 
   void StartEpoch(int64_t epoch, int64_t first_step) override;
   absl::StatusOr<at::Tensor> MicroStep(const MicroStepPlace& place) override;
+  bool micro_steps_change_state() const override { return options_.batch_norm; }
   absl::StatusOr<UpdateResult> Update(double lr) override;
   absl::Status FinishEpoch(const RunPosition& position, EpochReport* report) override;
 

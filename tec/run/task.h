@@ -73,10 +73,12 @@ class Task {
   virtual double LearningRate(double epoch) const = 0;
 
   virtual void StartEpoch(int64_t epoch, int64_t first_step) = 0;
-  // Computes the losses, and adds their gradient if place.in_update; of what Save writes it changes nothing, as an update
-  // that is stopped or fails before its end is done again by the next run. -> [loss_names().size()], on the device and
+  // Computes the losses, and adds their gradient if place.in_update. -> [loss_names().size()], on the device and
   // detached. It need not wait for the device.
   virtual absl::StatusOr<at::Tensor> MicroStep(const MicroStepPlace& place) = 0;
+  // True: MicroStep changes some of what Save writes, as batch normalisation does its averages. Then an update that is
+  // begun cannot be gone back from: a run that is asked to stop ends it, and one that fails in it is not saved.
+  virtual bool micro_steps_change_state() const { return false; }
   // One step of the optimiser, by the gradients of all ranks.
   virtual absl::StatusOr<UpdateResult> Update(double lr) = 0;
   // True: FinishEpoch takes long enough that the state is saved before it, and that a run asked to stop leaves it to

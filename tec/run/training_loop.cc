@@ -150,13 +150,14 @@ absl::Status TrainingLoop::TrainEpoch() {
   // Left-over micro-steps.
   TEC_RETURN_IF_ERROR(CollectLosses().status());
   whole_ = position_;
+  state_is_whole_ = true;
   return absl::OkStatus();
 }
 
 // An update of many micro-steps is not waited for. On a GPU the ranks ask one another at its end only: they would wait
 // for the device, which micro-steps do not.
 absl::Status TrainingLoop::LearnOfStop() {
-  if (stop_ || (context_.group().world_size() > 1 && !context_.device().is_cpu())) return absl::OkStatus();
+  if (stop_ || !state_is_whole_ || (context_.group().world_size() > 1 && !context_.device().is_cpu())) return absl::OkStatus();
   TEC_ASSIGN_OR_RETURN(stop_, context_.group().Any(context_.stop_requested()));
   return absl::OkStatus();
 }
@@ -172,6 +173,7 @@ absl::Status TrainingLoop::MicroStep() {
   if (step % plan_.accum_iter == 0) {
     position_.lr = task_.LearningRate(static_cast<double>(step) / plan_.steps_per_epoch + position_.epoch);
   }
+  if (task_.micro_steps_change_state()) state_is_whole_ = false;
   TEC_ASSIGN_OR_RETURN(at::Tensor losses, task_.MicroStep(place));
   agreement_.Add(std::move(losses));
   ++position_.next_micro_step;

@@ -63,6 +63,7 @@ class SummingTask : public Task {
     sum_ = 0;
     return UpdateResult();
   }
+  bool micro_steps_change_state() const override { return changes_state; }
   absl::Status FinishEpoch(const RunPosition&, EpochReport*) override { return absl::OkStatus(); }
   TrainingState Save(const RunPosition& position) const override {
     TrainingState state;
@@ -74,6 +75,7 @@ class SummingTask : public Task {
 
   std::function<absl::Status(int64_t step)> on_step;
   int64_t first = -1, last = -1;  // Micro-steps.
+  bool changes_state = false;
 
  private:
   const std::vector<std::string> names_ = {"loss"};
@@ -138,6 +140,21 @@ TEST_F(TrainingLoopFaultsTest, ASignalIsObeyedAtTheNextMicroStep) {
     EXPECT_EQ(task.last, 2 * kMicroSteps + 1);
     ExpectGoesOnFrom(2);
   }
+}
+
+// As batch normalisation does.
+TEST_F(TrainingLoopFaultsTest, AnUpdateWhoseMicroStepsChangeTheStateIsEnded) {
+  SummingTask task;
+  task.changes_state = true;
+  task.on_step = [](int64_t step) {
+    if (step == 2 * kMicroSteps + 1) raise(SIGTERM);
+    return absl::OkStatus();
+  };
+  const auto result = RunTask(folder_ + "/run", &task);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->stopped);
+  EXPECT_EQ(task.last, 3 * kMicroSteps - 1);
+  ExpectGoesOnFrom(3);
 }
 
 TEST_F(TrainingLoopFaultsTest, StoppedBeforeTheFirstUpdateThereIsNothingToSave) {
