@@ -79,7 +79,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenImages(const FrozenSettings& 
 absl::Status Run(const ParsedFlags&) {
   TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
   const std::string output = UserPath(absl::GetFlag(FLAGS_output));
-  if (output.empty()) return absl::InvalidArgumentError("--output is needed: the file to write, photos.npy for example");
+  if (output.empty())
+    return absl::InvalidArgumentError("--output is needed: the file to write, photos.npy for example");
   TEC_RETURN_IF_ERROR(Annotate(CheckEmbeddingPath(output), "--output"));
   const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
   if (!spec.ok()) return Annotate(spec.status(), "--features");
@@ -94,7 +95,8 @@ absl::Status Run(const ParsedFlags&) {
   TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset, OpenImages(settings));
   TEC_RETURN_IF_ERROR(MakeFrozenFolders(&settings));
   std::printf("%s: %s\n%s: %d images%s\n", Printable(settings.checkpoint).c_str(),
-              Printable(encoder.description).c_str(), Printable(settings.data_path).c_str(), static_cast<int>(dataset->size()),
+              Printable(encoder.description).c_str(), Printable(settings.data_path).c_str(),
+              static_cast<int>(dataset->size()),
               dataset->labelled() ? absl::StrCat(", ", dataset->classes().size(), " classes").c_str() : "");
   std::fflush(stdout);
 

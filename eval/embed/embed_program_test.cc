@@ -25,8 +25,9 @@ class EmbedProgramTest : public ::testing::Test {
     testing::WriteTecCheckpoint(folder_ + "/tec.pth", /*mlp_token=*/true);
   }
   static ProgramResult Run(const std::string& arguments) {
-    return testing::RunProgram("eval/embed/embed", "--device=cpu --num_workers=1 --threads=1 --batch_size=5 --checkpoint=" +
-                                                       folder_ + "/tec.pth " + arguments);
+    return testing::RunProgram(
+        "eval/embed/embed",
+        "--device=cpu --num_workers=1 --threads=1 --batch_size=5 --checkpoint=" + folder_ + "/tec.pth " + arguments);
   }
   // Of the readable images of a folder, by the library.
   static Features Expected(const std::string& folder, const FeatureSpec& spec) {
@@ -115,8 +116,7 @@ TEST_F(EmbedProgramTest, NeighboursAndDuplicates) {
       << nearest.output;
   // Row 2 is ant/2.png.
   EXPECT_EQ(neighbours(vectors + " --query 2 --k 3").output, nearest.output);
-  const ProgramResult pairs =
-      neighbours(vectors + " --duplicates=0.9999999 --data_path=" + data + " --output=" + page);
+  const ProgramResult pairs = neighbours(vectors + " --duplicates=0.9999999 --data_path=" + data + " --output=" + page);
   ASSERT_EQ(pairs.exit_code, 0) << pairs.output;
   EXPECT_NE(pairs.output.find("1 pairs of 13 pictures"), std::string::npos) << pairs.output;
   EXPECT_NE(pairs.output.find("1.0000  ant/2.png  bee/copy <i>.png\n"), std::string::npos) << pairs.output;

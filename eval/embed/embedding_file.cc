@@ -204,8 +204,8 @@ absl::StatusOr<Embeddings> ReadEmbeddingsCsv(const std::string& text) {
   float* value = embeddings.values.mutable_data_ptr<float>();
   for (size_t i = 1; i < rows.size(); ++i) {
     if (rows[i].size() != rows[0].size()) {
-      return absl::InvalidArgumentError(absl::StrCat("row ", i, " has ", rows[i].size(), " fields, the first line ",
-                                                     rows[0].size()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("row ", i, " has ", rows[i].size(), " fields, the first line ", rows[0].size()));
     }
     TEC_ASSIGN_OR_RETURN(EmbeddedImage image, ImageOf(rows[i], 0));
     embeddings.images.push_back(std::move(image));
@@ -222,7 +222,8 @@ absl::StatusOr<Embeddings> ReadEmbeddingsCsv(const std::string& text) {
 
 absl::Status CheckEmbeddingPath(const std::string& path) {
   if (absl::EndsWith(path, kImagesCsv)) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": ", kImagesCsv, " is the ending of the file of names that "
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", kImagesCsv,
+                                                   " is the ending of the file of names that "
                                                    "comes beside; choose another name"));
   }
   for (const absl::string_view suffix : {kNpy, kSafetensors, kCsv}) {
@@ -264,8 +265,8 @@ absl::StatusOr<Embeddings> ReadEmbeddings(const std::string& path) {
   } else {
     TEC_ASSIGN_OR_RETURN(const Safetensors file, ReadSafetensors(path));
     embeddings.values = TensorsOf(file.tensors)[kValues];
-    if (!embeddings.values.defined() || embeddings.values.dim() != 2 ||
-        embeddings.values.scalar_type() != at::kFloat || embeddings.values.size(0) == 0) {
+    if (!embeddings.values.defined() || embeddings.values.dim() != 2 || embeddings.values.scalar_type() != at::kFloat ||
+        embeddings.values.size(0) == 0) {
       return absl::InvalidArgumentError(absl::StrCat(path, " has no tensor \"values\" of float32 [n, d]"));
     }
   }

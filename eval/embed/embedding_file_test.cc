@@ -82,11 +82,9 @@ TEST(NpyTest, WhatIsNoMatrixOfFloat32IsRefused) {
               path + ": not read: it is not a matrix of at least one row")
         << shape;
   }
-  EXPECT_FALSE(
-      read(Npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4611686018427387905), }", 2)).ok());
+  EXPECT_FALSE(read(Npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4611686018427387905), }", 2)).ok());
   ASSERT_TRUE(WriteFile(folder + "/x.images.csv", "row,name,label,class\n0,a,,\n").ok());
-  EXPECT_EQ(read(Npy(good, 6)).message(),
-            folder + "/x.images.csv names 1 images, " + path + " has 2 rows");
+  EXPECT_EQ(read(Npy(good, 6)).message(), folder + "/x.images.csv names 1 images, " + path + " has 2 rows");
 }
 
 }  // namespace

@@ -48,7 +48,8 @@ namespace {
 constexpr char kUsage[] =
     "Search among the vectors that //tools:embed wrote. Every pair is compared: the answer is exact.\n\n"
     "  ./bazelw run //tools:neighbours -- photos.npy --query=holiday/17.jpg\n"
-    "  ./bazelw run //tools:neighbours -- photos.npy --duplicates=0.98 --data_path=/photos --output=duplicates.html\n\n";
+    "  ./bazelw run //tools:neighbours -- photos.npy --duplicates=0.98 --data_path=/photos "
+    "--output=duplicates.html\n\n";
 
 constexpr char kQuery[] = "the query";
 constexpr int kThumbnail = 96;  // Pixels a side.
@@ -71,8 +72,8 @@ absl::StatusOr<int64_t> RowOf(const Embeddings& embeddings, const std::string& q
   }
   int64_t row = 0;
   if (absl::SimpleAtoi(query, &row) && row >= 0 && row < rows) return row;
-  return absl::InvalidArgumentError(absl::StrCat("--query=", query, ": no picture has that name, nor is it a row from 0 to ",
-                                                 rows - 1));
+  return absl::InvalidArgumentError(
+      absl::StrCat("--query=", query, ": no picture has that name, nor is it a row from 0 to ", rows - 1));
 }
 
 absl::StatusOr<Group> Nearest(const Embeddings& embeddings, int64_t query, int64_t k) {

@@ -225,8 +225,10 @@ TEST(PretrainedTest, ReadsOtherFamilies) {
   const absl::StatusOr<Pretrained> moco = ReadPretrained(folder + "/moco.safetensors", WithHeads(2));
   ASSERT_TRUE(plain.ok()) << plain.status();
   ASSERT_TRUE(moco.ok()) << moco.status();
-  EXPECT_EQ(moco->description, "safetensors of family moco_v3, ViT 16 px, patch 4, width 16, depth 3, heads 2 (assumed: a square grid of 4 x 4 "
-            "patches)");
+  EXPECT_EQ(
+      moco->description,
+      "safetensors of family moco_v3, ViT 16 px, patch 4, width 16, depth 3, heads 2 (assumed: a square grid of 4 x 4 "
+      "patches)");
   const absl::StatusOr<std::shared_ptr<Encoder>> a = MakeEncoder(*plain), b = MakeEncoder(*moco);
   ASSERT_TRUE(a.ok()) << a.status();
   ASSERT_TRUE(b.ok()) << b.status();
@@ -300,7 +302,8 @@ TEST_F(OtherFormTest, LayerScale) {
 
 TEST_F(OtherFormTest, HuggingFace) {
   // Their layer norms add 1e-12 to the variance, ours 1e-6: that shows in an untrained model's small tokens.
-  const at::Tensor expected = FeaturesOf(folder_ + "/plain.safetensors", both_, "safetensors of family timm, ViT", 1e-12);
+  const at::Tensor expected =
+      FeaturesOf(folder_ + "/plain.safetensors", both_, "safetensors of family timm, ViT", 1e-12);
   const std::pair<const char*, const char*> renamed[] = {
       {"cls_token", "embeddings.cls_token"},
       {"pos_embed", "embeddings.position_embeddings"},
@@ -386,7 +389,9 @@ TEST(PretrainedTest, ReadsTheShapeOffTheTensors) {
   absl::StatusOr<Pretrained> told = ReadPretrained(folder + "/mae.safetensors", WithHeads(2));
   ASSERT_TRUE(told.ok()) << told.status();
   EXPECT_FALSE(told->recorded);
-  EXPECT_EQ(told->description, "safetensors of family mae, ViT 16 px, patch 4, width 16, depth 3, heads 2 (assumed: a square grid of 4 x 4 patches)");
+  EXPECT_EQ(told->description,
+            "safetensors of family mae, ViT 16 px, patch 4, width 16, depth 3, heads 2 (assumed: a square grid of 4 x "
+            "4 patches)");
   EXPECT_TRUE(MakeEncoder(*told).ok());
 
   StateDict other;

@@ -28,7 +28,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenLabelled(const std::string& p
   }
   // A score of every image for each: what comes after this asks for memory by them.
   if (const size_t classes = dataset->classes().size(); classes > kMostClasses) {
-    return absl::InvalidArgumentError(absl::StrCat(images, " have labels up to ", classes - 1, "; at most ", kMostClasses,
+    return absl::InvalidArgumentError(absl::StrCat(images, " have labels up to ", classes - 1, "; at most ",
+                                                   kMostClasses,
                                                    " classes are evaluated. Number those that occur from 0 on"));
   }
   absl::StatusOr<std::shared_ptr<const Dataset>> kept = KeepClasses(std::move(dataset), options.classes);

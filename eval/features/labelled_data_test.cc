@@ -191,8 +191,9 @@ TEST(OpenLabelledData, ALabelBeyondAllReasonIsRefused) {
     ASSERT_TRUE(WriteFile(folder + part, "a.png 0\nb.png 9999999\n").ok());
   }
   EXPECT_EQ(OpenLabelledData(folder, "a test", {}).status().message(),
-            folder + ": the training images have labels up to 9999999; at most 100000 classes are evaluated. Number "
-                     "those that occur from 0 on");
+            folder +
+                ": the training images have labels up to 9999999; at most 100000 classes are evaluated. Number "
+                "those that occur from 0 on");
 }
 
 }  // namespace

@@ -7,9 +7,9 @@
 #include "tec/base/status.h"
 #include "tec/checkpoint/elements.h"
 #include "tec/checkpoint/torch_tensors.h"
+#include "tec/config/encoder_file.h"
 #include "tec/models/vit.h"
 #include "tec/nn/normalize.h"
-#include "tec/config/encoder_file.h"
 
 namespace tec {
 namespace {

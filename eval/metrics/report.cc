@@ -154,17 +154,16 @@ nlohmann::ordered_json ToJson(const ClassificationReport& report, const std::vec
   for (const CalibrationBin& bin : report.bins) {
     bins.push_back({{"images", bin.images}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
   }
-  nlohmann::ordered_json json = {
-          {"images", report.images},
-          {"top1", report.top1},
-          {"top5", report.top5},
-          {"loss", report.loss},
-          {"mean_per_class_top1", report.MeanPerClassTop1()},
-          {"calibration_error", report.calibration_error},
-          {"calibration_bins", std::move(bins)},
-          {"classes", classes},
-          {"images_of_class", report.images_of_class},
-          {"per_class_top1", report.per_class_top1}};
+  nlohmann::ordered_json json = {{"images", report.images},
+                                 {"top1", report.top1},
+                                 {"top5", report.top5},
+                                 {"loss", report.loss},
+                                 {"mean_per_class_top1", report.MeanPerClassTop1()},
+                                 {"calibration_error", report.calibration_error},
+                                 {"calibration_bins", std::move(bins)},
+                                 {"classes", classes},
+                                 {"images_of_class", report.images_of_class},
+                                 {"per_class_top1", report.per_class_top1}};
   if (!report.confusion_known) return json;
   if (classes.size() > kMostClassesAsMatrix) {
     std::vector<Confusion::const_iterator> pairs = ConfusedPairs(report);
@@ -181,8 +180,8 @@ nlohmann::ordered_json ToJson(const ClassificationReport& report, const std::vec
 
 absl::Status WriteConfusion(const ClassificationReport& report, const std::string& path) {
   if (!report.confusion_known) {
-    return absl::FailedPreconditionError(absl::StrCat("the confusion of ", report.images_of_class.size(),
-                                                      " classes was not added up over the ranks"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the confusion of ", report.images_of_class.size(), " classes was not added up over the ranks"));
   }
   // https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html: the header ends at a multiple of 64 bytes.
   std::string header =
@@ -190,9 +189,8 @@ absl::Status WriteConfusion(const ClassificationReport& report, const std::strin
   constexpr absl::string_view kMagic("\x93NUMPY\x01\x00", 8);
   while ((kMagic.size() + 2 + header.size() + 1) % 64 != 0) header += ' ';
   header += '\n';
-  std::string bytes = absl::StrCat(kMagic, std::string{static_cast<char>(header.size() & 0xFF),
-                                                       static_cast<char>(header.size() >> 8)},
-                                   header);
+  std::string bytes = absl::StrCat(
+      kMagic, std::string{static_cast<char>(header.size() & 0xFF), static_cast<char>(header.size() >> 8)}, header);
   for (const auto& [pair, images] : report.confusion) {
     for (const int64_t number : {pair.first, pair.second, images}) {
       for (int shift = 0; shift < 64; shift += 8) bytes.push_back(static_cast<char>(number >> shift));

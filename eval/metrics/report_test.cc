@@ -149,8 +149,7 @@ TEST(ReportTest, WritesTheWholeConfusionAsNumPyDoes) {
   std::string expected("\x93NUMPY\x01\x00\x76\x00", 10);
   expected += "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 3), }";
   expected += std::string(128 - 1 - expected.size(), ' ') + "\n";
-  for (const auto& [low, high] :
-       std::vector<std::pair<char, char>>{{3, 0}, {2, 1}, {2, 0}, {2, 1}, {2, 1}, {1, 0}}) {
+  for (const auto& [low, high] : std::vector<std::pair<char, char>>{{3, 0}, {2, 1}, {2, 0}, {2, 1}, {2, 1}, {1, 0}}) {
     expected += std::string{low, high} + std::string(6, '\0');
   }
   EXPECT_EQ(*ReadFile(path), expected);

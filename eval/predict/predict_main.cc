@@ -51,10 +51,10 @@ constexpr char kUsage[] =
     "place of a class.\n\n";
 
 std::vector<FlagGroup> Flags() {
-  return {{"What is predicted",
-           {{"checkpoint"}, {"data_path"}, {"output"}, {"top"}, {"class_names"}, {"mean"}, {"std"}}},
-          {"What the checkpoint does not tell", VitFlags()},
-          {"How it runs", {{"batch_size"}, {"device"}, {"precision"}, {"threads"}, {"num_workers"}, {"fast_jpeg"}}}};
+  return {
+      {"What is predicted", {{"checkpoint"}, {"data_path"}, {"output"}, {"top"}, {"class_names"}, {"mean"}, {"std"}}},
+      {"What the checkpoint does not tell", VitFlags()},
+      {"How it runs", {{"batch_size"}, {"device"}, {"precision"}, {"threads"}, {"num_workers"}, {"fast_jpeg"}}}};
 }
 
 absl::Status TakeNames(const std::string& path, Classifier* classifier) {

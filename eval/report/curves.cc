@@ -11,7 +11,7 @@
 namespace tec {
 namespace {
 
-constexpr double kHeight = 320;                       // Of a chart, pixels.
+constexpr double kHeight = 320;                        // Of a chart, pixels.
 constexpr double kLeft = 76, kTop = 30, kBottom = 30;  // Around the drawing.
 // Of a chart with its legend on the right, and of one whose legend stands elsewhere: narrow, so that a telephone need
 // not shrink its text.
@@ -76,8 +76,9 @@ std::string Draw(const Chart& chart, double top, double width) {
   for (int i = 0; i <= kTicks; ++i) {
     const double part = static_cast<double>(i) / kTicks;
     const double xv = x.low + (x.high - x.low) * part, yv = y.low + (y.high - y.low) * part;
-    absl::StrAppendFormat(&svg, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#888\" stroke-opacity=\"0.35\"/>\n", kLeft,
-                          top_of(yv), kLeft + width, top_of(yv));
+    absl::StrAppendFormat(
+        &svg, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#888\" stroke-opacity=\"0.35\"/>\n",
+        kLeft, top_of(yv), kLeft + width, top_of(yv));
     svg += Text(kLeft - 6, top_of(yv) + 4, "end", absl::StrFormat("%.4g", yv));
     svg += Text(left_of(xv), top + kTop + height + 18, "middle", absl::StrFormat("%.4g", xv));
   }

@@ -46,11 +46,8 @@ code { font-size: .85em; overflow-wrap: anywhere; }
 }  // namespace
 
 std::string HtmlText(absl::string_view text) {
-  return absl::StrReplaceAll(ToUtf8(Printable(text)), {{"&", "&amp;"},
-                                                       {"<", "&lt;"},
-                                                       {">", "&gt;"},
-                                                       {"\"", "&quot;"},
-                                                       {"'", "&#39;"}});
+  return absl::StrReplaceAll(ToUtf8(Printable(text)),
+                             {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}, {"'", "&#39;"}});
 }
 
 std::string DataUri(absl::string_view mime_type, absl::string_view bytes) {
@@ -68,8 +65,8 @@ std::string HtmlTable(const std::vector<std::vector<std::string>>& rows) {
 }
 
 std::string HtmlPage(absl::string_view title, absl::string_view body) {
-  return absl::StrCat(kHead, "<title>", HtmlText(title), "</title></head><body>\n<h1>", HtmlText(title), "</h1>\n", body,
-                      "</body></html>\n");
+  return absl::StrCat(kHead, "<title>", HtmlText(title), "</title></head><body>\n<h1>", HtmlText(title), "</h1>\n",
+                      body, "</body></html>\n");
 }
 
 }  // namespace tec

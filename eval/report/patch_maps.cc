@@ -12,7 +12,7 @@ namespace tec {
 namespace {
 
 // viridis (van der Walt and Smith, CC0) at 0, 1/8, ..., 1.
-constexpr float kViridis[9][3] = {{68, 1, 84},   {71, 44, 122},  {59, 81, 139},  {44, 113, 142}, {33, 144, 141},
+constexpr float kViridis[9][3] = {{68, 1, 84},    {71, 44, 122}, {59, 81, 139},  {44, 113, 142}, {33, 144, 141},
                                   {39, 173, 129}, {92, 200, 99}, {170, 220, 50}, {253, 231, 37}};
 
 int64_t GridOf(int64_t patches) {

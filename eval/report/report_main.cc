@@ -66,8 +66,7 @@ absl::Status Run(const std::vector<std::string>& folders) {
   options.bank = absl::GetFlag(FLAGS_report_bank);
   options.threads = static_cast<int>(absl::GetFlag(FLAGS_num_workers));
   if (options.images < 1 || options.bank < 2 || options.threads < 1) {
-    return absl::InvalidArgumentError(
-        "--report_images and --num_workers must be at least 1, --report_bank at least 2");
+    return absl::InvalidArgumentError("--report_images and --num_workers must be at least 1, --report_bank at least 2");
   }
   options.data_path = UserPath(absl::GetFlag(FLAGS_data_path));
   options.base_model = UserPath(absl::GetFlag(FLAGS_base_model));
@@ -84,13 +83,13 @@ absl::Status Run(const std::vector<std::string>& folders) {
     } else {
       // The curves are worth a page by themselves, and the page says what is missing.
       TEC_LOG(WARNING) << "without pictures: " << pictures.status().message();
-      sections.push_back({"pictures", "Pictures",
-                          absl::StrCat("<p class=\"warning\">Not drawn: ",
-                                       HtmlText(pictures.status().message()), "</p>\n")});
+      sections.push_back(
+          {"pictures", "Pictures",
+           absl::StrCat("<p class=\"warning\">Not drawn: ", HtmlText(pictures.status().message()), "</p>\n")});
     }
   }
   const std::string output = absl::GetFlag(FLAGS_output).empty() ? absl::StrCat(runs[0].path, "/report.html")
-                                                                  : UserPath(absl::GetFlag(FLAGS_output));
+                                                                 : UserPath(absl::GetFlag(FLAGS_output));
   TEC_RETURN_IF_ERROR(WriteFile(output, FormatRunReport(runs, sections)));
   std::printf("report: %s\n", Printable(output).c_str());
   std::fflush(stdout);

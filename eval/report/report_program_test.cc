@@ -15,9 +15,9 @@
 namespace tec {
 namespace {
 
-using testing::ProgramResult;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::ProgramResult;
 
 ProgramResult Report(const std::string& arguments) { return testing::RunProgram("eval/report/report", arguments); }
 

@@ -108,10 +108,9 @@ std::vector<json> ParseJsonLines(const std::string& text) {
   for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     json parsed = json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!parsed.is_object()) {
-      parsed = json::parse(absl::StrReplaceAll(line, {{": NaN", ": null"},
-                                                      {": Infinity", ": null"},
-                                                      {": -Infinity", ": null"}}),
-                           nullptr, /*allow_exceptions=*/false);
+      parsed = json::parse(
+          absl::StrReplaceAll(line, {{": NaN", ": null"}, {": Infinity", ": null"}, {": -Infinity", ": null"}}),
+          nullptr, /*allow_exceptions=*/false);
     }
     if (parsed.is_object()) lines.push_back(std::move(parsed));
   }
@@ -177,8 +176,8 @@ absl::StatusOr<RunFolder> ReadRunFolder(const std::string& path) {
   // A linear probe that was stopped has a log alone.
   if (run.what.empty() && !run.epoch_log.empty() && run.epoch_log[0].contains("best_head")) run.what = "linear probe";
   if (run.what.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " holds no run: no ", kExperiment, " or ", kResults,
-                                                   " of this project is in it"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " holds no run: no ", kExperiment, " or ", kResults, " of this project is in it"));
   }
   std::filesystem::file_time_type newest_checkpoint;
   for (const auto& entry : std::filesystem::directory_iterator(path, error)) {

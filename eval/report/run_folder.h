@@ -20,7 +20,8 @@ enum class RunKind { kPretraining, kFinetuning, kEvaluation };
 struct RunFolder {
   std::string path;
   RunKind kind = RunKind::kEvaluation;
-  std::string what;  // "TEC pretraining", "MAE pretraining", "finetuning", "linear probe", "kNN", "logistic regression".
+  std::string
+      what;  // "TEC pretraining", "MAE pretraining", "finetuning", "linear probe", "kNN", "logistic regression".
 
   // By dotted names, "optimizer.batch_size" or, of evaluators, as in results.json; each once.
   std::vector<std::pair<std::string, std::string>> settings;

@@ -18,11 +18,13 @@ void Write(const std::string& path, const std::string& text) {
 
 TEST(RunFolderTest, PretrainingThatIsUnderWay) {
   const std::string folder = testing::FreshFolder("run_folder");
-  Write(folder + "/experiment.textproto", "method: TEC\noptimizer { batch_size: 64 blr: 0.5 }\nschedule { epochs: 3 }\n");
+  Write(folder + "/experiment.textproto",
+        "method: TEC\noptimizer { batch_size: 64 blr: 0.5 }\nschedule { epochs: 3 }\n");
   // As it is while a line is being written; not a number where a float16 update was skipped.
-  Write(folder + "/log.txt",
-        "{\"train_loss\": 2.5, \"epoch\": 0, \"knn_top1\": 40.5}\n{\"train_loss\": NaN, \"epoch\": 1, \"knn_top1\": 39}\n"
-        "{\"train_lo");
+  Write(
+      folder + "/log.txt",
+      "{\"train_loss\": 2.5, \"epoch\": 0, \"knn_top1\": 40.5}\n{\"train_loss\": NaN, \"epoch\": 1, \"knn_top1\": 39}\n"
+      "{\"train_lo");
   Write(folder + "/this_checkpoint.pth", "x");
   const auto run = ReadRunFolder(folder);
   ASSERT_TRUE(run.ok()) << run.status();
@@ -44,7 +46,8 @@ TEST(RunFolderTest, FinishedFinetuningAndEvaluators) {
   Write(folder + "/b/experiment.textproto", "finetune: \"x.pth\"\nlayer_decay: 0.75\nschedule { epochs: 1 }\n");
   Write(folder + "/b/log.txt", "{\"test_acc1\": 81.25, \"epoch\": 0}\n");
   Write(folder + "/a/knn/results.json",
-        "{\"checkpoint\": \"x.pth\", \"temperature\": 0.07, \"results\": [{\"k\": 10, \"top1\": 50}, {\"k\": 20, \"top1\": 52.5}]}");
+        "{\"checkpoint\": \"x.pth\", \"temperature\": 0.07, \"results\": [{\"k\": 10, \"top1\": 50}, {\"k\": 20, "
+        "\"top1\": 52.5}]}");
   Write(folder + "/c/results.json", "{\"choices\": [], \"c\": 0.1, \"accuracy\": {\"top1\": 61}}");
   Write(folder + "/d/results.json", "{\"something\": \"else\"}");
   const auto runs = FindRuns(folder);

@@ -76,10 +76,10 @@ class Pictures {
   RunPicturesOptions options_;
   c10::Device device_;
   std::shared_ptr<const Dataset> bank_;
-  std::vector<at::Tensor> thumbnails_;     // uint8 [S, S, 3] of bank_, undefined where unreadable.
-  std::vector<LookedAt> encoders_;         // The base model, if there is one, and the new model's epochs.
+  std::vector<at::Tensor> thumbnails_;  // uint8 [S, S, 3] of bank_, undefined where unreadable.
+  std::vector<LookedAt> encoders_;      // The base model, if there is one, and the new model's epochs.
   bool has_base_ = false;
-  std::vector<at::Tensor> pooled_;         // [bank, C] of each of encoders_, NaN where unreadable.
+  std::vector<at::Tensor> pooled_;  // [bank, C] of each of encoders_, NaN where unreadable.
   Shown shown_;
   at::Tensor base_relations_, predicted_;  // [N, 2, L]: rows of [CLS] and of one selected patch, after the softmax.
   at::Tensor selected_, mask_;             // I64 [N]; [N, L].
@@ -200,8 +200,9 @@ ReportSection Pictures::DidItHelp() const {
     rows.back().push_back(absl::StrFormat("%.3f", FeatureDeviation(values)));
   }
   std::string html = HtmlTable(rows);
-  absl::StrAppend(&html, "<p>From the mean of the patch tokens of ", count,
-                  " training pictures, evenly spaced over the data set. The number behind &plusmn; is the standard error.");
+  absl::StrAppend(
+      &html, "<p>From the mean of the patch tokens of ", count,
+      " training pictures, evenly spaced over the data set. The number behind &plusmn; is the standard error.");
   if (!bank_->labelled()) html += " The pictures have no labels: the neighbours below say what accuracy would.";
   html += "</p>\n";
   if (!left_out_.empty()) {
@@ -223,8 +224,8 @@ std::string Pictures::NeighboursOf(int64_t shown, const at::Tensor& pooled) cons
   for (int64_t i = 0; i < count; ++i) {
     const int64_t index = nearest[i].item<int64_t>();
     if (!thumbnails_[index].defined()) continue;
-    html += Figure(PhotoUri(thumbnails_[index]),
-                   absl::StrFormat("%.3f %s", values[i].item<double>(), bank_->name(index)));
+    html +=
+        Figure(PhotoUri(thumbnails_[index]), absl::StrFormat("%.3f %s", values[i].item<double>(), bank_->name(index)));
   }
   return html;
 }
@@ -237,9 +238,9 @@ absl::Status Pictures::PredictRelations() {
   TEC_RETURN_IF_ERROR(Annotate(LoadState(*model, state.model), encoders_.back().path));
   model->to(device_);
   const Targets targets = encoders_.front().targets->forward(shown_.images);
-  const at::Tensor noise = MaskingNoise(static_cast<uint64_t>(experiment_.seed()), 0, shown_.indices,
-                                        model->options().encoder.patches())
-                               .to(device_);
+  const at::Tensor noise =
+      MaskingNoise(static_cast<uint64_t>(experiment_.seed()), 0, shown_.indices, model->options().encoder.patches())
+          .to(device_);
   const TecOutput output = model->forward(shown_.images, noise, experiment_.masking().mask_ratio(), targets.idx);
   mask_ = output.mask.cpu();
   // [N, 1, 1+K, H, L] -> [N, 1+K, L]: the mean over heads.
@@ -254,7 +255,8 @@ absl::Status Pictures::PredictRelations() {
 
 std::string Pictures::MaskedPhoto(int64_t shown, const at::Tensor& mask) const {
   const int64_t size = shown_.pixels.size(1), grid = std::lround(std::sqrt(static_cast<double>(mask.numel())));
-  const at::Tensor removed = mask.view({grid, grid, 1}).repeat_interleave(size / grid, 0).repeat_interleave(size / grid, 1);
+  const at::Tensor removed =
+      mask.view({grid, grid, 1}).repeat_interleave(size / grid, 0).repeat_interleave(size / grid, 1);
   return PhotoUri((shown_.pixels[shown].to(at::kFloat) * (1 - removed) + 127 * removed).to(at::kByte));
 }
 
@@ -266,7 +268,8 @@ absl::StatusOr<ReportSection> Pictures::PerPicture() {
   for (const LookedAt& looked : encoders_) {
     const Targets targets = looked.targets->forward(shown_.images);
     attention.push_back(at::softmax(targets.relations.to(at::kFloat).squeeze(1).select(1, 0), -1).mean(1).cpu());
-    const at::Tensor patches = at::layer_norm(targets.features.to(at::kFloat), {targets.features.size(2)}).flatten(0, 1);
+    const at::Tensor patches =
+        at::layer_norm(targets.features.to(at::kFloat), {targets.features.size(2)}).flatten(0, 1);
     at::Tensor coordinates = Project(PrincipalComponentsOf(patches), patches);
     if (reference.defined() && reference.size(0) == coordinates.size(0)) {
       coordinates = coordinates.mm(RotationTo(reference, coordinates));
@@ -276,7 +279,8 @@ absl::StatusOr<ReportSection> Pictures::PerPicture() {
     colours.push_back(ColoursOf(coordinates).view({images, -1, 3}));
   }
   std::string html =
-      "<p>Attention is that of [CLS] in the last block, the mean over heads, dark to bright. Colours are the first three "
+      "<p>Attention is that of [CLS] in the last block, the mean over heads, dark to bright. Colours are the first "
+      "three "
       "principal components of the last block's patch tokens, turned so that they mean the same in every column. "
       "Relations are the base model's target for one of its selected patches and what the newest checkpoint predicts "
       "of it from the visible patches.</p>\n";
@@ -300,7 +304,8 @@ absl::StatusOr<ReportSection> Pictures::PerPicture() {
     }
     html += "</div>\n";
     if (has_base_) {
-      html += "<p>Nearest by the base model:</p><div class=\"pictures\">" + NeighboursOf(i, pooled_.front()) + "</div>\n";
+      html +=
+          "<p>Nearest by the base model:</p><div class=\"pictures\">" + NeighboursOf(i, pooled_.front()) + "</div>\n";
     }
     absl::StrAppend(&html, "<p>Nearest by the new model:</p><div class=\"pictures\">", NeighboursOf(i, pooled_.back()),
                     "</div>\n");
@@ -331,20 +336,21 @@ absl::StatusOr<ReportSection> Pictures::Reconstructions() const {
   const at::Tensor mean = at::tensor(std::vector<float>(data.mean().begin(), data.mean().end())),
                    deviation = at::tensor(std::vector<float>(data.std().begin(), data.std().end()));
   const at::Tensor pixels = ((patches.view({images, grid, grid, side, side, 3})
-                                  .permute({0, 1, 3, 2, 4, 5})
-                                  .reshape({images, grid * side, grid * side, 3})
-                                  .cpu() *
+                                      .permute({0, 1, 3, 2, 4, 5})
+                                      .reshape({images, grid * side, grid * side, 3})
+                                      .cpu() *
                                   deviation +
                               mean) *
                              255)
                                 .round()
                                 .clamp(0, 255)
                                 .to(at::kByte);
-  std::string html = "<p>Left: the picture, what is visible of it, and the visible patches with the predicted ones.</p>\n";
+  std::string html =
+      "<p>Left: the picture, what is visible of it, and the visible patches with the predicted ones.</p>\n";
   for (int64_t i = 0; i < images; ++i) {
     absl::StrAppend(&html, "<div class=\"pictures\">", Figure(PhotoUri(shown_.pixels[i]), shown_.names[i]),
-                    Figure(MaskedPhoto(i, output.mask[i].cpu()), "visible"), Figure(PhotoUri(pixels[i]), "reconstructed"),
-                    "</div>\n");
+                    Figure(MaskedPhoto(i, output.mask[i].cpu()), "visible"),
+                    Figure(PhotoUri(pixels[i]), "reconstructed"), "</div>\n");
   }
   return ReportSection{"reconstructions", "Reconstructions", html};
 }

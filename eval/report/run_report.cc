@@ -77,7 +77,8 @@ std::string ChartsOf(const std::vector<RunFolder>& runs, const std::vector<std::
       {"Images a second", {"images_per_second"}},
       {"Seconds an update waited for data", {"data_wait_seconds"}}};
   const std::vector<ChartOf> by_epoch = {
-      {"Mean losses over epochs", {"train_loss", "train_loss_fea", "train_loss_att", "train_loss_att_floor", "test_loss"}},
+      {"Mean losses over epochs",
+       {"train_loss", "train_loss_fea", "train_loss_att", "train_loss_att_floor", "test_loss"}},
       {"Top-1 accuracy, percent, over epochs", {"knn_top1", "test_acc1", "test_ema_acc1"}},
       {"RankMe over epochs", {"rank_me"}},
       {"Standard deviation of features over epochs", {"feature_std"}}};
@@ -192,9 +193,10 @@ std::vector<std::string> WarningsOf(const RunFolder& run) {
   std::vector<std::string> warnings;
   const double seconds = SumOf(run.epoch_log, "seconds"), waited = SumOf(run.epoch_log, "data_wait_seconds");
   if (seconds > 0 && waited > kMuchWaiting * seconds) {
-    warnings.push_back(absl::StrFormat("%.0f %% of the time went in waiting for pictures: more --num_workers, or faster "
-                                       "storage, would make training faster.",
-                                       100 * waited / seconds));
+    warnings.push_back(
+        absl::StrFormat("%.0f %% of the time went in waiting for pictures: more --num_workers, or faster "
+                        "storage, would make training faster.",
+                        100 * waited / seconds));
   }
   if (const double skipped = SumOf(LinesOf(run, "metrics.jsonl"), "skipped"); skipped > 0) {
     warnings.push_back(absl::StrFormat("%.0f updates were skipped because the scaled gradient overflowed.", skipped));
@@ -208,9 +210,10 @@ std::vector<std::string> WarningsOf(const RunFolder& run) {
   }
   const double warmup = SettingOf(run, "schedule.warmup_epochs"), epochs = SettingOf(run, "schedule.epochs");
   if (warmup >= epochs) {
-    warnings.push_back(absl::StrFormat("The warm-up of %g epochs is as long as the run of %g: the learning rate never "
-                                       "reached its full height.",
-                                       warmup, epochs));
+    warnings.push_back(
+        absl::StrFormat("The warm-up of %g epochs is as long as the run of %g: the learning rate never "
+                        "reached its full height.",
+                        warmup, epochs));
   }
   return warnings;
 }

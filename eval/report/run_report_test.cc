@@ -37,13 +37,15 @@ TEST(CurvesTest, ThinnedPointsAreMeans) {
 RunFolder HostileRun(const std::string& name) {
   const std::string folder = testing::FreshFolder(name) + "/<b>run\x1b'\"";
   EXPECT_TRUE(MakeDirectories(folder).ok());
-  EXPECT_TRUE(WriteFile(folder + "/experiment.textproto",
-                        "method: TEC\nname: \"<img src=x onerror=alert(1)>\"\nschedule { epochs: 2 warmup_epochs: 5 }\n")
-                  .ok());
-  EXPECT_TRUE(WriteFile(folder + "/log.txt",
-                        "{\"train_loss\": 2.5, \"epoch\": 0, \"seconds\": 10, \"data_wait_seconds\": 4, \"bad_images\": 2}\n"
-                        "{\"train_loss\": 1.5, \"epoch\": 1, \"seconds\": 10, \"data_wait_seconds\": 4, \"bad_images\": 2}\n")
-                  .ok());
+  EXPECT_TRUE(
+      WriteFile(folder + "/experiment.textproto",
+                "method: TEC\nname: \"<img src=x onerror=alert(1)>\"\nschedule { epochs: 2 warmup_epochs: 5 }\n")
+          .ok());
+  EXPECT_TRUE(
+      WriteFile(folder + "/log.txt",
+                "{\"train_loss\": 2.5, \"epoch\": 0, \"seconds\": 10, \"data_wait_seconds\": 4, \"bad_images\": 2}\n"
+                "{\"train_loss\": 1.5, \"epoch\": 1, \"seconds\": 10, \"data_wait_seconds\": 4, \"bad_images\": 2}\n")
+          .ok());
   EXPECT_TRUE(WriteFile(folder + "/metrics.jsonl",
                         "{\"update\": 1, \"loss\": 3, \"lr\": 0.1}\n{\"update\": 2, \"loss\": 2, \"lr\": 0.2}\n")
                   .ok());

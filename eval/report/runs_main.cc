@@ -48,12 +48,9 @@ constexpr char kUsage[] =
 std::vector<FlagGroup> Flags() { return {{"How it is said", {{"json"}}}}; }
 
 Json SummaryOf(const RunFolder& run) {
-  Json json = {{"path", run.path},
-               {"what", run.what},
-               {"state", run.state()},
-               {"epochs_done", run.epochs_done()},
-               {"epochs", run.epochs},
-               {"modified", run.modified}};
+  Json json = {{"path", run.path},     {"what", run.what},
+               {"state", run.state()}, {"epochs_done", run.epochs_done()},
+               {"epochs", run.epochs}, {"modified", run.modified}};
   if (const auto best = run.best()) json["best"] = {{"name", best->first}, {"percent", best->second}};
   if (!run.newest_checkpoint.empty()) json["checkpoint"] = run.newest_checkpoint;
   return json;
@@ -70,11 +67,10 @@ void PrintTable(const std::vector<RunFolder>& runs) {
   std::printf("%-*s  %-19s  %-18s  %-16s  %s\n", static_cast<int>(width), "folder", "what", "state", "changed (UTC)",
               "best, percent");
   for (const RunFolder& run : runs) {
-    std::printf(
-        "%-*s  %-19s  %-18s  %-16s  %s\n", static_cast<int>(width), Printable(run.path).c_str(), run.what.c_str(),
-        run.state().c_str(),
-        absl::FormatTime("%Y-%m-%d %H:%M", absl::FromUnixSeconds(run.modified), absl::UTCTimeZone()).c_str(),
-        BestOf(run).c_str());
+    std::printf("%-*s  %-19s  %-18s  %-16s  %s\n", static_cast<int>(width), Printable(run.path).c_str(),
+                run.what.c_str(), run.state().c_str(),
+                absl::FormatTime("%Y-%m-%d %H:%M", absl::FromUnixSeconds(run.modified), absl::UTCTimeZone()).c_str(),
+                BestOf(run).c_str());
   }
 }
 
@@ -109,7 +105,8 @@ absl::Status Show(const std::string& folder) {
     return absl::OkStatus();
   }
   PrintTable({run});
-  if (!run.newest_checkpoint.empty()) std::printf("\nnewest checkpoint: %s\n", Printable(run.newest_checkpoint).c_str());
+  if (!run.newest_checkpoint.empty())
+    std::printf("\nnewest checkpoint: %s\n", Printable(run.newest_checkpoint).c_str());
   if (!run.epoch_log.empty()) {
     std::printf("\nlast epoch\n");
     for (const auto& [name, value] : run.epoch_log.back().items()) {

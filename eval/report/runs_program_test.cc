@@ -22,9 +22,9 @@ TEST(RunsProgramTest, FoldersOfRealRuns) {
   testing::WriteMaeCheckpoint(folder + "/mae.pth");
   for (const std::string name : {"one", "two"}) {
     const ProgramResult knn =
-        RunProgram("eval/knn/knn", "--device=cpu --num_workers=1 --threads=1 --checkpoint=" + folder + "/mae.pth --k=1 " +
-                                       "--features=" + (name == "one" ? "cls" : "pool") + " --data_path=" + folder +
-                                       "/data --output_dir=" + folder + "/runs/" + name);
+        RunProgram("eval/knn/knn", "--device=cpu --num_workers=1 --threads=1 --checkpoint=" + folder +
+                                       "/mae.pth --k=1 " + "--features=" + (name == "one" ? "cls" : "pool") +
+                                       " --data_path=" + folder + "/data --output_dir=" + folder + "/runs/" + name);
     ASSERT_EQ(knn.exit_code, 0) << knn.output;
   }
   const ProgramResult list = Runs("ls " + folder + "/runs");

@@ -153,9 +153,8 @@ absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Open(const s
   if (size > 0 && statvfs(directory.c_str(), &info) == 0) {
     const uint64_t free = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
     if (free < size) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("cannot write ", path, ": it takes up to ", Size(size), " and ", directory, " has ", Size(free),
-                       " free"));
+      return absl::ResourceExhaustedError(absl::StrCat("cannot write ", path, ": it takes up to ", Size(size), " and ",
+                                                       directory, " has ", Size(free), " free"));
     }
   }
   const std::string temporary = absl::StrCat(path, ".", getpid(), kSuffix);

@@ -153,8 +153,9 @@ TEST(FileTest, ErrorsNameThePath) {
 TEST(FileTest, AFullDiskIsReportedAndTheOldFileIsLeft) {
   const std::string folder = Folder("file");
   ASSERT_TRUE(WriteFile(folder + "/a", "old").ok());
-  file_operations::SetFaultHook(
-      [](file_operations::Operation operation) { return operation == file_operations::Operation::kWrite ? ENOSPC : 0; });
+  file_operations::SetFaultHook([](file_operations::Operation operation) {
+    return operation == file_operations::Operation::kWrite ? ENOSPC : 0;
+  });
   const absl::Status status = WriteFile(folder + "/a", "x");
   file_operations::SetFaultHook(nullptr);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);

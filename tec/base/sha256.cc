@@ -27,7 +27,8 @@ uint32_t Rotate(uint32_t x, int n) { return (x >> n) | (x << (32 - n)); }
 
 using Hash = std::array<uint32_t, 8>;
 
-constexpr Hash kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+constexpr Hash kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
 // Takes whole blocks of 64 bytes into the hash.
 void AddBlocks(absl::string_view blocks, Hash* hash) {

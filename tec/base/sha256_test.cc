@@ -20,7 +20,8 @@ TEST(Sha256Test, PublishedVectors) {
 TEST(Sha256Test, FilesInPieces) {
   const std::string path = ::testing::TempDir() + "/sha256";
   // Around a block, and around the piece of 1 MiB that is read at once.
-  for (const size_t size : {size_t{0}, size_t{63}, size_t{64}, (size_t{1} << 20) - 1, size_t{1} << 20, (size_t{1} << 20) + 65}) {
+  for (const size_t size :
+       {size_t{0}, size_t{63}, size_t{64}, (size_t{1} << 20) - 1, size_t{1} << 20, (size_t{1} << 20) + 65}) {
     const std::string bytes(size, 'x');
     ASSERT_TRUE(WriteFile(path, bytes).ok());
     EXPECT_EQ(*Sha256OfFile(path), Sha256(bytes)) << size;

@@ -22,7 +22,8 @@ std::atomic<bool> no_threads{false};
 }  // namespace
 
 // Stands before the C library's in this program: what it gives is what it gives under "ulimit -u".
-extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument) {
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                              void* argument) {
   using Function = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
   static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "pthread_create"));
   return no_threads ? EAGAIN : real(thread, attributes, start, argument);

@@ -319,7 +319,9 @@ std::string WhatItSeems(absl::string_view bytes) {
   }
   if (starts("\x80")) return "a bare pickle, not a weight file: only files of torch.save are read";
   if (starts("\x1f\x8b")) return "a gzip file: unpack it first";
-  if (starts("BZh") || starts("\xfd" "7zXZ")) return "a compressed file: unpack it first";
+  if (starts("BZh") || starts("\xfd"
+                              "7zXZ"))
+    return "a compressed file: unpack it first";
   if (starts("version https://git-lfs")) {
     return "a git-lfs pointer, not the file itself: fetch it with git lfs pull";
   }
@@ -342,8 +344,7 @@ absl::StatusOr<Value> ParsePth(std::shared_ptr<const MappedFile> file) {
   if (absl::StartsWith(kLegacyMagic, bytes)) return Damaged("the file is cut at its start");
   // Everything else is refused, with the name of what it seems to be.
   constexpr size_t kZipEnd = 22;
-  if (bytes.size() >= kZipEnd &&
-      bytes.substr(bytes.size() - kZipEnd, 4) == absl::string_view("PK\x05\x06", 4)) {
+  if (bytes.size() >= kZipEnd && bytes.substr(bytes.size() - kZipEnd, 4) == absl::string_view("PK\x05\x06", 4)) {
     return Damaged(
         "the file ends as a zip archive and does not start as one: its front is cut, or has something before it");
   }

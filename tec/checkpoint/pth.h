@@ -29,7 +29,8 @@ absl::StatusOr<Value> ReadPth(const std::string& path);
 absl::StatusOr<Value> ParsePth(std::shared_ptr<const MappedFile> file);
 
 // What bytes that are no weight file seem to be, and what to do ("a git-lfs pointer, not the file itself: fetch it with
-// git lfs pull", a web page, a gzip file, ...); "" if they look like nothing that is often met in a weight file's place.
+// git lfs pull", a web page, a gzip file, ...); "" if they look like nothing that is often met in a weight file's
+// place.
 std::string WhatItSeems(absl::string_view bytes);
 
 // Writes `root` so that torch.load(path, weights_only=True) returns it. Whole or not at all (AtomicFileWriter), and not

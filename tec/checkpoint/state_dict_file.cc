@@ -161,7 +161,8 @@ absl::StatusOr<StateDictFile> ReadShards(const std::string& path) {
   return result;
 }
 
-absl::StatusOr<StateDictFile> Read(const std::string& given_path, const std::string& top_level, const EntryChoice& choose) {
+absl::StatusOr<StateDictFile> Read(const std::string& given_path, const std::string& top_level,
+                                   const EntryChoice& choose) {
   TEC_ASSIGN_OR_RETURN(const std::string path, WeightFileIn(given_path));
   if (absl::EndsWith(path, kIndexSuffix)) {
     if (!top_level.empty()) return Invalid(absl::StrCat("sharded weights have no entry \"", top_level, "\""));
@@ -205,18 +206,16 @@ absl::StatusOr<std::string> WeightFileIn(const std::string& path) {
     if (at == std::string::npos || (at > 0 && path[at - 1] != '/')) continue;
     std::string address = path.substr(at);
     if (!absl::StrContains(address, "://")) address.insert(strlen(scheme), "/");
-    return Invalid(absl::StrCat(address, " is an address, and files are read: curl -L -o FILE \"", address,
-                                "\" downloads it"));
+    return Invalid(
+        absl::StrCat(address, " is an address, and files are read: curl -L -o FILE \"", address, "\" downloads it"));
   }
   struct stat info;
   if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return path;
-  static const auto* names = new std::vector<std::string>{"model.safetensors",
-                                                          "model.safetensors.index.json",
-                                                          "pytorch_model.bin",
-                                                          "pytorch_model.bin.index.json",
-                                                          "open_clip_model.safetensors",
-                                                          "open_clip_pytorch_model.safetensors",
-                                                          "open_clip_pytorch_model.bin"};
+  static const auto* names =
+      new std::vector<std::string>{"model.safetensors",           "model.safetensors.index.json",
+                                   "pytorch_model.bin",           "pytorch_model.bin.index.json",
+                                   "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
+                                   "open_clip_pytorch_model.bin"};
   for (const std::string& name : *names) {
     const std::string file = absl::StrCat(path, "/", name);
     if (stat(file.c_str(), &info) == 0) return file;

@@ -30,10 +30,10 @@ struct StateDictFile {
   std::string container;
 };
 
-// Reads and checks the whole file. `top_level` names the entry to take; empty means "model", else "state_dict", whichever
-// holds tensors, else the one entry that does, else the file itself if it is nothing but named tensors. A file with
-// several candidates and none of these (student and teacher) is an error that lists them. So is an entry that is no
-// tensor in the chosen dict, and a dict without tensors.
+// Reads and checks the whole file. `top_level` names the entry to take; empty means "model", else "state_dict",
+// whichever holds tensors, else the one entry that does, else the file itself if it is nothing but named tensors. A
+// file with several candidates and none of these (student and teacher) is an error that lists them. So is an entry that
+// is no tensor in the chosen dict, and a dict without tensors.
 absl::StatusOr<StateDictFile> ReadStateDict(const std::string& path, const std::string& top_level = "");
 
 // The same with the entry of a .pth that `choose` picks from the file's root; "" is the root itself.

@@ -91,7 +91,7 @@ absl::StatusOr<Directory> FindDirectory(absl::string_view bytes) {
       const size_t record = tail.rfind(absl::string_view("PK\x05\x06", 4));
       if (record == absl::string_view::npos) return Damaged("the file is cut: no zip directory at its end");
       return Damaged(tail.size() - record < kEndSize ? "the file is cut inside its last record"
-                                                      : "the file does not end where its last record does");
+                                                     : "the file does not end where its last record does");
     }
   }
   Directory directory;

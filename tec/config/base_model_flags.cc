@@ -6,12 +6,14 @@
 
 ABSL_FLAG(std::string, base_model_family, "",
           "how the base model's file names its tensors (docs/checkpoints.md); empty: recognised from them");
-ABSL_FLAG(std::string, base_model_entry, "",
-          "which encoder of the base model's file, if it has several: an entry of it or a part of its tensors' names, such "
-          "as teacher, model_ema, target_encoder; empty: the one that the family's project uses");
-ABSL_FLAG(std::string, base_model_grid, "",
-          "patches (rows x columns, such as 14x14) that the base model's position table is for, where its rows can be read "
-          "in two ways; empty: as they say");
+ABSL_FLAG(
+    std::string, base_model_entry, "",
+    "which encoder of the base model's file, if it has several: an entry of it or a part of its tensors' names, such "
+    "as teacher, model_ema, target_encoder; empty: the one that the family's project uses");
+ABSL_FLAG(
+    std::string, base_model_grid, "",
+    "patches (rows x columns, such as 14x14) that the base model's position table is for, where its rows can be read "
+    "in two ways; empty: as they say");
 
 namespace tec {
 

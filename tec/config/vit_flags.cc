@@ -10,9 +10,10 @@
 
 ABSL_FLAG(std::string, family, "",
           "whose names the weight file's tensors have (docs/checkpoints.md); empty: recognised from them");
-ABSL_FLAG(std::string, entry, "",
-          "which encoder of a weight file with several: an entry of it or a part of its tensors' names, such as teacher, "
-          "model_ema, target_encoder; empty: the one that the family's project uses");
+ABSL_FLAG(
+    std::string, entry, "",
+    "which encoder of a weight file with several: an entry of it or a part of its tensors' names, such as teacher, "
+    "model_ema, target_encoder; empty: the one that the family's project uses");
 ABSL_FLAG(int64_t, heads, 0,
           "attention heads of the weight file's encoder; 0: as the file or its config.json says, or as the published "
           "models of its family and width have");

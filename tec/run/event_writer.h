@@ -27,9 +27,9 @@ struct EventSource {
   int64_t update = -1, epoch = -1;
 };
 
-// Removes from the event files of a folder what was written of updates after `updates` and of the epoch `epoch` and later
-// ones, and an unfinished last record, as TrimLog does with its files. Files in which nothing is of an update or an
-// epoch stay as they are. Returns the largest step that is left, -1 if there is none.
+// Removes from the event files of a folder what was written of updates after `updates` and of the epoch `epoch` and
+// later ones, and an unfinished last record, as TrimLog does with its files. Files in which nothing is of an update or
+// an epoch stay as they are. Returns the largest step that is left, -1 if there is none.
 absl::StatusOr<int64_t> TrimEvents(const std::string& directory, int64_t updates, int64_t epoch);
 
 class EventWriter {

@@ -19,7 +19,8 @@ namespace tec {
 class FolderLock {
  public:
   // Makes the folder where it is missing. FailedPrecondition, naming host, process and time, if another process, or
-  // another lock of this one, has it. A file system without locks is said in the log, and the folder taken all the same.
+  // another lock of this one, has it. A file system without locks is said in the log, and the folder taken all the
+  // same.
   static absl::StatusOr<std::unique_ptr<FolderLock>> Take(const std::string& folder);
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;

@@ -53,8 +53,9 @@ TEST(RunLogTest, AllLogsHaveWhatTheCheckpointSaysWhateverWasKilledWhen) {
       position.epoch = saved / 2;
       position.thousandths = saved * 500;
       Log(folder, position, 6);
-      EXPECT_EQ(*ReadFile(folder + "/metrics.jsonl"),
-                "{\"update\": 1}\n{\"update\": 2}\n{\"update\": 3}\n{\"update\": 4}\n{\"update\": 5}\n{\"update\": 6}\n");
+      EXPECT_EQ(
+          *ReadFile(folder + "/metrics.jsonl"),
+          "{\"update\": 1}\n{\"update\": 2}\n{\"update\": 3}\n{\"update\": 4}\n{\"update\": 5}\n{\"update\": 6}\n");
       EXPECT_EQ(*ReadFile(folder + "/log.txt"), "{\"epoch\": 0}\n{\"epoch\": 1}\n{\"epoch\": 2}\n");
       EXPECT_EQ(Points(folder, "loss"), 6);
       EXPECT_EQ(Points(folder, "monitor"), 3);

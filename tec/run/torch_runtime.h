@@ -16,8 +16,8 @@ namespace tec {
 // run on the CPU: nothing falls back by itself. InvalidArgument for another name.
 absl::StatusOr<c10::Device> SelectDevice(const std::string& name);
 
-// Runs `body`. An exception of LibTorch or of a library below it becomes Internal with the first line of its message, one of memory (also of a
-// device) ResourceExhausted.
+// Runs `body`. An exception of LibTorch or of a library below it becomes Internal with the first line of its message,
+// one of memory (also of a device) ResourceExhausted.
 absl::Status CatchTorch(const std::function<absl::Status()>& body);
 
 // The same for a body that gives a value.

@@ -106,10 +106,9 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
   result_.images_per_second = Rate(run);
   result_.checkpoint = saver_->newest();
   if (result_.stopped) {
-    context_.progress().Print(
-        saver_->newest().empty()
-            ? "stopped before the first update: nothing to save"
-            : absl::StrCat("stopped; saved ", saver_->newest(), "; the same command goes on from there"));
+    context_.progress().Print(saver_->newest().empty() ? "stopped before the first update: nothing to save"
+                                                       : absl::StrCat("stopped; saved ", saver_->newest(),
+                                                                      "; the same command goes on from there"));
   }
   return result_;
 }
@@ -157,7 +156,8 @@ absl::Status TrainingLoop::TrainEpoch() {
 // An update of many micro-steps is not waited for. On a GPU the ranks ask one another at its end only: they would wait
 // for the device, which micro-steps do not.
 absl::Status TrainingLoop::LearnOfStop() {
-  if (stop_ || !state_is_whole_ || (context_.group().world_size() > 1 && !context_.device().is_cpu())) return absl::OkStatus();
+  if (stop_ || !state_is_whole_ || (context_.group().world_size() > 1 && !context_.device().is_cpu()))
+    return absl::OkStatus();
   TEC_ASSIGN_OR_RETURN(stop_, context_.group().Any(context_.stop_requested()));
   return absl::OkStatus();
 }

@@ -143,7 +143,8 @@ def some_boxes(height, width):
 
 
 def mutate(data, source):
-    """One to three changes, half of them in the first 128 bytes, where headers are. Half of the files keep their size."""
+    """One to three changes, half of them in the first 128 bytes, where headers are. Half of the files keep their
+    size."""
     data = bytearray(data)
     kinds = source.choice((3, 8))
     for _ in range(source.randint(1, 3)):

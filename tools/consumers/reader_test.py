@@ -1,5 +1,5 @@
-"""Weight files as people have them, beside what their own code makes of the model: other heads than usual, classes around
-the encoder, prefixes, activations that no tensor tells. What is not the same is refused, and says what to do."""
+"""Weight files as people have them, beside what their own code makes of the model: other heads than usual, classes
+around the encoder, prefixes, activations that no tensor tells. What is not the same is refused, and says what to do."""
 
 import json
 import os
@@ -27,8 +27,8 @@ def timm_vit(name='vit_base_patch16_224', **options):
 
 
 def config(kind, **options):
-    return kind(**(dict(hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS, intermediate_size=4 * WIDTH,
-                        image_size=SIZE, patch_size=16) | options))
+    return kind(**(dict(hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS,
+                        intermediate_size=4 * WIDTH, image_size=SIZE, patch_size=16) | options))
 
 
 class ReaderTest(unittest.TestCase):
@@ -85,7 +85,8 @@ class ReaderTest(unittest.TestCase):
         model = timm_vit('vit_small_patch16_224', embed_dim=384, num_heads=12)
         state = {'module.' + part + name: value for part in ('base_encoder.', 'momentum_encoder.')
                  for name, value in model.state_dict().items()}
-        state |= {'module.base_encoder.head.0.weight': torch.zeros(4, 384), 'module.predictor.0.weight': torch.zeros(4, 4)}
+        state |= {'module.base_encoder.head.0.weight': torch.zeros(4, 384),
+                  'module.predictor.0.weight': torch.zeros(4, 4)}
         self.equal_timm(model, {'epoch': 300, 'arch': 'vit_small', 'state_dict': state}, 'family moco_v3',
                         'assumed: ', '12 heads (those of the published models of family moco_v3 of width 384)')
         # The same tensors of a plain ViT: six, and it says so.
@@ -99,8 +100,10 @@ class ReaderTest(unittest.TestCase):
         for program, flag in ((EXPORT, '--resume'), (KNN, '--checkpoint')):
             arguments = (program, f'{flag}={path}', '--heads=4', '--grid=14x16') + (
                 ('--data_path', self.folder, '--device=cpu') if program == KNN else ('--output', self.path('a.onnx')))
-            self.assertIn('14 x 16 patches (--grid): only square grids are supported', self.run_program(*arguments, code=1))
-        model = shake(transformers.ViTModel(config(transformers.ViTConfig, image_size=[48, 80]), add_pooling_layer=False))
+            self.assertIn('14 x 16 patches (--grid): only square grids are supported',
+                          self.run_program(*arguments, code=1))
+        model = shake(transformers.ViTModel(config(transformers.ViTConfig, image_size=[48, 80]),
+                                            add_pooling_layer=False))
         model.save_pretrained(self.path('hf'))
         self.refused(self.path('hf'), '3 x 5 patches', 'config.json')
 
@@ -112,14 +115,15 @@ class ReaderTest(unittest.TestCase):
         os.makedirs(self.path('hub'))
         safetensors.torch.save_file(model.state_dict(), self.path('hub/model.safetensors'), metadata={'format': 'pt'})
         with open(self.path('hub/config.json'), 'w') as file:
-            json.dump({'architecture': name, 'num_features': WIDTH, 'model_args': {'num_heads': HEADS, 'img_size': SIZE}},
+            json.dump({'architecture': name, 'num_features': WIDTH,
+                       'model_args': {'num_heads': HEADS, 'img_size': SIZE}},
                       file)
         self.equal(self.path('hub'), *timm_features(model)(self.images(SIZE)), 'family timm_clip')
 
     def clip(self, quick_gelu=False):
         model = open_clip.model.CLIP(
-            embed_dim=16, quick_gelu=quick_gelu, vision_cfg=dict(layers=DEPTH, width=WIDTH, head_width=16, patch_size=16,
-                                                                 image_size=SIZE),
+            embed_dim=16, quick_gelu=quick_gelu,
+            vision_cfg=dict(layers=DEPTH, width=WIDTH, head_width=16, patch_size=16, image_size=SIZE),
             text_cfg=dict(context_length=8, vocab_size=64, width=16, heads=2, layers=1))
         return shake(model)
 
@@ -187,8 +191,9 @@ class ReaderTest(unittest.TestCase):
     def test_a_config_of_another_model(self):
         model = shake(transformers.ViTModel(config(transformers.ViTConfig), add_pooling_layer=False))
         model.save_pretrained(self.path('hf'))
-        for entry, value in (('hidden_size', 128), ('num_hidden_layers', 12), ('patch_size', 14), ('intermediate_size', 64),
-                             ('image_size', 224), ('num_attention_heads', 5), ('model_type', 'clip_vision_model')):
+        for entry, value in (('hidden_size', 128), ('num_hidden_layers', 12), ('patch_size', 14),
+                             ('intermediate_size', 64), ('image_size', 224), ('num_attention_heads', 5),
+                             ('model_type', 'clip_vision_model')):
             with open(self.path('hf/config.json')) as file:
                 original = file.read()
             with open(self.path('hf/config.json'), 'w') as file:

@@ -7,8 +7,8 @@
 // IMAGES: safetensors with "images" [N, 3, S, S]. OUTPUT: safetensors with blocks.<i> [N, T, C] (each block's output),
 // cls and patch_mean (the encoder's), features, relations and idx (the base model's targets).
 // LIST: a line for each of many files, FILE, FAMILY, HEADS, IMAGES and OUTPUT with tabs between; OUTPUT gets cls,
-// patch_mean, patches and prefix (the numbers of patches, and of tokens before them). A line is printed for each, "taken"
-// and the file's description or "refused" and why, a tab between.
+// patch_mean, patches and prefix (the numbers of patches, and of tokens before them). A line is printed for each,
+// "taken" and the file's description or "refused" and why, a tab between.
 
 #include <cstdio>
 #include <cstdlib>
@@ -76,8 +76,8 @@ absl::StatusOr<std::string> WriteFeatures(const std::vector<std::string>& line) 
   if (traits.grid * traits.patch_size != images.size(2)) {
     return absl::InvalidArgumentError(absl::StrCat("it is for images of ", traits.grid * traits.patch_size, " pixels"));
   }
-  const VitOptions options = {images.size(2), traits.patch_size,  traits.width,
-                              traits.depth,   traits.heads, VariantOf(traits)};
+  const VitOptions options = {images.size(2), traits.patch_size, traits.width,
+                              traits.depth,   traits.heads,      VariantOf(traits)};
   at::NoGradGuard no_grad;
   Encoder encoder(options);
   TEC_RETURN_IF_ERROR(LoadEncoder(encoder, file.plan, /*interpolate_positions=*/false));

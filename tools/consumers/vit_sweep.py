@@ -96,7 +96,8 @@ def timm_candidates(folder):
         cfg = model.pretrained_cfg
         with open(f'{hub}/config.json', 'w') as file:
             json.dump({'architecture': name, 'num_classes': 0, 'num_features': options['embed_dim'],
-                       'model_args': options, 'pretrained_cfg': {'input_size': list(cfg['input_size']), 'mean': list(cfg['mean']),
+                       'model_args': options,
+                       'pretrained_cfg': {'input_size': list(cfg['input_size']), 'mean': list(cfg['mean']),
                                           'std': list(cfg['std'])}}, file)
         torch.save(state, bare)
         for path, heads in ((hub, 0), (bare, HEADS)):
@@ -106,7 +107,8 @@ def timm_candidates(folder):
 # Of a configuration; each takes those that it has.
 SMALL = dict(hidden_size=WIDTH, embed_dim=WIDTH, num_hidden_layers=DEPTH, num_layers=DEPTH, depth=DEPTH,
              num_attention_heads=HEADS, num_heads=HEADS, intermediate_size=4 * WIDTH, mlp_dim=4 * WIDTH, image_size=64,
-             patch_size=16, out_indices=None, out_features=None, backbone_out_indices=[0, 1], use_pretrained_backbone=False)
+             patch_size=16, out_indices=None, out_features=None, backbone_out_indices=[0, 1],
+             use_pretrained_backbone=False)
 
 
 def transformers_types():

@@ -82,26 +82,25 @@ absl::StatusOr<std::string> OneOf(const std::string& checkpoint, const std::stri
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
-  const std::vector<FlagGroup> groups = {
-      {"As the paper's weight_convert",
-       {{"model", ""},
-        {"resume", ""},
-        {"checkpoint", ""},
-        {"output_dir", ""},
-        {"ckptname", ""},
-        {"mlp_token", ""},
-        {"device", ""},
-        {"seed", ""},
-        {"world_size", ""},
-        {"rank", ""},
-        {"local_rank", ""},
-        {"dist_on_itp", ""},
-        {"dist_url", ""},
-        {"input_size", ""},
-        {"mask_ratio", ""},
-        {"log_dir", ""}}},
-      {"More", {{"to", ""}, {"everything", ""}, {"dtype", ""}, {"head", ""}}},
-      {"What the file does not tell", VitFlags()}};
+  const std::vector<FlagGroup> groups = {{"As the paper's weight_convert",
+                                          {{"model", ""},
+                                           {"resume", ""},
+                                           {"checkpoint", ""},
+                                           {"output_dir", ""},
+                                           {"ckptname", ""},
+                                           {"mlp_token", ""},
+                                           {"device", ""},
+                                           {"seed", ""},
+                                           {"world_size", ""},
+                                           {"rank", ""},
+                                           {"local_rank", ""},
+                                           {"dist_on_itp", ""},
+                                           {"dist_url", ""},
+                                           {"input_size", ""},
+                                           {"mask_ratio", ""},
+                                           {"log_dir", ""}}},
+                                         {"More", {{"to", ""}, {"everything", ""}, {"dtype", ""}, {"head", ""}}},
+                                         {"What the file does not tell", VitFlags()}};
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
   const auto finish = [](const absl::Status& status) { return static_cast<int>(ReportStatus("convert", status)); };
   if (!parsed.ok()) return finish(parsed.status());

@@ -17,9 +17,9 @@
 #include "tec/base/path.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/config/encoder_file.h"
 #include "tec/config/flag_parser.h"
 #include "tec/config/vit_flags.h"
-#include "tec/config/encoder_file.h"
 #include "tools/convert/model_details.h"
 #include "tools/export/vit_onnx.h"
 

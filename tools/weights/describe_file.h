@@ -12,8 +12,8 @@ namespace tec {
 
 // Container, checksum, entries with the values in them (a run's arguments, its experiment), each tensor's type, shape
 // and statistics, and the family with its report, or why it is no base model. `request`: what the file
-// does not tell. `path` may be a folder (WeightFileIn). Control characters of the file are shown as \xNN. An error is why
-// the file is refused.
+// does not tell. `path` may be a folder (WeightFileIn). Control characters of the file are shown as \xNN. An error is
+// why the file is refused.
 absl::StatusOr<std::string> DescribeFile(const std::string& path, const VitRequest& request = {});
 
 struct FileDifference {

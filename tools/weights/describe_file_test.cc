@@ -89,8 +89,8 @@ TEST(DescribeFileTest, SaysThatATeacherIsThereAndTakesIt) {
   EXPECT_THAT(*DescribeFile(path), AllOf(HasSubstr("entry student, family ibot:"), Not(HasSubstr("teacher"))));
   root.Set("teacher", SmallVit("backbone."));
   ASSERT_TRUE(WritePth(path, root).ok());
-  EXPECT_THAT(*DescribeFile(path), AllOf(HasSubstr("entry student, family ibot:"),
-                                         HasSubstr("--family=ibot_teacher takes the teacher")));
+  EXPECT_THAT(*DescribeFile(path),
+              AllOf(HasSubstr("entry student, family ibot:"), HasSubstr("--family=ibot_teacher takes the teacher")));
   EXPECT_THAT(*DescribeFile(path, OfFamily("ibot_teacher")), HasSubstr("entry teacher, family ibot_teacher:"));
   EXPECT_THAT(*DescribeFile(path, OfFamily("ibt")), HasSubstr("did you mean ibot?"));
 }

@@ -1,5 +1,5 @@
-// //tools:inspect FILE [flags of what the file does not tell]: what a weight file holds, or why it is refused. Exit codes:
-// 0 read, 1 refused or bad use.
+// //tools:inspect FILE [flags of what the file does not tell]: what a weight file holds, or why it is refused. Exit
+// codes: 0 read, 1 refused or bad use.
 
 #include <cstdio>
 #include <string>

@@ -26,8 +26,8 @@ Family ClipFamily() {
                   {"transformer.resblocks.#.ls_1.gamma", "blocks.#.ls1.gamma"},
                   {"transformer.resblocks.#.ls_2.gamma", "blocks.#.ls2.gamma"}};
   // "proj" maps the image's token to the space shared with texts. The rest is the text tower beside "visual.".
-  family.left_out = {"proj", "transformer.*", "token_embedding.*", "positional_embedding",
-                     "ln_final.*", "input_resolution", "context_length", "vocab_size"};
+  family.left_out = {"proj",       "transformer.*",    "token_embedding.*", "positional_embedding",
+                     "ln_final.*", "input_resolution", "context_length",    "vocab_size"};
   family.must_be_said = true;
   family.norm_epsilon = 1e-5;
   // open_clip's resize_pos_embed; OpenAI's code has none.

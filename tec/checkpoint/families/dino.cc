@@ -10,9 +10,7 @@ Family DinoFamily() {
   family.what = "DINO: the student of a full checkpoint (as TEC's code does), or a released backbone";
   family.entries = {"student", "state_dict"};
   // The released backbones have no head; they are found as plain ViTs.
-  family.marks = {
-      "cls_token", "patch_embed.proj.weight",
-      "head.last_layer.weight_v|head.last_layer.weight"};
+  family.marks = {"cls_token", "patch_embed.proj.weight", "head.last_layer.weight_v|head.last_layer.weight"};
   family.names = PlainNames();
   // Its vision_transformer.py scales by (grid + 0.1) / old grid.
   family.interpolation = PositionInterpolation::kOffset;

@@ -97,9 +97,9 @@ absl::StatusOr<EncoderPlace> FindEncoder(const Family& family, const StateDict& 
   if (!entry.empty()) {
     chosen = with(entry);
     if (chosen.empty()) {
-      return Invalid(absl::StrCat("no entry \"", entry, "\" at the file's top level or before the names of an encoder",
-                                  places.empty() ? "" : absl::StrCat("; there are encoders under \"",
-                                                                     absl::StrJoin(places, "\", \""), "\"")));
+      return Invalid(absl::StrCat(
+          "no entry \"", entry, "\" at the file's top level or before the names of an encoder",
+          places.empty() ? "" : absl::StrCat("; there are encoders under \"", absl::StrJoin(places, "\", \""), "\"")));
     }
   }
   for (const std::string& preferred : family.entries) {
@@ -114,8 +114,8 @@ absl::StatusOr<EncoderPlace> FindEncoder(const Family& family, const StateDict& 
       }
     }
     return Invalid(absl::StrCat("the file holds ", chosen.size(), " encoders, under \"",
-                                absl::StrJoin(chosen, "\", \""), "\": say --entry=",
-                                words.empty() ? "ENTRY" : absl::StrJoin(words, " or --entry=")));
+                                absl::StrJoin(chosen, "\", \""),
+                                "\": say --entry=", words.empty() ? "ENTRY" : absl::StrJoin(words, " or --entry=")));
   }
   if (!chosen.empty()) result.prefix = chosen[0];
   result.wrapper = WrapperOf(result.prefix, common);
@@ -152,7 +152,8 @@ absl::StatusOr<const Family*> RecogniseFamily(const StateDict& tensors, const Cl
   }
   if (!alike.empty()) {
     std::vector<std::string> choices;
-    for (const Family* family : alike) choices.push_back(absl::StrCat("--family=", family->name, " (", family->what, ")"));
+    for (const Family* family : alike)
+      choices.push_back(absl::StrCat("--family=", family->name, " (", family->what, ")"));
     return Invalid(absl::StrCat("the tensors do not tell what these names are of: say ", absl::StrJoin(choices, " or "),
                                 alike.size() == 1 ? ", if it is that" : ""));
   }
@@ -194,9 +195,9 @@ absl::Status CheckKind(const VitConfig& config, const Family& family) {
 
 bool IsHead(absl::string_view name) {
   static const auto* words = new std::set<std::string>{
-      "head",      "heads",     "classifier", "classifiers", "fc",   "decoder", "predictor", "projector", "projection",
-      "prototype", "prototypes", "pooler",     "pool",        "text", "logit",   "logits",    "mask",      "lm",
-      "loss",      "criterion", "queue"};
+      "head",      "heads",      "classifier", "classifiers", "fc",     "decoder",   "predictor",
+      "projector", "projection", "prototype",  "prototypes",  "pooler", "pool",      "text",
+      "logit",     "logits",     "mask",       "lm",          "loss",   "criterion", "queue"};
   const absl::string_view first = name.substr(0, name.find('.'));
   for (absl::string_view word : absl::StrSplit(first, '_')) {
     if (words->count(absl::AsciiStrToLower(word)) != 0) return true;

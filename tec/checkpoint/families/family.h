@@ -1,9 +1,9 @@
 // A family of weight files: how one project spells the tensors of a vision transformer.
 //
-// Each family is a table in its own file. A table says which names mark a file as the family's, which of its encoders is
-// meant where there are several, and how the tensors are called here (vit_plan.h). What stands before the names (module.,
-// _orig_mod., backbone., student.backbone., ...), and heads beside the encoder, are found by one rule for all families
-// (encoder_place.h). A tensor of the encoder that no rule of the family knows is an error.
+// Each family is a table in its own file. A table says which names mark a file as the family's, which of its encoders
+// is meant where there are several, and how the tensors are called here (vit_plan.h). What stands before the names
+// (module., _orig_mod., backbone., student.backbone., ...), and heads beside the encoder, are found by one rule for all
+// families (encoder_place.h). A tensor of the encoder that no rule of the family knows is an error.
 //
 // Patterns: '#' stands for a block number, '%' for a number that plays no part, a '*' at the end for any rest.
 
@@ -29,16 +29,16 @@ struct NameRule {
 struct Family {
   std::string name;  // For --family.
   std::string what;  // One line for tables and messages.
-  // Of a file with several encoders the one that is meant, most wanted first: an entry of the file's top level, or a part
-  // of what stands before the names (student.backbone.).
+  // Of a file with several encoders the one that is meant, most wanted first: an entry of the file's top level, or a
+  // part of what stands before the names (student.backbone.).
   std::vector<std::string> entries = {"model", "state_dict"};
   // The last part of what stands before the names must be one of these; none: any.
   std::vector<std::string> under;
   // The file is this family's if each is there, after the prefix. '|' separates alternatives. The first has none and no
   // wildcard: the prefix is what stands before it.
   std::vector<std::string> marks;
-  // Other models have the same names and shapes: only a config.json beside the file, or the user, can say that it is this
-  // one.
+  // Other models have the same names and shapes: only a config.json beside the file, or the user, can say that it is
+  // this one.
   bool must_be_said = false;
   std::vector<NameRule> names;
   // Of the encoder's tensors that stand outside of the prefix, where they have no other place.

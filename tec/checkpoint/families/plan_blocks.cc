@@ -31,7 +31,8 @@ void PlanMlp(const std::string& block, PlanBuilder& builder) {
   if (builder.Find(block + "mlp.gate.weight") != nullptr) {
     builder.Concatenate(block + "mlp.fc1.weight", {2 * hidden, width}, {hidden, width},
                         {block + "mlp.gate.weight", block + "mlp.up.weight"});
-    builder.Concatenate(block + "mlp.fc1.bias", {2 * hidden}, {hidden}, {block + "mlp.gate.bias", block + "mlp.up.bias"});
+    builder.Concatenate(block + "mlp.fc1.bias", {2 * hidden}, {hidden},
+                        {block + "mlp.gate.bias", block + "mlp.up.bias"});
   } else {
     const int64_t rows = traits.activation == Activation::kSwiGlu ? 2 * hidden : hidden;
     builder.Take(block + "mlp.fc1.weight", {rows, width});

@@ -73,7 +73,8 @@ class TokenPlanner {
     const Shape& shape = positions_->tensor.shape;
     builder_.Use("pos_embed", shape);
     if (shape.size() < 2 || shape.size() > 3 || (shape.size() == 3 && shape[0] != 1) || shape.back() != width) {
-      builder_.AddProblem(absl::StrCat(positions_->name, " has shape ", ShapeText(shape), ", not [1, rows, ", width, "]"));
+      builder_.AddProblem(
+          absl::StrCat(positions_->name, " has shape ", ShapeText(shape), ", not [1, rows, ", width, "]"));
       return;
     }
     if (hints_.grid_rows > 0) {
@@ -121,8 +122,8 @@ class TokenPlanner {
       return;
     }
     const Layout& layout = fitting[0];
-    const bool sized = builder_.Find("blocks.0.ls1.gamma") != nullptr &&
-                       IsPublishedSize(layout.grid * traits_.patch_size);
+    const bool sized =
+        builder_.Find("blocks.0.ls1.gamma") != nullptr && IsPublishedSize(layout.grid * traits_.patch_size);
     const bool no_rows = layout.token_rows == 0 && builder_.Find("cls_token") != nullptr;
     if (fitting.size() > 1 || (no_rows && registers_ == nullptr && !sized)) {
       // n n = (n - 1)(n + 1) + 1: a square number of rows may also be [CLS] and patches of no square grid.
@@ -165,8 +166,7 @@ class TokenPlanner {
     for (const auto& [name, shape] : own) mlp.push_back(builder_.Use(name, shape));
     if (plain == nullptr || std::find(mlp.begin(), mlp.end(), nullptr) != mlp.end()) return;
     const TokenMlp parts = {plain->tensor, mlp[0]->tensor, mlp[1]->tensor, mlp[2]->tensor, mlp[3]->tensor};
-    builder_.Add("cls_token", token, {plain, mlp[0], mlp[1], mlp[2], mlp[3]},
-                 [parts] { return *FoldTokenMlp(parts); });
+    builder_.Add("cls_token", token, {plain, mlp[0], mlp[1], mlp[2], mlp[3]}, [parts] { return *FoldTokenMlp(parts); });
   }
 
   // Registers and distillation token, with the rows of the table that are theirs.

@@ -102,8 +102,8 @@ absl::Status SettleHeads(const Family& family, int64_t asked, const std::string&
   }
   if (traits->heads == 0) AssumeHeads(family, traits);
   if (traits->heads < 0 || (traits->heads > 0 && traits->width % traits->heads != 0)) {
-    return Invalid(absl::StrCat(traits->heads, " attention heads do not divide the width ", traits->width,
-                                ": --heads must"));
+    return Invalid(
+        absl::StrCat(traits->heads, " attention heads do not divide the width ", traits->width, ": --heads must"));
   }
   return absl::OkStatus();
 }
@@ -153,9 +153,8 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& r
   if (!request.family.empty()) {
     TEC_ASSIGN_OR_RETURN(family, FamilyOf(request.family));
   }
-  TEC_ASSIGN_OR_RETURN(const StateDictFile file, ReadStateDictBy(path, [&](const Value& root) {
-                         return ChooseEntry(root, request, family);
-                       }));
+  TEC_ASSIGN_OR_RETURN(const StateDictFile file,
+                       ReadStateDictBy(path, [&](const Value& root) { return ChooseEntry(root, request, family); }));
   VitHints hints;
   if (request.entry != file.top_level) hints.entry = request.entry;
   hints.grid_rows = request.grid_rows;
@@ -187,8 +186,8 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& r
     result.std = hints.config->std;
   }
   result.description =
-      absl::StrCat(file.path, ": ", file.container, file.top_level.empty() ? "" : ", entry " + Printable(file.top_level),
-                   ", ", result.plan.Report());
+      absl::StrCat(file.path, ": ", file.container,
+                   file.top_level.empty() ? "" : ", entry " + Printable(file.top_level), ", ", result.plan.Report());
   if (hints.config != nullptr) {
     absl::StrAppend(&result.description, "; agrees with ", hints.config->path);
   } else if (found != nullptr) {

@@ -17,8 +17,8 @@ namespace tec {
 // What the user says of a file. It is never overridden in silence: what contradicts it is an error that names both.
 struct VitRequest {
   std::string family;  // FamilyNames(); "": recognised.
-  // Which encoder of a file with several: an entry of its top level (teacher, model_ema), or a part of what stands before
-  // the names (target_encoder, momentum_encoder); "": the family's choice.
+  // Which encoder of a file with several: an entry of its top level (teacher, model_ema), or a part of what stands
+  // before the names (target_encoder, momentum_encoder); "": the family's choice.
   std::string entry;
   int64_t heads = 0;                        // 0: as the file, its config.json or the family's published models say.
   int64_t grid_rows = 0, grid_columns = 0;  // Patches that the position table is for; 0: as its rows say.

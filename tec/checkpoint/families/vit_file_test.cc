@@ -20,9 +20,8 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 std::string Path(const std::string& name) {
-  const std::string folder = absl::StrCat(::testing::TempDir(), "/", ::testing::UnitTest::GetInstance()
-                                                                         ->current_test_info()
-                                                                         ->name());
+  const std::string folder =
+      absl::StrCat(::testing::TempDir(), "/", ::testing::UnitTest::GetInstance()->current_test_info()->name());
   EXPECT_TRUE(MakeDirectories(folder).ok());
   return absl::StrCat(folder, "/", name);
 }
@@ -75,10 +74,11 @@ TEST(VitFileTest, AnyStackOfPrefixesIsCutOff) {
 TEST(VitFileTest, TheEntryIsTheOneThatHoldsWeights) {
   const Value weights = DictOf(Plain().tensors());
   // A "model" that is no dict; names that nobody knows; beside tensors of other use.
-  const std::string named =
-      WriteEntries("named.pth", {{"model", Value::String("vit_base")}, {"state_dict", weights}, {"epoch", Value::Int(3)}});
+  const std::string named = WriteEntries(
+      "named.pth", {{"model", Value::String("vit_base")}, {"state_dict", weights}, {"epoch", Value::Int(3)}});
   EXPECT_EQ(ReadVitFile(named, With(2))->entry, "state_dict");
-  EXPECT_EQ(ReadVitFile(WriteEntries("other.pth", {{"model_state_dict", weights}}), With(2))->entry, "model_state_dict");
+  EXPECT_EQ(ReadVitFile(WriteEntries("other.pth", {{"model_state_dict", weights}}), With(2))->entry,
+            "model_state_dict");
   const std::string msn = WriteEntries(
       "msn.pth", {{"target_encoder", DictOf(Plain("module.").Linear("module.fc.fc1", 4, kWidth).tensors())},
                   {"prototypes", Value::Tensor(TensorView::FromFloats({2}, {1, 2}))}});
@@ -264,7 +264,8 @@ TEST(VitFileTest, AConfigOfAnotherModelIsNamed) {
   EXPECT_THAT(read->plan.traits.assumed, ElementsAre());
   EXPECT_THAT(Refusal(path, With(4)), AllOf(HasSubstr("--heads=4, but"), HasSubstr("config.json says 2")));
   WriteConfig(R"({"model_type": "clip_vision_model", "hidden_size": 4})");
-  EXPECT_THAT(Refusal(path), AllOf(HasSubstr("config.json is of model_type \"clip_vision_model\""), HasSubstr("hf_vit")));
+  EXPECT_THAT(Refusal(path),
+              AllOf(HasSubstr("config.json is of model_type \"clip_vision_model\""), HasSubstr("hf_vit")));
   WriteConfig(R"({"model_type": "vit", "hidden_size": 1024, "num_hidden_layers": 24, "patch_size": 14,
                   "num_attention_heads": 16})");
   EXPECT_THAT(Refusal(path), AllOf(HasSubstr("config.json is not of"), HasSubstr("width 1024 (the tensors have 4)"),
@@ -287,8 +288,9 @@ TEST(VitFileTest, TimmsConfigTellsTheActivation) {
   EXPECT_EQ(activation(R"({"architecture": "vit_base_patch16_clip_quickgelu_224", "num_features": 4,
                            "model_args": {"num_heads": 2, "img_size": 6}})"),
             Activation::kQuickGelu);
-  EXPECT_EQ(activation(R"({"architecture": "vit_base_patch16_clip_224", "model_args": {"num_heads": 2, "img_size": 6}})"),
-            Activation::kGelu);
+  EXPECT_EQ(
+      activation(R"({"architecture": "vit_base_patch16_clip_224", "model_args": {"num_heads": 2, "img_size": 6}})"),
+      Activation::kGelu);
   WriteConfig(R"({"architecture": "eva02_small_patch14_224"})");
   EXPECT_THAT(Refusal(path, With(2)), HasSubstr("config.json is of architecture \"eva02_small_patch14_224\""));
 }

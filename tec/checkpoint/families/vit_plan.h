@@ -60,8 +60,8 @@ struct VitPlan {
 
 // What is known of the model beside its tensors.
 struct VitHints {
-  std::string entry;                  // --entry: a part of the prefix.
-  const VitConfig* config = nullptr;  // Of the config.json beside the file, if it concerns the family.
+  std::string entry;                        // --entry: a part of the prefix.
+  const VitConfig* config = nullptr;        // Of the config.json beside the file, if it concerns the family.
   int64_t grid_rows = 0, grid_columns = 0;  // --grid: patches that the position table is for; 0: not said.
   bool keep_token_mlp = false;              // cls_token and cls_token_mlp.* as they are.
 };

@@ -63,7 +63,7 @@ TEST(VitPlanTest, APlainVitIsTakenAsItIsWithoutACopy) {
   EXPECT_THAT(plan.left_out, ElementsAre("head.weight", "head.bias"));
   EXPECT_EQ(plan.Report(),
             "family timm: 30 of 30 tensors set, from 30 of the file's 32; left out by name: head.* (2); "
-                           "assumed: a square grid of 3 x 3 patches");
+            "assumed: a square grid of 3 x 3 patches");
 }
 
 TEST(VitPlanTest, TakesAnyNumberOfChannels) {
@@ -299,7 +299,8 @@ TEST(ReadVitFileTest, TakesTheEntryOfAnIbotFile) {
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr(path), HasSubstr("family ibot:"), HasSubstr("blocks.1.norm2.weight is missing")));
   EXPECT_EQ(std::string(status.message()).find("unexpected"), std::string::npos) << status;
-  EXPECT_THAT(std::string(ReadVitFile(path, OfFamily("ibot_teacher")).status().message()), HasSubstr("family ibot_teacher:"));
+  EXPECT_THAT(std::string(ReadVitFile(path, OfFamily("ibot_teacher")).status().message()),
+              HasSubstr("family ibot_teacher:"));
   EXPECT_THAT(std::string(ReadVitFile(path, OfFamily("ibt")).status().message()), HasSubstr("did you mean ibot?"));
 }
 
