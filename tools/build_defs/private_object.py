@@ -60,6 +60,8 @@ def main(arguments):
     with tempfile.TemporaryDirectory() as work:
         options = []
         for option, names in (("--localize-symbols", hidden), ("--weaken-symbols", merged)):
+            if not names:
+                continue  # To objcopy an empty file is an error.
             file = os.path.join(work, option[2:])
             with open(file, "w") as lines:
                 lines.write("".join(name + "\n" for name in names))
