@@ -34,8 +34,12 @@ PROGRAMS = {
     '//tools:augment_preview': 'tools/augment_preview/augment_preview',
     '//tools:convert': 'tools/convert/convert',
     '//tools:diff': 'tools/weights/diff',
+    '//tools:embed': 'eval/embed/embed',
     '//tools:export': 'tools/export/export',
     '//tools:inspect': 'tools/weights/inspect',
+    '//tools:neighbours': 'eval/embed/neighbours',
+    '//tools:report': 'eval/report/report',
+    '//tools:runs': 'eval/report/runs',
     '//tools:shard': 'tools/shard/shard',
     '//tools:verify_dataset': 'tools/verify_dataset/verify_dataset',
     '//tools/weights:mutate': 'tools/weights/mutate',
@@ -53,6 +57,8 @@ SHORT = {
     '//eval:linear': TRAIN,
     '//eval:logistic': CPU + ['--c=0.01'],
     '//eval:predict': CPU,
+    '//tools:embed': CPU,
+    '//tools:report': ['--report_images=2', '--report_bank=20'],
     '//tools:verify_dataset': ['--num_workers=1'],
 }
 # Instead of a run: the settings printed, or the plan. These are ViT-B on ImageNet, or hours on two cores.
@@ -72,7 +78,7 @@ CHECKED = {
     r'\./bazelw run //tools/lint( -- --fix)?': '.ci/run runs it',
     r'\./bazelw run //tools/docs:site -- \S+': '.ci/run runs it; it downloads',
     r'\./bazelw run //tools:(check|record)_goldens -- .*': 'minutes; .ci/run and the tests of //tools/goldens run it',
-    r'\./bazelw run //tools/consumers:consumers_test': '.ci/run runs it; it downloads',
+    r'\./bazelw run //tools/consumers:\w+_test': '.ci/run runs it; it downloads',
     r'\./bazelw run (--config=cuda )?//benchmarks/[\w/:]+( -- .*)?': 'it measures, and installs what it compares with',
     r'\./bazelw run --config=cuda .*': 'it needs a GPU',
     r'pip install tec_pretrain-\S+\.whl': '//package:wheel_test installs and runs it',
@@ -134,6 +140,7 @@ class CommandsTest(unittest.TestCase):
             '/new_images': os.path.join(images, 'test'),
             '/cifar10': images,
             '/scans': images,
+            '/photos': images,
             '/fast': self.path('fast'),
             '/models/mae_pretrain_vit_base.pth': self.base,
         }
@@ -207,7 +214,11 @@ class CommandsTest(unittest.TestCase):
         for name in names:
             self.document(os.path.relpath(name, RUNFILES), {
                 'c.pth': self.tec, 'checkpoint-299.pth': self.tec, 'mae.pth': self.base, 'A': self.tec, 'B': self.tec,
-                'finetuned/best_checkpoint.pth': best})
+                'finetuned/best_checkpoint.pth': best,
+                **{f'runs/{run}/{file}': self.path(f'quickstart/{method}/{file}')
+                   for run, method in (('first', 'tec'), ('second', 'mae'))
+                   for file in ('experiment.textproto', 'log.txt', 'metrics.jsonl')},
+                'runs/first/checkpoint-99.pth': self.tec, 'runs/second/checkpoint-99.pth': self.base})
 
     def test_an_unknown_command_is_an_error(self):
         with self.assertRaisesRegex(AssertionError, 'tables of commands_test'):
