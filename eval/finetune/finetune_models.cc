@@ -23,13 +23,13 @@ std::vector<float> Floats(const google::protobuf::RepeatedField<double>& values)
   return {values.begin(), values.end()};
 }
 
-// The encoder of `path`; of --finetune's file as the flags of what it does not tell say.
-absl::StatusOr<Pretrained> ReadStart(const std::string& path, const config::Finetune& settings) {
+// The encoder of `path`; of --finetune's file as the flags of what it does not tell say. heads 0: as the file has them.
+absl::StatusOr<Pretrained> ReadStart(const std::string& path, const config::Finetune& settings, int64_t heads) {
   VitRequest request;
   if (path != settings.finetune()) return ReadPretrained(path, request);
   request.family = settings.family();
   request.entry = settings.entry();
-  request.heads = settings.encoder().heads();
+  request.heads = heads;
   TEC_RETURN_IF_ERROR(ParseGrid(settings.grid(), &request));
   return ReadPretrained(path, request);
 }
@@ -42,7 +42,7 @@ absl::StatusOr<std::optional<Pretrained>> TakeShape(const std::string& path, con
     return absl::InvalidArgumentError("--model=from_checkpoint needs a checkpoint: give --finetune or --resume");
   }
   config::Vit* vit = settings->mutable_encoder();
-  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadStart(path, *settings));
+  TEC_ASSIGN_OR_RETURN(Pretrained pretrained, ReadStart(path, *settings, vit->heads()));
   TEC_RETURN_IF_ERROR(CheckChannels(pretrained, path, settings->data().channels()));
   vit->set_patch_size(pretrained.encoder.patch_size);
   vit->set_width(pretrained.encoder.width);
@@ -73,7 +73,14 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
   const bool starts = resume == nullptr && !settings->eval() && !file.empty();
   if (starts) {
     if (!start) {
-      TEC_ASSIGN_OR_RETURN(start, ReadStart(file, *settings));
+      // A named model's heads, where the file does not tell its own. Where it does and they are others, the tensors are
+      // too, and what is to be said is how they differ.
+      absl::StatusOr<Pretrained> read = ReadStart(file, *settings, options.encoder.heads);
+      if (!read.ok()) {
+        absl::StatusOr<Pretrained> as_recorded = ReadStart(file, *settings, 0);
+        if (as_recorded.ok() && as_recorded->encoder.width != options.encoder.width) read = std::move(as_recorded);
+      }
+      TEC_ASSIGN_OR_RETURN(start, std::move(read));
     }
     TEC_RETURN_IF_ERROR(CheckFinetunable(*start, file));
     TEC_RETURN_IF_ERROR(CheckChannels(*start, file, settings->data().channels()));

@@ -233,7 +233,7 @@ TEST_F(FinetuneProgramTest, StartsFromEveryForm) {
   // Nothing in a converted file of that width says how many heads there are.
   const ProgramResult untold = Run(Arguments("start") + "--finetune=" + own + "tec.pth");
   EXPECT_EQ(untold.exit_code, 1) << untold.output;
-  EXPECT_NE(untold.output.find("pass --heads"), std::string::npos) << untold.output;
+  EXPECT_NE(untold.output.find("give --heads"), std::string::npos) << untold.output;
   const ProgramResult other = Run(Arguments("start") + "--mlp_token --heads=4 --finetune=" + folder_ + "/tec.pth");
   EXPECT_EQ(other.exit_code, 1) << other.output;
   EXPECT_NE(other.output.find("--heads=4, but "), std::string::npos) << other.output;
@@ -401,11 +401,11 @@ TEST_F(FinetuneProgramTest, SavesBesideTheTraining) {
   const absl::StatusOr<RunFinetuneResult> result = RunFinetune(Settings("beside"), quiet);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->checkpoint, folder_ + "/beside/checkpoint-1.pth");
-  // Only this_checkpoint is linked: before and after the evaluation of two epochs.
   EXPECT_EQ(files.Here(Operation::kLink), 0);
-  EXPECT_EQ(files.Beside(Operation::kLink), 4);
-  // And two numbered files, and the best at least once.
-  EXPECT_GE(files.Beside(Operation::kOpen), 7);
+  // this_checkpoint keeps the one before it by a link: before and after the evaluation of two epochs. Of the three
+  // states that go into several files, the numbered ones and the best, each is written once and linked.
+  EXPECT_EQ(files.Beside(Operation::kLink), 7);
+  EXPECT_GE(files.Beside(Operation::kOpen), 4);
 }
 
 // From checkpoint to checkpoint: after each update the average is decay x itself + (1 - decay) x the weights, and it
@@ -587,17 +587,17 @@ TEST_F(FinetuneProgramTest, ASignalStopsAfterSaving) {
   RunFinetuneOptions options;
   options.quiet = true;
   options.stop_after_update = [](int64_t updates) {
-    if (updates == 1) raise(SIGTERM);  // Noticed at the end of the next update.
+    if (updates == 1) raise(SIGTERM);  // Noticed at the next micro-step, which is given up.
     return false;
   };
   const absl::StatusOr<RunFinetuneResult> result = RunFinetune(Settings("signal"), options);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_TRUE(result->stopped);
-  EXPECT_EQ(result->updates, 2);
+  EXPECT_EQ(result->updates, 1);
   const absl::StatusOr<TrainingState> state = LoadTrainingState(folder_ + "/signal/this_checkpoint.pth");
   ASSERT_TRUE(state.ok()) << state.status();
   EXPECT_EQ(state->epoch, -1);
-  EXPECT_EQ(state->next_micro_step, 4);
+  EXPECT_EQ(state->next_micro_step, 2);
 }
 
 }  // namespace

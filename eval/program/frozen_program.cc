@@ -107,18 +107,29 @@ uint64_t FingerprintOfEncoder(const Encoder& encoder, const FeatureOptions& opti
   for (const int64_t size : {vit.image_size, vit.patch_size, vit.heads}) fingerprint.Add(&size, sizeof(size));
   // What no tensor's shape shows.
   const VitVariant& variant = vit.variant;
+  const int64_t activation = static_cast<int64_t>(variant.activation);
+  fingerprint.Add(&activation, sizeof(activation)).Add(&variant.norm_epsilon, sizeof(variant.norm_epsilon));
   for (const int64_t value :
-       {static_cast<int64_t>(variant.activation), variant.registers, variant.hidden, variant.pool_hidden,
-        int64_t{variant.class_token}, int64_t{variant.rms_norm}, int64_t{variant.patch_norm}, int64_t{variant.pre_norm},
-        int64_t{variant.post_norm}, int64_t{variant.attention_norm}, int64_t{variant.mlp_norm},
-        int64_t{variant.relative_positions}}) {
+       {variant.registers, variant.hidden, int64_t{variant.pre_norm}, int64_t{variant.relative_positions}}) {
     fingerprint.Add(&value, sizeof(value));
   }
+  // Of what came later only where it is not as it was: runs and features of before stay good.
+  const VitVariant usual;
+  const auto add_unusual = [&fingerprint](absl::string_view name, int64_t value, int64_t usual_value) {
+    if (value != usual_value) fingerprint.Add(name).Add(&value, sizeof(value));
+  };
+  add_unusual("pool_hidden", variant.pool_hidden, usual.pool_hidden);
+  add_unusual("class_token", variant.class_token, usual.class_token);
+  add_unusual("rms_norm", variant.rms_norm, usual.rms_norm);
+  add_unusual("patch_norm", variant.patch_norm, usual.patch_norm);
+  add_unusual("post_norm", variant.post_norm, usual.post_norm);
+  add_unusual("attention_norm", variant.attention_norm, usual.attention_norm);
+  add_unusual("mlp_norm", variant.mlp_norm, usual.mlp_norm);
   const RotaryGrid& rotary = variant.rotary;
-  for (const double value : {variant.norm_epsilon, rotary.shift, rotary.span, rotary.origin}) {
-    fingerprint.Add(&value, sizeof(value));
+  if (!rotary.frequencies.empty()) {
+    for (const double value : {rotary.shift, rotary.span, rotary.origin}) fingerprint.Add(&value, sizeof(value));
+    fingerprint.Add(rotary.frequencies.data(), rotary.frequencies.size() * sizeof(double));
   }
-  fingerprint.Add(rotary.frequencies.data(), rotary.frequencies.size() * sizeof(double));
   for (const std::vector<float>& values : {options.mean, options.std}) {
     fingerprint.Add(values.data(), values.size() * sizeof(float));
   }

@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
+#include "tec/base/path.h"
 #include "tec/config/config.h"
 #include "tec/config/finetune.h"
 #include "tec/config/rows.h"
@@ -101,9 +102,15 @@ void ExpectSpelledOutSettings(const ReproducePlan& plan) {
         PathOf(stage.program), absl::StrCat(absl::StrJoin(stage.spelled_out, " "), " --print_config"));
     ASSERT_EQ(printed.exit_code, kExitDone) << printed.output;
     if (stage.program == Program::kPretrain) {
-      EXPECT_EQ(printed.output, ToText(Resolve(*ParseExperiment(stage.config_text, stage.name))));
+      config::Experiment expected = Resolve(*ParseExperiment(stage.config_text, stage.name));
+      // Programs keep paths as absolute ones.
+      expected.mutable_data()->set_path(AbsoluteUserPath(expected.data().path()));
+      expected.mutable_base_model()->set_path(AbsoluteUserPath(expected.base_model().path()));
+      EXPECT_EQ(printed.output, ToText(expected));
     } else {
-      EXPECT_EQ(printed.output, ToText(Resolve(*ParseFinetune(stage.config_text, stage.name))));
+      config::Finetune expected = Resolve(*ParseFinetune(stage.config_text, stage.name));
+      expected.mutable_data()->set_path(AbsoluteUserPath(expected.data().path()));
+      EXPECT_EQ(printed.output, ToText(expected));
     }
   }
 }
