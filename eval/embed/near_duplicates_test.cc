@@ -14,10 +14,13 @@ namespace {
 TEST(NearDuplicatesTest, FindsPairsAcrossBlocks) {
   // More rows than a block has: 5,000 directions of a space of 16, and two that repeat others at another length.
   const int64_t rows = 5000, width = 16;
-  at::Tensor values = at::sin(at::arange(rows * width, at::kDouble).square() * 0.37).view({rows, width}).to(at::kFloat);
+  // One sine of squares comes near itself again after some thousand rows; two of incommensurable steps do not.
+  const at::Tensor squares = at::arange(rows * width, at::kDouble).square();
+  at::Tensor values =
+      (at::sin(squares * std::sqrt(2.0)) + at::sin(squares * std::sqrt(3.0))).view({rows, width}).to(at::kFloat);
   values[4990] = values[10] * 3;
   values[20] = values[4800] * 0.5;
-  const auto pairs = NearPairs(values, 1 - 1e-5);
+  const auto pairs = NearPairs(values, 1 - 1e-6);
   std::vector<std::pair<int64_t, int64_t>> found;
   for (const NearPair& pair : pairs) found.emplace_back(pair.first, pair.second);
   std::sort(found.begin(), found.end());
