@@ -410,14 +410,14 @@ class ConsumersTest(unittest.TestCase):
         self.near(ours['patch_mean'], result.last_hidden_state[:, 1:].mean(1), 'patch mean')
 
     def test_hugging_face_clip(self):
-        for activation in ('quick_gelu', 'gelu'):
+        for activation, family in (('quick_gelu', 'hf_clip'), ('gelu', 'hf_open_clip')):
             clip = config(transformers.CLIPVisionConfig, hidden_act=activation)
             model = randomise(transformers.CLIPVisionModel(clip))
             folder = tempfile.mkdtemp(dir=self.folder)
             model.save_pretrained(folder)
             tower = getattr(model, 'vision_model', model)
             theirs, _ = block_outputs(tower.encoder.layers, lambda: model(pixel_values=self.images))
-            self.compare(folder, 'hf_clip', theirs)
+            self.compare(folder, family, theirs)
 
     def test_open_clip(self):
         for family, quick in (('clip', True), ('open_clip', False)):

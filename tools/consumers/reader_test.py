@@ -173,8 +173,6 @@ class ReaderTest(unittest.TestCase):
         t = transformers
         deit = t.DeiTForImageClassificationWithTeacher(config(t.DeiTConfig, num_labels=3))
         self.hugging_face(deit, deit.deit, 'family hf_deit')
-        msn = t.ViTMSNForImageClassification(config(t.ViTMSNConfig))
-        self.hugging_face(msn, msn.vit, 'family hf_vit')
         masked = t.ViTForMaskedImageModeling(config(t.ViTConfig))
         self.hugging_face(masked, masked.vit, 'family hf_vit')
         dinov2 = t.Dinov2ForImageClassification(config(t.Dinov2Config, num_labels=3))
