@@ -8,8 +8,8 @@
 8 images (on a GPU 128) of 224 x 224, 1000 classes, mean of the patches, stochastic depth 0.1, labels smoothed by 0.1,
 layer-wise decay 0.65: forward, backward, update. Both are eager. timm's attention is PyTorch's fused one, and of AdamW
 the faster of fused and foreach is taken, measured at the start. Ours also computes the norm of the gradient, as the
-reference does; timm's step here does not. The two take turns; the table has the medians over the rounds and the median
-of the ratios within a round.
+reference does, and erases and mixes the images; timm's step here does neither, which is in its favour. The two take
+turns; the table has the medians over the rounds and the median of the ratios within a round.
 """
 
 import argparse

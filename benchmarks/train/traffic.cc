@@ -9,7 +9,8 @@
 // The code that trains is run on the CPU with 4 and with 8 images, LibTorch's fused attention in both types as on a
 // GPU, and every operation is counted with the tensors that it got (operation_counter.h). Each count is a constant (of
 // the weights) and a part that grows with the images, so the two runs give that of any batch. What this cannot see:
-// a cast that autocast makes on a GPU and not on the CPU (of the operations used here, none), and how fast a kernel is.
+// a cast that autocast makes on a GPU and not on the CPU (here: that of the adaptor's last norm), and how fast a
+// kernel is.
 // Elementwise: all but products, attention and the update.
 
 #include <cmath>
