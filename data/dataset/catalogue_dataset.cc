@@ -1,24 +1,66 @@
 #include "data/dataset/catalogue_dataset.h"
 
+#include <dirent.h>
+
 #include <cerrno>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "data/dataset/read_file.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/base/system_error.h"
 
 namespace tec {
 
-CatalogueDataset::CatalogueDataset(std::string folder, Catalogue catalogue, std::shared_ptr<const MappedFile> pack,
-                                   std::string index_path)
+namespace {
+
+// Whether the folder of `path` is gone, or empty, as a mount point is whose file system is away.
+bool FolderIsAway(const std::string& folder) {
+  DIR* entries = opendir(folder.c_str());
+  if (entries == nullptr) return errno == ENOENT || errno == ENOTDIR;
+  bool empty = true;
+  while (const dirent* entry = readdir(entries)) {
+    const absl::string_view name = entry->d_name;
+    empty = empty && (name == "." || name == "..");
+  }
+  closedir(entries);
+  return empty;
+}
+
+// Says nothing of the image that was to be read.
+absl::Status Away(const std::string& path, absl::string_view what) {
+  return ErrnoToStatus(ESTALE, absl::StrCat(what, " any more: cannot open"), path);
+}
+
+}  // namespace
+
+CatalogueDataset::CatalogueDataset(std::string folder, Catalogue catalogue)
     : folder_(std::move(folder)),
       absolute_(std::filesystem::absolute(folder_).lexically_normal()),
-      catalogue_(std::move(catalogue)),
-      pack_(std::move(pack)),
-      index_path_(std::move(index_path)) {}
+      catalogue_(std::move(catalogue)) {}
+
+std::unique_ptr<Dataset> CatalogueDataset::OfScan(std::string folder, Catalogue catalogue, std::string index_path) {
+  std::unique_ptr<CatalogueDataset> dataset(new CatalogueDataset(std::move(folder), std::move(catalogue)));
+  dataset->index_path_ = std::move(index_path);
+  return dataset;
+}
+
+std::unique_ptr<Dataset> CatalogueDataset::OfList(std::string folder, Catalogue catalogue) {
+  std::unique_ptr<CatalogueDataset> dataset(new CatalogueDataset(std::move(folder), std::move(catalogue)));
+  dataset->of_list_ = true;
+  return dataset;
+}
+
+std::unique_ptr<Dataset> CatalogueDataset::OfPack(std::string path, Catalogue catalogue,
+                                                  std::shared_ptr<const OpenedFile> pack) {
+  std::unique_ptr<CatalogueDataset> dataset(new CatalogueDataset(std::move(path), std::move(catalogue)));
+  dataset->pack_ = std::move(pack);
+  return dataset;
+}
 
 int32_t CatalogueDataset::label(int64_t index) const {
   TEC_CHECK(index >= 0 && index < size()) << index << " of " << size();
@@ -50,21 +92,40 @@ std::string CatalogueDataset::left_out() const {
 absl::Status CatalogueDataset::Read(int64_t index, std::string* bytes) const {
   TEC_CHECK(index >= 0 && index < size()) << index << " of " << size();
   const absl::Status status = ReadUnnamed(index, bytes);
-  if (index_path_.empty() || !absl::IsNotFound(status)) return status;
-  return absl::NotFoundError(absl::StrCat(status.message(), "; it is known from the index ", index_path_,
-                                          ": delete that file if the data set has changed"));
+  if (index_path_.empty() || !(absl::IsNotFound(status) || ErrnoOf(status) == ESTALE)) return status;
+  absl::Status longer(status.code(), absl::StrCat(status.message(), "; it is known from the index ", index_path_,
+                                                  ": delete that file if the data set has changed"));
+  status.ForEachPayload([&](absl::string_view name, const absl::Cord& value) { longer.SetPayload(name, value); });
+  return longer;
 }
 
 absl::Status CatalogueDataset::ReadUnnamed(int64_t index, std::string* bytes) const {
-  if (catalogue_.containers.empty()) return ReadInto(PathOf(name(index)), bytes);
+  if (catalogue_.containers.empty()) return ReadFileOf(index, bytes);
   TEC_RETURN_IF_ERROR(CheckEncodedSize(catalogue_.bytes[index]));
-  if (pack_ != nullptr) {
-    const absl::string_view record = Record(index);
-    bytes->assign(record.data(), record.size());
-    return absl::OkStatus();
+  if (pack_ == nullptr) return ReadMemberOf(index, bytes);
+  bytes->resize(catalogue_.bytes[index]);
+  return ReadRange(pack_->fd, folder_, catalogue_.begin[index], bytes->size(), bytes->data());
+}
+
+absl::Status CatalogueDataset::ReadFileOf(int64_t index, std::string* bytes) const {
+  const std::string path = PathOf(name(index)), folder = path.substr(0, path.rfind('/'));
+  absl::Status status = ReadInto(path, bytes);
+  const bool gone = ErrnoOf(status) == ENOENT || ErrnoOf(status) == ENOTDIR;
+  if (of_list_ && !gone) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    seen_.insert(folder);
+  } else if (gone && FolderIsAway(folder)) {
+    // A list may name folders that never were.
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!of_list_ || seen_.count(folder) > 0) status = Away(path, "its folder is not there");
   }
+  return status;
+}
+
+absl::Status CatalogueDataset::ReadMemberOf(int64_t index, std::string* bytes) const {
   const std::string path = PathOf(catalogue_.containers[catalogue_.container[index]]);
   const OpenedFile file(OpenForReading(path));
+  if (file.fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return Away(path, "the archive is not there");
   if (file.fd < 0) return ErrnoToStatus(errno, "open", path);
   const uint64_t begin = catalogue_.begin[index], count = catalogue_.bytes[index];
   const uint64_t packed = catalogue_.packed.empty() ? Catalogue::kPlain : catalogue_.packed[index];
@@ -74,16 +135,6 @@ absl::Status CatalogueDataset::ReadUnnamed(int64_t index, std::string* bytes) co
   }
   bytes->resize(count);
   return ReadRange(file.fd, path, begin, count, bytes->data());
-}
-
-absl::StatusOr<absl::string_view> CatalogueDataset::View(int64_t index, std::string* buffer) const {
-  TEC_CHECK(index >= 0 && index < size()) << index << " of " << size();
-  if (pack_ == nullptr) return Dataset::View(index, buffer);
-  return Record(index);
-}
-
-absl::string_view CatalogueDataset::Record(int64_t index) const {
-  return pack_->bytes().substr(catalogue_.begin[index], catalogue_.bytes[index]);
 }
 
 std::string CatalogueDataset::PathOf(const std::string& name) const {

@@ -5,21 +5,26 @@
 
 #include <filesystem>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "data/dataset/catalogue.h"
 #include "data/dataset/dataset.h"
-#include "tec/checkpoint/mapped_file.h"
+#include "data/dataset/read_file.h"
 
 namespace tec {
 
 class CatalogueDataset : public Dataset {
  public:
-  // `folder`: what names and containers are relative to; of a packed file, its path. `pack`: the packed file, if it is
-  // one. `index_path`: the file that the catalogue was read from; empty: it has just been made.
-  CatalogueDataset(std::string folder, Catalogue catalogue, std::shared_ptr<const MappedFile> pack = nullptr,
-                   std::string index_path = "");
+  // What was found under `folder`. `index_path`: the file that the catalogue was read from; empty: it has just been
+  // made.
+  static std::unique_ptr<Dataset> OfScan(std::string folder, Catalogue catalogue, std::string index_path);
+  // What a list in `folder` names, which may be there or not.
+  static std::unique_ptr<Dataset> OfList(std::string folder, Catalogue catalogue);
+  // The records of a packed file.
+  static std::unique_ptr<Dataset> OfPack(std::string path, Catalogue catalogue, std::shared_ptr<const OpenedFile> pack);
 
   int64_t size() const override { return catalogue_.size(); }
   int32_t label(int64_t index) const override;
@@ -32,19 +37,22 @@ class CatalogueDataset : public Dataset {
 
   using Dataset::Read;
   absl::Status Read(int64_t index, std::string* bytes) const override;
-  absl::StatusOr<absl::string_view> View(int64_t index, std::string* buffer) const override;
 
  private:
+  CatalogueDataset(std::string folder, Catalogue catalogue);
   absl::Status ReadUnnamed(int64_t index, std::string* bytes) const;
-  // Of a packed file.
-  absl::string_view Record(int64_t index) const;
+  absl::Status ReadFileOf(int64_t index, std::string* bytes) const;
+  absl::Status ReadMemberOf(int64_t index, std::string* bytes) const;
   std::string PathOf(const std::string& name) const;
 
-  const std::string folder_;
+  const std::string folder_;  // What names and containers are relative to; of a packed file, its path.
   const std::filesystem::path absolute_;
   const Catalogue catalogue_;
-  const std::shared_ptr<const MappedFile> pack_;
-  const std::string index_path_;
+  std::shared_ptr<const OpenedFile> pack_;  // Null: it is none.
+  std::string index_path_;
+  bool of_list_ = false;
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> seen_;  // Of a list: folders from which a picture has been read. By mutex_.
 };
 
 }  // namespace tec

@@ -27,7 +27,6 @@
 #include "tec/base/logging.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
-#include "tec/checkpoint/mapped_file.h"
 
 namespace tec {
 
@@ -65,14 +64,20 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenFolder(const std::string& path, con
 
 // A packed file (data/dataset/pack.h).
 absl::StatusOr<std::unique_ptr<Dataset>> OpenPack(const std::string& path, const DatasetOptions& options) {
-  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
-  absl::StatusOr<Catalogue> catalogue = ReadPackCatalogue(file->bytes());
+  const auto file = std::make_shared<const OpenedFile>(OpenForReading(path));
+  if (file->fd < 0) return ErrnoToStatus(errno, "open", path);
+  struct stat info;
+  if (fstat(file->fd, &info) != 0) return ErrnoToStatus(errno, "stat", path);
+  const auto read_at = [&](uint64_t offset, size_t count, char* out) {
+    return ReadRange(file->fd, path, offset, count, out);
+  };
+  absl::StatusOr<Catalogue> catalogue = ReadPackCatalogue(read_at, info.st_size);
   TEC_RETURN_IF_ERROR(Annotate(catalogue.status(), path));
   if (!options.labels) {
     catalogue->labels.clear();
     catalogue->classes.clear();
   }
-  return std::make_unique<CatalogueDataset>(path, *std::move(catalogue), file);
+  return CatalogueDataset::OfPack(path, *std::move(catalogue), file);
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenArchive(const std::string& path, Split split,
@@ -101,7 +106,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path, const
   TEC_ASSIGN_OR_RETURN(Catalogue catalogue, CatalogueList(text, path, options.labels, &scan));
   scan.Report(&catalogue);
   if (!catalogue.left_out.empty()) TEC_LOG(INFO) << path << ": left out " << catalogue.left_out;
-  return std::make_unique<CatalogueDataset>(FolderOf(path), std::move(catalogue));
+  return CatalogueDataset::OfList(FolderOf(path), std::move(catalogue));
 }
 
 // "train-{000..003}.tar": several archives.

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +14,7 @@
 #include "data/dataset/archives.h"
 #include "data/dataset/foreign.h"
 #include "data/dataset/names.h"
+#include "data/dataset/read_file.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/look_alike.h"
@@ -30,7 +32,21 @@ struct Listing {
   std::vector<std::string> archives;  // Names of tar and zip archives, sorted bytewise.
   std::vector<std::string> folders;   // Names, sorted bytewise.
   std::string foreign;                // Of a file that would be a data set if it were converted, what it is and how.
+  std::vector<std::string> others;    // Names of some files that are none of these.
 };
+constexpr size_t kMostOthers = 16;
+
+// What the first bytes of the other files of `path` say that one of them is; empty: nothing known.
+std::string ForeignByBytes(const std::string& path, const Listing& listing) {
+  for (const std::string& name : listing.others) {
+    const OpenedFile file(OpenForReading(absl::StrCat(path, "/", name)));
+    char head[1024];
+    const ssize_t count = file.fd < 0 ? -1 : read(file.fd, head, sizeof(head));
+    const std::string what = count <= 0 ? "" : ForeignContainer(absl::string_view(head, count), name);
+    if (!what.empty()) return absl::StrCat(Printable(name), " is ", what);
+  }
+  return "";
+}
 
 // What `below`, a folder under the data set `root` (empty: itself), holds directly; entries that are neither pictures,
 // archives nor folders are left out. `labels`: as in DatasetOptions.
@@ -51,6 +67,7 @@ absl::StatusOr<Listing> List(const std::string& root, const std::string& below, 
       listing.archives.push_back(name);
     } else {
       if (count) scan->LeaveOut(SuffixOf(name));
+      if (listing.others.size() < kMostOthers) listing.others.push_back(name);
       if (listing.foreign.empty()) {
         const std::string what = ForeignContainer("", name);
         if (!what.empty()) listing.foreign = absl::StrCat(Printable(name), " is ", what);
@@ -138,10 +155,11 @@ absl::StatusOr<bool> HoldsPictures(const std::string& root, const std::string& b
 }
 
 absl::Status NoPictures(const std::string& path, const std::string& looked_for, bool labels, const Listing& listing) {
-  return absl::NotFoundError(absl::StrCat(
-      "no pictures in ", path, ": looked for ", looked_for,
-      "class folders with pictures, for pictures directly in it and for archives, files ending in ",
-      PictureExtensions(labels), " .tar .zip", listing.foreign.empty() ? "" : absl::StrCat("; ", listing.foreign)));
+  const std::string foreign = listing.foreign.empty() ? ForeignByBytes(path, listing) : listing.foreign;
+  return absl::NotFoundError(
+      absl::StrCat("no pictures in ", path, ": looked for ", looked_for,
+                   "class folders with pictures, for pictures directly in it and for archives, files ending in ",
+                   PictureExtensions(labels), " .tar .zip", foreign.empty() ? "" : absl::StrCat("; ", foreign)));
 }
 
 // Class folders whose names differ in nothing that is seen are hardly two classes.

@@ -13,6 +13,16 @@ namespace {
 
 constexpr char kPackAsFolder[] = "write its pictures into class folders, a zip or tar shards";
 
+constexpr char kFindList[] = "name such files in a list (find FOLDER -type f > list.txt)";
+
+// "a JPEG" and the like; empty: no format that many pictures have.
+std::string PictureByBytes(absl::string_view bytes) {
+  if (absl::StartsWith(bytes, "\xFF\xD8\xFF")) return "a JPEG";
+  if (absl::StartsWith(bytes, "\x89PNG\r\n")) return "a PNG";
+  if (absl::StartsWith(bytes, "GIF8")) return "a GIF";
+  return absl::StartsWith(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP" ? "a WebP" : "";
+}
+
 // A kind of container: what it begins with, at which byte, how its files are called, and what to say.
 struct Kind {
   absl::string_view magic;  // Empty: told by the name alone.
@@ -79,6 +89,16 @@ constexpr Kind kKinds[] = {
     {Bytes("<!DOCTYPE"), 0, ".html .htm", "a page of HTML, as a failed download leaves it"},
     {Bytes("<html"), 0, "", "a page of HTML, as a failed download leaves it"},
     {Bytes("%PDF-"), 0, ".pdf", "a PDF: take the pictures out of it (pdfimages)"},
+    {Bytes("CDF"), 0, ".nc", "a netCDF file: save its pictures as PNG or TIFF (Python's netCDF4)"},
+    {Bytes("SIMPLE  ="), 0, ".fits .fit", "a FITS file: save its pictures as PNG or TIFF (Python's astropy)"},
+    {Bytes("bplist00"), 0, ".icloud", "a placeholder of iCloud for a file that is not on this machine: download it"},
+    {Bytes(""), 0, ".json .jsonl .ndjson",
+     "JSON: write a list of the pictures, a table whose first line is path,label"},
+    {Bytes("<?xml"), 0, ".xml", "XML: write a list of the pictures, a table whose first line is path,label"},
+    {Bytes(""), 0, ".yaml .yml", "YAML: write a list of the pictures, a table whose first line is path,label"},
+    {Bytes("\xD0\xCF\x11\xE0"), 0, ".xlsx .xls .ods", "a spreadsheet: save it as CSV, with a first line path,label"},
+    {Bytes("\x5D\0\0"), 0, ".lzma .tlz", "compressed by lzma: unpack it (unlzma)"},
+    {Bytes("\x1F\x9D"), 0, ".Z", "compressed by compress: unpack it (uncompress)"},
 };
 
 bool HasSuffix(absl::string_view name, absl::string_view suffixes) {
@@ -93,6 +113,15 @@ bool HasSuffix(absl::string_view name, absl::string_view suffixes) {
 }  // namespace
 
 std::string ForeignContainer(absl::string_view bytes, absl::string_view name) {
+  // Of many formats a zip is only the outside.
+  if (absl::StartsWith(bytes, "PK\3\4")) {
+    for (const char* inside : {".npz", ".pt", ".pth", ".xlsx", ".ods"}) {
+      if (absl::EndsWithIgnoreCase(name, inside)) return ForeignContainer("", inside);
+    }
+  }
+  if (!PictureByBytes(bytes).empty()) {
+    return absl::StrCat(PictureByBytes(bytes), " by its first bytes, but not by its name: ", kFindList);
+  }
   for (const Kind& kind : kKinds) {
     if (!kind.magic.empty() && bytes.size() >= kind.at + kind.magic.size() &&
         bytes.substr(kind.at, kind.magic.size()) == kind.magic) {

@@ -91,7 +91,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenIndexed(const std::string& path, co
   if (!catalogue->left_out.empty()) {
     TEC_LOG(INFO) << Printable(path) << ": left out " << catalogue->left_out;
   }
-  return std::make_unique<CatalogueDataset>(folder, *std::move(catalogue), nullptr, from_index ? index_path : "");
+  return CatalogueDataset::OfScan(folder, *std::move(catalogue), from_index ? index_path : "");
 }
 
 }  // namespace tec

@@ -1,5 +1,7 @@
 #include "data/dataset/lists.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -9,6 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "data/dataset/foreign.h"
 #include "data/dataset/names.h"
 #include "data/dataset/samples.h"
 #include "tec/base/logging.h"
@@ -157,6 +161,37 @@ absl::StatusOr<Line> ParseLine(absl::string_view text) {
   return line;
 }
 
+// Whether the list at `list` finds a file called so.
+bool IsThere(const std::string& list, const std::string& name) {
+  const size_t slash = list.rfind('/');
+  const std::string folder = slash == std::string::npos ? "" : list.substr(0, slash + 1);
+  return access((absl::StartsWith(name, "/") ? name : folder + name).c_str(), F_OK) == 0;
+}
+
+// What a line is that means a picture and something else, or no picture, in another way than lists have it; empty for
+// one that may be what it says. Files may be called anything: one that is there is none of these.
+std::string Misread(const std::string& list, const std::string& name) {
+  if (const std::string what = ForeignAddress(name); !what.empty()) return absl::StrCat(name, " is ", what);
+  if (IsPictureName(name, false) && !IsWholeNumber(absl::string_view(name).substr(0, name.find_first_of(" ,;\t")))) {
+    return "";
+  }
+  const size_t first = name.find_first_of(" ,;\t"), last = name.find_last_of(" ,;\t");
+  const bool json = absl::StartsWith(name, "{") || absl::StartsWith(name, "[");
+  if ((last == std::string::npos && !json) || IsThere(list, name)) return "";
+  if (json) return "JSON: write a table, whose first line is path,label";
+  const std::string before = name.substr(0, last), after = name.substr(first + 1);
+  if (IsPictureName(before, false)) {
+    return absl::StrCat(
+        "after the picture ", before, " stands \"", name.substr(last + 1),
+        "\": a label is one whole number from 0; for classes by name write a table, whose first line is "
+        "path,label");
+  }
+  if (IsWholeNumber(absl::string_view(name).substr(0, first)) && IsThere(list, after)) {
+    return absl::StrCat("the label stands before the picture ", after, ": a line is a path, then its label");
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::string& path, bool labels, Scan* scan) {
@@ -169,7 +204,7 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
   std::optional<Table> table;
   std::map<std::string, int32_t> names;  // Of classes, where labels are no numbers.
   std::vector<std::string> label_of;     // Of each picture, as written.
-  bool first = true, numbers = true;
+  bool first = true, numbers = true, backslashes = false;
   int32_t largest = -1;
   int64_t line_number = 0, labelled_line = 0, unlabelled_line = 0, odd_line = 0;
   while (!text.empty()) {
@@ -204,6 +239,15 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
       parsed = *one;
     }
     if (parsed.path.empty()) return error("no path before the label");
+    if (absl::StrContains(parsed.path, '\\')) {
+      const std::string slashes = absl::StrReplaceAll(parsed.path, {{"\\", "/"}});
+      if (!backslashes && !IsThere(path, parsed.path) && IsThere(path, slashes)) {
+        TEC_LOG(INFO) << path << ": its backslashes are taken for slashes, as Windows has them: " << parsed.path;
+        backslashes = true;
+      }
+      if (backslashes) parsed.path = slashes;
+    }
+    if (const std::string what = Misread(path, parsed.path); !what.empty()) return error(Printable(what));
     int32_t label = -1;
     if (!parsed.label.empty()) {
       if (IsWholeNumber(parsed.label)) {

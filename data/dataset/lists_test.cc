@@ -2,20 +2,22 @@
 
 #include "data/dataset/lists.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tec/base/file.h"
 
 namespace tec {
 namespace {
 
 // "path label" of each picture, and the classes if they have names; or the error.
-std::string Read(const std::string& text, bool labels = true) {
-  Scan scan("list", {});
-  const auto catalogue = CatalogueList(text, "list", labels, &scan);
+std::string Read(const std::string& text, bool labels = true, const std::string& path = "list") {
+  Scan scan(path, {});
+  const auto catalogue = CatalogueList(text, path, labels, &scan);
   if (!catalogue.ok()) return std::string(catalogue.status().message());
   std::string all;
   for (int64_t i = 0; i < catalogue->size(); ++i) {
@@ -64,6 +66,31 @@ TEST(ListsTest, OtherEncodingsAreNamed) {
             "list is text in UTF-32: save it as UTF-8 (iconv -f UTF-32 -t UTF-8)");
   // Other bytes may be names.
   EXPECT_EQ(Read("caf\xE9.jpg\n"), "caf\xE9.jpg -1; ");
+}
+
+TEST(ListsTest, WhatIsNoPathIsNamed) {
+  const std::string folder = testing::TempDir() + "/lists";
+  ASSERT_TRUE(MakeDirectories(folder + "/a").ok());
+  for (const char* name : {"/a/1.jpg", "/b.jpg", "/b.jpg 2", "/7 c.jpg"}) {
+    ASSERT_TRUE(WriteFile(folder + name, "").ok());
+  }
+  const std::string list = folder + "/list";
+  const std::string table =
+      ": a label is one whole number from 0; for classes by name write a table, whose first line "
+      "is path,label";
+  EXPECT_EQ(Read("b.jpg cat\n", true, list), list + ":1: after the picture b.jpg stands \"cat\"" + table);
+  EXPECT_EQ(Read("b.jpg -1\n", true, list), list + ":1: after the picture b.jpg stands \"-1\"" + table);
+  EXPECT_EQ(Read("b.jpg,cat\n", true, list), list + ":1: after the picture b.jpg stands \"cat\"" + table);
+  EXPECT_EQ(Read("b.jpg 0 1\n", true, list), list + ":1: after the picture b.jpg stands \"0\"" + table);
+  EXPECT_EQ(Read("0 b.jpg\n", true, list),
+            list + ":1: the label stands before the picture b.jpg: a line is a path, then its label");
+  EXPECT_EQ(Read("{\"image\": \"b.jpg\"}\n", true, list),
+            list + ":1: JSON: write a table, whose first line is path,label");
+  EXPECT_THAT(Read("b.jpg\nhttps://example.org/b.jpg\n", true, list),
+              testing::StartsWith(list + ":2: https://example.org/b.jpg is an address, and nothing is fetched"));
+  EXPECT_EQ(Read("a\\1.jpg 0\nx\\y.jpg 1\n", true, list), "a/1.jpg 0; x/y.jpg 1; ");
+  // Files are called so.
+  EXPECT_EQ(Read("b.jpg\t0\nb.jpg 2\t1\n7 c.jpg\t2\n", true, list), "b.jpg 0; b.jpg 2 1; 7 c.jpg 2; ");
 }
 
 TEST(ListsTest, LitterIsLeftOut) { EXPECT_EQ(Read("a/b.jpg\na/._b.jpg\na/Thumbs.db\n"), "a/b.jpg -1; "); }

@@ -1,5 +1,6 @@
 #include "data/dataset/pack.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -40,18 +41,31 @@ absl::Status WritePack(const Dataset& dataset, const std::string& path, const st
 }
 
 absl::StatusOr<Catalogue> ReadPackCatalogue(absl::string_view bytes) {
-  if (!absl::StartsWith(bytes, kBegin)) return absl::DataLossError("not a packed data set");
-  if (bytes.size() < kBegin.size() + kFooter || !absl::EndsWith(bytes, kEnd)) {
-    return absl::DataLossError("the packed data set is truncated");
-  }
+  const auto read_at = [bytes](uint64_t offset, size_t count, char* out) {
+    bytes.substr(offset, count).copy(out, count);
+    return absl::OkStatus();
+  };
+  return ReadPackCatalogue(read_at, bytes.size());
+}
+
+absl::StatusOr<Catalogue> ReadPackCatalogue(const PackReadAt& read_at, uint64_t size) {
+  std::string begin(std::min<uint64_t>(size, kBegin.size()), '\0');
+  TEC_RETURN_IF_ERROR(read_at(0, begin.size(), begin.data()));
+  if (begin != kBegin) return absl::DataLossError("not a packed data set");
+  std::string footer(kFooter, '\0');
+  if (size < kBegin.size() + kFooter) return absl::DataLossError("the packed data set is truncated");
+  TEC_RETURN_IF_ERROR(read_at(size - kFooter, kFooter, footer.data()));
+  if (!absl::EndsWith(footer, kEnd)) return absl::DataLossError("the packed data set is truncated");
   uint64_t place[2];
-  std::memcpy(place, bytes.data() + bytes.size() - kFooter, sizeof(place));
-  const uint64_t limit = bytes.size() - kFooter;
+  std::memcpy(place, footer.data(), sizeof(place));
+  const uint64_t limit = size - kFooter;
   if (place[0] < kBegin.size() || place[0] > limit || place[1] != limit - place[0]) {
     return absl::DataLossError("the packed data set's index is not where it should be");
   }
+  std::string index(place[1], '\0');
+  TEC_RETURN_IF_ERROR(read_at(place[0], place[1], index.data()));
   std::vector<Stamp> stamps;
-  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, ParseCatalogue(bytes.substr(place[0], place[1]), &stamps));
+  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, ParseCatalogue(index, &stamps));
   if (catalogue.containers.size() != 1 || catalogue.size() == 0) {
     return absl::DataLossError("the packed data set holds no images");
   }

@@ -1,5 +1,6 @@
 // The packed file: encoded images one after another, unchanged, and an index of them. One file instead of a million is
-// quick to copy and to open; it is mapped into memory and nothing in it is looked at before it is needed.
+// quick to copy and to open; nothing but the index is read before it is needed. It is not mapped into memory: of a file
+// that somebody cuts short, or a disk that fails, a mapping tells by a signal that ends the program.
 //
 // Layout, numbers little-endian: "TECPACK1"; the images; the index (data/dataset/catalogue.h); where the index begins
 // and how many bytes it has, 8 bytes each; "TECPACKE".
@@ -7,6 +8,7 @@
 #ifndef TEC_DATA_DATASET_PACK_H_
 #define TEC_DATA_DATASET_PACK_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -27,8 +29,11 @@ bool IsPackName(absl::string_view name);
 absl::Status WritePack(const Dataset& dataset, const std::string& path,
                        const std::function<void(int64_t)>& progress = nullptr);
 
-// The index of a packed file's bytes. DataLoss if it is not one, or damaged or truncated: every record lies in the
-// file. The images themselves are not looked at.
+// The index of a packed file of `size` bytes. DataLoss if it is not one, or damaged or truncated: every record lies in
+// the file. The images themselves are not looked at. Further errors are those of `read_at`.
+using PackReadAt = std::function<absl::Status(uint64_t offset, size_t count, char* out)>;
+absl::StatusOr<Catalogue> ReadPackCatalogue(const PackReadAt& read_at, uint64_t size);
+// The same of bytes in memory.
 absl::StatusOr<Catalogue> ReadPackCatalogue(absl::string_view bytes);
 
 }  // namespace tec

@@ -11,9 +11,11 @@
 #include <memory>
 #include <new>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
+#include "tec/base/system_error.h"
 
 namespace tec {
 
@@ -35,7 +37,11 @@ absl::Status ReadRange(int fd, const std::string& path, uint64_t begin, uint64_t
     const ssize_t got = pread(fd, out, count, static_cast<off_t>(begin));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoToStatus(errno, "read", path);
-    if (got == 0) return absl::DataLossError(absl::StrCat(path, " has become shorter"));
+    if (got == 0) {
+      absl::Status shorter = absl::DataLossError(absl::StrCat(path, " has become shorter"));
+      shorter.SetPayload(kErrnoPayload, absl::Cord(absl::StrCat(ESTALE)));
+      return shorter;
+    }
     out += got;
     begin += got;
     count -= got;
@@ -74,6 +80,13 @@ absl::Status ReadZipEntry(int fd, const std::string& path, uint64_t begin, uint6
   uint16_t lengths[2];  // Of the name and of the extra fields, which need not be those of the directory.
   std::memcpy(lengths, header + 26, sizeof(lengths));
   const uint64_t data = begin + kLocalHeader + lengths[0] + lengths[1];
+  // The directory knows of the lengths nothing; without them it lies in the file.
+  struct stat info;
+  if (fstat(fd, &info) != 0) return ErrnoToStatus(errno, "stat", path);
+  const auto file_size = static_cast<uint64_t>(info.st_size);
+  if (data + stored > file_size && begin + kLocalHeader + stored <= file_size) {
+    return absl::DataLossError(absl::StrCat("the entry of the zip at byte ", begin, " does not lie in the file"));
+  }
   if (!deflated) {
     bytes->resize(stored);
     return ReadRange(fd, path, data, stored, bytes->data());

@@ -1,8 +1,11 @@
 #include "data/image/describe_unknown.h"
 
+#include <algorithm>
 #include <cstddef>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace tec {
 namespace {
@@ -63,6 +66,22 @@ constexpr Impostor kImpostors[] = {
     {Bytes("AVI "), 8, "a video (AVI)"},
     {Bytes("FLV\1"), 0, "a video (FLV)"},
     {Bytes("\0\0\1\xBA"), 0, "a video (MPEG)"},
+    {Bytes("FUJIFILMCCD-RAW"), 0, "a raw file of a camera (RAF): develop it to TIFF or JPEG"},
+    {Bytes("IIU\0"), 0, "a raw file of a camera (RW2): develop it to TIFF or JPEG"},
+    {Bytes("IIRO"), 0, "a raw file of a camera (ORF): develop it to TIFF or JPEG"},
+    {Bytes("FOVb"), 0, "a raw file of a camera (X3F): develop it to TIFF or JPEG"},
+    {Bytes("SIMPLE  ="), 0, "FITS, which is not supported"},
+    {Bytes("WAVE"), 8, "a sound (WAV)"},
+    {Bytes("ID3"), 0, "a sound (MP3)"},
+    {Bytes("OggS"), 0, "a sound or video (Ogg)"},
+    {Bytes("bplist00"), 0, "a placeholder of macOS, as iCloud leaves it for a file that is elsewhere"},
+    {Bytes("book\0\0\0\0mark"), 0, "an alias of macOS"},
+    {Bytes("\x4C\0\0\0\1\x14\2\0"), 0, "a shortcut of Windows"},
+    {Bytes("/9j/"), 0, "text: a JPEG in base64, to be decoded first"},
+    {Bytes("iVBORw0KGgo"), 0, "text: a PNG in base64, to be decoded first"},
+    {Bytes("data:image/"), 0, "text: a picture in base64, to be decoded first"},
+    {Bytes("/annex/objects/"), 0, "a pointer of git-annex, whose file was not fetched (git annex get)"},
+    {Bytes("../.git/annex/"), 0, "a pointer of git-annex, whose file was not fetched (git annex get)"},
     {Bytes("\x7F"
            "ELF"),
      0, "a program"},
@@ -71,16 +90,30 @@ constexpr Impostor kImpostors[] = {
 
 }  // namespace
 
-std::string DescribeUnknown(absl::string_view bytes) {
+std::string DescribeUnknown(absl::string_view all) {
+  // Text may begin with a mark of UTF-8, or blanks.
+  absl::string_view bytes = all;
+  absl::ConsumePrefix(&bytes, "\xEF\xBB\xBF");
+  bytes.remove_prefix(std::min(bytes.find_first_not_of(" \t\r\n"), bytes.size()));
+  if (bytes.empty()) bytes = all;
   for (const Impostor& impostor : kImpostors) {
     if (bytes.size() >= impostor.at + impostor.magic.size() &&
         bytes.substr(impostor.at, impostor.magic.size()) == impostor.magic) {
       return absl::StrCat("not an image: ", impostor.what);
     }
   }
+  if (bytes.size() >= 12 && bytes.substr(4, 8) == "ftypcrx ") {
+    return "not an image: a raw file of a camera (CR3): develop it to TIFF or JPEG";
+  }
   if (bytes.size() >= 12 && bytes.substr(4, 4) == "ftyp") return "not an image: a video (MP4, QuickTime)";
   if (bytes.find_first_not_of('\0') == absl::string_view::npos) {
     return absl::StrCat("not an image: ", bytes.size(), " zero bytes and nothing else");
+  }
+  constexpr size_t kText = 40, kLeastText = 12;
+  const absl::string_view begin = bytes.substr(0, kText);
+  if (bytes.size() >= kLeastText &&
+      std::all_of(begin.begin(), begin.end(), [](unsigned char c) { return absl::ascii_isprint(c); })) {
+    return absl::StrCat("not an image: text, which begins with: ", begin);
   }
   return "not an image: no known format by its first bytes";
 }

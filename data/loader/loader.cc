@@ -83,6 +83,7 @@ class Loader::Implementation {
     WaitFor(&idle_, &lock, [this] { return busy_ == 0; });  // ... and nobody writes into an old one any more.
     sampler_.SetEpoch(epoch);
     started_ = true;
+    fault_ = absl::OkStatus();
     next_batch_ = delivered_ = released_ = first_batch;
     next_image_ = open_images_ = 0;
     end_ = sampler_.batches_per_epoch();
@@ -180,12 +181,14 @@ class Loader::Implementation {
       const int64_t image = next_image_++;
       const SampleKey key{options_.seed, static_cast<uint64_t>(sampler_.epoch()),
                           static_cast<uint64_t>(slot.batch.indices[image])};
+      // After one of the system others would wait for the same in vain, and the epoch is over anyway.
+      absl::Status fault = fault_;
       ++busy_;
       lock.unlock();
 
       bad.clear();
-      absl::Status fault;
-      const int64_t source = MakeImage(key, &scratch, &encoded, &slot.batch.pixels[image * image_bytes_], &bad, &fault);
+      const int64_t source =
+          fault.ok() ? MakeImage(key, &scratch, &encoded, &slot.batch.pixels[image * image_bytes_], &bad, &fault) : -1;
       scratch.GiveBackLarge();
       if (encoded.capacity() > kMostKeptBytes) std::string().swap(encoded);  // An assignment keeps it.
 
@@ -195,6 +198,7 @@ class Loader::Implementation {
       slot.bad.insert(slot.bad.end(), bad.begin(), bad.end());
       slot.hopeless |= source < 0;
       slot.fault.Update(fault);
+      fault_.Update(fault);
       slot.batch.sources[image] = source;
       slot.batch.labels[image] = source < 0 ? -1 : dataset_->label(source);
       if (--slot.missing == 0) done_.notify_all();
@@ -250,14 +254,14 @@ class Loader::Implementation {
   absl::Status TryImage(int64_t source, const SampleKey& key, TransformScratch* scratch, std::string* encoded,
                         uint8_t* out) const {
     try {
-      absl::StatusOr<absl::string_view> bytes = dataset_->View(source, encoded);
+      absl::Status read = dataset_->Read(source, encoded);
       for (const std::chrono::milliseconds pause : kPauses) {
-        if (!MayPass(ErrnoOf(bytes.status()))) break;
+        if (!MayPass(ErrnoOf(read))) break;
         std::this_thread::sleep_for(pause);
-        bytes = dataset_->View(source, encoded);
+        read = dataset_->Read(source, encoded);
       }
-      TEC_RETURN_IF_ERROR(bytes.status());
-      return transform_->Apply(*bytes, key, scratch, out);
+      TEC_RETURN_IF_ERROR(read);
+      return transform_->Apply(*encoded, key, scratch, out);
     } catch (const std::exception& exception) {  // No memory.
       return absl::ResourceExhaustedError(exception.what());
     }
@@ -351,6 +355,7 @@ class Loader::Implementation {
   std::map<int64_t, absl::Status> bad_;
   std::set<std::string> listed_;  // Names of the list, up to its byte list_end_.
   int64_t list_end_ = 0;
+  absl::Status fault_;  // Of the system, met in this epoch.
   absl::Status failure_;
   double wait_seconds_ = 0;
   std::vector<std::thread> threads_;

@@ -134,7 +134,13 @@ absl::Status MakeDirectories(const std::string& path) {
   for (absl::string_view part : absl::StrSplit(path, '/')) {
     absl::StrAppend(&prefix, part, "/");
     if (part.empty()) continue;
-    if (mkdir(prefix.c_str(), 0777) != 0 && errno != EEXIST) return ErrnoToStatus(errno, "cannot make folder", prefix);
+    if (mkdir(prefix.c_str(), 0777) == 0) {
+      // A power failure would take a folder that its parent does not know for sure, and all that is in it. A parent
+      // that may not be read is let pass.
+      file_operations::SyncFolder(DirectoryOf(prefix.substr(0, prefix.size() - 1)));
+    } else if (errno != EEXIST) {
+      return ErrnoToStatus(errno, "cannot make folder", prefix);
+    }
   }
   struct stat info;
   if (stat(path.c_str(), &info) != 0) return ErrnoToStatus(errno, "cannot open folder", path);

@@ -17,6 +17,11 @@ FaultHook& Hook() {
   return *hook;
 }
 
+SyncHook& AfterSync() {
+  static SyncHook* hook = new SyncHook;
+  return *hook;
+}
+
 // Whether the call fails without being made.
 bool Fails(Operation operation) {
   if (!Hook()) return false;
@@ -92,6 +97,11 @@ int Sync(int fd) {
   do {
     synced = Fails(Operation::kSync) ? -1 : fsync(fd);
   } while (synced != 0 && errno == EINTR);
+  if (synced == 0 && AfterSync()) {
+    char path[4096];
+    const ssize_t size = readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path, sizeof(path));
+    if (size > 0) AfterSync()(std::string(path, size));
+  }
   return synced;
 }
 
@@ -126,5 +136,7 @@ int SyncFolder(const std::string& path) {
 }
 
 void SetFaultHook(FaultHook hook) { Hook() = std::move(hook); }
+
+void SetSyncHook(SyncHook hook) { AfterSync() = std::move(hook); }
 
 }  // namespace tec::file_operations

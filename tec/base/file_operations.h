@@ -38,6 +38,10 @@ constexpr int kShortWrite = -1;  // A result for kWrite: half the bytes, rounded
 using FaultHook = std::function<int(Operation)>;
 void SetFaultHook(FaultHook hook);
 
+// For tests: told the path of each file and folder whose Sync() or SyncFolder() has succeeded, when it has. As above.
+using SyncHook = std::function<void(const std::string& path)>;
+void SetSyncHook(SyncHook hook);
+
 }  // namespace tec::file_operations
 
 #endif  // TEC_BASE_FILE_OPERATIONS_H_

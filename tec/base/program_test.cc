@@ -1,5 +1,10 @@
 #include "tec/base/program.h"
 
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
 #include <new>
 #include <stdexcept>
 
@@ -24,6 +29,21 @@ TEST(ProgramTest, TurnsExceptionsIntoALine) {
   EXPECT_EQ(RunProgram(1, argv, [](int, char**) { return 3; }), 3);
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
             "knn: unexpected error of a library: type_error.316\nknn: not enough memory\n");
+}
+
+TEST(ProgramDeathTest, AMappedFileThatIsCutShortIsALine) {
+  char name[] = "/some/where/finetune";
+  char* argv[] = {name};
+  const auto body = [](int, char**) -> int {
+    std::string path = testing::TempDir() + "/cutXXXXXX";
+    const int fd = mkstemp(path.data());
+    if (ftruncate(fd, 100000) != 0) return 1;
+    const auto* bytes = static_cast<const volatile char*>(mmap(nullptr, 100000, PROT_READ, MAP_PRIVATE, fd, 0));
+    if (ftruncate(fd, 0) != 0) return 1;
+    return bytes[50000];
+  };
+  EXPECT_EXIT(std::exit(RunProgram(1, argv, body)), testing::ExitedWithCode(kExitFailed),
+              "^finetune: a file that is mapped into memory has become shorter");
 }
 
 }  // namespace

@@ -24,11 +24,17 @@ inline int ErrnoOf(const absl::Status& status) {
   return payload && absl::SimpleAtoi(std::string(*payload), &number) ? number : 0;
 }
 
+// Whether a folder, or the server that it is on, does not answer.
+inline bool IsOfAway(int error) {
+  return error == ESTALE || error == ETIMEDOUT || error == ENOTCONN || error == EHOSTDOWN || error == EHOSTUNREACH ||
+         error == EREMOTEIO;
+}
+
 // Whether the same call may succeed a little later: too many open files, a disk or a server that does not answer, a
 // file that a server has replaced, no memory, a signal. None of them says anything about the file.
 inline bool MayPass(int error) {
-  return error == EMFILE || error == ENFILE || error == EIO || error == ESTALE || error == EINTR || error == ENOMEM ||
-         error == EAGAIN || error == ETIMEDOUT;
+  return error == EMFILE || error == ENFILE || error == EIO || error == EINTR || error == ENOMEM || error == EAGAIN ||
+         IsOfAway(error);
 }
 
 }  // namespace tec

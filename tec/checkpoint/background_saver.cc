@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/base/while_away.h"
 
 namespace tec {
 namespace {
@@ -73,7 +74,9 @@ void BackgroundSaver::Write(const std::vector<StateFiles>& files) {
 absl::Status BackgroundSaver::SaveOne(const TrainingState& state, const std::string& name, bool encoder_only,
                                       const std::string& twin) {
   try {
-    return encoder_only ? folder_.Save(EncoderOf(state), name) : folder_.Save(state, name, twin);
+    return RetryWhileAway(folder_.PathOf(""), [&] {
+      return encoder_only ? folder_.Save(EncoderOf(state), name) : folder_.Save(state, name, twin);
+    });
   } catch (const std::exception& exception) {  // No memory.
     return absl::ResourceExhaustedError(absl::StrCat("cannot save ", folder_.PathOf(name), ": ", exception.what()));
   }

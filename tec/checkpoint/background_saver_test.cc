@@ -8,11 +8,13 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
 #include "tec/base/file_operations.h"
@@ -225,6 +227,23 @@ TEST(BackgroundSaverTest, AnErrorIsToldOnceByTheNextCall) {
   EXPECT_TRUE(Save(&saver, StateOver(&weights, 2)).ok());
   EXPECT_TRUE(saver.Wait().ok());
   EXPECT_EQ(folder.LoadNewest()->state.epoch, 2);
+}
+
+TEST(BackgroundSaverTest, AFolderThatIsAwayIsWaitedFor) {
+  const CheckpointFolder folder = NewFolder();
+  const std::string path(absl::StripSuffix(folder.PathOf(""), "/"));
+  std::vector<float> weights = {1};
+  BackgroundSaver saver(folder);
+  ASSERT_TRUE(Save(&saver, StateOver(&weights, 0)).ok());
+  ASSERT_TRUE(saver.Wait().ok());
+  ASSERT_EQ(rename(path.c_str(), (path + ".away").c_str()), 0);
+  ASSERT_TRUE(Save(&saver, StateOver(&weights, 1)).ok());
+  usleep(2000000);
+  ASSERT_EQ(rename((path + ".away").c_str(), path.c_str()), 0);
+  const absl::Status saved = saver.Wait();
+  ASSERT_TRUE(saved.ok()) << saved;
+  EXPECT_EQ(folder.LoadNewest()->state.epoch, 1);
+  EXPECT_EQ(LoadTrainingState(folder.PathOf(CheckpointFolder::kPrevious))->epoch, 0);
 }
 
 TEST(BackgroundSaverTest, WithoutAThreadTheCallerSaves) {

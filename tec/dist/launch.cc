@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -35,31 +37,41 @@ namespace {
 
 constexpr int kPollMilliseconds = 100;
 
-// Signals that came and were not passed on yet.
-std::atomic<int> pending_interrupts{0}, pending_terminations{0};
+// What is passed on (tec/run/stop_signal.h), and how often each came and was not passed on yet.
+constexpr int kPassedOn[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+std::atomic<int> pending[std::size(kPassedOn)];
 static_assert(std::atomic<int>::is_always_lock_free, "used in a signal handler");
 
-void Count(int signal) { ++(signal == SIGINT ? pending_interrupts : pending_terminations); }
+// Of those, the ones that ask for an end.
+bool AsksForEnd(int signal) { return signal != SIGUSR1; }
+
+void Count(int signal) {
+  for (size_t i = 0; i < std::size(kPassedOn); ++i) {
+    if (kPassedOn[i] == signal) ++pending[i];
+  }
+}
 
 class CountSignals {
  public:
   CountSignals() {
-    pending_interrupts = pending_terminations = 0;
     struct sigaction action;
     memset(&action, 0, sizeof(action));
     action.sa_handler = Count;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, &former_interrupt_);
-    sigaction(SIGTERM, &action, &former_terminate_);
+    for (size_t i = 0; i < std::size(kPassedOn); ++i) {
+      pending[i] = 0;
+      sigaction(kPassedOn[i], &action, &former_[i]);
+      // Of nohup: ours and the ranks' are to outlive the terminal.
+      if (kPassedOn[i] == SIGHUP && former_[i].sa_handler == SIG_IGN) sigaction(SIGHUP, &former_[i], nullptr);
+    }
   }
   ~CountSignals() {
-    sigaction(SIGINT, &former_interrupt_, nullptr);
-    sigaction(SIGTERM, &former_terminate_, nullptr);
+    for (size_t i = 0; i < std::size(kPassedOn); ++i) sigaction(kPassedOn[i], &former_[i], nullptr);
   }
 
  private:
-  struct sigaction former_interrupt_, former_terminate_;
+  struct sigaction former_[std::size(kPassedOn)];
 };
 
 }  // namespace
@@ -117,6 +129,7 @@ absl::StatusOr<pid_t> Start(std::vector<std::string> command, std::vector<std::s
     // Its own process group: a Ctrl-C at the terminal reaches it once, from us.
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    // exec() keeps what is ignored, as nohup wants of SIGHUP, but a shell in the background ignores SIGINT, too.
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     if (getppid() == parent && dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0) {
@@ -256,16 +269,12 @@ absl::StatusOr<int> RunRanks(const LaunchRequest& request) {
     } else if (!running) {
       open = false;
     }
-    if (request.stop_requested != nullptr && pending_interrupts + pending_terminations > 0) {
-      *request.stop_requested = true;
-    }
-    while (pending_interrupts > 0) {
-      --pending_interrupts;
-      ranks.Signal(SIGINT);
-    }
-    while (pending_terminations > 0) {
-      --pending_terminations;
-      ranks.Signal(SIGTERM);
+    for (size_t i = 0; i < std::size(kPassedOn); ++i) {
+      while (pending[i] > 0) {
+        --pending[i];
+        if (request.stop_requested != nullptr && AsksForEnd(kPassedOn[i])) *request.stop_requested = true;
+        ranks.Signal(kPassedOn[i]);
+      }
     }
     ranks.Collect();
   }

@@ -21,12 +21,13 @@ struct LaunchRequest {
   std::string log_file;
   // Once a rank has failed, the others get SIGTERM, and after this time SIGKILL: they would wait for it in vain.
   absl::Duration grace = absl::Seconds(30);
-  bool* stop_requested = nullptr;  // Becomes true if SIGINT or SIGTERM came, however the ranks ended.
+  bool* stop_requested = nullptr;  // Becomes true if SIGINT, SIGTERM or SIGHUP came, however the ranks ended.
 };
 
 // The exit code: 0 if that of every rank is 0; else that of the first rank that failed, with 128 + N for a rank that
-// was killed by signal N; else 3 (kExitStopped) if ranks stopped on request. SIGINT and SIGTERM are passed on to the
-// ranks, each time they come; ranks get SIGTERM, too, if this process dies. One call at a time. Errors: the program
+// was killed by signal N; else 3 (kExitStopped) if ranks stopped on request. SIGINT, SIGTERM, SIGHUP (unless it
+// is ignored, as under nohup) and SIGUSR1 are passed on to the ranks, each time they come; ranks get SIGTERM, too, if
+// this process dies. One call at a time. Errors: the program
 // cannot be started (NotFound, PermissionDenied), the log cannot be written.
 absl::StatusOr<int> RunRanks(const LaunchRequest& request);
 

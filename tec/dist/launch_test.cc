@@ -85,6 +85,42 @@ TEST(RunRanks, PassesSignalsOnAndTellsOfAStop) {
   EXPECT_EQ(*code, kExitStopped);
 }
 
+// SIGUSR1 asks to save and go on: it is no request to stop.
+TEST(RunRanks, PassesOnEverySignalThatRanksObey) {
+  for (const int signal : {SIGINT, SIGHUP, SIGUSR1}) {
+    const std::string up = absl::StrCat(std::getenv("TEST_TMPDIR"), "/up", signal);
+    LaunchRequest request = Shell(
+        absl::StrCat("trap 'echo got INT; exit 3' INT; trap 'echo got HUP; exit 3' HUP; ",
+                     "trap 'echo got USR1; exit 0' USR1; test $RANK = 1 && : > ", up, "; while :; do sleep 0.05; done"),
+        2, absl::StrCat("signal", signal));
+    bool stop_requested = false;
+    request.stop_requested = &stop_requested;
+    std::thread sender([&up, signal] {
+      while (access(up.c_str(), F_OK) != 0) absl::SleepFor(absl::Milliseconds(10));
+      kill(getpid(), signal);
+    });
+    const absl::StatusOr<int> code = RunRanks(request);
+    sender.join();
+    ASSERT_TRUE(code.ok()) << code.status();
+    EXPECT_EQ(*code, signal == SIGUSR1 ? kExitDone : kExitStopped);
+    EXPECT_EQ(stop_requested, signal != SIGUSR1);
+    const std::string expected = signal == SIGINT ? "got INT\n" : signal == SIGHUP ? "got HUP\n" : "got USR1\n";
+    // The shell also tells of the "sleep" that the signal has ended.
+    EXPECT_THAT(Content(request.log_file), HasSubstr(expected));
+    EXPECT_THAT(Content(request.log_file + ".rank1"), HasSubstr(expected));
+  }
+}
+
+TEST(RunRanks, AnIgnoredHangupStaysIgnored) {
+  ::signal(SIGHUP, SIG_IGN);
+  const LaunchRequest request = Shell("kill -HUP $PPID; kill -HUP $$; echo alive", 1, "nohup");
+  const absl::StatusOr<int> code = RunRanks(request);
+  ::signal(SIGHUP, SIG_DFL);
+  ASSERT_TRUE(code.ok()) << code.status();
+  EXPECT_EQ(*code, 0);
+  EXPECT_EQ(Content(request.log_file), "alive\n");
+}
+
 TEST(RunRanks, TellsOfARequestThatTheRankDidNotHeed) {
   LaunchRequest request =
       Shell("trap 'exit 0' TERM; : > $TEST_TMPDIR/heedless; while :; do sleep 0.05; done", 1, "heedless");

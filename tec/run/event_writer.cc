@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -40,7 +41,32 @@ std::string LittleEndian(T value) {
   return bytes;
 }
 
+template <typename T>
+T FromLittleEndian(absl::string_view bytes) {
+  T value = 0;
+  for (size_t i = sizeof(T); i-- > 0;) value = value << 8 | static_cast<uint8_t>(bytes[i]);
+  return value;
+}
+
 double WallTime() { return absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch()); }
+
+constexpr absl::string_view kPrefix = "events.out.tfevents.";
+constexpr size_t kTimeDigits = 10;
+
+// The time for a new file's name, seconds since 1970: TensorBoard reads files in the order of their names, so it is
+// after those that are there, though the clock may have been set back since.
+int64_t TimeOfNewFile(const std::string& directory) {
+  int64_t time = absl::ToUnixSeconds(absl::Now());
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    int64_t of_file;
+    if (absl::StartsWith(name, kPrefix) && absl::SimpleAtoi(name.substr(kPrefix.size(), kTimeDigits), &of_file)) {
+      time = std::max(time, of_file + 1);
+    }
+  }
+  return time;
+}
 
 }  // namespace
 
@@ -60,8 +86,8 @@ absl::StatusOr<std::unique_ptr<EventWriter>> EventWriter::Create(const std::stri
   TEC_RETURN_IF_ERROR(MakeDirectories(directory));
   char host[256] = "localhost";
   gethostname(host, sizeof(host) - 1);
-  const std::string path = absl::StrFormat("%s/events.out.tfevents.%010d.%s.%d", directory,
-                                           absl::ToUnixSeconds(absl::Now()), host, getpid());
+  const std::string path =
+      absl::StrFormat("%s/%s%010d.%s.%d", directory, kPrefix, TimeOfNewFile(directory), host, getpid());
   std::FILE* file = std::fopen(path.c_str(), "abe");
   if (file == nullptr) return ErrnoToStatus(errno, "cannot create", path);
   std::unique_ptr<EventWriter> writer(new EventWriter(path, file));
@@ -82,16 +108,20 @@ absl::StatusOr<int64_t> TrimEvents(const std::string& directory, int64_t updates
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
     const std::string path = entry.path().string();
-    if (!absl::StartsWith(entry.path().filename().string(), "events.out.tfevents.")) continue;
+    if (!absl::StartsWith(entry.path().filename().string(), kPrefix)) continue;
     TEC_ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
     std::string kept;
     bool ours = false;
     absl::string_view rest = content;
     while (rest.size() >= kHead + kTail) {
-      uint64_t length = 0;
-      for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<uint8_t>(rest[i]);
+      // What a kill or a power failure left of the last ones, zeros for example, no reader gets past.
+      const auto length = FromLittleEndian<uint64_t>(rest);
       if (length > rest.size() - kHead - kTail) break;
       const absl::string_view framed = rest.substr(0, kHead + length + kTail);
+      if (FromLittleEndian<uint32_t>(framed.substr(8)) != MaskedCrc32c(framed.substr(0, 8)) ||
+          FromLittleEndian<uint32_t>(framed.substr(kHead + length)) != MaskedCrc32c(framed.substr(kHead, length))) {
+        break;
+      }
       rest.remove_prefix(framed.size());
       run::Event event;
       if (!event.ParseFromArray(framed.data() + kHead, static_cast<int>(length))) break;

@@ -102,6 +102,38 @@ TEST(EventWriterTest, TrimsWhatWillBeWrittenAgainAndNothingElse) {
   EXPECT_EQ(*TrimEvents(testing::TempDir() + "/not_there", 3, 1), -1);
 }
 
+// Zeros, as file systems leave them in the place of what had not reached the disk.
+TEST(EventWriterTest, WhatAPowerFailureLeavesIsTakenAway) {
+  const std::string directory = testing::TempDir() + "/power";
+  auto writer = EventWriter::Create(directory, 0);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  for (int64_t update = 1; update <= 3; ++update) {
+    ASSERT_TRUE((*writer)->AddScalars(update, {{"loss", update}}, {update, -1}).ok());
+  }
+  ASSERT_TRUE((*writer)->Flush().ok());
+  const std::string whole = *ReadFile((*writer)->path());
+  for (const size_t lost : {5, 40, 60}) {
+    std::string damaged = whole;
+    damaged.replace(whole.size() - lost, lost, std::string(lost, '\0'));
+    ASSERT_TRUE(WriteFile((*writer)->path(), damaged + std::string(100, '\0')).ok());
+    ASSERT_TRUE(TrimEvents(directory, 3, 1).ok());
+    const std::string left = *ReadFile((*writer)->path());
+    EXPECT_LT(left.size(), whole.size()) << lost;
+    EXPECT_EQ(left, whole.substr(0, left.size())) << lost;
+    EXPECT_GE(ReadEvents((*writer)->path()).size(), 2) << lost;  // What ReadEvents checks of each.
+  }
+}
+
+// TensorBoard reads files in the order of their names.
+TEST(EventWriterTest, AFileAfterTheClockWasSetBackComesLast) {
+  const std::string directory = testing::TempDir() + "/clock";
+  ASSERT_TRUE(MakeDirectories(directory).ok());
+  ASSERT_TRUE(WriteFile(directory + "/events.out.tfevents.4000000000.host.1", "").ok());
+  const auto writer = EventWriter::Create(directory, 0);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_GT((*writer)->path(), directory + "/events.out.tfevents.4000000000.host.1");
+}
+
 TEST(EventWriterTest, UnwritableFolderIsNamed) {
   const auto writer = EventWriter::Create("/proc/nowhere", 0);
   ASSERT_FALSE(writer.ok());

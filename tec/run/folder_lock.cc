@@ -39,11 +39,19 @@ std::string TextOf(int fd) {
 
 absl::StatusOr<std::unique_ptr<FolderLock>> FolderLock::Take(const std::string& folder) {
   TEC_RETURN_IF_ERROR(MakeDirectories(folder));
-  const std::string path = absl::StrCat(folder, "/", kName);
+  return TakePath(absl::StrCat(folder, "/", kName), folder, "--output_dir");
+}
+
+absl::StatusOr<std::unique_ptr<FolderLock>> FolderLock::TakeForFile(const std::string& path, const std::string& flag) {
+  return TakePath(path + kSuffix, path, flag);
+}
+
+absl::StatusOr<std::unique_ptr<FolderLock>> FolderLock::TakePath(const std::string& path, const std::string& what,
+                                                                 const std::string& flag) {
   // The holder before may take its file away between our opening of it and our lock.
   for (int tries = 0; tries < 100; ++tries) {
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
-    if (fd < 0) return ErrnoToStatus(errno, "cannot open", path);
+    if (fd < 0) return ErrnoToStatus(errno, absl::StrCat("cannot make ", path, ", the lock of"), what);
     std::unique_ptr<FolderLock> lock(new FolderLock(path, -1));
     if (file_operations::TryToLock(fd)) {
       struct stat locked, named;
@@ -54,18 +62,16 @@ absl::StatusOr<std::unique_ptr<FolderLock>> FolderLock::Take(const std::string& 
       }
       lock->fd_ = fd;
       if (const std::string before = TextOf(fd); !before.empty()) {
-        TEC_LOG(INFO) << folder << " was left by a run that did not end by itself: " << before;
+        TEC_LOG(INFO) << what << " was left by a run that did not end by itself: " << before;
       }
     } else if (errno == EWOULDBLOCK) {
       std::string holder = TextOf(fd);
       close(fd);
       if (holder.empty()) holder = "it does not say which";
-      return absl::FailedPreconditionError(
-          absl::StrCat("another run writes into ", folder, ": ", holder,
-                       ". Wait until it has ended, end it, or choose another --output_dir"));
+      return absl::FailedPreconditionError(absl::StrCat("another run writes into ", what, ": ", holder,
+                                                        ". Wait until it has ended, end it, or choose another ", flag));
     } else {
-      TEC_LOG(WARNING) << "the file system of " << folder
-                       << " has no locks: nothing keeps a second run out of this folder";
+      TEC_LOG(WARNING) << "the file system of " << what << " has no locks: nothing keeps a second run out of it";
       lock->fd_ = fd;
     }
     const std::string text = HolderText();

@@ -7,6 +7,7 @@
 #include "tec/base/file.h"
 #include "tec/base/file_operations.h"
 #include "tec/base/status.h"
+#include "tec/base/while_away.h"
 
 namespace tec {
 namespace {
@@ -21,6 +22,10 @@ absl::Status SyncFile(const std::string& path) {
   const int error = errno;
   close(fd);
   return synced == 0 ? absl::OkStatus() : ErrnoToStatus(error, "cannot write to disk", path);
+}
+
+absl::Status Append(const std::string& folder, const char* name, const JsonFields& fields) {
+  return RetryWhileAway(folder, [&] { return AppendLine(folder + name, ToJson(fields)); });
 }
 
 }  // namespace
@@ -41,13 +46,13 @@ absl::StatusOr<RunLog> RunLog::Open(const std::string& output_dir, const std::st
 }
 
 absl::Status RunLog::LogUpdate(int64_t update, const JsonFields& fields, int64_t thousandths, const Scalars& scalars) {
-  TEC_RETURN_IF_ERROR(AppendLine(output_dir_ + kUpdates, ToJson(fields)));
+  TEC_RETURN_IF_ERROR(Append(output_dir_, kUpdates, fields));
   TEC_RETURN_IF_ERROR(events_->AddScalars(thousandths, scalars, {update, -1}));
   return events_->Flush();
 }
 
 absl::Status RunLog::LogEpoch(int64_t epoch, const JsonFields& fields, int64_t step, const Scalars& scalars) {
-  TEC_RETURN_IF_ERROR(AppendLine(output_dir_ + kEpochs, ToJson(fields)));
+  TEC_RETURN_IF_ERROR(Append(output_dir_, kEpochs, fields));
   if (!scalars.empty()) TEC_RETURN_IF_ERROR(events_->AddScalars(step, scalars, {-1, epoch}));
   return events_->Flush();
 }
@@ -55,7 +60,13 @@ absl::Status RunLog::LogEpoch(int64_t epoch, const JsonFields& fields, int64_t s
 absl::Status RunLog::Sync() {
   TEC_RETURN_IF_ERROR(SyncFile(output_dir_ + kEpochs));
   TEC_RETURN_IF_ERROR(SyncFile(output_dir_ + kUpdates));
-  return events_->Sync();
+  TEC_RETURN_IF_ERROR(events_->Sync());
+  // The names, of files that are new. The checkpoint that follows does this for its own folder only.
+  const std::string events_dir = events_->path().substr(0, events_->path().rfind('/'));
+  for (const std::string& folder : {output_dir_, events_dir}) {
+    if (file_operations::SyncFolder(folder) != 0) return ErrnoToStatus(errno, "cannot write to disk", folder);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace tec

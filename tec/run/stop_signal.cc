@@ -21,7 +21,7 @@ std::atomic<int> saves_asked{0};
 std::atomic<bool> ending_at_once{false};
 bool installed = false;
 
-constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE};
+constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE, SIGXCPU};
 struct sigaction former[std::size(kSignals)];
 
 template <size_t size>
@@ -41,18 +41,19 @@ void HandleSave(int) {
   errno = saved_errno;
 }
 
-// Every further line brings it again: it is no second request. Nothing is said, as it may be this file that is closed.
-void HandlePipe(int signal) {
+bool IsRepeated(int signal) { return signal == SIGPIPE || signal == SIGXCPU; }
+
+// Every further line, or second, brings it again: it is no second request. Nothing is said, as it may be this file that
+// is closed.
+void HandleRepeated(int signal) {
   int none = 0;
   received_signal.compare_exchange_strong(none, signal);
 }
 
 void Handle(int signal) {
   const int saved_errno = errno;
-  int none = 0;
-  if (ending_at_once) {
-    EndAtOnce();
-  } else if (received_signal.compare_exchange_strong(none, signal)) {
+  if (ending_at_once) EndAtOnce();
+  if (const int before = received_signal.exchange(signal); before == 0 || IsRepeated(before)) {
     Say("\nstopping after this step, then saving; once more to stop at once\n");
   } else {
     _exit(128 + signal);
@@ -73,7 +74,7 @@ StopSignal::StopSignal() {
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   for (size_t i = 0; i < std::size(kSignals); ++i) {
-    action.sa_handler = kSignals[i] == SIGUSR1 ? HandleSave : kSignals[i] == SIGPIPE ? HandlePipe : Handle;
+    action.sa_handler = kSignals[i] == SIGUSR1 ? HandleSave : IsRepeated(kSignals[i]) ? HandleRepeated : Handle;
     sigaction(kSignals[i], &action, &former[i]);
     if (kSignals[i] == SIGHUP && former[i].sa_handler == SIG_IGN) sigaction(SIGHUP, &former[i], nullptr);
   }

@@ -49,6 +49,15 @@ TEST(StopSignalTest, AClosedOutputAsksForAnEndOnce) {
   close(ends[1]);
 }
 
+// A limit on processor time tells of itself every second.
+TEST(StopSignalTest, ALimitOfTheSystemAsksForAnEndOnceAndIsNoFirstRequestOfTheUser) {
+  StopSignal stop;
+  for (int second = 0; second < 3; ++second) raise(SIGXCPU);
+  EXPECT_EQ(stop.received(), SIGXCPU);
+  raise(SIGTERM);
+  EXPECT_EQ(stop.received(), SIGTERM);
+}
+
 TEST(StopSignalTest, UserSignalsAskForSavesAlone) {
   StopSignal stop;
   raise(SIGUSR1);

@@ -25,6 +25,7 @@
 #include "tec/base/status.h"
 #include "tec/config/flag_parser.h"
 #include "tec/run/count_progress.h"
+#include "tec/run/folder_lock.h"
 
 ABSL_FLAG(std::string, data_path, "", "class folders, a folder of pictures, a list file, tar or zip archives");
 ABSL_FLAG(std::string, output, "", "the packed file; its name must end in .tecpack");
@@ -68,6 +69,7 @@ absl::Status Run() {
         opened.status().message(), " (--nolabels packs without labels what pretraining alone would take)"));
   }
   TEC_ASSIGN_OR_RETURN(const std::unique_ptr<Dataset> dataset, std::move(opened));
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, FolderLock::TakeForFile(output, "--output"));
   {
     CountProgress count("packing", stderr);
     TEC_RETURN_IF_ERROR(WritePack(*dataset, output, [&](int64_t done) { count.Update(done, dataset->size()); }));

@@ -51,6 +51,13 @@ expect "without the pictures that lie after the defects of broken archives:"
 expect "a.tar: a size of"
 [ -e "$TEST_TMPDIR/shards.tecpack" ] || fail "what could be read was not written"
 
+# Two do not write one file. Another process holds its lock.
+rm "$data/train/b/9.jpg"
+code=$(flock "$TEST_TMPDIR/held.tecpack.lock" "$program" --data_path="$data" --nolabels \
+  --output="$TEST_TMPDIR/held.tecpack" >"$TEST_TMPDIR/out" 2>&1 || echo $?)
+[ "$code" = 1 ] || fail "exit code of a file that another one writes"
+expect "another run writes into $TEST_TMPDIR/held.tecpack"
+
 [ "$(run --data_path="$data")" = 1 ] || fail "exit code without an output"
 expect "give --data_path=DATA and --output=FILE"
 [ "$(run --data_path="$data" --output="$TEST_TMPDIR/x.tar")" = 1 ] || fail "exit code of another suffix"
