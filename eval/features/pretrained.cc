@@ -74,6 +74,7 @@ absl::Status CheckFinetunable(const Pretrained& pretrained, const std::string& p
   const char* part = variant.registers > 0                     ? "register or distillation tokens"
                      : variant.pre_norm                        ? "a norm before its blocks"
                      : variant.relative_positions              ? "relative positions"
+                     : !variant.rotary.frequencies.empty()     ? "rotary positions"
                      : variant.activation != Activation::kGelu ? "another activation than GELU"
                      : variant.hidden != 0 && variant.hidden != 4 * pretrained.encoder.width
                          ? "an MLP that is not four times as wide"

@@ -1,8 +1,10 @@
 #include "tec/models/base_model.h"
 
 #include <cmath>
+#include <iterator>
 
 #include "ATen/ops/_upsample_bicubic2d_aa.h"
+#include "absl/strings/match.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/models/encoder_state.h"
@@ -82,8 +84,10 @@ std::vector<at::Tensor> BaseModel::BlockOutputs(const at::Tensor& images) {
 
 absl::Status LoadBaseModel(BaseModel& model, const TensorMap& state) {
   TEC_ASSIGN_OR_RETURN(TensorMap encoder, EncoderState(state));
-  encoder.erase("norm.weight");
-  encoder.erase("norm.bias");
+  for (auto item = encoder.begin(); item != encoder.end();) {
+    const bool after = absl::StartsWith(item->first, "norm.") || absl::StartsWith(item->first, "attn_pool.");
+    item = after ? encoder.erase(item) : std::next(item);
+  }
   return Annotate(tec::LoadState(model, encoder), "base model");
 }
 

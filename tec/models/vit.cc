@@ -76,6 +76,7 @@ VitVariant VariantOf(const VitTraits& traits) {
   variant.norm_epsilon = traits.norm_epsilon;
   variant.pre_norm = traits.pre_norm;
   variant.relative_positions = traits.relative_positions;
+  variant.rotary = RotaryGridOf(traits);
   return variant;
 }
 
@@ -113,7 +114,9 @@ absl::Status CheckFits(const VitTraits& traits, const VitOptions& options, bool 
 absl::Status LoadVit(Vit& model, const VitPlan& plan, bool with_norm, bool interpolate_positions) {
   const VitOptions& options = model.options();
   TEC_RETURN_IF_ERROR(CheckFits(plan.traits, options, interpolate_positions));
-  const auto ours = [&](const std::string& name) { return with_norm || !absl::StartsWith(name, "norm."); };
+  const auto ours = [&](const std::string& name) {
+    return with_norm || (!absl::StartsWith(name, "norm.") && !absl::StartsWith(name, "attn_pool."));
+  };
   std::map<std::string, at::Tensor> own;
   for (const auto& [name, tensor] : NamedState(model)) own.emplace(name, tensor);
   std::vector<std::string> problems;
@@ -139,7 +142,7 @@ absl::Status LoadVit(Vit& model, const VitPlan& plan, bool with_norm, bool inter
   at::NoGradGuard no_grad;
   if (plain_norm) {
     own["norm.weight"].fill_(1);
-    own["norm.bias"].zero_();
+    if (own.count("norm.bias") != 0) own["norm.bias"].zero_();
   }
   for (const auto& [name, source] : planned) {
     const TensorView view = source->read();

@@ -12,6 +12,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/elements.h"
+#include "tec/nn/rotary_grid.h"
 
 namespace tec {
 namespace {
@@ -151,6 +152,7 @@ class Exporter {
         graph_.Floats(block + ".bias", {heads_, tokens, tokens}, RelativeBias(values, traits_.grid, heads_));
       }
     }
+    RotaryTables();
     std::string x = Tokens();
     for (int64_t i = 0; i < traits_.depth; ++i) x = Block(x, absl::StrCat("blocks.", i));
     if (!traits_.final_norm) {
@@ -252,7 +254,10 @@ class Exporter {
       return graph_.Add("Transpose", {graph_.Add("Gather", {all, Scalar64(which)}, {{"axis", 2}})}, {},
                         {{"perm", order}});
     };
-    const std::string q = part(0, {0, 2, 1, 3}), k = part(1, {0, 2, 3, 1}), v = part(2, {0, 2, 1, 3});
+    const std::string q = Turned(part(0, {0, 2, 1, 3})), v = part(2, {0, 2, 1, 3});
+    const std::string k = traits_.rotary.has_value()
+                              ? graph_.Add("Transpose", {Turned(part(1, {0, 2, 1, 3}))}, {}, {{"perm", {0, 1, 3, 2}}})
+                              : part(1, {0, 2, 3, 1});
     std::string logits =
         graph_.Add("Mul", {graph_.Add("MatMul", {q, k}), graph_.Scalar(static_cast<float>(1 / std::sqrt(1.0 * size)))});
     if (traits_.relative_positions) logits = graph_.Add("Add", {logits, block + ".bias"});
@@ -297,6 +302,45 @@ class Exporter {
     return graph_.Linear(activated, name + ".fc2");
   }
 
+  // Of x [N, H, T, d] the part [from, to) of an axis.
+  std::string Part(const std::string& x, int64_t axis, int64_t from, int64_t to) {
+    return graph_.Add("Slice", {x, graph_.Integers({from}), graph_.Integers({to}), graph_.Integers({axis})});
+  }
+
+  // The tables of tec/nn/rotary.cc.
+  void RotaryTables() {
+    const RotaryGrid rotary = RotaryGridOf(traits_);
+    if (rotary.frequencies.empty()) return;
+    const int64_t patches = traits_.grid * traits_.grid, d = traits_.width / heads_;
+    const std::vector<double> angles = RotaryAngles(rotary, traits_.grid);
+    std::vector<float> cosines(patches * d), sines(patches * d);
+    for (int64_t patch = 0; patch < patches; ++patch) {
+      for (int64_t k = 0; k < d; ++k) {
+        const double angle = angles[patch * (d / 2) + k % (d / 2)];
+        cosines[patch * d + k] = static_cast<float>(std::cos(angle));
+        sines[patch * d + k] = static_cast<float>(std::sin(angle));
+      }
+    }
+    graph_.Floats("rotary.cos", {patches, d}, cosines);
+    graph_.Floats("rotary.sin", {patches, d}, sines);
+  }
+
+  // As Rotary: x [N, H, T, d], of which the last tokens are the patches.
+  std::string Turned(const std::string& x) {
+    if (!traits_.rotary.has_value()) return x;
+    const int64_t others = Others(), d = traits_.width / heads_;
+    const std::string patches = Part(x, 2, others, others + traits_.grid * traits_.grid);
+    const std::string halves =
+        graph_.Add("Concat", {graph_.Add("Neg", {Part(patches, 3, d / 2, d)}), Part(patches, 3, 0, d / 2)},
+                   {{"axis", -1}});
+    const std::string turned = graph_.Add(
+        "Add", {graph_.Add("Mul", {patches, "rotary.cos"}), graph_.Add("Mul", {halves, "rotary.sin"})});
+    return graph_.Add("Concat", {Part(x, 2, 0, others), turned}, {{"axis", 2}});
+  }
+
+  // Tokens before the patches.
+  int64_t Others() const { return 1 + traits_.registers; }
+
   const VitPlan& plan_;
   const VitTraits& traits_;
   int64_t heads_;
@@ -335,6 +379,7 @@ absl::StatusOr<std::string> VitToOnnx(const VitPlan& plan, int64_t heads, const 
     return absl::InvalidArgumentError(
         absl::StrCat(heads, " attention heads do not divide the width ", plan.traits.width, ": say --heads"));
   }
+  TEC_CHECK(!plan.traits.rotary.has_value() || plan.traits.heads == heads) << "the plan is arranged for its own heads";
   int64_t bytes = 0;
   for (const PlannedTensor& planned : plan.tensors) {
     int64_t count = 4;

@@ -181,10 +181,14 @@ bool Concerns(const VitConfig& config, const Family& family) {
 
 absl::Status CheckKind(const VitConfig& config, const Family& family) {
   if (!Concerns(config, family)) return absl::OkStatus();
+  const auto& parts = family.architecture_parts;
+  const bool has_part = parts.empty() || std::any_of(parts.begin(), parts.end(), [&config](const std::string& part) {
+                          return absl::StrContains(config.architecture, part);
+                        });
   const bool fits = config.architecture.empty()
                         ? config.model_type.empty() || Contains(family.model_types, config.model_type)
                         : (family.architectures.empty() || FitsAny(config.architecture, family.architectures)) &&
-                              absl::StrContains(config.architecture, family.architecture_part);
+                              has_part;
   if (fits) return absl::OkStatus();
   return Invalid(absl::StrCat("the names are those of family ", family.name, ", but ", config.path, " is of ",
                               config.architecture.empty()
@@ -196,7 +200,7 @@ absl::Status CheckKind(const VitConfig& config, const Family& family) {
 bool IsHead(absl::string_view name) {
   static const auto* words = new std::set<std::string>{
       "head",      "heads",      "classifier", "classifiers", "fc",     "decoder",   "predictor",
-      "projector", "projection", "prototype",  "prototypes",  "pooler", "pool",      "text",
+      "projector", "projectors", "projection", "prototype",  "prototypes",  "pooler", "pool",      "text",
       "logit",     "logits",     "mask",       "lm",          "loss",   "criterion", "queue"};
   const absl::string_view first = name.substr(0, name.find('.'));
   for (absl::string_view word : absl::StrSplit(first, '_')) {

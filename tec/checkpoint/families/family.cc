@@ -1,5 +1,7 @@
 #include "tec/checkpoint/families/family.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 
 namespace tec {
@@ -73,6 +75,13 @@ std::vector<NameRule> PlainNames() {
   return rules;
 }
 
+std::vector<NameRule> PlainNamesWithoutPositions() {
+  std::vector<NameRule> rules = PlainNames();
+  rules.erase(std::remove_if(rules.begin(), rules.end(), [](const NameRule& rule) { return rule.from == "pos_embed"; }),
+              rules.end());
+  return rules;
+}
+
 const std::vector<Family>& Families() {
   // A family stands before those whose marks its files have too.
   static const auto* families = new std::vector<Family>{
@@ -82,6 +91,8 @@ const std::vector<Family>& Families() {
       IbotTeacherFamily(),
       DinoFamily(),
       DinoTeacherFamily(),
+      Dinov3Family(),
+      TimmDinov3Family(),
       Dinov2Family(),
       BeitFamily(),
       EvaFamily(),
@@ -94,6 +105,7 @@ const std::vector<Family>& Families() {
       HuggingFaceDeitFamily(),
       HuggingFaceVitFamily(),
       HuggingFaceDinov2Family(),
+      HuggingFaceDinov3Family(),
       HuggingFaceBeitFamily(),
       HuggingFaceClipFamily(),
       HuggingFaceOpenClipFamily(),

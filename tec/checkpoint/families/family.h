@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "tec/checkpoint/families/rotary_traits.h"
 #include "tec/nn/activation.h"
 #include "tec/nn/interpolation.h"
 
@@ -49,13 +50,16 @@ struct Family {
   // What leaves no trace in the tensors. What a config.json beside the file says goes before all of it.
   double norm_epsilon = 1e-6;
   Activation activation = Activation::kGelu;
+  std::optional<RotaryTraits> rotary;
+  // Pixels a side of the images that the published models are for: of those that have no table that tells.
+  int64_t published_size = 0;
   // Heads of the published models by their width; UsualHeads (usual_heads.h) unless given.
   std::vector<std::pair<int64_t, int64_t>> published_heads;
   // The config.json that may stand beside such a file. Families with Hugging Face's names: its "model_type", one of
-  // these. All others: timm's "architecture", which fits one of these patterns, none: any; and has this part.
+  // these. All others: timm's "architecture", which fits one of these patterns, none: any; and has one of these parts, none: any.
   std::vector<std::string> model_types;
   std::vector<std::string> architectures;
-  std::string architecture_part;
+  std::vector<std::string> architecture_parts;
   // Whether the project itself interpolates the position table to other image sizes.
   bool interpolates_positions = false;
   // How it, or else what fits the table for it, does that; with register tokens another way, if there is one.
@@ -66,6 +70,8 @@ struct Family {
 // The names of timm, MAE and this project, which are those that a plan's tensors have; and further parts that some
 // families have: see vit_plan.cc.
 std::vector<NameRule> PlainNames();
+// The same without pos_embed: of families that have rotary positions alone.
+std::vector<NameRule> PlainNamesWithoutPositions();
 
 // `name` under the first of `rules` whose pattern fits; nullopt if none does.
 std::optional<std::string> Renamed(absl::string_view name, const std::vector<NameRule>& rules);
@@ -85,6 +91,8 @@ Family IbotTeacherFamily();
 Family DinoFamily();
 Family DinoTeacherFamily();
 Family Dinov2Family();
+Family Dinov3Family();
+Family TimmDinov3Family();
 Family BeitFamily();
 Family EvaFamily();
 Family MocoV3Family();
@@ -93,6 +101,7 @@ Family TimmFamily();
 Family HuggingFaceVitFamily();
 Family HuggingFaceMaeFamily();
 Family HuggingFaceDinov2Family();
+Family HuggingFaceDinov3Family();
 Family HuggingFaceBeitFamily();
 Family HuggingFaceClipFamily();
 Family HuggingFaceOpenClipFamily();

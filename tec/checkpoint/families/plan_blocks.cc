@@ -9,7 +9,7 @@ void PlanQkv(const std::string& block, PlanBuilder& builder) {
   const auto names = [&block](const char* part, const char* kind) {
     return absl::StrCat(block, "attn.", part, ".", kind);
   };
-  const std::string weight = names("qkv", "weight"), bias = names("qkv", "bias");
+  const std::string weight = names("qkv", "weight"), bias = names("qkv", "bias"), mask = names("qkv", "bias_mask");
   if (builder.Find(weight) != nullptr || builder.Find(names("q", "weight")) == nullptr) {
     builder.Take(weight, {3 * width, width});
   } else {
@@ -20,6 +20,8 @@ void PlanQkv(const std::string& block, PlanBuilder& builder) {
   if (builder.Find(bias) == nullptr && apart) {
     builder.Concatenate(bias, {3 * width}, {width}, {names("q", "bias"), names("k", "bias"), names("v", "bias")},
                         {names("k", "bias")});
+  } else if (builder.Find(mask) != nullptr) {
+    builder.TakeProduct(bias, {3 * width}, bias, mask);
   } else {
     builder.TakeBias(bias, {3 * width});
   }
@@ -31,8 +33,15 @@ void PlanMlp(const std::string& block, PlanBuilder& builder) {
   if (builder.Find(block + "mlp.gate.weight") != nullptr) {
     builder.Concatenate(block + "mlp.fc1.weight", {2 * hidden, width}, {hidden, width},
                         {block + "mlp.gate.weight", block + "mlp.up.weight"});
-    builder.Concatenate(block + "mlp.fc1.bias", {2 * hidden}, {hidden},
-                        {block + "mlp.gate.bias", block + "mlp.up.bias"});
+    const std::string gate = block + "mlp.gate.bias", up = block + "mlp.up.bias";
+    if (builder.Find(gate) == nullptr && builder.Find(up) == nullptr) {
+      builder.TakeBias(block + "mlp.fc1.bias", {2 * hidden}, gate);
+    } else {
+      builder.Concatenate(block + "mlp.fc1.bias", {2 * hidden}, {hidden}, {gate, up});
+    }
+  } else if (builder.Find(block + "mlp.up.weight") != nullptr) {
+    builder.Take(block + "mlp.fc1.weight", {hidden, width}, block + "mlp.up.weight");
+    builder.TakeBias(block + "mlp.fc1.bias", {hidden}, block + "mlp.up.bias");
   } else {
     const int64_t rows = traits.activation == Activation::kSwiGlu ? 2 * hidden : hidden;
     builder.Take(block + "mlp.fc1.weight", {rows, width});

@@ -138,12 +138,26 @@ bool PlanBuilder::AbsentInAllBlocks(const std::string& name) const {
   return true;
 }
 
-void PlanBuilder::TakeBias(const std::string& name, const Shape& shape) {
-  if (AbsentInAllBlocks(name)) {
+void PlanBuilder::TakeBias(const std::string& name, const Shape& shape, const std::string& part_name) {
+  const std::string& part = part_name.empty() ? name : part_name;
+  if (AbsentInAllBlocks(part)) {
     Constant(name, shape);
   } else {
-    Take(name, shape);
+    Take(name, shape, part);
   }
+}
+
+void PlanBuilder::TakeProduct(const std::string& name, const Shape& shape, const std::string& part,
+                              const std::string& factors) {
+  const Part *first = Use(part, shape), *second = Use(factors, shape);
+  if (first == nullptr || second == nullptr) return;
+  const TensorView a = first->tensor, b = second->tensor;
+  Add(name, shape, {first, second}, [a, b, shape] {
+    std::vector<float> values = FloatsOf(a);
+    const std::vector<float> others = FloatsOf(b);
+    for (size_t i = 0; i < values.size(); ++i) values[i] *= others[i];
+    return TensorView::FromFloats(shape, values);
+  });
 }
 
 void PlanBuilder::TakeScaled(const std::string& module, int64_t in, const std::string& scale) {

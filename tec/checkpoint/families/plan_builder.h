@@ -45,7 +45,9 @@ class PlanBuilder {
   void Take(const std::string& name, const Shape& shape, const std::string& part_name = "");
   void TakePair(const std::string& module, const Shape& shape);  // .weight and .bias.
   // The bias of a linear map [out]; zero, which is the same, where no block of the file has it.
-  void TakeBias(const std::string& name, const Shape& shape);
+  void TakeBias(const std::string& name, const Shape& shape, const std::string& part_name = "");
+  // `part` times `factors`, element by element, both of the shape.
+  void TakeProduct(const std::string& name, const Shape& shape, const std::string& part, const std::string& factors);
   // module.weight [C, in] and module.bias [C], each row times its entry of `scale` [C] where there is one.
   void TakeScaled(const std::string& module, int64_t in, const std::string& scale);
   // Row-wise; of the parts `optional` may be missing and are zero then.

@@ -48,7 +48,12 @@ class TokenPlanner {
     } else if (distilled_ != nullptr) {
       traits_.registers = 1;
     }
-    if (positions_ != nullptr) FindLayout();
+    traits_.absolute_positions = positions_ != nullptr;
+    if (positions_ != nullptr) {
+      FindLayout();
+    } else if (!traits_.relative_positions && traits_.rotary.has_value()) {
+      FindGrid();
+    }
     PlanClass();
     PlanRegisters();
     PlanPositions();
@@ -91,6 +96,30 @@ class TokenPlanner {
                                        " patches, the relative positions for ", traits_.grid, " x ", traits_.grid));
     }
     traits_.grid = layout_.grid;
+  }
+
+  // Of a model whose positions are for any grid: that of its usual images.
+  void FindGrid() {
+    traits_.interpolates_positions = true;
+    if (traits_.patch_size < 1) return;
+    int64_t rows = hints_.grid_rows, columns = hints_.grid_columns;
+    std::string who = "--grid";
+    if (rows == 0 && hints_.config != nullptr && hints_.config->image_height > 0) {
+      rows = hints_.config->image_height / traits_.patch_size;
+      columns = hints_.config->image_width / traits_.patch_size;
+      who = hints_.config->path;
+    }
+    if (rows == 0) {
+      const int64_t size = builder_.family().published_size;
+      rows = columns = size / traits_.patch_size;
+      traits_.assumed.push_back(absl::StrCat("images of ", size, " x ", size, " pixels (it takes others too)"));
+    }
+    if (rows != columns || rows < 1) {
+      builder_.AddProblem(absl::StrCat("patch_embed.proj.weight has patches of ", traits_.patch_size, " pixels, of which ",
+                                       who, " wants ", rows, " x ", columns, ": only square grids are supported"));
+      return;
+    }
+    traits_.grid = rows;
   }
 
   // `who` says that the table is for so many patches.
@@ -193,7 +222,7 @@ class TokenPlanner {
   void PlanPositions() {
     const int64_t width = traits_.width, patches = traits_.grid * traits_.grid, token_rows = layout_.token_rows;
     const Shape shape = {1, 1 + patches, width};
-    if (positions_ == nullptr && traits_.relative_positions) {
+    if (positions_ == nullptr && (traits_.relative_positions || traits_.rotary.has_value())) {
       builder_.Constant("pos_embed", shape);
     } else if (positions_ == nullptr) {
       builder_.AddMissing("pos_embed");

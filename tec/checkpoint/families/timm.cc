@@ -31,7 +31,7 @@ Family TimmClipFamily() {
   family.names.push_back({"norm_pre.*", "norm_pre.*"});
   family.must_be_said = true;
   // Perception Encoders, which have rotary positions, have the same names.
-  family.architecture_part = "clip";
+  family.architecture_parts = {"clip"};
   family.norm_epsilon = 1e-5;
   family.activation = Activation::kQuickGelu;
   return family;

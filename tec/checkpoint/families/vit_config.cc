@@ -75,6 +75,12 @@ absl::Status TakeActivation(const json& object, const char* key, std::optional<A
   return absl::OkStatus();
 }
 
+// The entry if it is a positive number.
+void TakePositive(const json& object, const char* key, std::optional<double>* number) {
+  const auto found = object.find(key);
+  if (found != object.end() && found->is_number() && found->get<double>() > 0) *number = found->get<double>();
+}
+
 void TakeNumbers(const json& object, const char* key, std::vector<float>* numbers) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_array() || found->size() > 64) return;
@@ -93,15 +99,20 @@ absl::Status TakeHuggingFace(const json& config, VitConfig* result) {
   TEC_RETURN_IF_ERROR(TakeSize(config, "num_register_tokens", &result->registers, /*least=*/0));
   TEC_RETURN_IF_ERROR(TakeSquare(config, "patch_size", &result->patch_size));
   TEC_RETURN_IF_ERROR(TakeSizes(config, "image_size", &result->image_height, &result->image_width));
-  if (const auto epsilon = config.find("layer_norm_eps");
-      epsilon != config.end() && epsilon->is_number() && epsilon->get<double>() > 0) {
-    result->norm_epsilon = epsilon->get<double>();
-  }
+  TakePositive(config, "layer_norm_eps", &result->norm_epsilon);
+  TakePositive(config, "rope_theta", &result->rotary_theta);
+  TakePositive(ObjectIn(config, "rope_parameters"), "rope_theta", &result->rotary_theta);
   // With a gated MLP it is the gate's, which is always SiLU.
   const auto gated = config.find("use_swiglu_ffn");
   if (gated != config.end() && gated->is_boolean() && gated->get<bool>()) {
     result->hidden = 0;  // Not the gated one's.
     return absl::OkStatus();
+  }
+  if (const auto gate = config.find("use_gated_mlp"); gate != config.end() && gate->is_boolean() && gate->get<bool>()) {
+    const std::string activation = TextIn(config, "hidden_act");
+    if (activation == "silu" || activation == "swish") return absl::OkStatus();
+    return Invalid(absl::StrCat("use_gated_mlp with hidden_act \"", Printable(activation.substr(0, 100)),
+                                "\"; the gate that is known is silu"));
   }
   // What equals its class's default is left out of a config inside another one.
   if (result->model_type == "clip" || result->model_type == "clip_vision_model") {
@@ -122,6 +133,7 @@ absl::Status TakeTimm(const json& config, VitConfig* result) {
   TEC_RETURN_IF_ERROR(TakeSquare(arguments, "patch_size", &result->patch_size));
   TEC_RETURN_IF_ERROR(TakeSizes(pretrained, "input_size", &result->image_height, &result->image_width));
   TEC_RETURN_IF_ERROR(TakeSizes(arguments, "img_size", &result->image_height, &result->image_width));
+  TakePositive(arguments, "rope_temperature", &result->rotary_theta);
   TakeNumbers(pretrained, "mean", &result->mean);
   TakeNumbers(pretrained, "std", &result->std);
   // timm's CLIP models say it in their name, all others have GELU unless told.
@@ -173,7 +185,8 @@ absl::Status TakeConfig(const VitConfig& config, const std::string& file, VitTra
   check("MLP width", config.hidden, traits->hidden);
   check("patch size", config.patch_size, traits->patch_size);
   check("channels", config.channels, traits->channels);
-  if (traits->grid > 0) {
+  // Rotary positions alone are for any size.
+  if (traits->grid > 0 && (traits->absolute_positions || traits->relative_positions)) {
     const int64_t own = traits->grid * traits->patch_size;
     if (config.image_height > 0 && (config.image_height / traits->patch_size != traits->grid ||
                                     config.image_width / traits->patch_size != traits->grid)) {
@@ -195,6 +208,9 @@ absl::Status TakeConfig(const VitConfig& config, const std::string& file, VitTra
   }
   if (config.heads > 0) traits->heads = config.heads;
   if (config.norm_epsilon.has_value()) traits->norm_epsilon = *config.norm_epsilon;
+  if (traits->rotary.has_value() && traits->rotary->frequencies.empty()) {
+    traits->rotary->theta = config.rotary_theta.value_or(traits->rotary->theta);
+  }
   if (config.activation.has_value() && traits->activation != Activation::kSwiGlu) {
     traits->activation = *config.activation;
   }

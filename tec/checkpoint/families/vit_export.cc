@@ -44,6 +44,7 @@ std::vector<std::string> Foreign(const VitTraits& traits) {
   if (traits.registers > 0) parts.push_back("register tokens");
   if (traits.pre_norm) parts.push_back("a norm before the blocks");
   if (traits.relative_positions) parts.push_back("relative positions");
+  if (traits.rotary.has_value()) parts.push_back("rotary positions");
   if (traits.activation != Activation::kGelu) parts.push_back("an activation that is not GELU");
   return parts;
 }

@@ -123,12 +123,13 @@ absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, V
   const VitConfig* config = hints.config;
   TEC_ASSIGN_OR_RETURN(VitPlan plan, PlanVit(family, tensors, hints));
   VitTraits& traits = plan.traits;
-  std::string source = "the relative position table";
+  std::string source = traits.rotary.has_value() ? "rope_embed.periods" : "the relative position table";
   if (config != nullptr) {
     if (traits.heads == 0) source = config->path;
     TEC_RETURN_IF_ERROR(TakeConfig(*config, path, &traits));
   }
   TEC_RETURN_IF_ERROR(SettleHeads(family, request.heads, source, &traits));
+  TEC_RETURN_IF_ERROR(ArrangeRotary(&plan));
   TEC_RETURN_IF_ERROR(CheckFinite(plan));
   return plan;
 }

@@ -42,6 +42,7 @@ absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors, 
   TEC_ASSIGN_OR_RETURN(const EncoderPlace place, FindEncoder(family, tensors, hints.entry));
   PlanBuilder builder(family, place, tensors);
   const std::set<int64_t> blocks = FindTraits(builder);
+  PlanRotary(hints, builder);
   PlanTokens(hints, builder);
   const VitTraits& traits = builder.traits();
   const Shape width = {traits.width};

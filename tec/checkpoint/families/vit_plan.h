@@ -16,7 +16,9 @@
 //   any) are reg_token.
 // * A position table without [CLS] row gets a zero row; where there is none (BEiT), all of it is zero.
 // * One relative position table for all blocks is each block's.
-// * A linear map without bias in any block, or a patch embedding without one, gets a zero one.
+// * A linear map without bias in any block, or a patch embedding without one, gets a zero one; the mask of a bias is
+//   multiplied into it.
+// * With rotary positions the rows of q and k are put in the order of tec/nn/rotary.h (ArrangeRotary).
 
 #ifndef TEC_CHECKPOINT_FAMILIES_VIT_PLAN_H_
 #define TEC_CHECKPOINT_FAMILIES_VIT_PLAN_H_
@@ -32,6 +34,7 @@
 #include "tec/checkpoint/families/vit_config.h"
 #include "tec/checkpoint/families/vit_traits.h"
 #include "tec/checkpoint/tensor_view.h"
+#include "tec/nn/rotary_grid.h"
 
 namespace tec {
 
@@ -69,6 +72,14 @@ struct VitHints {
 // InvalidArgument lists every tensor that is missing (with the nearest name), unexpected or of another shape; or says
 // what has to be told.
 absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors, const VitHints& hints = {});
+
+// Once traits.heads are known: the rows of q and k, of each head, in the order in which Rotary turns them. Nothing where
+// there are no rotary positions, or the file has that order. InvalidArgument: the heads do not go with such positions.
+absl::Status ArrangeRotary(VitPlan* plan);
+
+// The positions that Rotary is made of; without frequencies where the model has none, or traits.heads are not known.
+// ArrangeRotary comes first.
+RotaryGrid RotaryGridOf(const VitTraits& traits);
 
 // Reads every tensor of the plan. Those that need no change are views of the file.
 absl::StatusOr<StateDict> ReadAll(const VitPlan& plan);

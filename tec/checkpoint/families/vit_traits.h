@@ -4,9 +4,11 @@
 #define TEC_CHECKPOINT_FAMILIES_VIT_TRAITS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "tec/checkpoint/families/rotary_traits.h"
 #include "tec/nn/activation.h"
 #include "tec/nn/interpolation.h"
 
@@ -15,7 +17,9 @@ namespace tec {
 // What the tensors, a config.json, the user or the family's published models say about the model.
 struct VitTraits {
   int64_t width = 0, depth = 0, patch_size = 0, channels = 0;
-  int64_t grid = 0;    // Patches a side that the position table (or the relative one) is made for.
+  // Patches a side that the position table (or the relative one) is made for; where there is neither, of the images that
+  // the model is published for.
+  int64_t grid = 0;
   int64_t heads = 0;   // 0: nothing says.
   int64_t hidden = 0;  // Of the MLP: width of fc2's input.
   int64_t registers = 0;
@@ -24,6 +28,8 @@ struct VitTraits {
   bool pre_norm = false;            // norm_pre.
   bool relative_positions = false;  // Each block has a relative_position_bias_table [(2 grid - 1)^2 + 3, heads].
   bool final_norm = false;          // norm.
+  bool absolute_positions = true;   // pos_embed is the file's; else it is all zero.
+  std::optional<RotaryTraits> rotary;
   bool interpolates_positions = false;
   PositionInterpolation interpolation = PositionInterpolation::kPlain;
   // Of these, what nothing in the file tells, with where it comes from: "6 heads (the usual number for width 384)".

@@ -1,0 +1,195 @@
+"""Writes tec/checkpoint/families/goldens: small random encoders as timm and transformers save them, and what those make
+of two images (see the README there).
+
+    python tools/consumers/family_goldens.py tec/checkpoint/families/goldens [NAME ...]
+
+with the packages of requirements.txt. Where a project's code is in no package, timm's model of it is written under the
+names of its own files.
+"""
+
+import json
+import os
+import sys
+
+import safetensors.torch
+import timm
+import torch
+import transformers
+
+WIDTH, DEPTH, HEADS, PATCH, SIZE = 16, 2, 2, 4, 16
+CASES = {}
+
+
+def case(function):
+    CASES[function.__name__] = function
+    return function
+
+
+def shake(model, seed=0):
+    """Every parameter different from what initialisation leaves: scales near 1, everything else random."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.dim() <= 1:
+                scale = name.endswith('weight') or 'gamma' in name or 'lambda' in name
+                parameter.copy_((1.0 if scale else 0.0) + 0.3 * noise)
+            elif parameter.dim() == 3 or 'token' in name or 'position' in name or 'probe' in name:
+                parameter.copy_(0.5 * noise)
+            else:
+                parameter.copy_(noise * 1.5 / parameter[0].numel() ** 0.5)
+    return model.eval()
+
+
+def images(size=SIZE):
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def last_logits(run):
+    """run(), and the logits of the last attention in it, of all tokens with each other."""
+    seen = []
+    original = torch.nn.functional.scaled_dot_product_attention
+
+    def attention(query, key, value, *arguments, **options):
+        if query.shape == key.shape:
+            seen.append((query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5).detach())
+        return original(query, key, value, *arguments, **options)
+
+    torch.nn.functional.scaled_dot_product_attention = attention
+    try:
+        with torch.no_grad():
+            return run(), seen[-1]
+    finally:
+        torch.nn.functional.scaled_dot_product_attention = original
+
+
+def write(folder, state, config, family, package, blocks, run, prefix, heads=0, size=SIZE):
+    """run(images): all tokens after the final norm, and the pooled one or None for the first token."""
+    os.makedirs(folder, exist_ok=True)
+    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()},
+                                f'{folder}/model.safetensors', metadata={'format': 'pt'})
+    if config is not None:
+        with open(f'{folder}/config.json', 'w') as file:
+            json.dump(config, file, indent=2)
+            file.write('\n')
+    outputs = []
+    hook = blocks[-1].register_forward_hook(
+        lambda module, inputs, output: outputs.append(output[0] if isinstance(output, tuple) else output))
+    pictures = images(size)
+    (tokens, pooled), logits = last_logits(lambda: run(pictures))
+    hook.remove()
+    expected = {'images': pictures, 'last': outputs[-1], 'patch_mean': tokens[:, prefix[1]:].mean(1), 'logits': logits}
+    if pooled is not None:
+        expected['cls'] = pooled
+    elif prefix[0]:
+        expected['cls'] = tokens[:, 0]
+    safetensors.torch.save_file({name: value.detach().contiguous() for name, value in expected.items()},
+                                f'{folder}/expected.safetensors',
+                                metadata={'family': family, 'package': package, 'prefix': str(prefix[1]),
+                                          'class_token': str(int(prefix[0])), 'heads': str(heads)})
+    for name in os.listdir(folder):
+        os.chmod(f'{folder}/{name}', 0o644)
+
+
+def timm_case(folder, name, family, rename=None, config=True, pool=None, size=SIZE, **options):
+    """rename: {ours: value} of the state dict, for a project's own names; then the file has no config.json."""
+    arguments = dict(embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_ratio=2, patch_size=PATCH,
+                     img_size=size) | options
+    model = shake(timm.create_model(name, num_classes=0, **arguments))
+    state = model.state_dict()
+    written = None
+    if rename is not None:
+        state = rename(state)
+    elif config:
+        written = {'architecture': name, 'num_classes': 0, 'num_features': arguments['embed_dim'],
+                   'model_args': arguments, 'pretrained_cfg': {'input_size': [3, size, size]}}
+    classes = getattr(model, 'cls_token', None) is not None
+
+    def run(pictures):
+        tokens = model.forward_features(pictures)
+        return tokens, (model.pool(tokens) if pool else None)
+
+    write(folder, state, written, family, f'timm {timm.__version__}', model.blocks, run,
+          (classes, model.num_prefix_tokens), 0 if written else HEADS, size)
+
+
+def transformers_case(folder, kind, family, layers, prefix, pool=False, **options):
+    arguments = dict(hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS, intermediate_size=2 * WIDTH,
+                     image_size=SIZE, patch_size=PATCH) | options
+    model = shake(kind(kind.config_class(**arguments)))
+
+    def run(pictures):
+        result = model(pixel_values=pictures)
+        return result.last_hidden_state, (result.pooler_output if pool else None)
+
+    config = {key: value for key, value in model.config.to_diff_dict().items() if key != 'transformers_version'}
+    write(folder, model.state_dict(), config, family, f'transformers {transformers.__version__}', layers(model), run,
+          prefix)
+
+
+def dinov3_names(state):
+    """Of timm's, Meta's: the mask and a bias of the keys that it takes away, periods, what only training has."""
+    result = {}
+    for name, value in state.items():
+        if name.endswith('attn.q_bias'):
+            keys = torch.full_like(value, 0.75)
+            result[name.replace('q_bias', 'qkv.bias')] = torch.cat([value, keys, state[name.replace('q_', 'v_')]])
+            result[name.replace('q_bias', 'qkv.bias_mask')] = torch.cat(
+                [torch.ones_like(value), torch.zeros_like(value), torch.ones_like(value)])
+        elif not name.endswith('v_bias'):
+            own = name.replace('reg_token', 'storage_tokens')
+            own = own.replace('mlp.fc1_g', 'mlp.w1').replace('mlp.fc1_x', 'mlp.w2')
+            own = own.replace('mlp.fc2', 'mlp.w3') if name.split('.mlp')[0] + '.mlp.fc1_g.weight' in state else own
+            for number in '12':
+                own = own.replace(f'gamma_{number}', f'ls{number}.gamma')
+            result[own] = value
+    result['mask_token'] = torch.zeros(1, WIDTH)
+    quarter = WIDTH // HEADS // 4
+    result['rope_embed.periods'] = 100.0 ** (torch.arange(quarter) / quarter)
+    result['local_cls_norm.weight'] = torch.ones(WIDTH)
+    result['local_cls_norm.bias'] = torch.zeros(WIDTH)
+    return result
+
+
+@case
+def dinov3_meta(folder):
+    timm_case(folder, 'vit_small_patch16_dinov3_qkvb', 'dinov3', dinov3_names)
+
+
+@case
+def dinov3_meta_swiglu(folder):
+    timm_case(folder, 'vit_small_plus_patch16_dinov3', 'dinov3', dinov3_names)
+
+
+@case
+def dinov3_timm(folder):
+    timm_case(folder, 'vit_base_patch16_dinov3', 'timm_dinov3')
+
+
+@case
+def dinov3_timm_swiglu(folder):
+    timm_case(folder, 'vit_small_plus_patch16_dinov3_qkvb', 'timm_dinov3')
+
+
+@case
+def eupe_timm_without_config(folder):
+    timm_case(folder, 'vit_tiny_patch16_dinov3_qkvb', 'timm_dinov3', config=False)
+
+
+@case
+def dinov3_hf(folder):
+    transformers_case(folder, transformers.DINOv3ViTModel, 'hf_dinov3', lambda m: m.model.layer, (True, 5),
+                      num_register_tokens=4)
+
+
+@case
+def dinov3_hf_swiglu(folder):
+    transformers_case(folder, transformers.DINOv3ViTModel, 'hf_dinov3', lambda m: m.model.layer, (True, 3),
+                      num_register_tokens=2, use_gated_mlp=True, hidden_act='silu', rope_theta=50.0)
+
+
+if __name__ == '__main__':
+    transformers.logging.set_verbosity_error()
+    for chosen in sys.argv[2:] or CASES:
+        CASES[chosen](os.path.join(sys.argv[1], chosen))
+        print(chosen)
