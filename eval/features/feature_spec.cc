@@ -71,7 +71,7 @@ at::Tensor ComputeFeatures(Encoder& encoder, const at::Tensor& images, const Fea
   const std::vector<at::Tensor> blocks = encoder.LastBlocks(images, std::max<int64_t>(1, spec.cls_blocks));
   std::vector<at::Tensor> parts;
   if (spec.cls_blocks > 0) {
-    // A pool looks at all tokens, of the norm [CLS] alone is needed.
+    // A pool looks at all patches, of the norm [CLS] alone is needed.
     const bool token = encoder.options().variant.class_token;
     for (const at::Tensor& tokens : blocks) {
       parts.push_back(token ? encoder.Normalise(tokens.select(1, 0)) : encoder.Class(encoder.Normalise(tokens)));

@@ -71,14 +71,17 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequ
 
 absl::Status CheckFinetunable(const Pretrained& pretrained, const std::string& path) {
   const VitVariant& variant = pretrained.encoder.variant;
-  const char* part = variant.registers > 0                     ? "register or distillation tokens"
-                     : variant.pre_norm                        ? "a norm before its blocks"
-                     : variant.relative_positions              ? "relative positions"
-                     : !variant.rotary.frequencies.empty()     ? "rotary positions"
-                     : variant.activation != Activation::kGelu ? "another activation than GELU"
-                     : variant.hidden != 0 && variant.hidden != 4 * pretrained.encoder.width
-                         ? "an MLP that is not four times as wide"
-                         : nullptr;
+  const char* part =
+      variant.registers > 0                 ? "register or distillation tokens"
+      : variant.pre_norm                    ? "a norm before its blocks"
+      : variant.relative_positions          ? "relative positions"
+      : !variant.rotary.frequencies.empty() ? "rotary positions"
+      : !variant.class_token                ? "no [CLS] token"
+      : variant.rms_norm || variant.patch_norm || variant.post_norm || variant.attention_norm || variant.mlp_norm
+          ? "norms in other places, or of another kind"
+      : variant.activation != Activation::kGelu                               ? "another activation than GELU"
+      : variant.hidden != 0 && variant.hidden != 4 * pretrained.encoder.width ? "an MLP that is not four times as wide"
+                                                                              : nullptr;
   if (part == nullptr) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(path, " (", pretrained.description, ") has ", part,
                                                  ", which finetuning has not; as a base model, and for kNN, linear and "

@@ -51,8 +51,8 @@ class BaseModel : public Vit {
 };
 
 // Fills a base model from the state dict of a plain ViT, of MAE or of TEC (`cls_token_mlp` is then folded into
-// cls_token). Everything that is an encoder's and not used here (norm, attn_pool, fc_norm, head, decoders, adaptors, mask tokens)
-// is left out by name; anything else missing, unexpected or mis-shaped is an error that lists all of it.
+// cls_token). Everything that is an encoder's and not used here (norm, attn_pool, fc_norm, head, decoders, adaptors,
+// mask tokens) is left out by name; anything else missing, unexpected or mis-shaped is an error that lists all of it.
 absl::Status LoadBaseModel(BaseModel& model, const TensorMap& state);
 
 // The same from a file of any known family (vit_plan.h, LoadVit).

@@ -38,7 +38,7 @@ EncoderFeatures Encoder::forward(const at::Tensor& images) {
 
 at::Tensor Encoder::Class(const at::Tensor& normed) {
   if (options().variant.class_token) return normed.select(1, 0);
-  return attn_pool_ ? attn_pool_->forward(normed) : at::Tensor();
+  return attn_pool_ ? attn_pool_->forward(Patches(normed)) : at::Tensor();
 }
 
 std::vector<at::Tensor> Encoder::LastBlocks(const at::Tensor& images, int64_t count) {

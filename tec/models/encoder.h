@@ -18,8 +18,8 @@
 namespace tec {
 
 struct EncoderFeatures {
-  // [N, C]: the [CLS] token after the final norm; of an encoder without one what its attention pool gives; undefined
-  // where there is neither.
+  // [N, C]: the [CLS] token after the final norm; of an encoder without one what its attention pool gives of the
+  // patches; undefined where there is neither.
   at::Tensor cls;
   at::Tensor patch_mean;  // [N, C]: mean over the patch tokens after the final norm.
 };

@@ -74,6 +74,13 @@ VitVariant VariantOf(const VitTraits& traits) {
   variant.hidden = traits.hidden == 4 * traits.width ? 0 : traits.hidden;
   variant.activation = traits.activation;
   variant.norm_epsilon = traits.norm_epsilon;
+  variant.class_token = traits.class_token;
+  variant.pool_hidden = traits.pool_hidden;
+  variant.rms_norm = traits.rms_norm;
+  variant.patch_norm = traits.patch_norm;
+  variant.post_norm = traits.post_norm;
+  variant.attention_norm = traits.attention_norm;
+  variant.mlp_norm = traits.mlp_norm;
   variant.pre_norm = traits.pre_norm;
   variant.relative_positions = traits.relative_positions;
   variant.rotary = RotaryGridOf(traits);

@@ -50,9 +50,9 @@ VitVariant VariantOf(const VitTraits& traits);
 absl::Status CheckFits(const VitTraits& traits, const VitOptions& options, bool interpolate_positions);
 
 // Copies the plan's tensors into `model`, one at a time, so that no second copy of the weights is ever in memory.
-// Without `with_norm`, norm.* and attn_pool.* are left out; with it, a file that has none gives the plain norm, weight 1 and bias 0. A
-// position table of another grid is interpolated (positions.h) if `interpolate_positions`, or if the family does so
-// itself; else it is an error. The model is unchanged on an error.
+// Without `with_norm`, norm.* and attn_pool.* are left out; with it, a file that has none gives the plain norm, weight
+// 1 and bias 0. A position table of another grid is interpolated (positions.h) if `interpolate_positions`, or if the
+// family does so itself; else it is an error. The model is unchanged on an error.
 absl::Status LoadVit(Vit& model, const VitPlan& plan, bool with_norm, bool interpolate_positions = false);
 
 }  // namespace tec

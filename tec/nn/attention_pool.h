@@ -1,4 +1,4 @@
-// The pooling of encoders that have no [CLS] token: SigLIP's "MAP head", a learned query that attends to all tokens.
+// The pooling of encoders that have no [CLS] token: SigLIP's "MAP head", a learned query that attends to all patches.
 
 #ifndef TEC_NN_ATTENTION_POOL_H_
 #define TEC_NN_ATTENTION_POOL_H_

@@ -107,6 +107,9 @@ def timm_case(folder, name, family, rename=None, config=True, pool=None, size=SI
 
     def run(pictures):
         tokens = model.forward_features(pictures)
+        if 'norm.weight' not in model.state_dict():
+            # Of a model that is pooled before its norm we normalise the tokens plainly.
+            tokens = torch.nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=model.blocks[0].norm1.eps)
         return tokens, (model.pool(tokens) if pool else None)
 
     write(folder, state, written, family, f'timm {timm.__version__}', model.blocks, run,
@@ -186,6 +189,112 @@ def dinov3_hf(folder):
 def dinov3_hf_swiglu(folder):
     transformers_case(folder, transformers.DINOv3ViTModel, 'hf_dinov3', lambda m: m.model.layer, (True, 3),
                       num_register_tokens=2, use_gated_mlp=True, hidden_act='silu', rope_theta=50.0)
+
+
+@case
+def siglip_timm(folder):
+    timm_case(folder, 'vit_base_patch16_siglip_224', 'timm_no_class', pool=True)
+
+
+@case
+def siglip2_timm(folder):
+    timm_case(folder, 'vit_so400m_patch16_siglip_256', 'timm_siglip', pool=True)
+
+
+@case
+def siglip2_timm_of_the_mean_without_config(folder):
+    timm_case(folder, 'vit_giantopt_patch16_siglip_gap_256', 'timm_siglip', config=False)
+
+
+@case
+def siglip_hf(folder):
+    transformers_case(folder, transformers.SiglipVisionModel, 'hf_siglip', lambda m: m.encoder.layers, (False, 0),
+                      pool=True)
+
+
+@case
+def siglip_hf_without_head(folder):
+    transformers_case(folder, transformers.SiglipVisionModel, 'hf_siglip', lambda m: m.encoder.layers, (False, 0),
+                      vision_use_head=False)
+
+
+@case
+def registers_without_class_timm(folder):
+    # With positions, and an attention pool.
+    timm_case(folder, 'vit_so150m_patch16_reg4_map_256', 'timm_no_class', pool=True)
+
+
+@case
+def ijepa_meta(folder):
+    timm_case(folder, 'vit_huge_patch14_gap_224', 'ijepa',
+              lambda state: {'module.' + name: value for name, value in state.items()})
+
+
+@case
+def ijepa_hf(folder):
+    transformers_case(folder, transformers.IJepaModel, 'hf_ijepa', lambda m: m.layers, (False, 0))
+
+
+@case
+def aimv2_timm(folder):
+    timm_case(folder, 'aimv2_large_patch14_224', 'timm_aimv2')
+
+
+@case
+def aimv2_hf(folder):
+    transformers_case(folder, transformers.Aimv2VisionModel, 'hf_aimv2', lambda m: m.encoder.layers, (False, 0))
+
+
+@case
+def eva02_timm(folder):
+    # Twice the grid of its pretraining, as its models for 448 pixels have: the rotary positions are counted in halves.
+    timm_case(folder, 'eva02_base_patch14_448', 'eva02')
+
+
+@case
+def eva02_small_timm(folder):
+    timm_case(folder, 'eva02_small_patch14_224', 'eva02')
+
+
+@case
+def eva02_clip_timm(folder):
+    timm_case(folder, 'eva02_base_patch16_clip_224', 'eva02')
+
+
+@case
+def eva02_enormous_timm(folder):
+    timm_case(folder, 'eva02_enormous_patch14_clip_224', 'eva02_enormous')
+
+
+@case
+def beit3_timm(folder):
+    timm_case(folder, 'beit3_base_patch16_224', 'beit3')
+
+
+@case
+def perception_encoder_timm(folder):
+    timm_case(folder, 'vit_pe_core_base_patch16_224', 'timm_pe', ref_feat_shape=(SIZE // PATCH, SIZE // PATCH))
+
+
+@case
+def perception_encoder_gigantic_timm(folder):
+    timm_case(folder, 'vit_pe_spatial_gigantic_patch14_448', 'timm_pe_gigantic',
+              ref_feat_shape=(SIZE // PATCH, SIZE // PATCH))
+
+
+@case
+def rope_timm(folder):
+    timm_case(folder, 'vit_small_patch16_rope_ape_224', 'timm_rope')
+
+
+@case
+def rope_without_class_timm(folder):
+    timm_case(folder, 'vit_medium_patch16_rope_reg1_gap_256', 'timm_rope_no_class')
+
+
+@case
+def clip_with_registers_timm(folder):
+    timm_case(folder, 'vit_base_patch16_clip_quickgelu_224', 'timm_clip', reg_tokens=3)
 
 
 if __name__ == '__main__':

@@ -58,7 +58,7 @@ absl::Status WriteOutputs(char** argv) {
   outputs.emplace_back("relations", targets.relations);
   outputs.emplace_back("idx", targets.idx);
   const EncoderFeatures features = encoder.forward(images);
-  outputs.emplace_back("cls", features.cls);
+  if (features.cls.defined()) outputs.emplace_back("cls", features.cls);
   outputs.emplace_back("patch_mean", features.patch_mean);
   return WriteSafetensors(argv[7], ViewsOf(outputs));
 }

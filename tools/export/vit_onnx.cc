@@ -59,7 +59,13 @@ class Graph {
     return output;
   }
 
-  std::string Norm(const std::string& x, const std::string& name, double epsilon) {
+  // `rms`: by the root mean square alone, without a bias; opset 17 has no node for that.
+  std::string Norm(const std::string& x, const std::string& name, double epsilon, bool rms = false) {
+    if (rms) {
+      const std::string mean = Add("ReduceMean", {Add("Mul", {x, x})}, {{"keepdims", 1}}, {{"axes", {-1}}});
+      const std::string root = Add("Sqrt", {Add("Add", {mean, Scalar(static_cast<float>(epsilon))})});
+      return Add("Mul", {Add("Div", {x, root}), name + ".weight"});
+    }
     const std::string output = Add("LayerNormalization", {x, name + ".weight", name + ".bias"}, {{"axis", -1}});
     onnx::AttributeProto* attribute = graph_.mutable_node(graph_.node_size() - 1)->add_attribute();
     attribute->set_name("epsilon");
@@ -158,17 +164,19 @@ class Exporter {
     if (!traits_.final_norm) {
       // The encoder's: the plain one (tec/models/vit.h).
       graph_.Floats("norm.weight", {traits_.width}, std::vector<float>(traits_.width, 1.0f));
-      graph_.Floats("norm.bias", {traits_.width}, std::vector<float>(traits_.width));
+      if (!traits_.rms_norm) graph_.Floats("norm.bias", {traits_.width}, std::vector<float>(traits_.width));
     }
     const std::string before_norm = x;
-    x = graph_.Norm(x, "norm", traits_.norm_epsilon);
-    Name(graph_.Add("Gather", {x, Scalar64(0)}, {{"axis", 1}}), "cls");
+    x = Norm(x, "norm");
+    const bool has_class = traits_.class_token || traits_.pool_hidden > 0;
+    if (has_class)
+      Name(traits_.class_token ? graph_.Add("Gather", {x, Scalar64(0)}, {{"axis", 1}}) : Pool(Patches(x)), "cls");
     Name(PatchMean(x), "patch_mean");
     if (head_ != nullptr) Name(Logits(before_norm), "logits");
 
     const std::string size = absl::StrCat(traits_.grid * traits_.patch_size), width = absl::StrCat(traits_.width);
     SetType("images", {"N", absl::StrCat(traits_.channels), size, size}, proto_.add_input());
-    SetType("cls", {"N", width}, proto_.add_output());
+    if (has_class) SetType("cls", {"N", width}, proto_.add_output());
     SetType("patch_mean", {"N", width}, proto_.add_output());
     if (head_ != nullptr) SetType("logits", {"N", absl::StrCat(head_->classes())}, proto_.add_output());
   }
@@ -176,11 +184,7 @@ class Exporter {
  private:
   // [N, C] of [N, T, C].
   std::string PatchMean(const std::string& x) {
-    const int64_t first = 1 + traits_.registers;
-    const std::string patches = graph_.Add(
-        "Slice",
-        {x, graph_.Integers({first}), graph_.Integers({first + traits_.grid * traits_.grid}), graph_.Integers({1})});
-    return graph_.Add("ReduceMean", {patches}, {{"keepdims", 0}}, {{"axes", {1}}});
+    return graph_.Add("ReduceMean", {Patches(x)}, {{"keepdims", 0}}, {{"axes", {1}}});
   }
 
   // [N, k]. `x`: the tokens before the final norm.
@@ -227,23 +231,29 @@ class Exporter {
       const std::string shape = graph_.Add("Concat", {images, graph_.Integers({1, 1})}, {{"axis", 0}});
       return graph_.Add("Expand", {token, shape});
     };
-    std::string x = graph_.Add("Concat", {expanded("cls_token"), patches}, {{"axis", 1}});
-    x = graph_.Add("Add", {x, "pos_embed"});
-    if (traits_.registers > 0) {
-      const auto slice = [&](int64_t from, int64_t to) {
-        return graph_.Add("Slice", {x, graph_.Integers({from}), graph_.Integers({to}), graph_.Integers({1})});
-      };
-      const int64_t tokens = 1 + traits_.grid * traits_.grid;
-      x = graph_.Add("Concat", {slice(0, 1), expanded("reg_token"), slice(1, tokens)}, {{"axis", 1}});
+    const int64_t tokens = 1 + traits_.grid * traits_.grid;
+    std::string x = traits_.patch_norm ? Norm(patches, "patch_norm") : patches;
+    if (traits_.class_token) {
+      x = graph_.Add("Add", {graph_.Add("Concat", {expanded("cls_token"), x}, {{"axis", 1}}), "pos_embed"});
+    } else {
+      x = graph_.Add("Add", {x, Part("pos_embed", 1, 1, tokens)});
     }
-    if (traits_.pre_norm) x = graph_.Norm(x, "norm_pre", traits_.norm_epsilon);
-    return x;
+    if (traits_.registers > 0 && traits_.class_token) {
+      x = graph_.Add("Concat", {Part(x, 1, 0, 1), expanded("reg_token"), Part(x, 1, 1, tokens)}, {{"axis", 1}});
+    } else if (traits_.registers > 0) {
+      x = graph_.Add("Concat", {expanded("reg_token"), x}, {{"axis", 1}});
+    }
+    return traits_.pre_norm ? Norm(x, "norm_pre") : x;
   }
 
   std::string Block(const std::string& x, const std::string& name) {
-    const std::string normed = graph_.Norm(x, name + ".norm1", traits_.norm_epsilon);
-    const std::string y = graph_.Add("Add", {x, Attention(normed, name)});
-    return graph_.Add("Add", {y, Mlp(graph_.Norm(y, name + ".norm2", traits_.norm_epsilon), name + ".mlp")});
+    const std::string norm1 = name + ".norm1", norm2 = name + ".norm2", mlp = name + ".mlp";
+    if (traits_.post_norm) {
+      const std::string y = graph_.Add("Add", {x, Norm(Attention(x, name), norm1)});
+      return graph_.Add("Add", {y, Norm(Mlp(y, mlp, traits_.mlp_norm), norm2)});
+    }
+    const std::string y = graph_.Add("Add", {x, Attention(Norm(x, norm1), name)});
+    return graph_.Add("Add", {y, Mlp(Norm(y, norm2), mlp, traits_.mlp_norm)});
   }
 
   std::string Attention(const std::string& x, const std::string& block) {
@@ -264,10 +274,10 @@ class Exporter {
     const std::string mixed = graph_.Add("MatMul", {graph_.Add("Softmax", {logits}, {{"axis", -1}}), v});
     const std::string joined = graph_.Add("Reshape", {graph_.Add("Transpose", {mixed}, {}, {{"perm", {0, 2, 1, 3}}}),
                                                       graph_.Integers({0, 0, traits_.width})});
-    return graph_.Linear(joined, block + ".attn.proj");
+    return graph_.Linear(traits_.attention_norm ? Norm(joined, block + ".attn.norm") : joined, block + ".attn.proj");
   }
 
-  std::string Mlp(const std::string& x, const std::string& name) {
+  std::string Mlp(const std::string& x, const std::string& name, bool norm) {
     const std::string h = graph_.Linear(x, name + ".fc1");
     std::string activated;
     switch (traits_.activation) {
@@ -299,10 +309,33 @@ class Exporter {
         break;
       }
     }
-    return graph_.Linear(activated, name + ".fc2");
+    return graph_.Linear(norm ? Norm(activated, name + ".norm") : activated, name + ".fc2");
   }
 
-  // Of x [N, H, T, d] the part [from, to) of an axis.
+  std::string Norm(const std::string& x, const std::string& name) {
+    return graph_.Norm(x, name, traits_.norm_epsilon, traits_.rms_norm);
+  }
+
+  // As AttentionPool (tec/nn/attention_pool.h): x [N, T, C] -> [N, C].
+  std::string Pool(const std::string& x) {
+    const int64_t size = traits_.width / heads_;
+    const std::string kv =
+        graph_.Add("Reshape", {graph_.Linear(x, "attn_pool.kv"), graph_.Integers({0, 0, 2, heads_, size})});
+    const auto part = [&](int64_t which, const Shape& order) {
+      return graph_.Add("Transpose", {graph_.Add("Gather", {kv, Scalar64(which)}, {{"axis", 2}})}, {},
+                        {{"perm", order}});
+    };
+    const std::string q = graph_.Add("Reshape", {"attn_pool.query", graph_.Integers({1, heads_, 1, size})});
+    const std::string logits = graph_.Add("Mul", {graph_.Add("MatMul", {q, part(0, {0, 2, 3, 1})}),
+                                                  graph_.Scalar(static_cast<float>(1 / std::sqrt(1.0 * size)))});
+    const std::string mixed =
+        graph_.Add("MatMul", {graph_.Add("Softmax", {logits}, {{"axis", -1}}), part(1, {0, 2, 1, 3})});
+    const std::string y =
+        graph_.Linear(graph_.Add("Reshape", {mixed, graph_.Integers({-1, traits_.width})}), "attn_pool.proj");
+    return graph_.Add("Add", {y, Mlp(Norm(y, "attn_pool.norm"), "attn_pool.mlp", /*norm=*/false)});
+  }
+
+  // Of x the part [from, to) of an axis.
   std::string Part(const std::string& x, int64_t axis, int64_t from, int64_t to) {
     return graph_.Add("Slice", {x, graph_.Integers({from}), graph_.Integers({to}), graph_.Integers({axis})});
   }
@@ -330,16 +363,18 @@ class Exporter {
     if (!traits_.rotary.has_value()) return x;
     const int64_t others = Others(), d = traits_.width / heads_;
     const std::string patches = Part(x, 2, others, others + traits_.grid * traits_.grid);
-    const std::string halves =
-        graph_.Add("Concat", {graph_.Add("Neg", {Part(patches, 3, d / 2, d)}), Part(patches, 3, 0, d / 2)},
-                   {{"axis", -1}});
-    const std::string turned = graph_.Add(
-        "Add", {graph_.Add("Mul", {patches, "rotary.cos"}), graph_.Add("Mul", {halves, "rotary.sin"})});
+    const std::string halves = graph_.Add(
+        "Concat", {graph_.Add("Neg", {Part(patches, 3, d / 2, d)}), Part(patches, 3, 0, d / 2)}, {{"axis", -1}});
+    const std::string turned =
+        graph_.Add("Add", {graph_.Add("Mul", {patches, "rotary.cos"}), graph_.Add("Mul", {halves, "rotary.sin"})});
     return graph_.Add("Concat", {Part(x, 2, 0, others), turned}, {{"axis", 2}});
   }
 
+  // [N, L, C] of [N, T, C].
+  std::string Patches(const std::string& x) { return Part(x, 1, Others(), Others() + traits_.grid * traits_.grid); }
+
   // Tokens before the patches.
-  int64_t Others() const { return 1 + traits_.registers; }
+  int64_t Others() const { return (traits_.class_token ? 1 : 0) + traits_.registers; }
 
   const VitPlan& plan_;
   const VitTraits& traits_;

@@ -1,6 +1,8 @@
 // An encoder as an ONNX model: opset 17, the number of images left open.
 //
-//   images      float [N, c, S, S], normalised     ->   cls         float [N, C]  the [CLS] token after the final norm
+//   images      float [N, c, S, S], normalised     ->   cls         float [N, C]  the [CLS] token after the final norm,
+//                                                                                 or what the attention pool gives;
+//                                                                                 absent where there is neither
 //                                                       patch_mean  float [N, C]  the mean of the patch tokens after it
 //                                                       logits      float [N, k]  of a finetuned model
 //

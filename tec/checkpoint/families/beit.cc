@@ -35,6 +35,8 @@ Family EvaFamily() {
   family.must_be_said = true;
   family.architectures = {"eva_giant_*", "eva_large_*"};
   family.interpolation = PositionInterpolation::kAntialias;
+  family.published_mean = {0.48145466f, 0.4578275f, 0.40821073f};
+  family.published_std = {0.26862954f, 0.26130258f, 0.27577711f};
   return family;
 }
 

@@ -1,6 +1,6 @@
 // facebookresearch/dinov3: the hub's files and the teachers of its training, EUPE's and other releases of the same
-// architecture; and timm's models of them. Positions are rotary alone; storage tokens; LayerScale; a mask that takes the
-// bias of the keys away, in later files no such bias at all; the larger models' MLPs are gated.
+// architecture; and timm's models of them. Positions are rotary alone; storage tokens; LayerScale; a mask that takes
+// the bias of the keys away, in later files no such bias at all; the larger models' MLPs are gated.
 
 #include <cmath>
 
@@ -13,7 +13,12 @@ namespace {
 void SetTraits(Family* family) {
   family->norm_epsilon = 1e-5;
   // Centres of the patches, the image being [-1, 1]; periods from 1 to 100.
-  family->rotary = RotaryTraits{/*shift=*/0.5, /*span=*/2, /*origin=*/-1, /*theta=*/100, /*scale=*/2 * M_PI};
+  family->rotary = RotaryTraits();
+  family->rotary->shift = 0.5;
+  family->rotary->span = 2;
+  family->rotary->origin = -1;
+  family->rotary->theta = 100;
+  family->rotary->scale = 2 * M_PI;
   family->published_size = 224;
   family->published_heads = {{192, 3}, {384, 6}, {768, 12}, {1024, 16}, {1280, 20}, {1536, 24}, {4096, 32}};
 }
@@ -46,6 +51,7 @@ Family TimmDinov3Family() {
   family.what = "DINOv3, EUPE and LingBot-Vision as timm saves them";
   family.entries = {"model", "state_dict", "state_dict_ema", "model_ema"};
   family.marks = {"cls_token", "patch_embed.proj.weight", "reg_token", "blocks.#.gamma_1"};
+  family.absent = {"pos_embed"};
   family.names = PlainNamesWithoutPositions();
   family.names.insert(family.names.end(), {{"reg_token", "reg_token"},
                                            {"blocks.#.attn.q_bias", "blocks.#.attn.q.bias"},

@@ -37,6 +37,11 @@ std::string CommonPrefix(const StateDict& tensors) {
 }
 
 bool HasMarks(const Family& family, const StateDict& tensors, const std::string& prefix, const std::string& wrapper) {
+  const bool foreign = std::any_of(tensors.begin(), tensors.end(), [&](const StateDict::Entry& entry) {
+    absl::string_view own = entry.first;
+    return absl::ConsumePrefix(&own, prefix) && FitsAny(own, family.absent);
+  });
+  if (foreign) return false;
   return std::all_of(family.marks.begin(), family.marks.end(), [&](const std::string& mark) {
     const std::vector<std::string> alternatives = absl::StrSplit(mark, '|');
     return std::any_of(tensors.begin(), tensors.end(), [&](const StateDict::Entry& entry) {
@@ -72,11 +77,37 @@ std::vector<std::string> MarkedPlaces(const Family& family, const StateDict& ten
   return places;
 }
 
+// Of encoders that are known and not read: a tensor that tells them, and why.
+absl::Status WhyNot(const StateDict& tensors) {
+  struct Known {
+    absl::string_view name, why;
+  };
+  for (const Known& known :
+       {Known{"patch_generator.embedder.weight",
+              "C-RADIO in NVIDIA's own names: its positions are cut out of a table of 128 x 128 by rules of its own; "
+              "timm's files of it (vit_*_radio_*) are read"},
+        Known{"embeddings.cls_register_token",
+              "C-RADIO in Hugging Face's names: its positions are cut out of a table of 128 x 128 by rules of its own; "
+              "timm's files of it (vit_*_radio_*) are read"},
+        Known{"rope.freqs",
+              "a ViT with learned rotary frequencies (timm's vit_*_rope_mixed_*), which are not supported"},
+        Known{"blocks.0.attn.rel_pos.mlp.fc1.weight",
+              "a ViT whose relative positions come from an MLP (timm's vit_relpos_*), which is not supported"},
+        Known{"blocks.0.attn.rel_pos_h", "SAM's image encoder (attention in windows), which is not supported"}}) {
+    for (const auto& [name, tensor] : tensors) {
+      if (absl::EndsWith(name, known.name)) return Invalid(absl::StrCat("this is ", known.why));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Whether the config tells the family from others of the same names.
 bool Says(const VitConfig& config, const Family& family) {
   if (!Concerns(config, family)) return false;
   if (config.architecture.empty() && config.model_type.empty()) return false;
-  return !config.activation.has_value() || *config.activation == family.activation;
+  // What gates a gated MLP is told by its shape.
+  return !config.activation.has_value() || family.activation == Activation::kSwiGlu ||
+         *config.activation == family.activation;
 }
 
 }  // namespace
@@ -133,6 +164,7 @@ absl::StatusOr<const Family*> RecogniseFamily(const StateDict& tensors, const Cl
       return clues.entry.empty() || Contains(PartsOf(place), clues.entry);
     });
   };
+  TEC_RETURN_IF_ERROR(WhyNot(tensors));
   absl::Status of_another_model;
   std::vector<const Family*> alike;  // Which something has to say.
   for (const Family& family : Families()) {
@@ -181,14 +213,16 @@ bool Concerns(const VitConfig& config, const Family& family) {
 
 absl::Status CheckKind(const VitConfig& config, const Family& family) {
   if (!Concerns(config, family)) return absl::OkStatus();
-  const auto& parts = family.architecture_parts;
-  const bool has_part = parts.empty() || std::any_of(parts.begin(), parts.end(), [&config](const std::string& part) {
-                          return absl::StrContains(config.architecture, part);
-                        });
-  const bool fits = config.architecture.empty()
-                        ? config.model_type.empty() || Contains(family.model_types, config.model_type)
-                        : (family.architectures.empty() || FitsAny(config.architecture, family.architectures)) &&
-                              has_part;
+  const auto has_one_of = [&config](const std::vector<std::string>& parts) {
+    return std::any_of(parts.begin(), parts.end(),
+                       [&config](const std::string& part) { return absl::StrContains(config.architecture, part); });
+  };
+  const bool has_parts = (family.architecture_parts.empty() || has_one_of(family.architecture_parts)) &&
+                         !has_one_of(family.other_architecture_parts);
+  const bool fits =
+      config.architecture.empty()
+          ? config.model_type.empty() || Contains(family.model_types, config.model_type)
+          : (family.architectures.empty() || FitsAny(config.architecture, family.architectures)) && has_parts;
   if (fits) return absl::OkStatus();
   return Invalid(absl::StrCat("the names are those of family ", family.name, ", but ", config.path, " is of ",
                               config.architecture.empty()
@@ -199,9 +233,9 @@ absl::Status CheckKind(const VitConfig& config, const Family& family) {
 
 bool IsHead(absl::string_view name) {
   static const auto* words = new std::set<std::string>{
-      "head",      "heads",      "classifier", "classifiers", "fc",     "decoder",   "predictor",
-      "projector", "projectors", "projection", "prototype",  "prototypes",  "pooler", "pool",      "text",
-      "logit",     "logits",     "mask",       "lm",          "loss",   "criterion", "queue"};
+      "head",       "heads",      "classifier", "classifiers", "fc",        "decoder", "predictor", "projector",
+      "projectors", "projection", "prototype",  "prototypes",  "pooler",    "pool",    "text",      "logit",
+      "logits",     "mask",       "lm",         "loss",        "criterion", "queue"};
   const absl::string_view first = name.substr(0, name.find('.'));
   for (absl::string_view word : absl::StrSplit(first, '_')) {
     if (words->count(absl::AsciiStrToLower(word)) != 0) return true;

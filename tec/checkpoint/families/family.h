@@ -38,6 +38,8 @@ struct Family {
   // The file is this family's if each is there, after the prefix. '|' separates alternatives. The first has none and no
   // wildcard: the prefix is what stands before it.
   std::vector<std::string> marks;
+  // Nor this family's if one of these is there.
+  std::vector<std::string> absent;
   // Other models have the same names and shapes: only a config.json beside the file, or the user, can say that it is
   // this one.
   bool must_be_said = false;
@@ -50,16 +52,24 @@ struct Family {
   // What leaves no trace in the tensors. What a config.json beside the file says goes before all of it.
   double norm_epsilon = 1e-6;
   Activation activation = Activation::kGelu;
+  bool class_token = true;  // The model has one.
+  bool rms_norm = false;    // Its norms divide by the root mean square, and have no bias.
+  bool post_norm = false;   // Its norms stand after attention and MLP.
   std::optional<RotaryTraits> rotary;
   // Pixels a side of the images that the published models are for: of those that have no table that tells.
   int64_t published_size = 0;
+  // How their images are normalised, if others than by ImageNet's statistics: of each channel.
+  std::vector<float> published_mean, published_std;
   // Heads of the published models by their width; UsualHeads (usual_heads.h) unless given.
   std::vector<std::pair<int64_t, int64_t>> published_heads;
   // The config.json that may stand beside such a file. Families with Hugging Face's names: its "model_type", one of
-  // these. All others: timm's "architecture", which fits one of these patterns, none: any; and has one of these parts, none: any.
+  // these. All others: timm's "architecture", which fits one of these patterns, none: any; and has one of these parts,
+  // none: any.
   std::vector<std::string> model_types;
   std::vector<std::string> architectures;
   std::vector<std::string> architecture_parts;
+  // And none of these: architectures of the same names that differ in what leaves no trace.
+  std::vector<std::string> other_architecture_parts;
   // Whether the project itself interpolates the position table to other image sizes.
   bool interpolates_positions = false;
   // How it, or else what fits the table for it, does that; with register tokens another way, if there is one.
@@ -95,6 +105,17 @@ Family Dinov3Family();
 Family TimmDinov3Family();
 Family BeitFamily();
 Family EvaFamily();
+Family Eva02Family();
+Family Eva02EnormousFamily();
+Family Beit3Family();
+Family TimmPeFamily();
+Family TimmPeGiganticFamily();
+Family TimmRopeFamily();
+Family TimmRopeNoClassFamily();
+Family TimmSiglipFamily();
+Family TimmNoClassFamily();
+Family IjepaFamily();
+Family TimmAimv2Family();
 Family MocoV3Family();
 Family DeitFamily();
 Family TimmFamily();
@@ -106,6 +127,9 @@ Family HuggingFaceBeitFamily();
 Family HuggingFaceClipFamily();
 Family HuggingFaceOpenClipFamily();
 Family HuggingFaceDeitFamily();
+Family HuggingFaceSiglipFamily();
+Family HuggingFaceIjepaFamily();
+Family HuggingFaceAimv2Family();
 Family TimmClipFamily();
 Family TimmOpenClipFamily();
 Family ClipFamily();

@@ -1,5 +1,5 @@
-// Hugging Face transformers: ViTModel, ViTMAE, DINOv2, BEiT, CLIP. Two generations of names: until version 4, and the
-// shorter ones of version 5.
+// Hugging Face transformers: ViTModel, ViTMAE, DINOv2, BEiT, CLIP, SigLIP, I-JEPA, AIMv2. (DINOv3: dinov3.cc.) Two
+// generations of names: until version 4, and the shorter ones of version 5.
 
 #include "tec/checkpoint/families/family.h"
 
@@ -144,6 +144,8 @@ Family HuggingFaceClipFamily() {
   family.must_be_said = true;
   family.norm_epsilon = 1e-5;
   family.activation = Activation::kQuickGelu;
+  family.published_mean = {0.48145466f, 0.4578275f, 0.40821073f};
+  family.published_std = {0.26862954f, 0.26130258f, 0.27577711f};
   return family;
 }
 
@@ -152,6 +154,80 @@ Family HuggingFaceOpenClipFamily() {
   family.name = "hf_open_clip";
   family.what = "Hugging Face CLIP, image tower, OpenCLIP's weights (GELU)";
   family.activation = Activation::kGelu;
+  return family;
+}
+
+Family HuggingFaceSiglipFamily() {
+  Family family;
+  family.name = "hf_siglip";
+  family.what = "Hugging Face SigLIP and SigLIP 2 of fixed sizes, image tower";
+  family.model_types = {"siglip", "siglip_vision_model"};
+  family.marks = {"embeddings.patch_embedding.weight", "embeddings.position_embedding.weight",
+                  "encoder.layers.#.layer_norm1.weight", "post_layernorm.weight"};
+  family.absent = {"embeddings.class_embedding"};
+  family.names = {{"embeddings.position_embedding.weight", "pos_embed"},
+                  {"embeddings.patch_embedding.*", "patch_embed.proj.*"},
+                  {"post_layernorm.*", "norm.*"},
+                  {"encoder.layers.#.self_attn.q_proj.*", "blocks.#.attn.q.*"},
+                  {"encoder.layers.#.self_attn.k_proj.*", "blocks.#.attn.k.*"},
+                  {"encoder.layers.#.self_attn.v_proj.*", "blocks.#.attn.v.*"},
+                  {"encoder.layers.#.self_attn.out_proj.*", "blocks.#.attn.proj.*"},
+                  {"encoder.layers.#.layer_norm1.*", "blocks.#.norm1.*"},
+                  {"encoder.layers.#.layer_norm2.*", "blocks.#.norm2.*"},
+                  {"encoder.layers.#.mlp.fc1.*", "blocks.#.mlp.fc1.*"},
+                  {"encoder.layers.#.mlp.fc2.*", "blocks.#.mlp.fc2.*"},
+                  {"head.probe", "attn_pool.latent"},
+                  {"head.attention.in_proj_weight", "attn_pool.qkv.weight"},
+                  {"head.attention.in_proj_bias", "attn_pool.qkv.bias"},
+                  {"head.attention.out_proj.*", "attn_pool.proj.*"},
+                  {"head.layernorm.*", "attn_pool.norm.*"},
+                  {"head.mlp.*", "attn_pool.mlp.*"}};
+  family.left_out = {"embeddings.position_ids"};
+  family.class_token = false;
+  family.activation = Activation::kGeluTanh;
+  family.published_heads = {{768, 12}, {1024, 16}, {1152, 16}, {1536, 16}};
+  family.published_mean = family.published_std = {0.5f, 0.5f, 0.5f};
+  return family;
+}
+
+Family HuggingFaceIjepaFamily() {
+  Family family = Base();
+  family.name = "hf_ijepa";
+  family.what = "Hugging Face IJepaModel";
+  family.model_types = {"ijepa"};
+  family.marks = {"embeddings.patch_embeddings.projection.weight", "embeddings.position_embeddings",
+                  "encoder.layer.#.layernorm_before.weight|layers.#.layernorm_before.weight", "layernorm.weight"};
+  family.absent = {"embeddings.cls_token"};
+  family.class_token = false;
+  return family;
+}
+
+Family HuggingFaceAimv2Family() {
+  Family family;
+  family.name = "hf_aimv2";
+  family.what = "Hugging Face AIMv2, image tower";
+  family.model_types = {"aimv2", "aimv2_vision_model"};
+  family.marks = {"embeddings.patch_embed.weight", "embeddings.rms_norm.weight", "embeddings.position_embedding.weight",
+                  "encoder.layers.#.rms_norm1.weight"};
+  family.names = {{"embeddings.position_embedding.weight", "pos_embed"},
+                  {"embeddings.patch_embed.*", "patch_embed.proj.*"},
+                  {"embeddings.rms_norm.weight", "patch_norm.weight"},
+                  {"rms_norm.weight", "norm.weight"},
+                  {"encoder.layers.#.rms_norm1.weight", "blocks.#.norm1.weight"},
+                  {"encoder.layers.#.rms_norm2.weight", "blocks.#.norm2.weight"},
+                  {"encoder.layers.#.attention.q_proj.*", "blocks.#.attn.q.*"},
+                  {"encoder.layers.#.attention.k_proj.*", "blocks.#.attn.k.*"},
+                  {"encoder.layers.#.attention.v_proj.*", "blocks.#.attn.v.*"},
+                  {"encoder.layers.#.attention.out_proj.*", "blocks.#.attn.proj.*"},
+                  {"encoder.layers.#.ffn.gate_proj.*", "blocks.#.mlp.gate.*"},
+                  {"encoder.layers.#.ffn.up_proj.*", "blocks.#.mlp.up.*"},
+                  {"encoder.layers.#.ffn.down_proj.*", "blocks.#.mlp.fc2.*"}};
+  family.class_token = false;
+  family.rms_norm = true;
+  family.norm_epsilon = 1e-5;
+  family.published_heads = {{1024, 8}, {1536, 12}, {2048, 16}, {3072, 24}};
+  family.published_mean = {0.48145466f, 0.4578275f, 0.40821073f};
+  family.published_std = {0.26862954f, 0.26130258f, 0.27577711f};
   return family;
 }
 

@@ -47,6 +47,7 @@ void PlanMlp(const std::string& block, PlanBuilder& builder) {
     builder.Take(block + "mlp.fc1.weight", {rows, width});
     builder.TakeBias(block + "mlp.fc1.bias", {rows});
   }
+  if (traits.mlp_norm) builder.TakeNorm(block + "mlp.norm", hidden);
   builder.TakeScaled(block + "mlp.fc2", hidden, block + "ls2.gamma");
 }
 
@@ -54,15 +55,16 @@ void PlanMlp(const std::string& block, PlanBuilder& builder) {
 
 void PlanBlock(const std::string& block, PlanBuilder& builder) {
   const VitTraits& traits = builder.traits();
-  builder.TakePair(block + "norm1", {traits.width});
+  builder.TakeNorm(block + "norm1", traits.width);
   PlanQkv(block, builder);
+  if (traits.attention_norm) builder.TakeNorm(block + "attn.norm", traits.width);
   builder.TakeScaled(block + "attn.proj", traits.width, block + "ls1.gamma");
   if (traits.relative_positions) {
     const int64_t side = 2 * traits.grid - 1;
     const std::string own = block + "attn.relative_position_bias_table";
     builder.Take(own, {side * side + 3, traits.heads}, builder.Find(own) == nullptr ? kSharedRelativeTable : own);
   }
-  builder.TakePair(block + "norm2", {traits.width});
+  builder.TakeNorm(block + "norm2", traits.width);
   PlanMlp(block, builder);
 }
 

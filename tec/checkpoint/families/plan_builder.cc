@@ -129,6 +129,11 @@ void PlanBuilder::TakePair(const std::string& module, const Shape& shape) {
   Take(module + ".bias", shape);
 }
 
+void PlanBuilder::TakeNorm(const std::string& module, int64_t width) {
+  Take(module + ".weight", {width});
+  if (!plan_.traits.rms_norm) Take(module + ".bias", {width});
+}
+
 bool PlanBuilder::AbsentInAllBlocks(const std::string& name) const {
   const std::vector<std::string> pieces = absl::StrSplit(name, absl::MaxSplits('.', 2));
   if (pieces[0] != "blocks") return Find(name) == nullptr;

@@ -44,6 +44,7 @@ class PlanBuilder {
   // What goes into the plan. A part that is missing or has another shape (but for sizes of one in front) is noted.
   void Take(const std::string& name, const Shape& shape, const std::string& part_name = "");
   void TakePair(const std::string& module, const Shape& shape);  // .weight and .bias.
+  void TakeNorm(const std::string& module, int64_t width);       // The same, or .weight alone with traits.rms_norm.
   // The bias of a linear map [out]; zero, which is the same, where no block of the file has it.
   void TakeBias(const std::string& name, const Shape& shape, const std::string& part_name = "");
   // `part` times `factors`, element by element, both of the shape.

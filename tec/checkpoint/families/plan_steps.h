@@ -21,6 +21,9 @@ void PlanTokens(const VitHints& hints, PlanBuilder& builder);
 // The rotary positions, of which the file may have the periods; traits.rotary and, with them, traits.heads.
 void PlanRotary(const VitHints& hints, PlanBuilder& builder);
 
+// attn_pool.*, where the file has a pool of one learned token; traits.pool_hidden.
+void PlanPool(PlanBuilder& builder);
+
 // The tensors of a block; `block`: "blocks.3.".
 void PlanBlock(const std::string& block, PlanBuilder& builder);
 

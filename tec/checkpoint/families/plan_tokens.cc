@@ -60,6 +60,8 @@ class TokenPlanner {
   }
 
  private:
+  int64_t ClassRows() const { return traits_.class_token ? 1 : 0; }
+
   int64_t Rows() const {
     const Shape& shape = positions_->tensor.shape;
     return shape.size() < 2 ? 0 : shape[shape.size() - 2];
@@ -69,7 +71,8 @@ class TokenPlanner {
   std::vector<int64_t> TokenRows() const {
     if (distilled_ != nullptr) return {2};
     std::vector<int64_t> rows = {1, 0};
-    if (registers_ != nullptr) rows.push_back(1 + traits_.registers);
+    if (!traits_.class_token) rows = {0};
+    if (registers_ != nullptr) rows.push_back(ClassRows() + traits_.registers);
     return rows;
   }
 
@@ -96,6 +99,9 @@ class TokenPlanner {
                                        " patches, the relative positions for ", traits_.grid, " x ", traits_.grid));
     }
     traits_.grid = layout_.grid;
+    if (traits_.rotary.has_value() && traits_.rotary->span_of_table) {
+      traits_.rotary->span = static_cast<double>(traits_.grid);
+    }
   }
 
   // Of a model whose positions are for any grid: that of its usual images.
@@ -115,8 +121,9 @@ class TokenPlanner {
       traits_.assumed.push_back(absl::StrCat("images of ", size, " x ", size, " pixels (it takes others too)"));
     }
     if (rows != columns || rows < 1) {
-      builder_.AddProblem(absl::StrCat("patch_embed.proj.weight has patches of ", traits_.patch_size, " pixels, of which ",
-                                       who, " wants ", rows, " x ", columns, ": only square grids are supported"));
+      builder_.AddProblem(absl::StrCat("patch_embed.proj.weight has patches of ", traits_.patch_size,
+                                       " pixels, of which ", who, " wants ", rows, " x ", columns,
+                                       ": only square grids are supported"));
       return;
     }
     traits_.grid = rows;
@@ -172,6 +179,7 @@ class TokenPlanner {
   }
 
   void PlanClass() {
+    if (!traits_.class_token) return;
     const int64_t width = traits_.width;
     const Shape token = {1, 1, width};
     const Part* fc1 = builder_.Find("cls_token_mlp.fc1.weight");
@@ -204,17 +212,18 @@ class TokenPlanner {
     if (count == 0) return;
     const Shape shape = {1, count, width};
     const char* name = registers_ != nullptr ? "reg_token" : "dist_token";
-    if (layout_.token_rows != 1 + count) {
+    const int64_t before = ClassRows();
+    if (layout_.token_rows != before + count) {
       builder_.Take("reg_token", shape, name);
       return;
     }
     const Part* tokens = builder_.Use(name, shape);
     if (tokens == nullptr) return;
     const TensorView own = tokens->tensor, table = positions_->tensor;
-    builder_.Add("reg_token", shape, {tokens, positions_}, [own, table, shape, width] {
+    builder_.Add("reg_token", shape, {tokens, positions_}, [own, table, shape, width, before] {
       std::vector<float> sum = FloatsOf(own);
       const std::vector<float> rows = FloatsOf(table);
-      for (size_t i = 0; i < sum.size(); ++i) sum[i] += rows[width + i];
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += rows[before * width + i];
       return TensorView::FromFloats(shape, sum);
     });
   }
@@ -226,14 +235,15 @@ class TokenPlanner {
       builder_.Constant("pos_embed", shape);
     } else if (positions_ == nullptr) {
       builder_.AddMissing("pos_embed");
-    } else if (token_rows == 1) {
+    } else if (token_rows == 1 && traits_.class_token) {
       builder_.Take("pos_embed", shape);
     } else if (token_rows >= 0) {
       const TensorView table = positions_->tensor;
-      builder_.Add("pos_embed", shape, {positions_}, [table, shape, token_rows, width, patches] {
+      const bool class_row = token_rows > 0 && traits_.class_token;
+      builder_.Add("pos_embed", shape, {positions_}, [table, shape, token_rows, class_row, width, patches] {
         const std::vector<float> rows = FloatsOf(table);
         std::vector<float> all((1 + patches) * width);
-        if (token_rows > 0) std::copy(rows.begin(), rows.begin() + width, all.begin());
+        if (class_row) std::copy(rows.begin(), rows.begin() + width, all.begin());
         std::copy(rows.begin() + token_rows * width, rows.end(), all.begin() + width);
         return TensorView::FromFloats(shape, all);
       });

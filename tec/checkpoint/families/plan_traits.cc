@@ -85,6 +85,12 @@ std::set<int64_t> FindTraits(PlanBuilder& builder) {
   const std::set<int64_t> blocks = BlocksOf(builder);
   traits.depth = blocks.size();
   FindMlp(builder);
+  traits.class_token = family.class_token;
+  traits.rms_norm = family.rms_norm;
+  traits.post_norm = family.post_norm;
+  traits.attention_norm = builder.Find("blocks.0.attn.norm.weight") != nullptr;
+  traits.mlp_norm = builder.Find("blocks.0.mlp.norm.weight") != nullptr;
+  traits.patch_norm = builder.Find("patch_norm.weight") != nullptr;
   traits.pre_norm = builder.Find("norm_pre.weight") != nullptr || builder.Find("norm_pre.bias") != nullptr;
   traits.final_norm = builder.Find("norm.weight") != nullptr || builder.Find("norm.bias") != nullptr;
   FindRelativePositions(builder);

@@ -9,7 +9,8 @@
 namespace tec {
 
 struct RotaryTraits {
-  double shift = 0, span = 0, origin = 0;  // RotaryGrid's.
+  double shift = 0, span = 0, origin = 0;  // RotaryGrid's; or
+  bool span_of_table = false;              // the span is the grid that the position table is for.
   double theta = 10000, scale = 1;         // RotaryFrequencies', unless the file has frequencies of its own:
   std::vector<double> frequencies = {};
   // Which numbers of a head of q and k are turned together: 2 k and 2 k + 1, instead of k and k + d/2.

@@ -34,6 +34,8 @@ Family TimmClipFamily() {
   family.architecture_parts = {"clip"};
   family.norm_epsilon = 1e-5;
   family.activation = Activation::kQuickGelu;
+  family.published_mean = {0.48145466f, 0.4578275f, 0.40821073f};
+  family.published_std = {0.26862954f, 0.26130258f, 0.27577711f};
   return family;
 }
 

@@ -69,8 +69,11 @@ absl::Status TakeActivation(const json& object, const char* key, std::optional<A
     *activation = Activation::kGelu;
   } else if (name == "quick_gelu" || name == "quickgelu") {
     *activation = Activation::kQuickGelu;
+  } else if (name == "gelu_pytorch_tanh" || name == "gelu_tanh" || name == "gelu_new") {
+    *activation = Activation::kGeluTanh;
   } else {
-    return Invalid(absl::StrCat(key, " is \"", Printable(name.substr(0, 100)), "\"; known are gelu and quick_gelu"));
+    return Invalid(absl::StrCat(key, " is \"", Printable(name.substr(0, 100)),
+                                "\"; known are gelu, gelu_pytorch_tanh and quick_gelu"));
   }
   return absl::OkStatus();
 }
@@ -108,17 +111,33 @@ absl::Status TakeHuggingFace(const json& config, VitConfig* result) {
     result->hidden = 0;  // Not the gated one's.
     return absl::OkStatus();
   }
-  if (const auto gate = config.find("use_gated_mlp"); gate != config.end() && gate->is_boolean() && gate->get<bool>()) {
-    const std::string activation = TextIn(config, "hidden_act");
+  TakePositive(config, "rms_norm_eps", &result->norm_epsilon);
+  const auto gate = config.find("use_gated_mlp");
+  if (absl::StartsWith(result->model_type, "aimv2") ||
+      (gate != config.end() && gate->is_boolean() && gate->get<bool>())) {
+    std::string activation = TextIn(config, "hidden_act");
+    // Left out of a config inside another one.
+    if (activation.empty() && absl::StartsWith(result->model_type, "aimv2")) activation = "silu";
     if (activation == "silu" || activation == "swish") return absl::OkStatus();
-    return Invalid(absl::StrCat("use_gated_mlp with hidden_act \"", Printable(activation.substr(0, 100)),
+    return Invalid(absl::StrCat("a gated MLP with hidden_act \"", Printable(activation.substr(0, 100)),
                                 "\"; the gate that is known is silu"));
   }
   // What equals its class's default is left out of a config inside another one.
   if (result->model_type == "clip" || result->model_type == "clip_vision_model") {
     result->activation = Activation::kQuickGelu;
   }
+  if (absl::StartsWith(result->model_type, "siglip")) result->activation = Activation::kGeluTanh;
   return TakeActivation(config, "hidden_act", &result->activation);
+}
+
+// Of timm's names alone: QuickGELU is in those of CLIP, GELU by tanh in nothing but the model (vision_transformer.py).
+Activation ActivationOfTimm(const std::string& architecture) {
+  if (absl::StrContains(architecture, "quickgelu")) return Activation::kQuickGelu;
+  for (const char* start : {"vit_base_patch32_siglip_", "vit_giantopt_patch16_siglip_", "vit_so400m_patch16_siglip_",
+                            "vit_large_patch16_siglip_512", "vit_large_patch16_siglip_gap_512"}) {
+    if (absl::StartsWith(architecture, start)) return Activation::kGeluTanh;
+  }
+  return Activation::kGelu;
 }
 
 absl::Status TakeTimm(const json& config, VitConfig* result) {
@@ -134,11 +153,12 @@ absl::Status TakeTimm(const json& config, VitConfig* result) {
   TEC_RETURN_IF_ERROR(TakeSizes(pretrained, "input_size", &result->image_height, &result->image_width));
   TEC_RETURN_IF_ERROR(TakeSizes(arguments, "img_size", &result->image_height, &result->image_width));
   TakePositive(arguments, "rope_temperature", &result->rotary_theta);
+  int64_t reference = 0;
+  TEC_RETURN_IF_ERROR(TakeSquare(arguments, "ref_feat_shape", &reference));
+  if (reference > 0) result->rotary_span = static_cast<double>(reference);
   TakeNumbers(pretrained, "mean", &result->mean);
   TakeNumbers(pretrained, "std", &result->std);
-  // timm's CLIP models say it in their name, all others have GELU unless told.
-  result->activation =
-      absl::StrContains(result->architecture, "quickgelu") ? Activation::kQuickGelu : Activation::kGelu;
+  result->activation = ActivationOfTimm(result->architecture);
   return TakeActivation(arguments, "act_layer", &result->activation);
 }
 
@@ -210,6 +230,7 @@ absl::Status TakeConfig(const VitConfig& config, const std::string& file, VitTra
   if (config.norm_epsilon.has_value()) traits->norm_epsilon = *config.norm_epsilon;
   if (traits->rotary.has_value() && traits->rotary->frequencies.empty()) {
     traits->rotary->theta = config.rotary_theta.value_or(traits->rotary->theta);
+    traits->rotary->span = config.rotary_span.value_or(traits->rotary->span);
   }
   if (config.activation.has_value() && traits->activation != Activation::kSwiGlu) {
     traits->activation = *config.activation;

@@ -27,7 +27,7 @@ struct VitConfig {
   int64_t registers = -1;  // -1: not said.
   std::optional<Activation> activation;
   std::optional<double> norm_epsilon;
-  std::optional<double> rotary_theta;
+  std::optional<double> rotary_theta, rotary_span;  // RotaryTraits'.
   std::vector<float> mean, std;  // Of each channel, in units of [0, 1]: how the model's images are normalised.
 };
 
@@ -37,8 +37,8 @@ absl::StatusOr<VitConfig> ParseVitConfig(absl::string_view text);
 // The config.json in the folder of `file`; nullopt if there is none.
 absl::StatusOr<std::optional<VitConfig>> ReadVitConfigBeside(const std::string& file);
 
-// Puts into `traits`, which hold what the tensors say, what only the config tells (heads, epsilon, activation, theta).
-// InvalidArgument lists every entry of the config that is not the tensors'; `file` is for the message.
+// Puts into `traits`, which hold what the tensors say, what only the config tells (heads, epsilon, activation, rotary
+// positions). InvalidArgument lists every entry of the config that is not the tensors'; `file` is for the message.
 absl::Status TakeConfig(const VitConfig& config, const std::string& file, VitTraits* traits);
 
 }  // namespace tec

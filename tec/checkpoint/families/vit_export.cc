@@ -45,6 +45,11 @@ std::vector<std::string> Foreign(const VitTraits& traits) {
   if (traits.pre_norm) parts.push_back("a norm before the blocks");
   if (traits.relative_positions) parts.push_back("relative positions");
   if (traits.rotary.has_value()) parts.push_back("rotary positions");
+  if (!traits.class_token) parts.push_back("no [CLS] token");
+  if (traits.rms_norm) parts.push_back("norms by the root mean square");
+  if (traits.patch_norm) parts.push_back("a norm of the patches");
+  if (traits.post_norm) parts.push_back("norms after attention and MLP");
+  if (traits.attention_norm || traits.mlp_norm) parts.push_back("norms inside attention or MLP");
   if (traits.activation != Activation::kGelu) parts.push_back("an activation that is not GELU");
   return parts;
 }

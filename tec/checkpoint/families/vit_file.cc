@@ -134,6 +134,23 @@ absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, V
   return plan;
 }
 
+// timm's config.json, what else stands beside the file, or what the family's published models have.
+absl::StatusOr<ImageStatistics> StatisticsOf(const Family& family, const VitFile& file, const VitConfig* config) {
+  const size_t channels = file.plan.traits.channels;
+  if (config != nullptr && config->mean.size() == channels && config->std.size() == channels) {
+    return ImageStatistics{config->mean, config->std, config->path};
+  }
+  absl::StatusOr<ImageStatistics> beside = ReadImageStatisticsBeside(file.path);
+  // What stands beside other files than the hub's may be anybody's.
+  if (!beside.ok() && !family.model_types.empty()) return beside.status();
+  if (beside.ok() && beside->mean.size() == channels) return *std::move(beside);
+  if (family.published_mean.size() == channels) {
+    return ImageStatistics{family.published_mean, family.published_std,
+                           absl::StrCat("assumed, as in the published models of family ", family.name)};
+  }
+  return ImageStatistics();
+}
+
 }  // namespace
 
 absl::Status ParseGrid(const std::string& text, VitRequest* request) {
@@ -182,10 +199,7 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& r
   result.path = file.path;
   result.container = file.container;
   result.entry = file.top_level;
-  if (hints.config != nullptr) {
-    result.mean = hints.config->mean;
-    result.std = hints.config->std;
-  }
+  TEC_ASSIGN_OR_RETURN(result.statistics, StatisticsOf(*family, result, found));
   result.description =
       absl::StrCat(file.path, ": ", file.container,
                    file.top_level.empty() ? "" : ", entry " + Printable(file.top_level), ", ", result.plan.Report());

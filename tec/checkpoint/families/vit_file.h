@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tec/checkpoint/families/image_statistics.h"
 #include "tec/checkpoint/families/vit_plan.h"
 
 namespace tec {
@@ -33,8 +34,8 @@ struct VitFile {
   std::string path;       // Of the file that was read, in the folder that was given.
   std::string container;  // "zip .pth", "legacy .pth", "safetensors", "safetensors in 3 shards".
   std::string entry;      // Of the top level; "": the file itself.
-  // How the model's images are normalised, a number for each channel, where a config.json says so; else empty.
-  std::vector<float> mean, std;
+  // Of the model's images, as a file beside it says, or the family's published models.
+  ImageStatistics statistics;
   // "PATH: zip .pth, entry student, " and the plan's report.
   std::string description;
 };

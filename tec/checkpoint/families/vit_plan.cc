@@ -48,9 +48,11 @@ absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors, 
   const Shape width = {traits.width};
   builder.Take("patch_embed.proj.weight", {traits.width, traits.channels, traits.patch_size, traits.patch_size});
   builder.TakeBias("patch_embed.proj.bias", width);
-  if (traits.pre_norm) builder.TakePair("norm_pre", width);
+  if (traits.patch_norm) builder.TakeNorm("patch_norm", traits.width);
+  if (traits.pre_norm) builder.TakeNorm("norm_pre", traits.width);
   for (int64_t block : blocks) PlanBlock(absl::StrCat("blocks.", block, "."), builder);
-  if (traits.final_norm) builder.TakePair("norm", width);
+  if (traits.final_norm) builder.TakeNorm("norm", traits.width);
+  PlanPool(builder);
   return builder.Finish();
 }
 

@@ -4,8 +4,9 @@
 //   TEC_ASSIGN_OR_RETURN(VitFile file, ReadVitFile(path));   // vit_file.h
 //   for (const PlannedTensor& t : file.plan.tensors) Copy(t.read(), &model[t.name]);
 //
-// The names of a plan are MAE's and timm's: cls_token, reg_token, pos_embed, patch_embed.proj.*, norm_pre.*,
-// blocks.#.{norm1,attn.qkv,attn.proj,attn.relative_position_bias_table,norm2,mlp.fc1,mlp.fc2}.*, norm.*. What a family
+// The names of a plan are MAE's and timm's: cls_token, reg_token, pos_embed, patch_embed.proj.*, patch_norm.*,
+// norm_pre.*, blocks.#.{norm1,attn.qkv,attn.norm,attn.proj,attn.relative_position_bias_table,norm2,mlp.fc1,mlp.norm,
+// mlp.fc2}.*, norm.*, attn_pool.{query,kv,proj,norm,mlp.fc1,mlp.fc2}.* (tec/models/encoder.h). What a family
 // does otherwise is brought into that form, each tensor when it is read, so that a load holds one of them at a time:
 //
 // * q, k and v apart become one qkv; a missing bias of one of them is zero (BEiT's keys).
@@ -14,7 +15,9 @@
 //   zero, as it is in TEC; unless it is to be kept (VitHints).
 // * Other tokens than [CLS] and patches (registers, DeiT's distillation token, with their positions where they have
 //   any) are reg_token.
-// * A position table without [CLS] row gets a zero row; where there is none (BEiT), all of it is zero.
+// * A position table without [CLS] row gets a zero row, also where there is no [CLS]; where there is no table (BEiT,
+//   DINOv3), all of it is zero.
+// * The learned token of an attention pool (SigLIP) and its projection become one query.
 // * One relative position table for all blocks is each block's.
 // * A linear map without bias in any block, or a patch embedding without one, gets a zero one; the mask of a bias is
 //   multiplied into it.
@@ -73,8 +76,9 @@ struct VitHints {
 // what has to be told.
 absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors, const VitHints& hints = {});
 
-// Once traits.heads are known: the rows of q and k, of each head, in the order in which Rotary turns them. Nothing where
-// there are no rotary positions, or the file has that order. InvalidArgument: the heads do not go with such positions.
+// Once traits.heads are known: the rows of q and k, of each head, in the order in which Rotary turns them. Nothing
+// where there are no rotary positions, or the file has that order. InvalidArgument: the heads do not go with such
+// positions.
 absl::Status ArrangeRotary(VitPlan* plan);
 
 // The positions that Rotary is made of; without frequencies where the model has none, or traits.heads are not known.

@@ -17,14 +17,21 @@ namespace tec {
 // What the tensors, a config.json, the user or the family's published models say about the model.
 struct VitTraits {
   int64_t width = 0, depth = 0, patch_size = 0, channels = 0;
-  // Patches a side that the position table (or the relative one) is made for; where there is neither, of the images that
-  // the model is published for.
+  // Patches a side that the position table (or the relative one) is made for; where there is neither, of the images
+  // that the model is published for.
   int64_t grid = 0;
   int64_t heads = 0;   // 0: nothing says.
   int64_t hidden = 0;  // Of the MLP: width of fc2's input.
   int64_t registers = 0;
   Activation activation = Activation::kGelu;
   double norm_epsilon = 1e-6;
+  bool class_token = true;
+  int64_t pool_hidden = 0;          // Of the MLP of attn_pool, where there is one.
+  bool rms_norm = false;            // All norms.
+  bool patch_norm = false;          // patch_norm.
+  bool post_norm = false;           // In the blocks.
+  bool attention_norm = false;      // blocks.#.attn.norm.
+  bool mlp_norm = false;            // blocks.#.mlp.norm.
   bool pre_norm = false;            // norm_pre.
   bool relative_positions = false;  // Each block has a relative_position_bias_table [(2 grid - 1)^2 + 3, heads].
   bool final_norm = false;          // norm.
