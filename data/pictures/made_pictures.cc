@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "data/image/encode.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
@@ -193,8 +194,8 @@ class Canvas {
   std::vector<Colour> pixels_;
 };
 
-// A small blob or a stroke: an ellipse of one colour.
-void AddClutter(RandomStream& random, Canvas& canvas) {
+// A small blob or a stroke: an ellipse of one colour. What lies under it is no longer in `covered`, if there is one.
+void AddClutter(RandomStream& random, Canvas& canvas, std::vector<bool>* covered = nullptr) {
   const Colour colour = DrawColour(random, 0, 1);
   const double cx = random.Uniform(0, kSide), cy = random.Uniform(0, kSide), turn = random.Uniform(0, kPi);
   const bool blob = random.Bernoulli(0.5);
@@ -205,7 +206,9 @@ void AddClutter(RandomStream& random, Canvas& canvas) {
     for (int column = canvas.From(cx - reach); column < canvas.From(cx + reach); ++column) {
       const double x = canvas.At(column) - cx, y = canvas.At(row) - cy;
       const double u = (x * c + y * s) / a, v = (-x * s + y * c) / b;
-      if (u * u + v * v < 1) canvas(row, column) = colour;
+      if (u * u + v * v >= 1) continue;
+      canvas(row, column) = colour;
+      if (covered != nullptr) (*covered)[size_t(row) * canvas.side() + column] = false;
     }
   }
 }
@@ -239,6 +242,40 @@ int DrawCount(RandomStream& random, int low, int high) {
 
 const char* SplitName(PictureSplit split) { return split == PictureSplit::kTrain ? "train" : "test"; }
 
+RandomStream StreamOf(const PictureOptions& options, PictureSplit split, int64_t index) {
+  return RandomStream(
+      RandomKey{options.seed, RandomPurpose::kPictures, static_cast<uint64_t>(split), static_cast<uint64_t>(index)});
+}
+
+// Everything but the noise. *covered: where the canvas shows the shapes.
+Canvas DrawCanvas(const PictureOptions& options, int64_t index, RandomStream& random, std::vector<bool>* covered) {
+  TEC_CHECK_GE(options.size, 16);
+  Canvas canvas(options.size);
+  const Surface back(random, kBackLow, kBackHigh), front(random, kShapeLow, kShapeHigh);
+  for (int row = 0; row < canvas.side(); ++row) {
+    for (int column = 0; column < canvas.side(); ++column) {
+      canvas(row, column) = back.At(canvas.At(column), canvas.At(row));
+    }
+  }
+  for (int i = DrawCount(random, kMinBehind, kMaxBehind); i > 0; --i) AddClutter(random, canvas);
+  *covered = CoverShapes(random, Outlines()[PictureLabel(index)].inside, canvas);
+  for (int row = 0; row < canvas.side(); ++row) {
+    for (int column = 0; column < canvas.side(); ++column) {
+      if (!(*covered)[size_t(row) * canvas.side() + column]) continue;
+      canvas(row, column) = front.At(canvas.At(column), canvas.At(row));
+    }
+  }
+  for (int i = DrawCount(random, kMinBefore, kMaxBefore); i > 0; --i) AddClutter(random, canvas, covered);
+  return canvas;
+}
+
+// Not WriteFile: two fsyncs a file would cost more than drawing it.
+absl::Status WriteQuickly(const std::string& path, const std::string& bytes) {
+  std::ofstream file(path, std::ios::binary);
+  if (!file.write(bytes.data(), bytes.size()).flush()) return ErrnoToStatus(errno, "cannot write", path);
+  return absl::OkStatus();
+}
+
 // Changes whenever the same options would give other pictures.
 constexpr int kVersion = 1;
 
@@ -254,26 +291,9 @@ const std::vector<std::string>& PictureClasses() {
 }
 
 Image DrawPicture(const PictureOptions& options, PictureSplit split, int64_t index) {
-  TEC_CHECK_GE(options.size, 16);
-  RandomStream random(
-      RandomKey{options.seed, RandomPurpose::kPictures, static_cast<uint64_t>(split), static_cast<uint64_t>(index)});
-  Canvas canvas(options.size);
-  const Surface back(random, kBackLow, kBackHigh), front(random, kShapeLow, kShapeHigh);
-  for (int row = 0; row < canvas.side(); ++row) {
-    for (int column = 0; column < canvas.side(); ++column) {
-      canvas(row, column) = back.At(canvas.At(column), canvas.At(row));
-    }
-  }
-  for (int i = DrawCount(random, kMinBehind, kMaxBehind); i > 0; --i) AddClutter(random, canvas);
-  const std::vector<bool> covered = CoverShapes(random, Outlines()[PictureLabel(index)].inside, canvas);
-  for (int row = 0; row < canvas.side(); ++row) {
-    for (int column = 0; column < canvas.side(); ++column) {
-      if (!covered[size_t(row) * canvas.side() + column]) continue;
-      canvas(row, column) = front.At(canvas.At(column), canvas.At(row));
-    }
-  }
-  for (int i = DrawCount(random, kMinBefore, kMaxBefore); i > 0; --i) AddClutter(random, canvas);
-
+  RandomStream random = StreamOf(options, split, index);
+  std::vector<bool> covered;
+  Canvas canvas = DrawCanvas(options, index, random, &covered);
   const double noise = random.Uniform(0, kMaxNoise);
   Image image(options.size, options.size);
   for (int y = 0; y < options.size; ++y) {
@@ -290,6 +310,25 @@ Image DrawPicture(const PictureOptions& options, PictureSplit split, int64_t ind
     }
   }
   return image;
+}
+
+Image DrawMask(const PictureOptions& options, PictureSplit split, int64_t index) {
+  RandomStream random = StreamOf(options, split, index);
+  std::vector<bool> covered;
+  const Canvas canvas = DrawCanvas(options, index, random, &covered);
+  Image mask(options.size, options.size, 1);
+  for (int y = 0; y < options.size; ++y) {
+    for (int x = 0; x < options.size; ++x) {
+      int count = 0;
+      for (int i = 0; i < kSupersampling * kSupersampling; ++i) {
+        const int row = y * kSupersampling + i / kSupersampling, column = x * kSupersampling + i % kSupersampling;
+        count += covered[size_t(row) * canvas.side() + column];
+      }
+      const bool shape = 2 * count >= kSupersampling * kSupersampling;
+      mask.row(y)[x] = shape ? static_cast<uint8_t>(1 + PictureLabel(index)) : 0;
+    }
+  }
+  return mask;
 }
 
 absl::Status WritePictures(const PictureOptions& options, const std::string& folder,
@@ -312,14 +351,29 @@ absl::Status WritePictures(const PictureOptions& options, const std::string& fol
     for (int64_t i = 0; i < count; ++i) {
       TEC_ASSIGN_OR_RETURN(const std::string jpeg, EncodeJpeg(DrawPicture(options, split, i)));
       const std::string& name = PictureClasses()[PictureLabel(i)];
-      // Not WriteFile: two fsyncs a file would cost more than drawing it, and the marker vouches for all of them.
-      const std::string path = absl::StrFormat("%s%s/%05d.jpg", split_folder, name, i);
-      std::ofstream file(path, std::ios::binary);
-      if (!file.write(jpeg.data(), jpeg.size()).flush()) return ErrnoToStatus(errno, "cannot write", path);
+      // The marker vouches for all of them.
+      TEC_RETURN_IF_ERROR(WriteQuickly(absl::StrFormat("%s%s/%05d.jpg", split_folder, name, i), jpeg));
       if (progress && ++done % 100 == 0) progress(done);
     }
   }
   return WriteFile(marker, description);
+}
+
+absl::Status WriteMaskedPictures(const PictureOptions& options, const std::string& folder) {
+  for (const PictureSplit split : {PictureSplit::kTrain, PictureSplit::kTest}) {
+    const char* part = split == PictureSplit::kTrain ? "train" : "val";
+    const std::string images = absl::StrCat(folder, "/images/", part), masks = absl::StrCat(folder, "/masks/", part);
+    TEC_RETURN_IF_ERROR(MakeDirectories(images));
+    TEC_RETURN_IF_ERROR(MakeDirectories(masks));
+    const int64_t count = split == PictureSplit::kTrain ? options.train_images : options.test_images;
+    for (int64_t i = 0; i < count; ++i) {
+      TEC_ASSIGN_OR_RETURN(const std::string jpeg, EncodeJpeg(DrawPicture(options, split, i)));
+      TEC_ASSIGN_OR_RETURN(const std::string png, EncodePng(DrawMask(options, split, i)));
+      TEC_RETURN_IF_ERROR(WriteQuickly(absl::StrFormat("%s/%05d.jpg", images, i), jpeg));
+      TEC_RETURN_IF_ERROR(WriteQuickly(absl::StrFormat("%s/%05d.png", masks, i), png));
+    }
+  }
+  return WriteFile(folder + "/classes.txt", absl::StrCat("background\n", absl::StrJoin(PictureClasses(), "\n"), "\n"));
 }
 
 }  // namespace tec

@@ -39,11 +39,19 @@ inline int64_t PictureLabel(int64_t index) { return index % static_cast<int64_t>
 // One picture, uint8 [size, size, 3].
 Image DrawPicture(const PictureOptions& options, PictureSplit split, int64_t index);
 
+// Which pixels of that picture show its shapes, uint8 [size, size, 1]: 0 elsewhere, also where something lies before a
+// shape, and 1 + the picture's label on a shape, of which at least half of the pixel is there.
+Image DrawMask(const PictureOptions& options, PictureSplit split, int64_t index);
+
 // Writes all of them as JPEG files: folder/train/<class>/<index>.jpg and folder/test/<class>/<index>.jpg. A folder that
 // already holds exactly these pictures (same options) is left as it is. `progress`, if set, is called now and then with
 // the number of pictures done so far. FailedPrecondition if the folder holds something else.
 absl::Status WritePictures(const PictureOptions& options, const std::string& folder,
                            const std::function<void(int64_t)>& progress = nullptr);
+
+// Writes them for segmentation: folder/images/<part>/<index>.jpg and folder/masks/<part>/<index>.png, parts train and
+// val, and folder/classes.txt, a name a line from "background" on.
+absl::Status WriteMaskedPictures(const PictureOptions& options, const std::string& folder);
 
 }  // namespace tec
 

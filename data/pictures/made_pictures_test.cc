@@ -67,6 +67,27 @@ TEST(MadePicturesTest, ColourAndBrightnessDoNotGiveTheClassAway) {
   EXPECT_LT(hits, draws * chance + 5 * std::sqrt(draws * chance * (1 - chance)));
 }
 
+// The shapes are brighter than the ground by more than textures and slopes take: a mask in the wrong place would show.
+TEST(MadePicturesTest, MasksLieOnTheShapes) {
+  for (int64_t i = 0; i < 24; ++i) {
+    const Image picture = DrawPicture(kOptions, PictureSplit::kTest, i),
+                mask = DrawMask(kOptions, PictureSplit::kTest, i);
+    double sum[2] = {}, count[2] = {};
+    for (int y = 0; y < picture.height(); ++y) {
+      for (int x = 0; x < picture.width(); ++x) {
+        const int number = mask.at(y, x, 0);
+        ASSERT_TRUE(number == 0 || number == 1 + PictureLabel(i)) << number;
+        for (int c = 0; c < 3; ++c) sum[number != 0] += picture.at(y, x, c);
+        count[number != 0] += 3;
+      }
+    }
+    // Four shapes of 0.16 to 0.36 of a quarter each, less what lies before them.
+    EXPECT_GT(count[1] / (count[0] + count[1]), 0.1) << i;
+    EXPECT_LT(count[1] / (count[0] + count[1]), 0.4) << i;
+    EXPECT_GT(sum[1] / count[1], sum[0] / count[0] + 15) << i;
+  }
+}
+
 TEST(MadePicturesTest, WritesClassFoldersOfJpegsAndLeavesFinishedOnesAlone) {
   const std::string folder = Folder() + "/pictures";
   int64_t last = 0;

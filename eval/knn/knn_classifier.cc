@@ -2,24 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <utility>
 
 #include "ATen/ATen.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "eval/knn/nearest.h"
 #include "eval/metrics/accuracy.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 
 namespace tec {
 namespace {
-
-// Rows of length 1; a row of zeros stays as it is.
-at::Tensor Normalise(const at::Tensor& features) {
-  return features / features.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
-}
 
 absl::Status CheckFeatures(const at::Tensor& features, const at::Tensor& labels, int64_t classes, const char* what) {
   if (features.dim() != 2 || features.size(0) == 0 || features.size(1) == 0) {
@@ -41,27 +36,6 @@ absl::Status CheckFeatures(const at::Tensor& features, const at::Tensor& labels,
     return absl::InvalidArgumentError(absl::StrCat("kNN: the ", what, " holds features that are not finite"));
   }
   return absl::OkStatus();
-}
-
-// Takes the rows of `block` [n, C], which are called `ids` [n], into the k nearest of each query, nearest first. Query
-// i and row i + own are the same image, where there is such a row.
-void TakeNearest(const at::Tensor& queries, const at::Tensor& block, const at::Tensor& ids, int64_t k,
-                 std::optional<int64_t> own, at::Tensor* similarities, at::Tensor* nearest_ids) {
-  at::Tensor all = at::matmul(queries, block.t());
-  if (own && *own < all.size(1) && -*own < all.size(0)) {
-    all.diagonal(*own).fill_(-std::numeric_limits<double>::infinity());
-  }
-  auto [nearest, places] = all.topk(std::min(k, all.size(1)), 1, /*largest=*/true, /*sorted=*/true);
-  at::Tensor names = ids.index_select(0, places.reshape({-1})).view_as(places);
-  if (similarities->defined()) {
-    // Those so far stand first: among equals the earlier row stays.
-    const at::Tensor both = at::cat({*similarities, nearest}, 1);
-    const at::Tensor both_names = at::cat({*nearest_ids, names}, 1);
-    std::tie(nearest, places) = both.topk(std::min(k, both.size(1)), 1, true, true);
-    names = both_names.gather(1, places);
-  }
-  *similarities = nearest;
-  *nearest_ids = names;
 }
 
 // float64 [m, classes]: for each query the sum of the votes of its k nearest. similarities, labels [m, at least k].
@@ -126,12 +100,12 @@ absl::StatusOr<KnnClassifier> KnnClassifier::Create(const at::Tensor& bank, cons
   TEC_RETURN_IF_ERROR(CheckFeatures(bank, labels, classes, "bank"));
   TEC_RETURN_IF_ERROR(Validate(options));
   TEC_CHECK(options.query_block > 0 && options.bank_block > 0);
-  return KnnClassifier(Normalise(bank), labels, classes, options);
+  return KnnClassifier(NormaliseRows(bank), labels, classes, options);
 }
 
 KnnVotes KnnClassifier::Classify(const at::Tensor& queries) const {
   TEC_CHECK(queries.dim() == 2 && queries.size(1) == bank_.size(1) && queries.scalar_type() == bank_.scalar_type());
-  return Vote(Normalise(queries), /*first_row=*/-1);
+  return Vote(NormaliseRows(queries), /*first_row=*/-1);
 }
 
 KnnVotes KnnClassifier::Vote(const at::Tensor& queries, int64_t first_row) const {
@@ -193,7 +167,7 @@ absl::StatusOr<KnnStream> KnnStream::Create(const at::Tensor& queries, const at:
   TEC_RETURN_IF_ERROR(CheckFeatures(queries, labels, classes, "query set"));
   TEC_RETURN_IF_ERROR(Validate(options));
   TEC_CHECK(options.query_block > 0 && options.bank_block > 0);
-  return KnnStream(Normalise(queries), labels.cpu().contiguous(), classes, options);
+  return KnnStream(NormaliseRows(queries), labels.cpu().contiguous(), classes, options);
 }
 
 absl::Status KnnStream::AddBank(const at::Tensor& features, const at::Tensor& labels) {
@@ -217,7 +191,7 @@ absl::Status KnnStream::AddBank(const at::Tensor& features, const at::Tensor& la
 
 void KnnStream::Flush() {
   if (buffered_ == 0) return;
-  const at::Tensor block = Normalise(at::cat(buffered_features_).to(queries_.device()));
+  const at::Tensor block = NormaliseRows(at::cat(buffered_features_).to(queries_.device()));
   const at::Tensor labels = at::cat(buffered_labels_).to(queries_.device());
   buffered_features_.clear();
   buffered_labels_.clear();

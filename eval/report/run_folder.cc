@@ -91,6 +91,7 @@ void ReadExperiment(const std::string& text, RunFolder* run) {
 
 // An evaluator's results, by what only it writes.
 std::string EvaluatorOf(const json& results) {
+  if (results.contains("segmentation")) return "segmentation";
   if (results.contains("temperature") && results.contains("results")) return "kNN";
   if (results.contains("choices") && results.contains("c")) return "logistic regression";
   if (results.contains("best") || results.contains("last_epoch")) return "linear probe";
@@ -136,6 +137,9 @@ std::optional<std::pair<std::string, double>> RunFolder::best() const {
       for (const json& one : results["results"]) {
         offer(absl::StrFormat("knn_top1 (k = %.0f)", NumberAt(one, "k")), NumberAt(one, "top1"));
       }
+    }
+    for (const char* classifier : {"knn", "logistic"}) {
+      if (results.contains(classifier)) offer(absl::StrCat("miou ", classifier), NumberAt(results[classifier], "miou"));
     }
     if (results.contains("accuracy")) offer("top1", NumberAt(results["accuracy"], "top1"));
     if (results.contains("best") && results["best"].is_object() && results["best"].contains("accuracy")) {

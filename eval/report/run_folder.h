@@ -20,8 +20,8 @@ enum class RunKind { kPretraining, kFinetuning, kEvaluation };
 struct RunFolder {
   std::string path;
   RunKind kind = RunKind::kEvaluation;
-  std::string
-      what;  // "TEC pretraining", "MAE pretraining", "finetuning", "linear probe", "kNN", "logistic regression".
+  std::string what;  // "TEC pretraining", "MAE pretraining", "finetuning", "linear probe", "kNN", "logistic
+                     // regression", "segmentation".
 
   // By dotted names, "optimizer.batch_size" or, of evaluators, as in results.json; each once.
   std::vector<std::pair<std::string, std::string>> settings;
@@ -34,7 +34,8 @@ struct RunFolder {
 
   // Epochs whose line is in the log.
   int64_t epochs_done() const;
-  // The highest top-1 accuracy, percent, and what it is of: {"test_acc1", 84.1}, {"knn_top1", 44.8}, ...
+  // The highest top-1 accuracy or, of a segmentation, mean IoU, percent, and what it is of: {"test_acc1", 84.1},
+  // {"miou knn", 44.8}, ...
   std::optional<std::pair<std::string, double>> best() const;
   // "finished", "epoch 12 of 100", "evaluated", "no epoch finished".
   std::string state() const;

@@ -28,6 +28,7 @@ import timm
 import torch
 import transformers
 from PIL import Image
+from dense_test import DenseTest
 from reader_test import ReaderTest
 from vit_sweep import SweepTest
 

@@ -10,10 +10,12 @@ import glob
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
 
 from tools.docs import commands
 
@@ -22,6 +24,7 @@ RUNFILES = os.getcwd()
 # The programs, by the names that people type.
 PROGRAMS = {
     '//tec:pretrain': 'tec/pretrain',
+    '//eval:dense': 'eval/dense/dense',
     '//eval:finetune': 'eval/finetune/finetune',
     '//eval:knn': 'eval/knn/knn',
     '//eval:linear': 'eval/linear/linear',
@@ -52,6 +55,7 @@ SMALL = {'100000': '500'}
 # Flags put behind the command's own, where the later one counts.
 SHORT = {
     '//tec:pretrain': TRAIN,
+    '//eval:dense': CPU + ['--batch_size=4', '--epochs=1', '--c=0.01', '--max_iterations=5'],
     '//eval:finetune': TRAIN,
     '//eval:knn': CPU,
     '//eval:linear': TRAIN,
@@ -90,6 +94,14 @@ CHECKED = {
 }
 
 
+def grey_png(height, width, row):
+    """A PNG of equal rows."""
+    def chunk(kind, content):
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)) +
+            chunk(b'IDAT', zlib.compress((b'\0' + row) * height)) + chunk(b'IEND', b''))
+
+
 class CommandsTest(unittest.TestCase):
     folder = None
 
@@ -114,6 +126,15 @@ class CommandsTest(unittest.TestCase):
         os.makedirs(cls.path('inputs/images/test/dog'))
         shutil.copy(os.path.join(first, os.listdir(first)[0]), cls.path('inputs/images/test/dog/1.jpg'))
         os.mkdir(cls.path('fast'))
+        # Pictures and masks, whose left half is class 1.
+        for part, name in (('train', 'train'), ('val', 'test')):
+            for kind in ('images', 'masks'):
+                os.makedirs(cls.path(f'inputs/voc/{kind}/{part}'))
+            for picture in sorted(glob.glob(os.path.join(pictures, name, '*', '*.jpg')))[:8]:
+                stem = os.path.splitext(os.path.basename(picture))[0]
+                shutil.copy(picture, cls.path(f'inputs/voc/images/{part}/{stem}.jpg'))
+                with open(cls.path(f'inputs/voc/masks/{part}/{stem}.png'), 'wb') as file:
+                    file.write(grey_png(64, 64, (b'\1' * 32 + b'\0' * 32)))
         cls.base = glob.glob(cls.path('quickstart/mae/checkpoint-*.pth'))[-1]
         cls.tec = glob.glob(cls.path('quickstart/tec/checkpoint-*.pth'))[-1]
 
@@ -141,6 +162,7 @@ class CommandsTest(unittest.TestCase):
             '/cifar10': images,
             '/scans': images,
             '/photos': images,
+            '/voc': self.path('inputs/voc'),
             '/fast': self.path('fast'),
             '/models/mae_pretrain_vit_base.pth': self.base,
         }
