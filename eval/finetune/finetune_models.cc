@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "eval/features/pretrained.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -60,6 +61,22 @@ absl::StatusOr<std::optional<Pretrained>> TakeShape(const std::string& path, con
   return std::optional<Pretrained>(std::move(pretrained));
 }
 
+// Before a list of all tensors of which none fits.
+absl::Status CheckSize(const VitOptions& file, const VitOptions& model, const config::Finetune& settings) {
+  std::vector<std::string> differences;
+  const auto same = [&](const char* what, int64_t is, int64_t wanted) {
+    if (is != wanted) differences.push_back(absl::StrCat(what, " ", is, " (the model's is ", wanted, ")"));
+  };
+  same("width", file.width, model.width);
+  same("depth", file.depth, model.depth);
+  same("patch size", file.patch_size, model.patch_size);
+  same("heads", file.heads, model.heads);
+  if (differences.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "cannot start from --finetune=", settings.finetune(), ": its encoder is no --model=", settings.model(), ": ",
+      absl::StrJoin(differences, ", "), ". Give --model=from_checkpoint, which takes every size from the file"));
+}
+
 }  // namespace
 
 absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, const LoadedState* resume,
@@ -84,6 +101,7 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
     }
     TEC_RETURN_IF_ERROR(CheckFinetunable(*start, file));
     TEC_RETURN_IF_ERROR(CheckChannels(*start, file, settings->data().channels()));
+    TEC_RETURN_IF_ERROR(CheckSize(start->encoder, options.encoder, *settings));
     const double epsilon = start->encoder.variant.norm_epsilon;
     if (epsilon != kNormEpsilon) settings->set_norm_epsilon(epsilon);
   } else if (resume != nullptr) {

@@ -305,7 +305,10 @@ TEST_F(FinetuneProgramTest, BadInputEndsWithOneLine) {
            // The file has the input adaptor, the model has not, and the reverse.
            Case{tec + "--nomlp_token", "cls_token_mlp"},
            Case{mae + "--mlp_token", "cls_token_mlp"},
-           Case{mae + "--model=vit_tiny_patch16", "cannot start from --finetune="},
+           Case{
+               mae + "--model=vit_tiny_patch16",
+               "is no --model=vit_tiny_patch16: width 16 (the model's is 192), depth 3 (the model's is 12), patch size "
+               "4 (the model's is 16), heads 2 (the model's is 3). Give --model=from_checkpoint"},
            Case{mae + "--data_path=" + folder_ + "/other", "not among the 2 training classes: gnu"},
            Case{mae + "--data_path=" + folder_ + "/only_train", "val"},
            Case{mae + "--nb_classes=2", "--nb_classes=2"},

@@ -12,6 +12,7 @@
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
+#include "tec/base/version.h"
 #include "tec/config/finetune.h"
 #include "tec/run/count_progress.h"
 #include "tec/run/precision.h"
@@ -93,6 +94,7 @@ absl::Status HeldOutEvaluation::Write(const Results& results, const std::string&
                                  {"data_path", settings_.data().path()},
                                  {"test_images", results.model.report.images},
                                  {"unreadable_test_images", results.model.unreadable},
+                                 {"version", kVersion},
                                  {"settings", absl::StrSplit(ToText(settings_), '\n')}};
   if (max_accuracy) {
     json["train_images"] = data_.train->size();

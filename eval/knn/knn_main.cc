@@ -24,6 +24,7 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/base/version.h"
 #include "tec/run/folder_lock.h"
 #include "tec/run/stop_signal.h"
 
@@ -104,6 +105,7 @@ absl::Status Run(const ParsedFlags&) {
                                  {"test_images", queries.values.size(0)},
                                  {"unreadable_train_images", bank.unreadable},
                                  {"unreadable_test_images", queries.unreadable},
+                                 {"version", kVersion},
                                  {"classes", classes}};
   std::printf("\n%8s %8s %8s %19s\n", "k", "top-1", "top-5", "calibration error");
   for (const KnnAccuracy& result : results) {

@@ -16,6 +16,7 @@
 #include "tec/base/file.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
+#include "tec/base/version.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/checkpoint/training_state.h"
 
@@ -117,6 +118,7 @@ absl::StatusOr<double> ReportBestHead(const LinearRunOptions& options, const Lin
                                  {"train_images", inputs.frozen.data.train->size()},
                                  {"test_images", inputs.held_out.values.size(0)},
                                  {"unreadable_test_images", inputs.held_out.unreadable},
+                                 {"version", kVersion},
                                  {"settings", absl::StrSplit(state.experiment, '\n')},
                                  {"best",
                                   {{"features", features},

@@ -28,6 +28,7 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/base/version.h"
 #include "tec/run/folder_lock.h"
 #include "tec/run/stop_signal.h"
 
@@ -216,6 +217,7 @@ absl::Status Run(const ParsedFlags&) {
                                          {"choices", choices},
                                          {"c", best_c},
                                          {"converged", fit.probe.converged},
+                                         {"version", kVersion},
                                          {"accuracy", ToJson(report, classes)}};
     const std::string path = absl::StrCat(settings.output_dir, "/results.json");
     TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));

@@ -23,6 +23,7 @@
 #include "eval/report/html.h"
 #include "tec/base/file.h"
 #include "tec/base/sha256.h"
+#include "tec/base/version.h"
 
 namespace tec {
 namespace {
@@ -170,7 +171,7 @@ std::string MachineText() {
   struct utsname machine = {};
   uname(&machine);
   return absl::StrCat("Made ", absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::Now(), absl::UTCTimeZone()), " UTC on ",
-                      machine.sysname, " ", machine.release, ", ", machine.machine, ".");
+                      machine.sysname, " ", machine.release, ", ", machine.machine, ", by TEC ", kVersion, ".");
 }
 
 double SettingOf(const RunFolder& run, const char* name) {

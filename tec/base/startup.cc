@@ -1,7 +1,8 @@
 // What happens in every program before anything else of it: a processor that it is not compiled for is told of, and
 // --version is answered. tec_cc_binary links it; tec/base/BUILD compiles it for any x86-64.
+//
+// Before the initialisers of the libraries that it is linked with, too: those of LibTorch are compiled with AVX2.
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,22 +17,30 @@ void Write(int file, const char* text) {
   static_cast<void>(written);  // Nobody is left to tell.
 }
 
-// Before the other initialisers of the program, which may hold any instruction already. GCC keeps priorities up to 100
-// to itself.
-__attribute__((constructor(101))) void StartUp(int argc, char** argv, char**) {
+// program_invocation_short_name is set by the C library's initialiser, which has not run yet.
+const char* NameOf(int argc, char** argv) {
+  if (argc < 1) return "tec";
+  const char* slash = strrchr(argv[0], '/');
+  return slash == nullptr ? argv[0] : slash + 1;
+}
+
+void StartUp(int argc, char** argv, char**) {
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) {
-    Write(STDERR_FILENO, program_invocation_short_name);
+    Write(STDERR_FILENO, NameOf(argc, argv));
     Write(STDERR_FILENO, ": this processor lacks AVX2, FMA or BMI2 (x86-64-v3), for which the programs are compiled\n");
     _exit(kBadUse);
   }
   if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-    Write(STDOUT_FILENO, program_invocation_short_name);
+    Write(STDOUT_FILENO, NameOf(argc, argv));
     Write(STDOUT_FILENO, " (TEC) ");
     Write(STDOUT_FILENO, tec::kVersion);
     Write(STDOUT_FILENO, "\n");
     _exit(kDone);
   }
 }
+
+// The dynamic loader calls what stands here first of all.
+__attribute__((section(".preinit_array"), used)) void (*const kStartUp)(int, char**, char**) = StartUp;
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "tec/checkpoint/state_dict_file.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -197,6 +198,26 @@ absl::StatusOr<StateDictFile> Read(const std::string& given_path, const std::str
   return result;
 }
 
+// "owner/name", a model's name on a hub, if `path`, where nothing is, may be meant as one; else "".
+std::string HubName(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos || slash + 1 == path.size()) return "";
+  const std::string folder = path.substr(0, slash);
+  struct stat info;
+  for (const char* ending : {".pth", ".pt", ".bin", ".safetensors", ".json", ".ckpt", ".tar", ".npz"}) {
+    if (absl::EndsWith(path, ending)) return "";
+  }
+  if (stat(folder.c_str(), &info) == 0) return "";
+  // Where the user stands may have been put before it; a longer path of names that are not there is no such name.
+  const size_t start = folder.rfind('/');
+  if (start != std::string::npos && stat(path.substr(0, start).c_str(), &info) != 0) return "";
+  const std::string name = path.substr(start + 1);
+  for (const char* scheme : {"hf-hub:", "hf_hub:"}) {
+    if (absl::StartsWith(name, scheme)) return name.substr(strlen(scheme));
+  }
+  return name;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> WeightFileIn(const std::string& path) {
@@ -210,7 +231,15 @@ absl::StatusOr<std::string> WeightFileIn(const std::string& path) {
         absl::StrCat(address, " is an address, and files are read: curl -L -o FILE \"", address, "\" downloads it"));
   }
   struct stat info;
-  if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return path;
+  if (stat(path.c_str(), &info) != 0) {
+    const std::string name = errno == ENOENT ? HubName(path) : "";
+    if (name.empty()) return path;
+    const std::string folder = name.substr(name.rfind('/') + 1);
+    return absl::NotFoundError(absl::StrCat("there is no file ", path,
+                                            ". A model of the Hugging Face hub of that name: hf download ", name,
+                                            " --local-dir ", folder, ", then give ", folder));
+  }
+  if (!S_ISDIR(info.st_mode)) return path;
   static const auto* names =
       new std::vector<std::string>{"model.safetensors",           "model.safetensors.index.json",
                                    "pytorch_model.bin",           "pytorch_model.bin.index.json",

@@ -126,6 +126,19 @@ TEST(StateDictFileTest, FoldersSayWhatTheyHave) {
   EXPECT_TRUE(absl::StrContains(Refusal(unpacked), "zip -0 -r archive.pth archive")) << Refusal(unpacked);
 }
 
+TEST(StateDictFileTest, ANameOnAHubGetsTheCommandThatDownloadsIt) {
+  for (const char* path : {"facebook/vit-mae-base", "hf-hub:facebook/vit-mae-base"}) {
+    EXPECT_TRUE(absl::StrContains(Refusal(path),
+                                  "hf download facebook/vit-mae-base --local-dir vit-mae-base, then give vit-mae-base"))
+        << Refusal(path);
+  }
+  // Files that are not there, as before.
+  for (const std::string& path : {std::string("runs/checkpoint-299.pth"), Folder("hub") + "/model", std::string("x")}) {
+    EXPECT_FALSE(absl::StrContains(Refusal(path), "hf download")) << Refusal(path);
+    EXPECT_TRUE(absl::StrContains(Refusal(path), path)) << Refusal(path);
+  }
+}
+
 TEST(StateDictFileTest, AnAddressGetsTheCommandThatDownloadsIt) {
   const std::string address = "https://dl.fbaipublicfiles.com/mae/mae_pretrain_vit_base.pth";
   for (const std::string& path : {address, "/where/the/user/stands/" + address}) {

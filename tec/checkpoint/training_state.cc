@@ -259,6 +259,8 @@ Value ToValue(const TrainingState& state) {
   tec.Set("numbers", std::move(numbers));
   tec.Set("extra", Value::FromStateDict(state.extra));
   tec.Set("experiment", Value::String(state.experiment));
+  // For those who look into the file: nothing here reads it.
+  tec.Set("version", Value::String(TEC_VERSION));
 
   Value root = Value::Dict();
   root.Set("model", Value::FromStateDict(state.model));

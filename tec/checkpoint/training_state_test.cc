@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
+#include "tec/base/version.h"
 #include "tec/checkpoint/pth.h"
 
 namespace tec {
@@ -94,6 +95,7 @@ TEST(TrainingStateTest, EverythingComesBack) {
   EXPECT_EQ(*read->args.GetString("model"), "mae_vit_tiny");
   EXPECT_EQ(read->experiment, state.experiment);
   EXPECT_EQ(read->method, "tec");
+  EXPECT_EQ(*ReadPth(path)->Find("tec")->GetString("version"), kVersion);
   EXPECT_EQ(read->counters, state.counters);
   EXPECT_EQ(read->numbers, state.numbers);
   // What was read, saved again, is the same file: nothing is lost on the way.

@@ -11,6 +11,7 @@
 #include "tec/base/file.h"
 #include "tec/base/json_text.h"
 #include "tec/base/status.h"
+#include "tec/base/version.h"
 #include "tec/run/count_progress.h"
 #include "tec/train/trainer.h"
 
@@ -43,6 +44,7 @@ absl::Status WriteResults(const config::Quickstart& config, const QuickstartResu
   json["test_images"] = config.pictures().test_images();
   json["seed"] = config.pictures().seed();
   json["seconds"] = result.seconds;
+  json["version"] = kVersion;
   for (const QuickstartRow& row : result.rows) {
     json["encoders"].push_back(
         {{"encoder", row.encoder}, {"knn_top1", row.knn_top1}, {"linear_top1", row.linear_top1}});

@@ -1,10 +1,13 @@
 #include "tec/run/training_loop.h"
 
+#include <sys/resource.h>
+
 #include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "c10/core/CachingDeviceAllocator.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
@@ -15,6 +18,21 @@
 #include "tec/run/torch_runtime.h"
 
 namespace tec {
+namespace {
+
+// The most so far: on a GPU what its allocator held for this process, else what of this process was in memory.
+double PeakMemoryGib(c10::Device device) {
+  if (device.is_cuda()) {
+    constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    return static_cast<double>(stats.reserved_bytes[kAll].peak) / (1 << 30);
+  }
+  struct rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / (1 << 20);  // Linux counts in KiB.
+}
+
+}  // namespace
 
 absl::StatusOr<std::optional<LoadedState>> FindSharedRunState(RunContext& context, const LoopOptions& options,
                                                               const RunSaver* saver) {
@@ -264,8 +282,14 @@ absl::Status TrainingLoop::LogUpdate(const std::vector<std::vector<double>>& los
     fields.emplace_back("loss_scale", *update.loss_scale);
     fields.emplace_back("skipped", int64_t{update.skipped});
   }
-  fields.emplace_back("images_per_second", Rate(span));
-  fields.emplace_back("data_wait_seconds", span.waited);
+  Scalars speed = {{"images_per_second", Rate(span)},
+                   {"data_wait_seconds", span.waited},
+                   {"memory_gib", PeakMemoryGib(context_.device())}};
+  if (task_.loader() != nullptr) speed.emplace_back("bad_images", task_.loader()->bad_count());
+  for (auto& [name, value] : speed) {
+    fields.emplace_back(name, value);
+    scalars.emplace_back(absl::StrCat("perf/", name), value);
+  }
   const double where = static_cast<double>(step) / plan_.steps_per_epoch + position_.epoch;
   return log_->LogUpdate(position_.updates, fields, static_cast<int64_t>(where * 1000), scalars);
 }

@@ -10,6 +10,7 @@
 #include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/config/base_model_flags.h"
+#include "tec/config/config.h"
 #include "tec/losses/losses.h"
 #include "tec/models/factory.h"
 #include "tec/nn/autocast.h"
@@ -26,6 +27,47 @@ uint32_t Checksum(const torch::nn::Module& model) {
     sum = sum * 31 + Crc32c(ViewOf(tensor).bytes);
   }
   return sum;
+}
+
+// With the experiment's heads, which most files do not tell; of a file of another width, with its own, so that what is
+// wrong is its size.
+absl::StatusOr<VitFile> ReadBaseModelFile(const config::BaseModel& base) {
+  VitRequest request;
+  request.family = base.family();
+  request.entry = base.entry();
+  request.heads = base.encoder().heads();
+  TEC_RETURN_IF_ERROR(ParseGrid(base.grid(), &request));
+  absl::StatusOr<VitFile> file = ReadVitFile(base.path(), request);
+  if (file.ok() && file->plan.traits.width == base.encoder().width()) return file;
+  request.heads = 0;
+  absl::StatusOr<VitFile> other = ReadVitFile(base.path(), request);
+  return other.ok() && other->plan.traits.width != base.encoder().width() ? other : file;
+}
+
+// What --basemodel should be for a file of the family's sizes.
+std::string RightBaseModel(const VitTraits& file) {
+  for (const char* name : {"mae1kbase", "mae1klarge"}) {  // One of each size.
+    config::Experiment named = ReferenceExperiment();
+    named.mutable_base_model()->set_name(name);
+    const config::Vit encoder = Resolve(named).base_model().encoder();
+    if (file.width == encoder.width() && file.depth == encoder.depth() && file.patch_size == encoder.patch_size() &&
+        file.heads == encoder.heads()) {
+      return absl::StrCat("--basemodel=", name, " is of the file's size");
+    }
+  }
+  return "no --basemodel is of the file's size: leave --basemodel, --model and --config out, and the sizes of both "
+         "models are the file's (--config=own_images)";
+}
+
+// A status of LoadBaseModel, with what the base model's size should be where it is another than the file's.
+absl::Status NamingRightSize(const absl::Status& status, const VitTraits& traits,
+                             const config::Experiment& experiment) {
+  const config::Vit& expected = experiment.base_model().encoder();
+  if (status.ok() || (traits.width == expected.width() && traits.depth == expected.depth() &&
+                      traits.patch_size == expected.patch_size())) {
+    return status;
+  }
+  return absl::Status(status.code(), absl::StrCat(status.message(), "; ", RightBaseModel(traits)));
 }
 
 class TecObjective : public Objective {
@@ -127,17 +169,13 @@ absl::StatusOr<std::unique_ptr<Objective>> Objective::Create(const config::Exper
     return std::unique_ptr<Objective>(new MaeObjective(experiment, device, std::move(model)));
   }
   const config::BaseModel& base = experiment.base_model();
-  VitRequest request;
-  request.family = base.family();
-  request.entry = base.entry();
-  request.heads = base.encoder().heads();
-  TEC_RETURN_IF_ERROR(Annotate(NamingBaseModelFlags(ParseGrid(base.grid(), &request)), "base model"));
-  const absl::StatusOr<VitFile> file = ReadVitFile(base.path(), request);
+  const absl::StatusOr<VitFile> file = ReadBaseModelFile(base);
   TEC_RETURN_IF_ERROR(Annotate(NamingBaseModelFlags(file.status()), "base model"));
   TEC_LOG(INFO) << "base model " << file->description;
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<BaseModel> base_model, MakeBaseModel(experiment, VariantOf(file->plan.traits)));
-  TEC_RETURN_IF_ERROR(Annotate(LoadBaseModel(*base_model, file->plan, base.interpolate_positions()),
-                               absl::StrCat("base model ", base.path())));
+  const absl::Status loaded = LoadBaseModel(*base_model, file->plan, base.interpolate_positions());
+  TEC_RETURN_IF_ERROR(
+      Annotate(NamingRightSize(loaded, file->plan.traits, experiment), absl::StrCat("base model ", base.path())));
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
   return ForTec(experiment, device, std::move(base_model), std::move(model));
 }

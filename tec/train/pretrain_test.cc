@@ -9,12 +9,15 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <map>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -302,6 +305,41 @@ class BaseModelFileTest : public PretrainTest {
     return TensorView::FromFloats(std::move(shape), values);
   }
 
+  // timm's names and patches of 16 pixels at 224; a safetensors file with its header alone, the rest of it a hole.
+  static void WriteHollowVit(const std::string& path, int64_t width, int64_t depth) {
+    std::string header = "{";
+    int64_t bytes = 0;
+    const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+      int64_t size = 4;
+      for (const int64_t side : shape) size *= side;
+      absl::StrAppend(&header, bytes == 0 ? "" : ",", "\"", name, "\":{\"dtype\":\"F32\",\"shape\":[",
+                      absl::StrJoin(shape, ","), "],\"data_offsets\":[", bytes, ",", bytes + size, "]}");
+      bytes += size;
+    };
+    add("cls_token", {1, 1, width});
+    add("pos_embed", {1, 197, width});
+    add("patch_embed.proj.weight", {width, 3, 16, 16});
+    add("patch_embed.proj.bias", {width});
+    for (int64_t i = 0; i < depth; ++i) {
+      for (const auto& [name, rows, columns] :
+           {std::tuple("attn.qkv", 3 * width, width), std::tuple("attn.proj", width, width),
+            std::tuple("mlp.fc1", 4 * width, width), std::tuple("mlp.fc2", width, 4 * width)}) {
+        add(absl::StrCat("blocks.", i, ".", name, ".weight"), {rows, columns});
+        add(absl::StrCat("blocks.", i, ".", name, ".bias"), {rows});
+      }
+      for (const char* name : {"norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"}) {
+        add(absl::StrCat("blocks.", i, ".", name), {width});
+      }
+    }
+    add("norm.weight", {width});
+    add("norm.bias", {width});
+    header += "}";
+    std::string length(8, 0);
+    for (int i = 0; i < 8; ++i) length[i] = static_cast<char>(header.size() >> (8 * i));
+    WriteText(path, length + header);
+    std::filesystem::resize_file(path, 8 + header.size() + bytes);
+  }
+
   // The loss of the first update; NaN if the run failed, with the end of what it printed in output_.
   double FirstLoss(const std::vector<std::string>& more) {
     const std::string out = EmptyFolder("form");
@@ -362,11 +400,31 @@ TEST_F(BaseModelFileTest, MayHaveAnotherPatchSize) {
   ASSERT_TRUE(WritePth(path, WithPrefix("", With("patch_embed.proj.weight", Filled({32, 3, 4, 4}, 32 * 3 * 16)))).ok());
   EXPECT_TRUE(std::isnan(FirstLoss({"--base_model=" + path})));
   EXPECT_TRUE(absl::StrContains(output_, "patch size 4 (the experiment says 8)")) << output_;
+  EXPECT_TRUE(absl::StrContains(output_, "no --basemodel is of the file's size")) << output_;
   std::string text = testing::TecText(*pictures_, path, scratch_ + "/run");
   const std::string shape = "image_size: 32 patch_size: 8";
   text.replace(text.rfind(shape), shape.size(), "image_size: 16 patch_size: 4");
   WriteText(scratch_ + "/small_patches.textproto", text);
   EXPECT_FALSE(std::isnan(FirstLoss({"--config=" + scratch_ + "/small_patches.textproto"}))) << output_;
+}
+
+TEST_F(BaseModelFileTest, OfAnotherSizeIsSaidSo) {
+  std::string text = testing::TecText(*pictures_, *base_model_, scratch_ + "/run");
+  const std::string shape = "width: 32 depth: 3 heads: 2";
+  text.replace(text.rfind(shape), shape.size(), "width: 768 depth: 3 heads: 12");
+  WriteText(scratch_ + "/wide.textproto", text);
+  EXPECT_TRUE(std::isnan(FirstLoss({"--config=" + scratch_ + "/wide.textproto"})));
+  // Not that 12 heads do not divide a width of 32.
+  for (const char* part : {"width 32 (the experiment says 768)", "no --basemodel is of the file's size"}) {
+    EXPECT_TRUE(absl::StrContains(output_, part)) << part << " in " << output_;
+  }
+  // ViT-L, with holes for values: they are not looked at.
+  const std::string large = scratch_ + "/large.safetensors";
+  WriteHollowVit(large, 1024, 24);
+  EXPECT_TRUE(std::isnan(FirstLoss({"--base_model=" + large})));
+  for (const char* part : {"width 1024 (the experiment says 32)", "; --basemodel=mae1klarge is of the file's size"}) {
+    EXPECT_TRUE(absl::StrContains(output_, part)) << part << " in " << output_;
+  }
 }
 
 std::map<std::string, std::string> RankEnvironment(int rank, int port) {

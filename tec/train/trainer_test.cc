@@ -3,10 +3,13 @@
 #include "tec/train/trainer.h"
 
 #include <cmath>
+#include <filesystem>
 #include <functional>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/train/small_run.h"
@@ -74,6 +77,27 @@ TEST_F(TrainerTest, TrainsAndLogs) {
   EXPECT_EQ(Lines(FileBytes(out + "/metrics.jsonl")).size(), kEpochs * kUpdatesPerEpoch);
   for (const char* name : {"/this_checkpoint.pth", "/checkpoint-0.pth", "/experiment.textproto"}) {
     EXPECT_TRUE(Exists(out + name)) << name;
+  }
+  // TensorBoard has a point an update of what tells how fast it goes and what it takes; the log has the numbers.
+  std::string events;
+  for (const auto& entry : std::filesystem::directory_iterator(out)) {
+    if (absl::StrContains(entry.path().filename().string(), "tfevents")) events += FileBytes(entry.path());
+  }
+  const std::vector<std::string> updates = Lines(FileBytes(out + "/metrics.jsonl"));
+  for (const char* name : {"images_per_second", "data_wait_seconds", "memory_gib", "bad_images"}) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(events, absl::StrCat("perf/", name));
+    EXPECT_EQ(parts.size() - 1, kEpochs * kUpdatesPerEpoch) << name;
+    for (const std::string& line : updates) {
+      EXPECT_TRUE(absl::StrContains(line, absl::StrCat("\"", name, "\": "))) << name << " in " << line;
+    }
+  }
+  // LibTorch alone takes a twentieth of a GiB and more.
+  for (const std::string& line : updates) {
+    double gib = 0;
+    const std::vector<std::string> around = absl::StrSplit(line, "\"memory_gib\": ");
+    ASSERT_TRUE(absl::SimpleAtod(around.at(1).substr(0, around.at(1).find_first_of(",}")), &gib)) << line;
+    EXPECT_GT(gib, 0.05) << line;
+    EXPECT_LT(gib, 16) << line;
   }
   // The first update is made at learning rate 0, the schedule's start.
   EXPECT_TRUE(absl::StrContains(Lines(FileBytes(out + "/metrics.jsonl"))[0], "\"lr\": 0,"));

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/logging.h"
+#include "tec/base/version.h"
 #include "tec/checkpoint/families/vit_export.h"
 
 namespace tec {
@@ -143,6 +144,7 @@ std::string ModelCard(const VitTraits& traits, const ModelDetails& details, cons
   } else {
     absl::StrAppend(&card, "Converted from a file that does not say how it was trained.");
   }
+  absl::StrAppend(&card, " Written by TEC ", kVersion, ".");
   absl::StrAppend(&card, "\n\n## Use\n\n```python\n");
   if (timm) {
     absl::StrAppend(&card, "import timm\n\nmodel = timm.create_model(\"local-dir:FOLDER\", pretrained=True).eval()\n",

@@ -90,7 +90,6 @@ CHECKED = {
     r"python3 -c '": 'a few lines of Python for the reader to adapt',
     r'(torchrun|srun) .* bazel-bin/tec/pretrain .*': 'it needs a launcher; //tec/dist tests their variables',
     r'tensorboard --logdir=\S+': "another project's",
-    r'wandb sync --sync-tensorboard \S+': "another project's",
 }
 
 

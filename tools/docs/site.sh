@@ -33,6 +33,7 @@ fi
 mkdir "$work/docs"
 cp -L docs/*.md "$work/docs"
 cp -L CHANGELOG.md "$work/docs/changelog.md"
+cp -L tools/docs/site.css "$work/docs"
 # What is in the repository and not in the site.
 sed -i -E 's|\[([^]]*)\]\(\.\./[^)]*\)|`\1`|g' "$work"/docs/*.md
 
@@ -55,9 +56,14 @@ flags //eval:knn eval/knn/knn
 flags //eval:linear eval/linear/linear
 flags //eval:logistic eval/logistic/logistic
 flags //eval:reproduce eval/reproduce/reproduce
+flags //tools:report eval/report/report
+flags //tools:runs eval/report/runs
+flags //tools:embed eval/embed/embed
+flags //tools:neighbours eval/embed/neighbours
 flags //tools:convert tools/convert/convert
 flags //tools:export tools/export/export
 flags //tools:inspect tools/weights/inspect
+flags //tools:diff tools/weights/diff
 flags //tools:shard tools/shard/shard
 flags //tools:verify_dataset tools/verify_dataset/verify_dataset
 flags //tools:augment_preview tools/augment_preview/augment_preview
