@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "data/dataset/archive_labels.h"
+#include "data/dataset/foreign.h"
 #include "data/dataset/names.h"
 #include "data/dataset/read_file.h"
 #include "data/dataset/samples.h"
@@ -121,6 +122,10 @@ class OpenArchive {
       if (!status.ok() || !*more) break;
       std::string name = TarReader::CleanName(member.name);
       if (name.empty() || LeavesOut(name)) continue;
+      if (IsTarName(name) || IsZipName(name)) {
+        scan_->PassOver("archives in a zip, which are not opened: unpack the zip");
+        continue;
+      }
       if (!member.obstacle.empty()) {
         scan_->PassOver(member.obstacle);
         continue;
@@ -173,6 +178,7 @@ class OpenArchive {
 struct Counts {
   int64_t unlabelled = 0;     // Pictures that differ from the first one in having a label or not.
   int64_t lonely_labels = 0;  // Labels without a picture beside them.
+  std::string odd_label;      // The first that is no number.
 };
 
 // Adds the pictures of one archive.
@@ -210,9 +216,20 @@ absl::Status AddArchive(const std::string& folder, uint32_t number, bool labels,
   const absl::Status defect = archive.ForEach([&](const ArchiveMember& member) { return grouper.Add(member); });
   TEC_RETURN_IF_ERROR(archive.failure());
   grouper.Finish(!defect.ok() && !catalogue->labels.empty());
-  if (!defect.ok()) add_defect(defect.message());
+  if (!defect.ok()) {
+    char head[1024];
+    const size_t count = std::min<uint64_t>(sizeof(head), info.st_size);
+    const bool has_head = added == 0 && ReadRange(fd, path, 0, count, head).ok();
+    // Of another kind than its name says?
+    const absl::string_view start(head, has_head ? count : 0);
+    const bool own =
+        IsZipName(path) ? absl::StartsWith(start, "PK") : start.size() > 262 && start.substr(257, 5) == "ustar";
+    const std::string foreign = own ? "" : ForeignContainer(start, "");
+    add_defect(foreign.empty() ? std::string(defect.message()) : absl::StrCat("it is ", foreign));
+  }
   for (const std::string& inner : archive.inner_defects()) add_defect(inner);
   counts->lonely_labels += grouper.lonely_labels();
+  if (counts->odd_label.empty()) counts->odd_label = grouper.odd_label();
   scan->Count(added);
   return absl::OkStatus();
 }
@@ -236,13 +253,18 @@ absl::StatusOr<Catalogue> CatalogueArchives(const std::string& folder, std::vect
     said.insert(said.end(), seen.warnings.begin(), seen.warnings.end());
     if (!seen.left_out.empty()) said.push_back(seen.left_out);
     return absl::NotFoundError(
-        absl::StrCat("no pictures in the archives of ", folder, said.empty() ? "" : ": ", absl::StrJoin(said, "; ")));
+        absl::StrCat("no pictures in the archives of ", where, said.empty() ? "" : ": ", absl::StrJoin(said, "; ")));
   }
   if (counts.lonely_labels > 0 && (counts.unlabelled > 0 || catalogue.labels.empty())) {
     return absl::InvalidArgumentError(absl::StrCat(
         counts.lonely_labels, " labels (.cls, .json) in ", where,
         " do not stand beside their picture: members of one sample must follow one another, as in archives written "
         "with tar --sort=name"));
+  }
+  if (labels && !counts.odd_label.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("labels in the archives of ", where,
+                                                   " are no whole numbers from 0: ", counts.odd_label,
+                                                   "; classes by name are to be folders in the archives"));
   }
   if (counts.unlabelled > 0) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -258,6 +280,7 @@ absl::StatusOr<Catalogue> CatalogueArchives(const std::string& folder, std::vect
     return catalogue;
   }
   const int32_t largest = *std::max_element(catalogue.labels.begin(), catalogue.labels.end());
+  TEC_RETURN_IF_ERROR(Annotate(CheckLargestLabel(largest, catalogue.size()), where));
   for (int32_t i = 0; i <= largest; ++i) catalogue.classes.push_back(absl::StrCat(i));
   return catalogue;
 }

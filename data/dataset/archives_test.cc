@@ -146,8 +146,9 @@ TEST_F(ArchivesTest, BrokenZips) {
   zip.Add("a/1.jpg", "one").Add("b/2.jpg", "two");
   const std::string bytes = zip.Finish();
   Write("cut.zip", bytes.substr(0, bytes.size() - 30));
-  EXPECT_EQ(Error("cut.zip"),
-            "no pictures in the archives of .: cut.zip: no zip directory at its end: the archive is cut or no zip");
+  EXPECT_EQ(
+      Error("cut.zip"),
+      "no pictures in the archives of ./cut.zip: cut.zip: no zip directory at its end: the archive is cut or no zip");
   // An entry that claims to lie elsewhere ends the directory.
   std::string elsewhere = bytes;
   elsewhere[bytes.rfind("PK\1\2") + 45] = 1;
@@ -248,6 +249,29 @@ TEST_F(ArchivesTest, LabelsApartFromTheirPictures) {
   EXPECT_EQ(Contents(*Open("a.zip")), (Strings{"a.zip/0.jpg=0 0", "a.zip/1.jpg=1 1", "a.zip/2.jpg=2 0"}));
 }
 
+TEST_F(ArchivesTest, LabelsThatAreNoNumbersAreNoDamage) {
+  testing::TarMaker cls, json, far;
+  cls.AddFile("1.jpg", "p").AddFile("1.cls", "0").AddFile("2.jpg", "p").AddFile("2.cls", "cat\n");
+  json.AddFile("1.jpg", "p").AddFile("1.json", R"({"label": "cat"})");
+  far.AddFile("1.jpg", "p").AddFile("1.cls", "9999999");
+  Write("cls.tar", cls.Finish());
+  Write("json.tar", json.Finish());
+  Write("far.tar", far.Finish());
+  const std::string end = "; classes by name are to be folders in the archives";
+  EXPECT_EQ(Error("cls.tar"), "labels in the archives of ./cls.tar are no whole numbers from 0: 2.cls: \"cat\"" + end);
+  EXPECT_EQ(Error("json.tar"),
+            "labels in the archives of ./json.tar are no whole numbers from 0: 1.json: \"cat\"" + end);
+  EXPECT_EQ(Error("far.tar"),
+            "./far.tar: the label 9999999 among 1 pictures: labels are numbers of classes, from 0, "
+            "not of pictures");
+  DatasetOptions options;
+  options.labels = false;
+  const auto dataset = OpenDataset("cls.tar", Split::kTrain, options);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->size(), 2);
+  EXPECT_TRUE((*dataset)->defects().empty());
+}
+
 TEST_F(ArchivesTest, DottedNamesWithoutSamplesArePictures) {
   TarMaker tar;
   for (int i = 0; i < 3; ++i) tar.AddFile(absl::StrCat("train/cat.", i, ".jpg"), absl::StrCat(i));
@@ -315,6 +339,26 @@ TEST_F(ArchivesTest, OtherContainersAreNamed) {
     Write(path, bytes);
     const std::string error = Error(path.substr(0, path.find('/')));
     EXPECT_NE(error.find(expected[i]), std::string::npos) << error;
+    ++i;
+  }
+  // By their contents, whatever they are called.
+  const std::pair<std::string, std::string> disguised[] = {
+      {"gz.tar", "\x1f\x8b\x08" + std::string(600, 'x')},
+      {"page.tar", "<!DOCTYPE html>" + std::string(600, ' ')},
+      {"records/train-00000-of-00002", std::string("\x40\1\0\0\0\0\0\0crc.\x0A", 13) + std::string(300, 'x')},
+      {"ids/00a1", "\xFF\xD8\xFF\xE0"},
+      {"shot/a.heic", std::string("\0\0\0\x18"
+                                  "ftypheic",
+                                  12)},
+      {"arrays/x.npz", "PK\3\4"}};
+  const char* kinds[] = {"gz.tar: it is compressed by gzip", "page.tar: it is a page of HTML",
+                         "train-00000-of-00002 is TFRecord", "00a1 is a JPEG, but files called so are not looked for",
+                         "a.heic is HEIF or AVIF",           "x.npz is NumPy arrays"};
+  i = 0;
+  for (const auto& [path, bytes] : disguised) {
+    Write(path, bytes);
+    const std::string error = Error(path.substr(0, path.find('/')));
+    EXPECT_NE(error.find(kinds[i]), std::string::npos) << error;
     ++i;
   }
   for (const char* address : {"s3://bucket/data", "https://host/train.tar", "gs://b", "hf://datasets/x"}) {

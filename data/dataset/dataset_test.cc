@@ -399,7 +399,7 @@ TEST_F(DatasetTest, ABrokenShardIsUsedUpToTheDefect) {
   ASSERT_TRUE(MakeDirectories("e").ok());
   ASSERT_TRUE(WriteFile("e/a.tar", bytes.substr(0, 100)).ok());
   EXPECT_EQ(Error("e", absl::StatusCode::kNotFound),
-            "no pictures in the archives of e: a.tar: the archive ends in the header at byte 0");
+            "no pictures in the archives of e/a.tar: a.tar: the archive ends in the header at byte 0");
   testing::TarMaker unlabelled;
   ASSERT_TRUE(WriteFile("d/c.tar", unlabelled.AddFile("3.jpg", "three").Finish()).ok());
   EXPECT_EQ(

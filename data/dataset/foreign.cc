@@ -13,7 +13,7 @@ namespace {
 
 constexpr char kPackAsFolder[] = "write its pictures into class folders, a zip or tar shards";
 
-constexpr char kFindList[] = "name such files in a list (find FOLDER -type f > list.txt)";
+constexpr char kFindList[] = "name it in a list (find FOLDER -type f > list.txt)";
 
 // "a JPEG" and the like; empty: no format that many pictures have.
 std::string PictureByBytes(absl::string_view bytes) {
@@ -88,6 +88,14 @@ constexpr Kind kKinds[] = {
     {Bytes("version https://git-lfs"), 0, "", "a pointer of Git LFS and not the file itself: fetch it (git lfs pull)"},
     {Bytes("<!DOCTYPE"), 0, ".html .htm", "a page of HTML, as a failed download leaves it"},
     {Bytes("<html"), 0, "", "a page of HTML, as a failed download leaves it"},
+    {Bytes(""), 0, ".heic .heif .avif", "HEIF or AVIF: convert it to JPEG or PNG (heif-convert, avifdec)"},
+    {Bytes("\xFF\x0A"), 0, ".jxl", "JPEG XL: convert it to JPEG or PNG (djxl)"},
+    {Bytes("\0\0\0\x0CjP  "), 0, ".jp2 .j2k .jpx .jpf", "JPEG 2000: convert it to PNG (opj_decompress)"},
+    {Bytes("8BPS"), 0, ".psd .psb", "a file of Photoshop: save it as PNG or TIFF"},
+    {Bytes("<svg"), 0, ".svg .svgz", "SVG, a drawing: make a PNG of it (rsvg-convert)"},
+    {Bytes("\x76\x2F\x31\x01"), 0, ".exr .hdr", "a picture of high dynamic range: save it as PNG or TIFF"},
+    {Bytes(""), 0, ".cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw",
+     "a raw file of a camera: develop it to TIFF or JPEG (darktable-cli, dcraw)"},
     {Bytes("%PDF-"), 0, ".pdf", "a PDF: take the pictures out of it (pdfimages)"},
     {Bytes("CDF"), 0, ".nc", "a netCDF file: save its pictures as PNG or TIFF (Python's netCDF4)"},
     {Bytes("SIMPLE  ="), 0, ".fits .fit", "a FITS file: save its pictures as PNG or TIFF (Python's astropy)"},
@@ -120,7 +128,12 @@ std::string ForeignContainer(absl::string_view bytes, absl::string_view name) {
     }
   }
   if (!PictureByBytes(bytes).empty()) {
-    return absl::StrCat(PictureByBytes(bytes), " by its first bytes, but not by its name: ", kFindList);
+    return absl::StrCat(PictureByBytes(bytes), ", but files called so are not looked for in folders: ", kFindList);
+  }
+  if (bytes.size() >= 12 && bytes.substr(4, 4) == "ftyp") {
+    for (const absl::string_view brand : {"heic", "heix", "mif1", "msf1", "avif", "avis"}) {
+      if (bytes.substr(8, 4) == brand) return ForeignContainer("", ".heic");
+    }
   }
   for (const Kind& kind : kKinds) {
     if (!kind.magic.empty() && bytes.size() >= kind.at + kind.magic.size() &&

@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "data/dataset/foreign.h"
 #include "data/dataset/names.h"
 #include "data/dataset/samples.h"
@@ -116,6 +117,14 @@ std::optional<Table> FindTable(absl::string_view line) {
       return table;
     }
   }
+  // "path label", and lines like that.
+  const std::vector<std::string> words = absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipWhitespace());
+  if (words.size() == 2 && IsOneOf(words[0], kPaths) && IsOneOf(words[1], kLabels)) {
+    Table table;
+    table.has_header = true;
+    table.separator = '\0';
+    return table;
+  }
   // A column alone.
   if (IsOneOf(std::string(line), kPaths)) {
     Table table;
@@ -168,28 +177,52 @@ bool IsThere(const std::string& list, const std::string& name) {
   return access((absl::StartsWith(name, "/") ? name : folder + name).c_str(), F_OK) == 0;
 }
 
+// Where the name of a picture ends in `text` and something follows that belongs to no name; npos: nowhere.
+size_t EndOfPicture(absl::string_view text) {
+  for (size_t dot = text.find('.'); dot != absl::string_view::npos; dot = text.find('.', dot + 1)) {
+    for (size_t end = dot + 4; end <= dot + 5 && end < text.size(); ++end) {
+      const char next = text[end];
+      if (IsPictureName(text.substr(0, end), false) && !absl::ascii_isalnum(next) &&
+          !absl::StrContains("._-/\\(", next)) {
+        return end;
+      }
+    }
+  }
+  return absl::string_view::npos;
+}
+
 // What a line is that means a picture and something else, or no picture, in another way than lists have it; empty for
 // one that may be what it says. Files may be called anything: one that is there is none of these.
 std::string Misread(const std::string& list, const std::string& name) {
   if (const std::string what = ForeignAddress(name); !what.empty()) return absl::StrCat(name, " is ", what);
-  if (IsPictureName(name, false) && !IsWholeNumber(absl::string_view(name).substr(0, name.find_first_of(" ,;\t")))) {
-    return "";
-  }
-  const size_t first = name.find_first_of(" ,;\t"), last = name.find_last_of(" ,;\t");
   const bool json = absl::StartsWith(name, "{") || absl::StartsWith(name, "[");
-  if ((last == std::string::npos && !json) || IsThere(list, name)) return "";
+  const bool quoted = name.size() > 1 && name.front() == '\'' && name.back() == '\'';
+  const size_t end = EndOfPicture(name), blank = name.find_first_of(" ,;\t");
+  const bool label_first = blank != std::string::npos && IsWholeNumber(absl::string_view(name).substr(0, blank));
+  if (!(json || quoted || end != std::string::npos || label_first) || IsThere(list, name)) return "";
   if (json) return "JSON: write a table, whose first line is path,label";
-  const std::string before = name.substr(0, last), after = name.substr(first + 1);
-  if (IsPictureName(before, false)) {
+  if (quoted) return absl::StrCat("single quotes: write ", name, " without them, or between double ones");
+  if (end != std::string::npos) {
+    const absl::string_view rest = absl::StripLeadingAsciiWhitespace(absl::string_view(name).substr(end));
     return absl::StrCat(
-        "after the picture ", before, " stands \"", name.substr(last + 1),
-        "\": a label is one whole number from 0; for classes by name write a table, whose first line is "
-        "path,label");
+        "after the picture ", name.substr(0, end), " stands \"", rest,
+        "\": what may follow is a blank or tab and one whole number from 0, the label; for anything else, "
+        "as classes by name, write a table, whose first line is path,label");
   }
-  if (IsWholeNumber(absl::string_view(name).substr(0, first)) && IsThere(list, after)) {
-    return absl::StrCat("the label stands before the picture ", after, ": a line is a path, then its label");
+  if (!IsThere(list, name.substr(blank + 1))) return "";
+  return absl::StrCat("the label stands before the picture ", name.substr(blank + 1),
+                      ": a line is a path, then its label");
+}
+
+// The suffix of pictures with which the list finds a file that is not there without; empty: none.
+std::string MissingSuffix(const std::string& list, const std::string& name) {
+  if (IsPictureName(name, false) || IsThere(list, name)) return "";
+  for (const absl::string_view suffix : kPictureExtensions) {
+    for (const std::string& written : {std::string(suffix), absl::AsciiStrToUpper(suffix)}) {
+      if (IsThere(list, name + written)) return written;
+    }
   }
-  return "";
+  return IsThere(list, name + ".JPEG") ? ".JPEG" : "";
 }
 
 }  // namespace
@@ -200,16 +233,19 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
         absl::StrCat(path, " is text in ", encoding, ": save it as UTF-8 (iconv -f ", encoding, " -t UTF-8)"));
   }
   if (absl::StartsWith(text, kUtf8Mark)) text.remove_prefix(kUtf8Mark.size());
+  // The first Macintosh ended lines so, and some spreadsheets do.
+  const char line_end = !absl::StrContains(text, '\n') && absl::StrContains(text, '\r') ? '\r' : '\n';
   Catalogue catalogue;
   std::optional<Table> table;
   std::map<std::string, int32_t> names;  // Of classes, where labels are no numbers.
   std::vector<std::string> label_of;     // Of each picture, as written.
   bool first = true, numbers = true, backslashes = false;
+  std::string suffix;  // That its paths lack.
   int32_t largest = -1;
   int64_t line_number = 0, labelled_line = 0, unlabelled_line = 0, odd_line = 0;
   while (!text.empty()) {
     ++line_number;
-    const size_t end = std::min(text.find('\n'), text.size());
+    const size_t end = std::min(text.find(line_end), text.size());
     absl::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     const auto error = [&](absl::string_view what) {
@@ -224,6 +260,10 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
     first = false;
     if (is_header) {
       TEC_LOG(INFO) << path << ": its first line is taken for the names of columns: " << line;
+      if (!table->label && table->separator != '\0') {
+        catalogue.why_unlabelled =
+            absl::StrCat("none of its columns (", Printable(line), ") is called label, class, category or target");
+      }
       continue;
     }
     Line parsed;
@@ -248,7 +288,20 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
       if (backslashes) parsed.path = slashes;
     }
     if (const std::string what = Misread(path, parsed.path); !what.empty()) return error(Printable(what));
+    if (catalogue.size() == 0) {
+      suffix = MissingSuffix(path, parsed.path);
+      if (!suffix.empty()) {
+        TEC_LOG(INFO) << path << ": " << suffix << " is added to its names, which have no such suffix: " << parsed.path;
+      }
+    }
+    if (!suffix.empty() && !IsPictureName(parsed.path, false)) parsed.path += suffix;
     int32_t label = -1;
+    // As programs write whole numbers in a column that lacks some.
+    if (const size_t dot = parsed.label.find('.'); dot != std::string::npos &&
+                                                   parsed.label.find_first_not_of('0', dot + 1) == std::string::npos &&
+                                                   IsWholeNumber(absl::string_view(parsed.label).substr(0, dot))) {
+      parsed.label.resize(dot);
+    }
     if (!parsed.label.empty()) {
       if (IsWholeNumber(parsed.label)) {
         if (!absl::SimpleAtoi(parsed.label, &label) || label >= kMaxClasses) {
@@ -284,6 +337,9 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
     return absl::NotFoundError(absl::StrCat("no pictures in ", path, ": looked for a list file, one path a line"));
   }
   if (!labels) return catalogue;
+  if (const absl::Status status = CheckLargestLabel(largest, catalogue.size()); numbers && !status.ok()) {
+    return Annotate(status, path);
+  }
   if (!numbers) {
     // Numbered in the bytewise order of their names, as class folders are.
     for (const std::string& name : label_of) names.emplace(name, 0);

@@ -76,12 +76,16 @@ TEST(ListsTest, WhatIsNoPathIsNamed) {
   }
   const std::string list = folder + "/list";
   const std::string table =
-      ": a label is one whole number from 0; for classes by name write a table, whose first line "
-      "is path,label";
+      ": what may follow is a blank or tab and one whole number from 0, the label; for anything "
+      "else, as classes by name, write a table, whose first line is path,label";
   EXPECT_EQ(Read("b.jpg cat\n", true, list), list + ":1: after the picture b.jpg stands \"cat\"" + table);
   EXPECT_EQ(Read("b.jpg -1\n", true, list), list + ":1: after the picture b.jpg stands \"-1\"" + table);
-  EXPECT_EQ(Read("b.jpg,cat\n", true, list), list + ":1: after the picture b.jpg stands \"cat\"" + table);
+  EXPECT_EQ(Read("b.jpg,cat\n", true, list), list + ":1: after the picture b.jpg stands \",cat\"" + table);
   EXPECT_EQ(Read("b.jpg 0 1\n", true, list), list + ":1: after the picture b.jpg stands \"0\"" + table);
+  EXPECT_EQ(Read("b.jpg|0\n", true, list), list + ":1: after the picture b.jpg stands \"|0\"" + table);
+  EXPECT_EQ(Read("b.jpg,0,\n", true, list), list + ":1: after the picture b.jpg stands \",0,\"" + table);
+  EXPECT_EQ(Read("'b.jpg' 0\n", true, list),
+            list + ":1: single quotes: write 'b.jpg' without them, or between double ones");
   EXPECT_EQ(Read("0 b.jpg\n", true, list),
             list + ":1: the label stands before the picture b.jpg: a line is a path, then its label");
   EXPECT_EQ(Read("{\"image\": \"b.jpg\"}\n", true, list),
@@ -91,6 +95,24 @@ TEST(ListsTest, WhatIsNoPathIsNamed) {
   EXPECT_EQ(Read("a\\1.jpg 0\nx\\y.jpg 1\n", true, list), "a/1.jpg 0; x/y.jpg 1; ");
   // Files are called so.
   EXPECT_EQ(Read("b.jpg\t0\nb.jpg 2\t1\n7 c.jpg\t2\n", true, list), "b.jpg 0; b.jpg 2 1; 7 c.jpg 2; ");
+}
+
+TEST(ListsTest, AsOtherProgramsWriteThem) {
+  EXPECT_EQ(Read("a.jpg 0\rb.jpg 1\r"), "a.jpg 0; b.jpg 1; ");
+  EXPECT_EQ(Read("path label\na.jpg 0\nb.jpg 1\n"), "a.jpg 0; b.jpg 1; ");
+  EXPECT_EQ(Read("path,label\na.jpg,2.0\nb.jpg,0.0\nc.jpg,1\n"), "a.jpg 2; b.jpg 0; c.jpg 1; ");
+  // Without the suffixes of its files.
+  const std::string folder = testing::TempDir() + "/ids";
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  ASSERT_TRUE(WriteFile(folder + "/00a1.jpg", "").ok());
+  EXPECT_EQ(Read("id,breed,label\n00a1,x,dog\n00a2,y,cat\n", true, folder + "/list"),
+            "00a1.jpg 1; 00a2.jpg 0; (cat)(dog)");
+}
+
+TEST(ListsTest, ALabelThatIsNoClassIsRefusedBeforeItTakesMemory) {
+  EXPECT_EQ(Read("a.jpg 0\nb.jpg 9999999\n"),
+            "list: the label 9999999 among 2 pictures: labels are numbers of classes, from 0, not of pictures");
+  EXPECT_EQ(Read("a.jpg 99999\n"), "a.jpg 99999; ");
 }
 
 TEST(ListsTest, LitterIsLeftOut) { EXPECT_EQ(Read("a/b.jpg\na/._b.jpg\na/Thumbs.db\n"), "a/b.jpg -1; "); }

@@ -24,26 +24,36 @@ size_t FirstDot(absl::string_view name) {
 // Whether it is KEY.jpg rather than KEY.depth.jpg.
 bool IsPlain(absl::string_view name) { return FirstDot(name) == name.rfind('.'); }
 
-// The number that a member NAME.cls or NAME.json says is the label.
-absl::StatusOr<int32_t> LabelOfMember(absl::string_view extension, const std::string& content) {
+// The number that a member NAME.cls or NAME.json says is the label; -1: none. `*odd`: what stands in its place.
+int32_t LabelOfMember(absl::string_view extension, const std::string& content, std::string* odd) {
   int32_t label = -1;
   if (extension == "cls") {
     if (!absl::SimpleAtoi(absl::StripAsciiWhitespace(content), &label)) label = -1;
+    *odd = std::string(absl::StripAsciiWhitespace(content));
   } else {
     const auto json = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
     for (const char* key : {"label", "cls"}) {
       if (json.is_object() && json.contains(key) && json[key].is_number_integer()) {
         const auto value = json[key].get<int64_t>();
         label = value < 0 || value >= kMaxClasses ? -1 : static_cast<int32_t>(value);
+        *odd = absl::StrCat(value);
         break;
       }
+      if (json.is_object() && json.contains(key) && json[key].is_string()) *odd = json[key].get<std::string>();
     }
   }
-  if (label < 0 || label >= kMaxClasses) return absl::InvalidArgumentError("no label from 0 in it");
-  return label;
+  return label < 0 || label >= kMaxClasses ? -1 : label;
 }
 
 }  // namespace
+
+absl::Status CheckLargestLabel(int32_t largest, int64_t pictures) {
+  // Of the 21,841 classes of ImageNet-21k, say, a few pictures may be a data set.
+  constexpr int64_t kAlwaysGood = 100000, kMostAPicture = 100;
+  if (largest < kAlwaysGood || largest / kMostAPicture < pictures) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the label ", largest, " among ", pictures,
+                                                 " pictures: labels are numbers of classes, from 0, not of pictures"));
+}
 
 absl::Status SampleGrouper::Add(const ArchiveMember& member) {
   const size_t dot = FirstDot(member.name);
@@ -72,11 +82,13 @@ absl::Status SampleGrouper::Add(const ArchiveMember& member) {
   }
   std::string content;
   TEC_RETURN_IF_ERROR(read_(member, &content));
-  const absl::StatusOr<int32_t> found = LabelOfMember(extension, content);
-  if (found.ok()) {
-    label_ = *found;
-  } else if (extension == "cls") {  // A .json may say other things.
-    return Annotate(found.status(), name);
+  constexpr size_t kMostShown = 40;
+  std::string odd;
+  const int32_t label = LabelOfMember(extension, content, &odd);
+  if (label >= 0) {
+    label_ = label;
+  } else if (odd_label_.empty() && (extension == "cls" || !odd.empty())) {  // A .json may say other things.
+    odd_label_ = absl::StrCat(name, ": \"", Printable(odd.substr(0, kMostShown)), "\"");
   }
   return absl::OkStatus();
 }

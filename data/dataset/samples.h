@@ -17,6 +17,8 @@ namespace tec {
 
 // More classes than this are a mistake, such as an index taken for a label.
 inline constexpr int32_t kMaxClasses = 10000000;
+// So is a label far above what so many pictures can have, before memory is asked for: InvalidArgument.
+absl::Status CheckLargestLabel(int32_t largest, int64_t pictures);
 
 struct ArchiveMember {
   std::string name;
@@ -42,6 +44,8 @@ class SampleGrouper {
 
   // Labels in samples without a picture.
   int64_t lonely_labels() const { return lonely_labels_; }
+  // The first .cls that is no whole number from 0, or .json whose label is none, with its content; empty: none.
+  const std::string& odd_label() const { return odd_label_; }
 
  private:
   void FinishSample();
@@ -57,6 +61,7 @@ class SampleGrouper {
   bool parts_ = false;  // Whether the sample has anything beside pictures.
   int32_t label_ = -1;
   int64_t lonely_labels_ = 0;
+  std::string odd_label_;
   bool any_sample_ = false;                            // Whether anything is said of a picture of this archive.
   std::vector<std::vector<ArchiveMember>> undecided_;  // Pictures with one key that may be a sample or not.
 };

@@ -65,7 +65,7 @@ class Loader::Implementation {
     }
     threads_.reserve(options.threads);
     try {
-      for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { Work(); });
+      for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { WorkOrFail(); });
     } catch (...) {
       Stop();
       throw;
@@ -80,7 +80,9 @@ class Loader::Implementation {
     std::unique_lock<std::mutex> lock(mutex_);
     end_ = next_batch_;  // No new batch is opened ...
     next_image_ = open_images_;
-    WaitFor(&idle_, &lock, [this] { return busy_ == 0; });  // ... and nobody writes into an old one any more.
+    // ... and nobody writes into an old one any more.
+    WaitFor(&idle_, &lock, [this] { return busy_ == 0 || !failure_.ok(); });
+    if (!failure_.ok()) return;  // Which Next() tells.
     sampler_.SetEpoch(epoch);
     started_ = true;
     fault_ = absl::OkStatus();
@@ -99,7 +101,8 @@ class Loader::Implementation {
     if (delivered_ == sampler_.batches_per_epoch()) return static_cast<const Batch*>(nullptr);
     Slot& slot = ring_[delivered_ % ring_.size()];
     const auto start = std::chrono::steady_clock::now();
-    WaitFor(&done_, &lock, [&] { return next_batch_ > delivered_ && slot.missing == 0; });
+    WaitFor(&done_, &lock, [&] { return !failure_.ok() || (next_batch_ > delivered_ && slot.missing == 0); });
+    if (!failure_.ok()) return failure_;
     wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!slot.fault.ok()) {
       failure_ = slot.fault;
@@ -162,6 +165,20 @@ class Loader::Implementation {
     }
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
+  }
+
+  // An exception of a thread would end the process.
+  void WorkOrFail() {
+    absl::Status why;
+    try {
+      return Work();
+    } catch (const std::exception& exception) {  // No memory, even for what an image is noted down in.
+      why = absl::ResourceExhaustedError(exception.what());
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    failure_.Update(why);
+    done_.notify_all();
+    idle_.notify_all();
   }
 
   // A thread's life.

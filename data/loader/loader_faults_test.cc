@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -143,6 +144,37 @@ TEST_F(LoaderFaultsTest, AnArchiveThatBecomesShorterEndsTheEpochAndNoPictureIsBl
     EXPECT_THAT(std::string(status.message()), HasSubstr("has become shorter"));
     EXPECT_EQ(loader->bad_count(), 0);
   }
+}
+
+// Where a thread notes down what it has made, memory may be missing, too.
+TEST_F(LoaderFaultsTest, AnExceptionOfAThreadIsAStatus) {
+  class Throwing : public Dataset {
+   public:
+    int64_t size() const override { return 8; }
+    int32_t label(int64_t index) const override {
+      if (index == 5) throw std::bad_alloc();
+      return -1;
+    }
+    std::string name(int64_t index) const override { return absl::StrCat(index); }
+    const std::vector<std::string>& classes() const override { return classes_; }
+    using Dataset::Read;
+    absl::Status Read(int64_t index, std::string* bytes) const override {
+      *bytes = Picture(index);
+      return absl::OkStatus();
+    }
+
+   private:
+    const std::vector<std::string> classes_;
+  };
+  LoaderOptions options;
+  options.batch_size = 2;
+  options.threads = 2;
+  TrainTransform::Options small;
+  small.size = 16;
+  const auto loader = Loader::Create(std::make_shared<Throwing>(), std::make_shared<TrainTransform>(small), options);
+  ASSERT_TRUE(loader.ok()) << loader.status();
+  EXPECT_EQ(Epoch(loader->get()).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(Epoch(loader->get()).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 TEST_F(LoaderFaultsTest, AFileThatIsGoneFromItsFolderIsABadOne) {

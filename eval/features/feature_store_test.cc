@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "eval/testing/tiny.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
+#include "tec/base/file_operations.h"
+#include "tec/base/power_failure.h"
 
 namespace tec {
 namespace {
@@ -138,6 +141,39 @@ TEST_F(FeatureStoreTest, SaysThatAPartWentBad) {
   ASSERT_TRUE(ExtractStored(*encoder_, data_, options_, &store).ok());
   ASSERT_TRUE(WriteFile(folder_ + "/store/images-000000000.safetensors", "").ok());
   EXPECT_EQ(ExtractStored(*encoder_, data_, options_, &store).status().code(), absl::StatusCode::kDataLoss);
+}
+
+// Before any call to the system the power goes: what is left is a part of the features to go on from, to the bit.
+TEST_F(FeatureStoreTest, APowerFailureLeavesWholeParts) {
+  const std::string root = std::filesystem::canonical(folder_).string();
+  std::vector<std::string> left;
+  {
+    PowerFailure disk(root);
+    file_operations::SetFaultHook([&](file_operations::Operation) {
+      for (const auto names : {PowerFailure::Names::kSynced, PowerFailure::Names::kNewest}) {
+        left.push_back(root + ".left" + std::to_string(left.size()));
+        EXPECT_TRUE(disk.LeaveIn(left.back(), names).ok());
+      }
+      return 0;
+    });
+    Extract(2);
+    Extract(1);
+    FeatureStore store = Open();
+    EXPECT_TRUE(ExtractStored(*encoder_, data_, options_, &store).ok());
+    file_operations::SetFaultHook(nullptr);
+    left.push_back(root + ".left" + std::to_string(left.size()));
+    EXPECT_TRUE(disk.LeaveIn(left.back(), PowerFailure::Names::kSynced).ok());
+  }
+  ASSERT_GT(left.size(), 30);
+  std::set<int64_t> images;
+  for (const std::string& copy : left) {
+    SCOPED_TRACE(copy);
+    absl::StatusOr<FeatureStore> store = FeatureStore::Open(copy + "/store", data_->size(), kWidth, 4);
+    ASSERT_TRUE(store.ok()) << store.status();
+    images.insert(store->images());
+    ExpectWhole(*store);
+  }
+  EXPECT_EQ(images, (std::set<int64_t>{0, 8, 12, 22}));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "tec/checkpoint/background_saver.h"
 
 #include <exception>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -41,13 +42,15 @@ BackgroundSaver::~BackgroundSaver() {
 
 absl::Status BackgroundSaver::Save(const std::vector<StateFiles>& files) {
   TEC_RETURN_IF_ERROR(Wait());
-  std::vector<StateFiles> copies;
-  for (const StateFiles& one : files) copies.push_back({CopyOf(one.state), one.names});
   try {
+    std::vector<StateFiles> copies;
+    for (const StateFiles& one : files) copies.push_back({CopyOf(one.state), one.names});
     thread_ = std::thread([this, copies = std::move(copies)] { Write(copies); });
     return absl::OkStatus();
   } catch (const std::system_error& error) {  // A limit on processes.
     TEC_LOG(WARNING) << "no thread for a save in the background (" << error.what() << "); training waits for it";
+  } catch (const std::bad_alloc&) {
+    TEC_LOG(WARNING) << "no memory for a copy of what is to be saved; training waits for it";
   }
   // The copies went with the thread that did not come about.
   Write(files);
