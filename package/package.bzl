@@ -36,8 +36,12 @@ def _pack(name, out, parts):
         tags = ["manual"],
     )
 
-def tec_wheel(name, out):
-    _pack(name, out, {"python": ["//package:python"]})
+def tec_wheel(name, out, cuda = False):
+    """cuda: with the programs for PyTorch with CUDA beside those for PyTorch without."""
+    parts = {"python": ["//package:python"]}
+    if cuda:
+        parts["cuda_program"] = ["//tec/command:tec_cuda"]
+    _pack(name, out, parts)
 
 def tec_archive(name, out):
     _pack(name, out, {

@@ -56,13 +56,16 @@ _program_object = rule(
     },
 )
 
-def tec_multicall_binary(name, programs, main, **kwargs):
+def tec_multicall_binary(name, programs, main, for_cuda = [], **kwargs):
     """The programs of several tec_cc_binary targets in one binary, which shares what they share.
 
     programs: (subcommand, target, what it does in a few words) of each.
     main: the library with main() of the binary itself, which includes "programs.inc": TEC_PROGRAM(identifier,
     subcommand, what it does) of each program. int tec_main_<identifier>(int, char**) is the program's main(); the
-    functions from __start_tec_init_<identifier> to __stop_tec_init_<identifier> have to be called before it."""
+    functions from __start_tec_init_<identifier> to __stop_tec_init_<identifier> have to be called before it.
+
+    for_cuda: the libraries that are others for CUDA, as <library>_for_cuda (tec_cc_library). <name>_cuda is the binary
+    with them; all else is compiled once for both, so that one build gives them side by side."""
     lines, objects = [], []
     for subcommand, target, text in programs:
         id = subcommand.replace("-", "_")
@@ -84,3 +87,12 @@ def tec_multicall_binary(name, programs, main, **kwargs):
         deps = objects + main + ["//tec/base:startup"],
         **kwargs
     )
+    if for_cuda:
+        native.cc_binary(
+            name = name + "_cuda",
+            srcs = objects,
+            # In the place of the same libraries without CUDA, which come with the objects: these stand before them.
+            deps = for_cuda + objects + main + ["//tec/base:startup"],
+            tags = ["manual"],
+            **kwargs
+        )

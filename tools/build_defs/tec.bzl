@@ -32,6 +32,7 @@ _NVCC_OPTS = [
 ]
 
 TORCH = "@libtorch//:torch"
+TORCH_CUDA = "@cuda_libraries//:torch_cuda"
 
 def _copts(torch, copts):
     return (_TORCH_COPTS if torch else _COPTS) + WARNINGS + copts
@@ -41,7 +42,7 @@ def _torch_deps(torch):
     if not torch:
         return []
     return select({
-        "//tools/build_defs:cuda": ["@cuda_libraries//:torch_cuda"],
+        "//tools/build_defs:cuda": [TORCH_CUDA],
         "//conditions:default": [TORCH],
     })
 
@@ -51,16 +52,32 @@ def _cuda_only(values):
         "//conditions:default": [],
     })
 
-def tec_cc_library(name, torch = False, copts = [], deps = [], cuda_deps = [], **kwargs):
+# Of the same library or kernels for CUDA, whatever the configuration.
+_FOR_CUDA = "_for_cuda"
+
+def tec_cc_library(name, torch = False, copts = [], deps = [], cuda = False, cuda_deps = [], **kwargs):
     """A library. torch = True: it sees LibTorch; leave it False wherever no tensor is needed.
 
-    cuda_deps: what it depends on under --config=cuda, where the macro TEC_CUDA is defined."""
+    cuda = True: it has something to say of CUDA, where the macro TEC_CUDA is defined, which under --config=cuda it is.
+    cuda_deps: the tec_cuda_library targets that it then depends on. <name>_for_cuda is the same compiled for CUDA in
+    every configuration, for a program that has to hold both (tec_multicall_binary)."""
     native.cc_library(
         name = name,
         copts = _copts(torch, copts),
         deps = deps + _torch_deps(torch) + _cuda_only(cuda_deps),
         **kwargs
     )
+    if cuda or cuda_deps:
+        native.cc_library(
+            name = name + _FOR_CUDA,
+            copts = _copts(torch, copts),
+            deps = deps + [TORCH_CUDA] + [dep + _FOR_CUDA for dep in cuda_deps],
+            # It is linked in the place of `name`, whose objects are then not asked for.
+            alwayslink = True,
+            # //... must not fetch CUDA.
+            tags = ["manual"],
+            **dict(kwargs, linkstatic = True, visibility = ["//tec/command:__pkg__"])
+        )
 
 def tec_cuda_library(name, srcs, hdrs, **kwargs):
     """Kernels: .cu files behind headers that a C++ compiler understands too. For the cuda_deps of a tec_cc_library.
@@ -91,6 +108,14 @@ def tec_cuda_library(name, srcs, hdrs, **kwargs):
         srcs = _cuda_only([archive]),
         hdrs = hdrs,
         deps = _torch_deps(True),
+        **kwargs
+    )
+    native.cc_library(
+        name = name + _FOR_CUDA,
+        srcs = [archive],
+        hdrs = hdrs,
+        deps = [TORCH_CUDA],
+        tags = ["manual"],
         **kwargs
     )
 

@@ -55,6 +55,7 @@ flags //eval:predict eval/predict/predict
 flags //eval:knn eval/knn/knn
 flags //eval:linear eval/linear/linear
 flags //eval:logistic eval/logistic/logistic
+flags //eval:dense eval/dense/dense
 flags //eval:reproduce eval/reproduce/reproduce
 flags //tools:report eval/report/report
 flags //tools:runs eval/report/runs

@@ -5,7 +5,7 @@
 # files and scripts, lines over 120 columns; a name on every to-do; the logging macros of tec/base/logging.h instead of
 # LOG and CHECK, which c10, glog and Abseil each define; the narrow headers of LibTorch instead of torch/torch.h (17 s a
 # file); nothing of eval/, tools/ and benchmarks/ in tec/ and data/, but in their tests and in the program; the rules of
-# tools/build_defs in BUILD files.
+# tools/build_defs in BUILD files; every library with something for CUDA in the program that the wheel has for it.
 set -eu
 
 clang_format=$(readlink -f "$1")
@@ -45,6 +45,16 @@ forbid 'include [<"]torch/torch\.h' "include the header that declares what is us
 forbid 'include "(eval|tools|benchmarks)/' "tec and data need nothing of what stands above (docs/architecture.md)" \
   "$(echo "$cpp" | grep -E '^(tec|data)/' | grep -vE '_test\.cc$|^tec/pretrain_main\.cc$')"
 forbid '^(native\.)?cc_(library|binary|test)\(' "use the rules of //tools/build_defs:tec.bzl" "$build"
+
+# shellcheck disable=SC2086
+for library in $(awk '
+    FNR == 1 { package = FILENAME; sub("/?BUILD$", "", package) }
+    /^[a-z_]+\($/ { rule = $0 }
+    /^    name = / { split($0, part, "\""); name = part[2] }
+    /^    cuda(_deps)? = / && rule == "tec_cc_library(" { print "//" package ":" name "_for_cuda" }' $build); do
+  grep -qF "\"$library\"" tec/command/BUILD ||
+    echo "tec/command/BUILD: for_cuda lacks $library: the wheel's program for CUDA would be without" >> "$problems"
+done
 
 for file in $(echo "$cpp" | grep '\.h$' || true); do
   guard=TEC_$(echo "${file#tec/}" | tr 'a-z/.-' 'A-Z___')_

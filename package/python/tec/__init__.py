@@ -36,9 +36,11 @@ def _program() -> Tuple[pathlib.Path, Dict[str, str]]:
     has_cuda = (torch / "lib" / "libtorch_cuda.so").exists() and (_FOLDER / "bin" / "cuda" / "tec").exists()
     environment = dict(os.environ)
     if torch.parent != _FOLDER.parent:
-        # In another folder of packages than this one; beside it, the program finds PyTorch by itself.
-        before = environment.get("LD_LIBRARY_PATH")
-        environment["LD_LIBRARY_PATH"] = str(torch / "lib") + (os.pathsep + before if before else "")
+        # In another folder of packages than this one; beside it, the program finds PyTorch by itself. The rest of
+        # NVIDIA's libraries PyTorch's own know of.
+        folders = [str(torch / "lib"), str(torch.parent / "nvidia" / "cu13" / "lib"),
+                   environment.get("LD_LIBRARY_PATH")]
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, folders))
     return _FOLDER / "bin" / ("cuda" if has_cuda else "cpu") / "tec", environment
 
 
