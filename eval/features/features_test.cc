@@ -228,7 +228,7 @@ TEST(PretrainedTest, ReadsOtherFamilies) {
   EXPECT_EQ(
       moco->description,
       "safetensors of family moco_v3, ViT 16 px, patch 4, width 16, depth 3, heads 2 (assumed: a square grid of 4 x 4 "
-      "patches)");
+      "patches, GELU, norms with epsilon 1e-06)");
   const absl::StatusOr<std::shared_ptr<Encoder>> a = MakeEncoder(*plain), b = MakeEncoder(*moco);
   ASSERT_TRUE(a.ok()) << a.status();
   ASSERT_TRUE(b.ok()) << b.status();
@@ -391,7 +391,7 @@ TEST(PretrainedTest, ReadsTheShapeOffTheTensors) {
   EXPECT_FALSE(told->recorded);
   EXPECT_EQ(told->description,
             "safetensors of family mae, ViT 16 px, patch 4, width 16, depth 3, heads 2 (assumed: a square grid of 4 x "
-            "4 patches)");
+            "4 patches, GELU, norms with epsilon 1e-06)");
   EXPECT_TRUE(MakeEncoder(*told).ok());
 
   StateDict other;

@@ -2,8 +2,10 @@
 
 #include <cmath>
 #include <iterator>
+#include <vector>
 
 #include "ATen/ops/_upsample_bicubic2d_aa.h"
+#include "ATen/ops/tensor.h"
 #include "absl/strings/match.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -17,11 +19,34 @@ BaseModel::BaseModel(const BaseModelOptions& options) : Vit(options.encoder), op
   for (at::Tensor& parameter : parameters()) parameter.set_requires_grad(false);
 }
 
+void BaseModel::Renormalise(const Normalisation& given, const Normalisation& own) {
+  const size_t channels = options_.encoder.channels;
+  TEC_CHECK(!scale_.defined() && given.mean.size() == channels && given.std.size() == channels &&
+            own.mean.size() == channels && own.std.size() == channels);
+  std::vector<double> scale, shift;
+  for (size_t i = 0; i < channels; ++i) {
+    const double deviation = own.std[i];
+    scale.push_back(given.std[i] / deviation);
+    shift.push_back((static_cast<double>(given.mean[i]) - own.mean[i]) / deviation);
+  }
+  const auto buffer = [&](const char* name, const std::vector<double>& values) {
+    const at::Tensor tensor = at::tensor(at::ArrayRef<double>(values), at::kDouble).to(at::kFloat);
+    return register_buffer(name, tensor.view({1, -1, 1, 1}));
+  };
+  scale_ = buffer("input_scale", scale);
+  shift_ = buffer("input_shift", shift);
+}
+
 at::Tensor BaseModel::Fitted(const at::Tensor& images) const {
   const int64_t size = options_.encoder.image_size;
-  if (images.size(2) == size && images.size(3) == size) return images;
+  const bool fits = images.size(2) == size && images.size(3) == size;
+  if (fits && !scale_.defined()) return images;
   AutocastGuard float32(images.device().type(), at::kFloat);
-  return at::_upsample_bicubic2d_aa(images.to(at::kFloat), {size, size}, /*align_corners=*/false);
+  at::Tensor fitted = images.to(at::kFloat);
+  if (!fits) fitted = at::_upsample_bicubic2d_aa(fitted, {size, size}, /*align_corners=*/false);
+  // Buffers move with the module, these handles do not.
+  if (scale_.defined()) fitted = fitted * scale_.to(fitted.device()) + shift_.to(fitted.device());
+  return fitted;
 }
 
 Targets BaseModel::forward(const at::Tensor& images) {

@@ -26,6 +26,11 @@ struct Targets {
   at::Tensor idx;        // I64 [N, 1, K]: patch numbers, by falling mean (over heads) [CLS] logit. Undefined if K = 0.
 };
 
+// A pixel x in [0, 1] of channel i is seen as (x - mean[i]) / std[i].
+struct Normalisation {
+  std::vector<float> mean, std;
+};
+
 // State: Vit's, all frozen. The final norm and the head of the file it comes from play no part in the targets and have
 // no place here. Values are unset until LoadBaseModel.
 class BaseModel : public Vit {
@@ -38,16 +43,21 @@ class BaseModel : public Vit {
   // rows needed are computed: that of [CLS] for the ranking, then the selected ones, in float32 also under autocast.
   Targets forward(const at::Tensor& images);
 
+  // From here on the images of forward and BlockOutputs are those that `given` normalised, and the model sees them as
+  // `own` would. Both with a number for each channel. Called once at most; what is equal in both should not be.
+  void Renormalise(const Normalisation& given, const Normalisation& own);
+
   // Outputs of all D blocks, each [N, 1 + R + L, C]: for tests and for looking at.
   std::vector<at::Tensor> BlockOutputs(const at::Tensor& images);
 
   const BaseModelOptions& options() const { return options_; }
 
  private:
-  // `images` at the model's size.
+  // `images` at the model's size, normalised for it.
   at::Tensor Fitted(const at::Tensor& images) const;
 
   BaseModelOptions options_;
+  at::Tensor scale_, shift_;  // [1, c, 1, 1]: own image = given image * scale + shift. Undefined: they are the same.
 };
 
 // Fills a base model from the state dict of a plain ViT, of MAE or of TEC (`cls_token_mlp` is then folded into

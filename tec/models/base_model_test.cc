@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "ATen/ATen.h"
 #include "gtest/gtest.h"
 #include "tec/testing/golden.h"
 #include "tec/testing/tensor_matchers.h"
@@ -50,6 +51,22 @@ TEST_F(BaseModelTest, IsFrozenAndLoadsOnlyWhatFits) {
   EXPECT_NE(std::string(status.message()).find("blocks.0.attn.qkv.bias is missing"), std::string::npos) << status;
   EXPECT_NE(std::string(status.message()).find("blocks.0.attn.relative is unexpected"), std::string::npos) << status;
   EXPECT_EQ(std::string(status.message()).find("head"), std::string::npos) << status;
+}
+
+TEST_F(BaseModelTest, SeesItsOwnNormalisation) {
+  const Normalisation run = {{0.1f, 0.2f, 0.3f}, {0.5f, 0.25f, 2.0f}}, own = {{0.4f, 0.0f, 0.6f}, {1.0f, 0.5f, 0.25f}};
+  const auto normalised = [](const at::Tensor& pixels, const Normalisation& by) {
+    return (pixels - at::tensor(by.mean).view({1, 3, 1, 1})) / at::tensor(by.std).view({1, 3, 1, 1});
+  };
+  const at::Tensor pixels = golden_["in.images"].sigmoid();
+  BaseModel plain(Options(2)), model(Options(2));
+  ASSERT_TRUE(LoadBaseModel(plain, golden_.WithPrefix("param.")).ok());
+  ASSERT_TRUE(LoadBaseModel(model, golden_.WithPrefix("param.")).ok());
+  model.Renormalise(run, own);
+  EXPECT_TRUE(testing::TensorNear(model.forward(normalised(pixels, run)).features,
+                                  plain.forward(normalised(pixels, own)).features, /*tolerance=*/5e-5));
+  // It is no part of the state.
+  EXPECT_EQ(NamedState(model).size(), NamedState(plain).size());
 }
 
 at::Tensor Wave(at::IntArrayRef sizes, double frequency) {

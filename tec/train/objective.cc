@@ -17,6 +17,7 @@
 #include "tec/nn/module_state.h"
 #include "tec/run/event_writer.h"
 #include "tec/run/precision.h"
+#include "tec/train/base_statistics.h"
 
 namespace tec {
 namespace {
@@ -176,6 +177,7 @@ absl::StatusOr<std::unique_ptr<Objective>> Objective::Create(const config::Exper
   const absl::Status loaded = LoadBaseModel(*base_model, file->plan, base.interpolate_positions());
   TEC_RETURN_IF_ERROR(
       Annotate(NamingRightSize(loaded, file->plan.traits, experiment), absl::StrCat("base model ", base.path())));
+  TEC_RETURN_IF_ERROR(UseOwnStatistics(*file, experiment.data(), base_model.get()));
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
   return ForTec(experiment, device, std::move(base_model), std::move(model));
 }

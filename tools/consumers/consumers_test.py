@@ -29,6 +29,7 @@ import torch
 import transformers
 from PIL import Image
 from dense_test import DenseTest
+from family_programs_test import FamilyProgramsTest
 from reader_test import ReaderTest
 from vit_sweep import SweepTest
 

@@ -73,7 +73,7 @@ absl::StatusOr<std::string> WriteFeatures(const std::vector<std::string>& line) 
   const VitTraits& traits = file.plan.traits;
   TEC_ASSIGN_OR_RETURN(const Safetensors input, ReadSafetensors(line[3]));
   const at::Tensor images = TensorOf(*input.tensors.Find("images"));
-  if (traits.grid * traits.patch_size != images.size(2)) {
+  if (traits.grid * traits.patch_size != images.size(2) && !traits.interpolates_positions) {
     return absl::InvalidArgumentError(absl::StrCat("it is for images of ", traits.grid * traits.patch_size, " pixels"));
   }
   const VitOptions options = {images.size(2), traits.patch_size, traits.width,

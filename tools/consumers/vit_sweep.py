@@ -73,11 +73,14 @@ def timm_features(model):
     def features(images):
         with torch.no_grad():
             tokens = model.forward_features(images)
+            # Without [CLS] the pool by a learned token takes its place.
+            pooled = model.pool(tokens) if getattr(model, 'attn_pool', None) is not None else None
         if 'norm.weight' not in model.state_dict():
             # Of a model that is pooled before its norm we normalise the tokens plainly.
             tokens = torch.nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
         prefix = model.num_prefix_tokens
-        return (tokens[:, 0] if prefix else None), tokens[:, prefix:].mean(1)
+        first = tokens[:, 0] if getattr(model, 'cls_token', None) is not None else pooled
+        return first, tokens[:, prefix:].mean(1)
     return features
 
 
@@ -149,12 +152,14 @@ def transformers_candidates(folder):
                     # Nothing masked, nothing shuffled.
                     model.config.mask_ratio = 0.0
                     options['noise'] = torch.arange(16).float().repeat(len(images), 1)
-                tokens = model(pixel_values=images, **options).last_hidden_state
+                result = model(pixel_values=images, **options)
+                tokens = result.last_hidden_state
                 # CLIP's class norms the pooled token alone.
                 norm = getattr(getattr(model, 'vision_model', model), 'post_layernorm', None)
                 if model.config.model_type == 'clip_vision_model':
                     tokens = norm(tokens)
-            return tokens, None
+            pooled = result.pooler_output if model.config.model_type.startswith('siglip') else None
+            return tokens, None, pooled
         yield Candidate(f'{model_type} (transformers)', path, 0, 64, features)
 
 
@@ -165,13 +170,15 @@ def reason_of(message):
             return f'asks for {flag}'
     if 'no vision transformer of a known family' in message:
         return 'the names are of no known family'
+    if ': this is ' in message:
+        return 'this is ' + re.sub(r'[(:,].*', '', message.split(': this is ', 1)[1]).strip()
     if 'config.json is of' in message:
         return 'config.json is of a model that is not read'
     parts = [re.sub(r'\d+', '#', name).removesuffix('.weight').removesuffix('.bias') for name in
              re.findall(r'(\S+) is unexpected', message)]
     if parts:
         return 'parts that are not read: ' + ', '.join(sorted(set(parts))[:3])
-    return re.sub(r'\d+', '#', message.split(': ', 1)[1])[:120]
+    return re.sub(r'\d+', '#', message.split(': ', 1)[-1])[:120]
 
 
 def sweep(candidates, folder, report):
@@ -205,10 +212,10 @@ def sweep(candidates, folder, report):
             continue
         family = re.search(r'family (\w+):', message)[1]
         ours = safetensors.torch.load_file(f'{folder}/out{number}.safetensors')
-        first, mean = candidate.features(images[candidate.size][1])
+        first, mean, *pooled = candidate.features(images[candidate.size][1])
         if mean is None:  # All tokens, of which the last are the patches.
             mean = first[:, -int(ours['patches'][0]):].mean(1)
-            first = first[:, 0] if 'cls' in ours and ours['prefix'][0] > 0 else None
+            first = pooled[0] if pooled[0] is not None else first[:, 0]
         difference = (ours['patch_mean'] - mean).abs().max().item()
         if first is not None and 'cls' in ours:
             difference = max(difference, (ours['cls'] - first).abs().max().item())

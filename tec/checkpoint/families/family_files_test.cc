@@ -9,6 +9,9 @@
 #include "tec/base/file.h"
 #include "tec/checkpoint/elements.h"
 #include "tec/checkpoint/families/vit_file.h"
+#include "tec/checkpoint/pth.h"
+#include "tec/checkpoint/safetensors.h"
+#include "tec/checkpoint/value.h"
 
 namespace tec {
 namespace {
@@ -85,7 +88,9 @@ TEST(FamilyFilesTest, TheMaskTakesTheBiasOfTheKeysAway) {
 
 TEST(FamilyFilesTest, WhatIsAssumedIsSaid) {
   EXPECT_THAT(Read(Golden("eupe_timm_without_config"), Heads(2)).description,
-              HasSubstr("rotary positions as in the published models of family timm_dinov3 (theta 100)"));
+              AllOf(HasSubstr("rotary positions as in the published models of family timm_dinov3 (theta 100)"),
+                    HasSubstr("GELU, norms with epsilon 1e-05")));
+  EXPECT_THAT(Read(Golden("dinov3_meta_swiglu")).description, HasSubstr("a gate by SiLU"));
   EXPECT_THAT(Read(Golden("dinov3_timm")).description, Not(HasSubstr("rotary positions as in")));
   // Six numbers of a head cannot be turned in four groups.
   EXPECT_THAT(Refusal(Golden("eupe_timm_without_config"), Heads(8)), HasSubstr("--heads must divide 4"));
@@ -128,6 +133,55 @@ TEST(FamilyFilesTest, TheSameNamesInAnotherStructureAreRefused) {
   const std::string config =
       R"({"architecture": "vit_base_patch16_rpn_224", "model_args": {"num_heads": 2, "img_size": 16}})";
   EXPECT_THAT(Refusal(CopyOf("siglip_timm", config)), HasSubstr("is of architecture \"vit_base_patch16_rpn_224\""));
+}
+
+TEST(FamilyFilesTest, ArgumentsThatNoTensorShowsAreRefused) {
+  const std::string config = R"({"architecture": "vit_base_patch16_dinov3",
+                                 "model_args": {"num_heads": 2, "img_size": 16, "rope_rotate_half": false}})";
+  EXPECT_THAT(Refusal(CopyOf("dinov3_timm", config), Of("timm_dinov3")),
+              AllOf(HasSubstr("config.json"), HasSubstr("model_args has rope_rotate_half")));
+}
+
+TEST(FamilyFilesTest, OfIjepaTheTargetEncoderIsTaken) {
+  const absl::StatusOr<Safetensors> golden = ReadSafetensors(Golden("ijepa_meta"));
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  StateDict encoder;
+  for (const auto& [name, tensor] : golden->tensors) {
+    TensorView zero = TensorView::FromFloats(tensor.shape, std::vector<float>(tensor.NumElements()));
+    ASSERT_TRUE(encoder.Add(name, zero).ok());
+  }
+  Value root = Value::Dict();
+  root.Set("encoder", Value::FromStateDict(encoder));
+  root.Set("target_encoder", Value::FromStateDict(golden->tensors));
+  root.Set("epoch", Value::Int(3));
+  const std::string path = ::testing::TempDir() + "/ijepa.pth.tar";
+  ASSERT_TRUE(WritePth(path, root).ok());
+  const VitFile file = Read(path, Of("ijepa"));
+  EXPECT_EQ(file.entry, "target_encoder");
+  EXPECT_EQ(FloatsOf(file.plan.tensors.back().read()), FloatsOf(golden->tensors.Find("module.norm.bias")[0]));
+  EXPECT_THAT(Refusal(path, Heads(2)), AllOf(HasSubstr("--entry=encoder"), HasSubstr("--entry=target_encoder")));
+}
+
+// A published file of another model may stand beside the weights.
+TEST(FamilyFilesTest, StatisticsOfTheImagesAreFound) {
+  EXPECT_EQ(Read(Golden("siglip_hf")).statistics.mean, std::vector<float>({0.5f, 0.5f, 0.5f}));
+  EXPECT_THAT(Read(Golden("siglip_hf")).statistics.source, HasSubstr("assumed, as in the published models"));
+  EXPECT_FALSE(Read(Golden("dinov3_meta")).statistics.known());
+  const std::string path = CopyOf("dinov3_meta"), folder = path.substr(0, path.rfind('/'));
+  ASSERT_TRUE(WriteFile(folder + "/preprocessor_config.json",
+                        R"({"image_mean": [0.43, 0.41, 0.296], "image_std": [0.213, 0.156, 0.143]})")
+                  .ok());
+  EXPECT_EQ(Read(path).statistics.std, std::vector<float>({0.213f, 0.156f, 0.143f}));
+  EXPECT_THAT(Read(path).statistics.source, HasSubstr("preprocessor_config.json"));
+  const std::string timm = CopyOf("dinov3_timm", R"({"architecture": "vit_base_patch16_dinov3",
+      "model_args": {"num_heads": 2, "img_size": 16},
+      "pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}})");
+  EXPECT_EQ(Read(timm).statistics.mean, std::vector<float>({0.1f, 0.2f, 0.3f}));
+  const std::string siglip = CopyOf("siglip_hf", R"({"model_type": "siglip_vision_model", "num_attention_heads": 2})");
+  ASSERT_TRUE(WriteFile(siglip.substr(0, siglip.rfind('/')) + "/preprocessor_config.json",
+                        R"({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0, 0.5]})")
+                  .ok());
+  EXPECT_THAT(Refusal(siglip), HasSubstr("image_mean and image_std are no means and deviations of the channels"));
 }
 
 TEST(FamilyFilesTest, ThePlanSaysWhatTheEncoderIs) {

@@ -41,8 +41,8 @@ Family TimmNoClassFamily() {
   family.what = "ViTs without [CLS] as timm saves them, SigLIP's that it has with exact GELU among them";
   family.must_be_said = true;
   family.architectures = {"vit_*", "test_vit*"};
-  // Their norms stand after the sublayers, which leaves no trace.
-  family.other_architecture_parts = {"_rpn_"};
+  // Their norms stand after the sublayers; its pool looks at the registers too. Neither leaves a trace.
+  family.other_architecture_parts = {"_rpn_", "test_vit3"};
   return family;
 }
 

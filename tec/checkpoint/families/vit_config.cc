@@ -143,6 +143,13 @@ Activation ActivationOfTimm(const std::string& architecture) {
 absl::Status TakeTimm(const json& config, VitConfig* result) {
   result->architecture = TextIn(config, "architecture");
   const json arguments = ObjectIn(config, "model_args"), pretrained = ObjectIn(config, "pretrained_cfg");
+  // Other values than the architecture's own, which no tensor shows.
+  for (const char* key : {"rope_type", "rope_grid_offset", "rope_grid_indexing", "rope_rotate_half", "use_rot_pos_emb",
+                          "use_post_norm", "norm_layer", "scale_attn_norm", "pool_include_prefix"}) {
+    if (const auto found = arguments.find(key); found != arguments.end() && !found->is_null()) {
+      return Invalid(absl::StrCat("model_args has ", key, ", of which only the architecture's own value is known"));
+    }
+  }
   TEC_RETURN_IF_ERROR(TakeSize(config, "num_features", &result->width));
   TEC_RETURN_IF_ERROR(TakeSize(arguments, "embed_dim", &result->width));
   TEC_RETURN_IF_ERROR(TakeSize(arguments, "depth", &result->depth));

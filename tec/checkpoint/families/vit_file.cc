@@ -117,6 +117,33 @@ absl::Status CheckFinite(const VitPlan& plan) {
   return absl::OkStatus();
 }
 
+std::string NameOf(Activation activation) {
+  switch (activation) {
+    case Activation::kGelu:
+      return "GELU";
+    case Activation::kGeluTanh:
+      return "GELU by tanh";
+    case Activation::kQuickGelu:
+      return "QuickGELU";
+    case Activation::kSwiGlu:
+      return "a gate by SiLU";
+  }
+  return "";
+}
+
+// What no tensor and no config.json tells: the family's. `said`: the user has said which family it is.
+void AssumeNumbers(const Family& family, const VitConfig* config, bool said, VitTraits* traits) {
+  // This project's own are always the same.
+  if (family.name == TecFamily().name) return;
+  const bool named = config != nullptr && !config->architecture.empty();
+  const bool activation_told =
+      config != nullptr && (config->activation.has_value() || traits->activation == Activation::kSwiGlu);
+  if (!activation_told && !(said && family.must_be_said)) traits->assumed.push_back(NameOf(traits->activation));
+  if (!named && (config == nullptr || !config->norm_epsilon.has_value())) {
+    traits->assumed.push_back(absl::StrCat("norms with epsilon ", traits->norm_epsilon));
+  }
+}
+
 // The plan with what config.json and the request say, and where the former is to be mentioned.
 absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, VitHints hints,
                                const VitRequest& request, const std::string& path) {
@@ -128,6 +155,7 @@ absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, V
     if (traits.heads == 0) source = config->path;
     TEC_RETURN_IF_ERROR(TakeConfig(*config, path, &traits));
   }
+  AssumeNumbers(family, config, request.family == family.name, &traits);
   TEC_RETURN_IF_ERROR(SettleHeads(family, request.heads, source, &traits));
   TEC_RETURN_IF_ERROR(ArrangeRotary(&plan));
   TEC_RETURN_IF_ERROR(CheckFinite(plan));
