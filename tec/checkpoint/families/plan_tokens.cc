@@ -209,6 +209,8 @@ class TokenPlanner {
   // Registers and distillation token, with the rows of the table that are theirs.
   void PlanRegisters() {
     const int64_t count = traits_.registers, width = traits_.width;
+    // Hugging Face writes none of them as a tensor without elements.
+    if (count == 0 && registers_ != nullptr) builder_.Use("reg_token", {1, 0, width});
     if (count == 0) return;
     const Shape shape = {1, count, width};
     const char* name = registers_ != nullptr ? "reg_token" : "dist_token";

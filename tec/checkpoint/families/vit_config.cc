@@ -147,7 +147,9 @@ absl::Status TakeTimm(const json& config, VitConfig* result) {
   for (const char* key : {"rope_type", "rope_grid_offset", "rope_grid_indexing", "rope_rotate_half", "use_rot_pos_emb",
                           "use_post_norm", "norm_layer", "scale_attn_norm", "pool_include_prefix"}) {
     if (const auto found = arguments.find(key); found != arguments.end() && !found->is_null()) {
-      return Invalid(absl::StrCat("model_args has ", key, ", of which only the architecture's own value is known"));
+      // Of another code than what is wrong with a file that need not be timm's: ReadVitFile passes over that.
+      return absl::FailedPreconditionError(
+          absl::StrCat("model_args has ", key, ", of which only the architecture's own value is known"));
     }
   }
   TEC_RETURN_IF_ERROR(TakeSize(config, "num_features", &result->width));

@@ -218,6 +218,7 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& r
   }
   // What stands beside other files than the hub's may be anybody's.
   if (!config.ok() && !family->model_types.empty()) return config.status();
+  if (absl::IsFailedPrecondition(config.status())) return Invalid(config.status().message());
   if (found != nullptr && Concerns(*found, *family)) hints.config = found;
 
   absl::StatusOr<VitPlan> plan = Settle(*family, file.tensors, hints, request, file.path);
