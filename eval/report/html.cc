@@ -37,6 +37,7 @@ th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px soli
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .pictures { display: flex; flex-wrap: wrap; gap: .5rem; margin: .8rem 0; align-items: flex-end; }
 .pictures figure { width: 7.5rem; } .pictures img { width: 100%; image-rendering: pixelated; display: block; }
+figure.wide { margin: .5rem 0; } figure.wide img { max-width: 100%; image-rendering: pixelated; display: block; }
 .pictures figcaption { font-size: .7rem; line-height: 1.2; overflow-wrap: anywhere; }
 .warning { border-left: .3rem solid #d93025; padding: .2rem .7rem; background: var(--soft); }
 code { font-size: .85em; overflow-wrap: anywhere; }

@@ -31,7 +31,7 @@
 #include "tec/run/torch_runtime.h"
 
 ABSL_FLAG(std::string, output, "", "The page; empty: report.html in the first run's folder.");
-ABSL_FLAG(bool, pictures, true, "Draw what the models of a pretraining run make of some pictures.");
+ABSL_FLAG(bool, pictures, true, "Draw what the models of a run make of some pictures.");
 ABSL_FLAG(int64_t, report_images, 16, "Pictures drawn.");
 ABSL_FLAG(int64_t, report_bank, 1000,
           "Training pictures that kNN, neighbours and the measures of collapse are computed from.");
@@ -54,6 +54,9 @@ std::vector<FlagGroup> Flags() {
           {"What it is drawn from", {{"data_path"}, {"base_model"}, {"device"}, {"num_workers"}}}};
 }
 
+// A segmentation has drawn its own.
+bool HasPictures(const RunFolder& run) { return run.what != "segmentation"; }
+
 absl::Status Run(const std::vector<std::string>& folders) {
   if (folders.empty()) return absl::InvalidArgumentError("say which run: the --output_dir of a program");
   std::vector<RunFolder> runs;
@@ -74,7 +77,7 @@ absl::Status Run(const std::vector<std::string>& folders) {
   const StopSignal stop_signal;
   options.stop = [&stop_signal] { return stop_signal.received() != 0; };
   std::vector<ReportSection> sections;
-  if (absl::GetFlag(FLAGS_pictures) && runs.size() == 1 && runs[0].kind == RunKind::kPretraining) {
+  if (absl::GetFlag(FLAGS_pictures) && runs.size() == 1 && HasPictures(runs[0])) {
     TEC_RETURN_IF_ERROR(SelectDevice(options.device).status());
     absl::StatusOr<std::vector<ReportSection>> pictures = RunPictures(runs[0], options);
     if (absl::IsCancelled(pictures.status())) return pictures.status();

@@ -138,7 +138,7 @@ std::optional<std::pair<std::string, double>> RunFolder::best() const {
         offer(absl::StrFormat("knn_top1 (k = %.0f)", NumberAt(one, "k")), NumberAt(one, "top1"));
       }
     }
-    for (const char* classifier : {"knn", "logistic"}) {
+    for (const char* classifier : {"knn", "logistic", "linear"}) {
       if (results.contains(classifier)) offer(absl::StrCat("miou ", classifier), NumberAt(results[classifier], "miou"));
     }
     if (results.contains("accuracy")) offer("top1", NumberAt(results["accuracy"], "top1"));
@@ -177,8 +177,11 @@ absl::StatusOr<RunFolder> ReadRunFolder(const std::string& path) {
     run.what = EvaluatorOf(run.results);
     if (!run.what.empty()) Flatten(run.results, &run.settings);
   }
-  // A linear probe that was stopped has a log alone.
-  if (run.what.empty() && !run.epoch_log.empty() && run.epoch_log[0].contains("best_head")) run.what = "linear probe";
+  // A linear probe that was stopped, or is under way, has a log alone.
+  if (run.what.empty() && !run.epoch_log.empty()) {
+    if (run.epoch_log[0].contains("best_head")) run.what = "linear probe";
+    if (run.epoch_log[0].contains("max_miou")) run.what = "segmentation";
+  }
   if (run.what.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, " holds no run: no ", kExperiment, " or ", kResults, " of this project is in it"));

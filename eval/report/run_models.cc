@@ -10,18 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "eval/features/pretrained.h"
+#include "tec/base/file.h"
 #include "tec/base/status.h"
 #include "tec/config/config.h"
+#include "tec/config/finetune.h"
 
 namespace tec {
-
-absl::StatusOr<config::Experiment> ExperimentOf(const RunFolder& run) {
-  if (run.kind != RunKind::kPretraining) {
-    return absl::InvalidArgumentError(absl::StrCat(run.path, " is no pretraining run but one of ", run.what));
-  }
-  TEC_ASSIGN_OR_RETURN(config::Experiment experiment, LoadExperiment(run.path + "/experiment.textproto"));
-  return Resolve(std::move(experiment));
-}
 
 std::vector<std::string> CheckpointsToShow(const RunFolder& run) {
   std::vector<std::pair<int64_t, std::string>> numbered;
@@ -48,11 +42,49 @@ std::vector<std::string> CheckpointsToShow(const RunFolder& run) {
   return paths;
 }
 
+absl::StatusOr<RunSubject> SubjectOf(const RunFolder& run) {
+  RunSubject subject;
+  const std::string settings = run.path + "/experiment.textproto";
+  if (run.kind == RunKind::kPretraining) {
+    TEC_ASSIGN_OR_RETURN(config::Experiment experiment, LoadExperiment(settings));
+    experiment = Resolve(std::move(experiment));
+    subject.data = experiment.data();
+    subject.seed = experiment.seed();
+    if (experiment.method() == config::TEC) {
+      subject.before = experiment.base_model().path();
+      subject.before_name = "base model";
+    }
+    subject.pretraining = std::move(experiment);
+  } else if (run.kind == RunKind::kFinetuning) {
+    TEC_ASSIGN_OR_RETURN(const std::string text, ReadFile(settings));
+    TEC_ASSIGN_OR_RETURN(subject.finetuning, ParseFinetune(text, settings));
+    subject.data = subject.finetuning->data();
+    subject.seed = subject.finetuning->seed();
+    subject.before = subject.finetuning->finetune();
+    subject.before_name = "before finetuning";
+  } else {
+    const auto text_of = [&run](const char* key) {
+      const bool there = run.results.is_object() && run.results.contains(key) && run.results[key].is_string();
+      return there ? run.results[key].get<std::string>() : std::string();
+    };
+    const std::string checkpoint = text_of("checkpoint");
+    if (checkpoint.empty()) return absl::InvalidArgumentError(run.path + " names no checkpoint that was evaluated");
+    subject.data.set_path(text_of("data_path"));
+    subject.checkpoints = {checkpoint};
+    return subject;
+  }
+  subject.checkpoints = CheckpointsToShow(run);
+  if (subject.checkpoints.empty()) return absl::InvalidArgumentError(run.path + " has no checkpoint yet");
+  return subject;
+}
+
 absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name, c10::Device device) {
   TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path));
   LookedAt looked;
   looked.name = name;
   looked.path = path;
+  looked.mean = pretrained.mean;
+  looked.std = pretrained.std;
   TEC_ASSIGN_OR_RETURN(looked.encoder, MakeEncoder(pretrained));
   BaseModelOptions options;
   options.encoder = pretrained.encoder;

@@ -1,9 +1,11 @@
-// The models of a pretraining run as they can be looked at: its base model, and the new model at several epochs.
+// The models of a run as they can be looked at: what it starts from or is compared with, and its own at several epochs.
 
 #ifndef TEC_EVAL_REPORT_RUN_MODELS_H_
 #define TEC_EVAL_REPORT_RUN_MODELS_H_
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "c10/core/Device.h"
 #include "eval/report/run_folder.h"
 #include "tec/config/experiment.pb.h"
+#include "tec/config/finetune.pb.h"
 #include "tec/models/base_model.h"
 #include "tec/models/encoder.h"
 
@@ -22,10 +25,22 @@ struct LookedAt {
   std::string path;                    // Of its weights.
   std::shared_ptr<Encoder> encoder;    // For features.
   std::shared_ptr<BaseModel> targets;  // The same weights: for patch features and [CLS] logits. J = 1.
+  std::vector<float> mean, std;        // Of the pictures it takes, as its file says.
 };
 
-// The experiment that the folder keeps, resolved. InvalidArgument where it is no pretraining run.
-absl::StatusOr<config::Experiment> ExperimentOf(const RunFolder& run);
+// What of a run is drawn.
+struct RunSubject {
+  // Of a pretraining run, of a finetuning one, resolved; neither: of an evaluation of a frozen encoder.
+  std::optional<config::Experiment> pretraining;
+  std::optional<config::Finetune> finetuning;
+  config::Data data;  // Path of its pictures; mean, std and channels unless the encoder's file says them.
+  int64_t seed = 0;
+  std::string before, before_name;       // What it is compared with; empty: nothing.
+  std::vector<std::string> checkpoints;  // Its own, at most three: the first, the middle and the newest.
+};
+
+// From the settings or results in the folder. InvalidArgument where no encoder is named there, or none is written yet.
+absl::StatusOr<RunSubject> SubjectOf(const RunFolder& run);
 
 // Paths of at most three checkpoints: the first, the middle and the newest epoch's. Empty: none yet.
 std::vector<std::string> CheckpointsToShow(const RunFolder& run);

@@ -16,8 +16,10 @@
 #include "eval/embed/numbered_images.h"
 #include "eval/features/features.h"
 #include "eval/knn/knn_classifier.h"
+#include "eval/report/augmentation_sheet.h"
 #include "eval/report/html.h"
 #include "eval/report/patch_maps.h"
+#include "eval/report/picture_process.h"
 #include "eval/report/run_models.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/load_state.h"
@@ -26,11 +28,13 @@
 #include "tec/models/factory.h"
 #include "tec/nn/masking.h"
 #include "tec/nn/normalize.h"
+#include "tec/run/torch_runtime.h"
 
 namespace tec {
 namespace {
 
 constexpr int64_t kNeighboursThatVote = 20;
+constexpr int64_t kAugmented = 6, kAugmentedEpochs = 6;  // Pictures, and crops of each.
 
 // The pictures that are shown, at the new model's size.
 struct Shown {
@@ -57,12 +61,13 @@ std::string PhotoUri(const at::Tensor& pixels) {
 // What is drawn, and what it is drawn from.
 class Pictures {
  public:
-  Pictures(config::Experiment experiment, const RunPicturesOptions& options)
-      : experiment_(std::move(experiment)), options_(options), device_(options.device) {}
+  Pictures(RunSubject subject, const RunPicturesOptions& options)
+      : subject_(std::move(subject)), options_(options), device_(options.device) {}
 
-  absl::Status Open(const RunFolder& run);
+  absl::Status Open();
   ReportSection DidItHelp() const;
   absl::StatusOr<ReportSection> PerPicture();
+  absl::StatusOr<ReportSection> Augmentation() const;
   absl::StatusOr<ReportSection> Reconstructions() const;
 
  private:
@@ -71,23 +76,26 @@ class Pictures {
   std::string NeighboursOf(int64_t shown, const at::Tensor& pooled) const;
   absl::Status PredictRelations();
   std::string MaskedPhoto(int64_t shown, const at::Tensor& mask) const;
+  std::string MarkedPhoto(int64_t shown, int64_t patch) const;
+  bool is_tec() const { return subject_.pretraining && subject_.pretraining->method() == config::TEC; }
 
-  config::Experiment experiment_;
+  RunSubject subject_;
   RunPicturesOptions options_;
   c10::Device device_;
-  std::shared_ptr<const Dataset> bank_;
+  std::shared_ptr<const Dataset> dataset_, bank_;
   std::vector<at::Tensor> thumbnails_;  // uint8 [S, S, 3] of bank_, undefined where unreadable.
-  std::vector<LookedAt> encoders_;      // The base model, if there is one, and the new model's epochs.
+  std::vector<LookedAt> encoders_;      // What the run is compared with, if there is that, and its own epochs.
   bool has_base_ = false;
   std::vector<at::Tensor> pooled_;  // [bank, C] of each of encoders_, NaN where unreadable.
   Shown shown_;
   at::Tensor base_relations_, predicted_;  // [N, 2, L]: rows of [CLS] and of one selected patch, after the softmax.
   at::Tensor selected_, mask_;             // I64 [N]; [N, L].
+  double relation_floor_ = 0;              // Of loss_att on the shown pictures.
   std::vector<std::string> left_out_;
 };
 
-absl::Status Pictures::Open(const RunFolder& run) {
-  const std::string data_path = options_.data_path.empty() ? experiment_.data().path() : options_.data_path;
+absl::Status Pictures::Open() {
+  const std::string data_path = options_.data_path.empty() ? subject_.data.path() : options_.data_path;
   DatasetOptions dataset_options;
   absl::StatusOr<std::shared_ptr<const Dataset>> dataset = OpenDataset(data_path, Split::kTrain, dataset_options);
   if (absl::IsInvalidArgument(dataset.status())) {
@@ -95,34 +103,42 @@ absl::Status Pictures::Open(const RunFolder& run) {
     dataset = OpenDataset(data_path, Split::kTrain, dataset_options);
   }
   if (!dataset.ok()) return Annotate(dataset.status(), "the run's pictures (--data_path says where they are now)");
-  bank_ = EvenlySpaced(*std::move(dataset), options_.bank);
-  if (experiment_.data().channels() != 3) {
-    return absl::UnimplementedError("pictures of other than three channels are not drawn");
-  }
-  if (experiment_.method() == config::TEC) {
-    const std::string path = options_.base_model.empty() ? experiment_.base_model().path() : options_.base_model;
-    absl::StatusOr<LookedAt> base = LookAt(path, "base model", device_);
-    if (!base.ok()) return Annotate(base.status(), "the run's base model (--base_model says where it is now)");
+  dataset_ = *std::move(dataset);
+  bank_ = EvenlySpaced(dataset_, options_.bank);
+  if (is_tec() || !subject_.before.empty()) {
+    const std::string path = options_.base_model.empty() ? subject_.before : options_.base_model;
+    absl::StatusOr<LookedAt> base = LookAt(path, subject_.before_name, device_);
+    if (!base.ok()) {
+      return Annotate(base.status(), absl::StrCat("the run's ", is_tec() ? "base model" : "weights to begin with",
+                                                  " (--base_model says where it is now)"));
+    }
     encoders_.push_back(*std::move(base));
     has_base_ = true;
   }
-  const std::vector<std::string> checkpoints = CheckpointsToShow(run);
-  if (checkpoints.empty()) return absl::InvalidArgumentError(run.path + " has no checkpoint yet");
-  for (const std::string& path : checkpoints) {
+  for (const std::string& path : subject_.checkpoints) {
     const std::string name = std::filesystem::path(path).stem().string();
     TEC_ASSIGN_OR_RETURN(LookedAt looked, LookAt(path, name, device_));
     encoders_.push_back(std::move(looked));
+  }
+  if (encoders_.back().encoder->options().channels != 3) {
+    return absl::UnimplementedError("pictures of other than three channels are not drawn");
+  }
+  config::Data& data = subject_.data;
+  if (data.mean_size() == 0 || data.std_size() == 0) {
+    const LookedAt& newest = encoders_.back();
+    data.mutable_mean()->Assign(newest.mean.begin(), newest.mean.end());
+    data.mutable_std()->Assign(newest.std.begin(), newest.std.end());
   }
   TEC_RETURN_IF_ERROR(ReadShown());
   for (const LookedAt& looked : encoders_) {
     TEC_ASSIGN_OR_RETURN(at::Tensor pooled, PooledFeatures(looked));
     pooled_.push_back(std::move(pooled));
   }
-  return experiment_.method() == config::TEC ? PredictRelations() : absl::OkStatus();
+  return is_tec() ? PredictRelations() : absl::OkStatus();
 }
 
 absl::Status Pictures::ReadShown() {
-  const int64_t size = experiment_.model().encoder().image_size();
+  const int64_t size = encoders_.back().encoder->options().image_size;
   const FeatureTransform transform(static_cast<int>(size), 3);
   TransformScratch scratch;
   thumbnails_.resize(bank_->size());
@@ -148,7 +164,7 @@ absl::Status Pictures::ReadShown() {
   }
   if (pixels.empty()) return absl::DataLossError("none of the pictures to show can be read");
   shown_.pixels = at::stack(pixels);
-  const config::Data& data = experiment_.data();
+  const config::Data& data = subject_.data;
   const std::vector<float> mean(data.mean().begin(), data.mean().end()), std(data.std().begin(), data.std().end());
   shown_.images = NormalizePixels(shown_.pixels, mean, std).to(device_);
   return absl::OkStatus();
@@ -160,7 +176,7 @@ absl::StatusOr<at::Tensor> Pictures::PooledFeatures(const LookedAt& looked) {
   options.threads = options_.threads;
   options.max_bad_fraction = 1;
   options.stop = options_.stop;
-  const config::Data& data = experiment_.data();
+  const config::Data& data = subject_.data;
   options.mean.assign(data.mean().begin(), data.mean().end());
   options.std.assign(data.std().begin(), data.std().end());
   TEC_ASSIGN_OR_RETURN(const Features features, ExtractFeatures(*looked.encoder, NumberedImages(bank_), options));
@@ -190,14 +206,15 @@ ReportSection Pictures::DidItHelp() const {
       const auto accuracy = knn.ok() ? knn->EvaluateLeaveOneOut() : knn.status();
       if (accuracy.ok()) {
         const double part = accuracy->front().top1 / 100;
-        rows.back().push_back(absl::StrFormat("%.1f &plusmn; %.1f", 100 * part,
+        rows.back().push_back(absl::StrFormat("<data value=\"%.9g\">%.1f</data> &plusmn; %.1f", 100 * part, 100 * part,
                                               100 * std::sqrt(part * (1 - part) / static_cast<double>(count))));
       } else {
         rows.back().push_back(HtmlText(accuracy.status().message()));
       }
     }
-    rows.back().push_back(absl::StrFormat("%.2f", RankMe(values)));
-    rows.back().push_back(absl::StrFormat("%.3f", FeatureDeviation(values)));
+    const double rank = RankMe(values), deviation = FeatureDeviation(values);
+    rows.back().push_back(absl::StrFormat("<data value=\"%.9g\">%.2f</data>", rank, rank));
+    rows.back().push_back(absl::StrFormat("<data value=\"%.9g\">%.3f</data>", deviation, deviation));
   }
   std::string html = HtmlTable(rows);
   absl::StrAppend(
@@ -205,6 +222,12 @@ ReportSection Pictures::DidItHelp() const {
       " training pictures, evenly spaced over the data set. The number behind &plusmn; is the standard error.");
   if (!bank_->labelled()) html += " The pictures have no labels: the neighbours below say what accuracy would.";
   html += "</p>\n";
+  if (is_tec()) {
+    absl::StrAppendFormat(&html,
+                          "<p>loss_att cannot fall below <data value=\"%.9g\">%.3f</data>, the entropy of its target "
+                          "on the %d pictures below.</p>\n",
+                          relation_floor_, relation_floor_, shown_.pixels.size(0));
+  }
   if (!left_out_.empty()) {
     absl::StrAppend(&html, "<p>Left out because they cannot be read: ");
     for (const std::string& name : left_out_) absl::StrAppend(&html, HtmlText(name), " ");
@@ -233,22 +256,26 @@ std::string Pictures::NeighboursOf(int64_t shown, const at::Tensor& pooled) cons
 // What the new model predicts of the base model's relations, with the mask of the run's first epoch.
 absl::Status Pictures::PredictRelations() {
   at::NoGradGuard no_gradient;
-  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<TecModel> model, MakeTecModel(experiment_));
+  const config::Experiment& experiment = *subject_.pretraining;
+  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<TecModel> model, MakeTecModel(experiment));
   TEC_ASSIGN_OR_RETURN(const TrainingState state, LoadTrainingState(encoders_.back().path));
   TEC_RETURN_IF_ERROR(Annotate(LoadState(*model, state.model), encoders_.back().path));
   model->to(device_);
   const Targets targets = encoders_.front().targets->forward(shown_.images);
   const at::Tensor noise =
-      MaskingNoise(static_cast<uint64_t>(experiment_.seed()), 0, shown_.indices, model->options().encoder.patches())
+      MaskingNoise(static_cast<uint64_t>(experiment.seed()), 0, shown_.indices, model->options().encoder.patches())
           .to(device_);
-  const TecOutput output = model->forward(shown_.images, noise, experiment_.masking().mask_ratio(), targets.idx);
+  const TecOutput output = model->forward(shown_.images, noise, experiment.masking().mask_ratio(), targets.idx);
   mask_ = output.mask.cpu();
   // [N, 1, 1+K, H, L] -> [N, 1+K, L]: the mean over heads.
   const auto rows = [](const at::Tensor& logits, double tau) {
     return at::softmax(logits.to(at::kFloat).squeeze(1) / tau, -1).mean(2).cpu();
   };
-  base_relations_ = rows(targets.relations, experiment_.losses().att_tau());
+  base_relations_ = rows(targets.relations, experiment.losses().att_tau());
   selected_ = targets.idx.flatten().cpu();
+  // Entropy of each row and head: what a cross-entropy with it cannot fall below.
+  const at::Tensor log_p = at::log_softmax(targets.relations.to(at::kFloat) / experiment.losses().att_tau(), -1);
+  relation_floor_ = -(log_p.exp() * log_p).sum(-1).mean().item<double>();
   if (output.relation_logits.defined()) predicted_ = rows(output.relation_logits, 1);
   return absl::OkStatus();
 }
@@ -258,6 +285,27 @@ std::string Pictures::MaskedPhoto(int64_t shown, const at::Tensor& mask) const {
   const at::Tensor removed =
       mask.view({grid, grid, 1}).repeat_interleave(size / grid, 0).repeat_interleave(size / grid, 1);
   return PhotoUri((shown_.pixels[shown].to(at::kFloat) * (1 - removed) + 127 * removed).to(at::kByte));
+}
+
+// The picture with a frame around a patch of the base model's grid, which is the new model's.
+std::string Pictures::MarkedPhoto(int64_t shown, int64_t patch) const {
+  const at::Tensor pixels = shown_.pixels[shown].clone();
+  const int64_t grid = encoders_.front().encoder->options().grid(), size = pixels.size(0), side = size / grid;
+  const at::Tensor red = at::tensor({255, 40, 40}, at::kByte);
+  const int64_t line = std::max<int64_t>(1, size / 112);
+  const at::Tensor box = pixels.narrow(0, patch / grid * side, side).narrow(1, patch % grid * side, side);
+  for (const at::Tensor& edge : {box.narrow(0, 0, line), box.narrow(0, side - line, line), box.narrow(1, 0, line),
+                                 box.narrow(1, side - line, line)}) {
+    edge.copy_(red.expand_as(edge));
+  }
+  return PhotoUri(pixels);
+}
+
+absl::StatusOr<ReportSection> Pictures::Augmentation() const {
+  std::vector<int64_t> images;
+  const int64_t count = std::min(std::min<int64_t>(kAugmented, options_.images), dataset_->size());
+  for (int64_t i = 0; i < count; ++i) images.push_back(i * dataset_->size() / count);
+  return AugmentationSheet(subject_, *dataset_, images, kAugmentedEpochs);
 }
 
 absl::StatusOr<ReportSection> Pictures::PerPicture() {
@@ -282,8 +330,8 @@ absl::StatusOr<ReportSection> Pictures::PerPicture() {
       "<p>Attention is that of [CLS] in the last block, the mean over heads, dark to bright. Colours are the first "
       "three "
       "principal components of the last block's patch tokens, turned so that they mean the same in every column. "
-      "Relations are the base model's target for one of its selected patches and what the newest checkpoint predicts "
-      "of it from the visible patches.</p>\n";
+      "Relations are the base model's target for one of its selected patches, framed in the picture, and what the "
+      "newest checkpoint predicts of it from the visible patches.</p>\n";
   for (int64_t i = 0; i < images; ++i) {
     html += "<div class=\"pictures\">\n" + Figure(PhotoUri(shown_.pixels[i]), shown_.names[i]);
     if (mask_.defined()) html += Figure(MaskedPhoto(i, mask_[i]), "what the new model sees");
@@ -295,6 +343,7 @@ absl::StatusOr<ReportSection> Pictures::PerPicture() {
     }
     if (base_relations_.defined()) {
       const int64_t patch = selected_[i].item<int64_t>();
+      html += Figure(MarkedPhoto(i, patch), absl::StrCat("patch ", patch));
       html += Figure(DataUri("image/png", HeatMapPng(base_relations_[i][1])),
                      absl::StrCat("relations of patch ", patch, ", base model"));
       if (predicted_.defined()) {
@@ -303,36 +352,37 @@ absl::StatusOr<ReportSection> Pictures::PerPicture() {
       }
     }
     html += "</div>\n";
-    if (has_base_) {
-      html +=
-          "<p>Nearest by the base model:</p><div class=\"pictures\">" + NeighboursOf(i, pooled_.front()) + "</div>\n";
-    }
-    absl::StrAppend(&html, "<p>Nearest by the new model:</p><div class=\"pictures\">", NeighboursOf(i, pooled_.back()),
-                    "</div>\n");
+    const auto add_nearest = [&](size_t encoder) {
+      absl::StrAppend(&html, "<p>Nearest by ", HtmlText(encoders_[encoder].name), ":</p><div class=\"pictures\">",
+                      NeighboursOf(i, pooled_[encoder]), "</div>\n");
+    };
+    if (has_base_) add_nearest(0);
+    add_nearest(encoders_.size() - 1);
   }
   return ReportSection{"pictures", "Pictures", html};
 }
 
 absl::StatusOr<ReportSection> Pictures::Reconstructions() const {
   at::NoGradGuard no_gradient;
-  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<MaeModel> model, MakeMaeModel(experiment_));
+  const config::Experiment& experiment = *subject_.pretraining;
+  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<MaeModel> model, MakeMaeModel(experiment));
   TEC_ASSIGN_OR_RETURN(const TrainingState state, LoadTrainingState(encoders_.back().path));
   TEC_RETURN_IF_ERROR(Annotate(LoadState(*model, state.model), encoders_.back().path));
   model->to(device_);
   const VitOptions& vit = model->options().encoder;
   const at::Tensor noise =
-      MaskingNoise(static_cast<uint64_t>(experiment_.seed()), 0, shown_.indices, vit.patches()).to(device_);
-  const MaeOutput output = model->forward(shown_.images, noise, experiment_.masking().mask_ratio());
+      MaskingNoise(static_cast<uint64_t>(experiment.seed()), 0, shown_.indices, vit.patches()).to(device_);
+  const MaeOutput output = model->forward(shown_.images, noise, experiment.masking().mask_ratio());
   at::Tensor patches = Patchify(shown_.images, vit.patch_size);
   at::Tensor predicted = output.prediction.to(at::kFloat);
-  if (experiment_.losses().norm_pix_loss()) {
+  if (experiment.losses().norm_pix_loss()) {
     // The loss compares with standardised patches (PixelLoss): back to each patch's own mean and deviation.
     predicted = predicted * (patches.var(-1, /*unbiased=*/true, /*keepdim=*/true) + 1e-6).sqrt() +
                 patches.mean(-1, /*keepdim=*/true);
   }
   patches = at::where(output.mask.unsqueeze(-1) > 0, predicted, patches);
   const int64_t grid = vit.grid(), side = vit.patch_size, images = patches.size(0);
-  const config::Data& data = experiment_.data();
+  const config::Data& data = subject_.data;
   const at::Tensor mean = at::tensor(std::vector<float>(data.mean().begin(), data.mean().end())),
                    deviation = at::tensor(std::vector<float>(data.std().begin(), data.std().end()));
   const at::Tensor pixels = ((patches.view({images, grid, grid, side, side, 3})
@@ -358,17 +408,27 @@ absl::StatusOr<ReportSection> Pictures::Reconstructions() const {
 }  // namespace
 
 absl::StatusOr<std::vector<ReportSection>> RunPictures(const RunFolder& run, const RunPicturesOptions& options) {
-  TEC_ASSIGN_OR_RETURN(const config::Experiment experiment, ExperimentOf(run));
-  Pictures pictures(experiment, options);
-  TEC_RETURN_IF_ERROR(pictures.Open(run));
+  TEC_ASSIGN_OR_RETURN(RunSubject subject, SubjectOf(run));
+  const bool mae = subject.pretraining && subject.pretraining->method() == config::MAE;
+  const bool augments = subject.pretraining || subject.finetuning;
+  Pictures pictures(std::move(subject), options);
+  TEC_RETURN_IF_ERROR(pictures.Open());
   std::vector<ReportSection> sections = {pictures.DidItHelp()};
-  TEC_ASSIGN_OR_RETURN(ReportSection per_picture, pictures.PerPicture());
-  sections.push_back(std::move(per_picture));
-  if (experiment.method() == config::MAE) {
-    TEC_ASSIGN_OR_RETURN(ReportSection reconstructions, pictures.Reconstructions());
-    sections.push_back(std::move(reconstructions));
-  }
+  const auto add = [&sections](absl::StatusOr<ReportSection> section) -> absl::Status {
+    TEC_RETURN_IF_ERROR(section.status());
+    sections.push_back(*std::move(section));
+    return absl::OkStatus();
+  };
+  TEC_RETURN_IF_ERROR(add(pictures.PerPicture()));
+  if (mae) TEC_RETURN_IF_ERROR(add(pictures.Reconstructions()));
+  if (augments) TEC_RETURN_IF_ERROR(add(pictures.Augmentation()));
   return sections;
+}
+
+std::optional<int> DrawRunPicturesIfAsked() {
+  return DrawIfAsked([](const RunFolder& run) {
+    return CatchTorchOr<std::vector<ReportSection>>([&run] { return RunPictures(run, RunPicturesOptions()); });
+  });
 }
 
 }  // namespace tec

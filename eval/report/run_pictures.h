@@ -1,11 +1,12 @@
-// What a pretraining run's models make of a few fixed pictures, from its checkpoints: attention, common colours of
-// patch features, relations, reconstructions, neighbours; and whether the new model is better than its base model.
+// What a run's models make of a few fixed pictures, from its checkpoints: attention, common colours of patch features,
+// relations, reconstructions, neighbours, augmentation; and whether the new model is better than what it began with.
 
 #ifndef TEC_EVAL_REPORT_RUN_PICTURES_H_
 #define TEC_EVAL_REPORT_RUN_PICTURES_H_
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,13 @@ struct RunPicturesOptions {
   std::function<bool()> stop;  // As in FeatureOptions.
 };
 
-// Sections of a run's page. Pictures that cannot be read are left out, by name. InvalidArgument for a folder that is no
-// pretraining run or has no checkpoint yet; other errors are those of reading experiment, data set and weights.
+// Sections of a run's page. Pictures that cannot be read are left out, by name. InvalidArgument for a folder that names
+// no encoder or has no checkpoint yet; other errors are those of reading experiment, data set and weights.
 absl::StatusOr<std::vector<ReportSection>> RunPictures(const RunFolder& run, const RunPicturesOptions& options);
+
+// To be called first in the main() of a program that has a BackgroundReport with SectionsByProcess for its pictures:
+// where this process was started to draw them, does so and returns its exit code.
+std::optional<int> DrawRunPicturesIfAsked();
 
 }  // namespace tec
 

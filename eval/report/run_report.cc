@@ -7,6 +7,8 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -21,6 +23,7 @@
 #include "absl/time/time.h"
 #include "eval/report/curves.h"
 #include "eval/report/html.h"
+#include "eval/report/run_info.h"
 #include "tec/base/file.h"
 #include "tec/base/sha256.h"
 #include "tec/base/version.h"
@@ -33,6 +36,7 @@ using nlohmann::json;
 constexpr size_t kMostPoints = 600;  // Of a curve: about one a pixel.
 constexpr double kMuchWaiting = 0.05;
 constexpr size_t kMostBadLines = 50;
+constexpr size_t kMostOverlayBytes = 8 << 20;  // The page stays below 20 MB.
 
 // One chart of the page: which numbers of the logs belong together.
 struct ChartOf {
@@ -81,6 +85,7 @@ std::string ChartsOf(const std::vector<RunFolder>& runs, const std::vector<std::
       {"Mean losses over epochs",
        {"train_loss", "train_loss_fea", "train_loss_att", "train_loss_att_floor", "test_loss"}},
       {"Top-1 accuracy, percent, over epochs", {"knn_top1", "test_acc1", "test_ema_acc1"}},
+      {"Mean IoU and accuracy of pixels, percent, over epochs", {"test_miou", "test_pixel_accuracy"}},
       {"RankMe over epochs", {"rank_me"}},
       {"Standard deviation of features over epochs", {"feature_std"}}};
   std::vector<std::vector<json>> updates;
@@ -130,6 +135,23 @@ std::string SettingsOf(const std::vector<RunFolder>& runs, const std::vector<std
   return rows.size() == 1 ? "<p>No setting differs.</p>" : HtmlTable(rows);
 }
 
+// Sha256OfFile, computed once for a file that stays as it is: the page of a run is made again and again.
+std::string ChecksumOf(const std::string& path, const struct stat& info) {
+  static std::mutex mutex;
+  static auto& known = *new std::map<std::string, std::pair<std::string, std::string>>;
+  const std::string look = absl::StrCat(info.st_size, " ", info.st_mtim.tv_sec, " ", info.st_mtim.tv_nsec);
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto found = known.find(path);
+    if (found != known.end() && found->second.first == look) return found->second.second;
+  }
+  const absl::StatusOr<std::string> sum = Sha256OfFile(path);
+  const std::string cell = sum.ok() ? absl::StrCat("<code>", *sum, "</code>") : HtmlText(sum.status().message());
+  const std::lock_guard<std::mutex> lock(mutex);
+  known[path] = {look, cell};
+  return cell;
+}
+
 std::string FilesOf(const RunFolder& run) {
   std::vector<std::vector<std::string>> rows = {{"file", "bytes", "sha256"}};
   std::vector<std::string> names;
@@ -143,11 +165,11 @@ std::string FilesOf(const RunFolder& run) {
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
     const std::string path = absl::StrCat(run.path, "/", name);
-    const absl::StatusOr<std::string> sum = Sha256OfFile(path);
     struct stat info = {};
     stat(path.c_str(), &info);
+    const bool changes = absl::StartsWith(name, "this_checkpoint") && absl::StartsWith(run.state(), "epoch ");
     rows.push_back({HtmlText(name), absl::StrCat(info.st_size),
-                    sum.ok() ? absl::StrCat("<code>", *sum, "</code>") : HtmlText(sum.status().message())});
+                    changes ? "written anew after every epoch" : ChecksumOf(path, info)});
   }
   return rows.size() == 1 ? "<p>No checkpoint is written yet.</p>" : HtmlTable(rows);
 }
@@ -163,6 +185,78 @@ std::string BadImagesOf(const RunFolder& run) {
       absl::StrAppend(&html, "<li>", HtmlText(lines[i]), "\n");
     }
     html += lines.size() > kMostBadLines ? "<li>...</ul>\n" : "</ul>\n";
+  }
+  return html;
+}
+
+std::string TextAt(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return "";
+  return found->is_string() ? found->get<std::string>() : found->dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+// Every start of the run: command, versions, machine.
+std::string StartsOf(const RunFolder& run) {
+  const std::vector<json> starts = ReadRunInfo(run.path);
+  if (starts.empty()) return "";
+  std::vector<std::vector<std::string>> rows = {{"started", "command", "versions", "machine"}};
+  for (const json& start : starts) {
+    const auto found = start.find("machine");
+    const json machine = found != start.end() && found->is_object() ? *found : json::object();
+    std::string gpus;
+    if (const auto list = machine.find("gpus"); list != machine.end() && list->is_array()) {
+      for (const json& gpu : *list) {
+        if (gpu.is_string()) absl::StrAppend(&gpus, "; ", gpu.get<std::string>());
+      }
+    }
+    rows.push_back({HtmlText(TextAt(start, "started")),
+                    absl::StrCat("<code>", HtmlText(TextAt(start, "command")), "</code>"),
+                    HtmlText(absl::StrCat("TEC ", TextAt(start, "version"), ", commit ", TextAt(start, "commit"),
+                                          "; LibTorch ", TextAt(machine, "libtorch"), "; CUDA ",
+                                          TextAt(machine, "cuda"), "; compiler ", TextAt(machine, "compiler"))),
+                    HtmlText(absl::StrCat(TextAt(machine, "processor"), ", ", TextAt(machine, "cores"), " cores", gpus,
+                                          "; ", TextAt(machine, "system")))});
+  }
+  return HtmlTable(rows);
+}
+
+// Of a segmentation: results by classifier, IoU of each class, and the masks in colours that it drew.
+std::string SegmentationOf(const RunFolder& run) {
+  if (!run.results.is_object() || !run.results.contains("segmentation")) return "";
+  std::vector<std::vector<std::string>> rows = {{"classifier", "mean IoU, percent", "accuracy of pixels, percent"}};
+  std::vector<std::vector<std::string>> classes = {{"class"}};
+  std::map<std::string, size_t> row_of;
+  for (const char* name : {"knn", "logistic", "linear"}) {
+    if (!run.results.contains(name) || !run.results[name].is_object()) continue;
+    const json& result = run.results[name];
+    rows.push_back({name, TextAt(result, "miou"), TextAt(result, "accuracy")});
+    classes[0].push_back(absl::StrCat("IoU of ", name));
+    if (!result.contains("iou") || !result["iou"].is_object()) continue;
+    for (const auto& [class_name, iou] : result["iou"].items()) {
+      const auto [found, is_new] = row_of.emplace(class_name, classes.size());
+      if (is_new) classes.push_back({HtmlText(class_name)});
+      std::vector<std::string>& row = classes[found->second];
+      row.resize(classes[0].size() - 1, "-");
+      row.push_back(iou.is_number() ? absl::StrFormat("%.2f", iou.get<double>()) : "-");
+    }
+  }
+  for (std::vector<std::string>& row : classes) row.resize(classes[0].size(), "-");
+  std::string html = HtmlTable(rows) + HtmlTable(classes);
+  const auto pictures = run.results.find("pictures");
+  if (pictures == run.results.end() || !pictures->is_object() || !pictures->contains("files")) return html;
+  std::vector<std::string> panels;
+  for (const json& panel : pictures->value("panels", json::array())) {
+    if (panel.is_string()) panels.push_back(panel.get<std::string>());
+  }
+  absl::StrAppend(&html, "<p>From left to right: ", HtmlText(absl::StrJoin(panels, ", ")), ".</p>\n");
+  size_t bytes = 0;
+  for (const json& picture : (*pictures)["files"]) {
+    // The file's name is read from a file: it may only lie in the folder.
+    const std::string name = std::filesystem::path(TextAt(picture, "file")).filename().string();
+    const absl::StatusOr<std::string> png = ReadFile(absl::StrCat(run.path, "/pictures/", name));
+    if (!png.ok() || (bytes += png->size()) > kMostOverlayBytes) continue;
+    absl::StrAppend(&html, "<figure class=\"wide\"><img alt=\"\" src=\"", DataUri("image/png", *png), "\"><figcaption>",
+                    HtmlText(TextAt(picture, "name")), "</figcaption></figure>\n");
   }
   return html;
 }
@@ -232,10 +326,17 @@ std::string FormatRunReport(const std::vector<RunFolder>& runs, const std::vecto
   }
   all.push_back({"summary", "Summary", SummaryOf(runs) + warnings});
   all.push_back({"curves", "Curves", ChartsOf(runs, names)});
+  if (one) {
+    if (std::string html = SegmentationOf(runs[0]); !html.empty())
+      all.push_back({"segmentation", "Segmentation", html});
+  }
   all.insert(all.end(), sections.begin(), sections.end());
   all.push_back({"settings", one ? "Settings" : "Settings that differ", SettingsOf(runs, names)});
   for (size_t i = 0; i < runs.size(); ++i) {
     const std::string of = one ? "" : absl::StrCat(" of ", names[i]), id = one ? "" : absl::StrCat("-", i);
+    if (std::string starts = StartsOf(runs[i]); !starts.empty()) {
+      all.push_back({"starts" + id, "Command, versions, machine" + of, std::move(starts)});
+    }
     all.push_back({"files" + id, "Checkpoints" + of, FilesOf(runs[i])});
     if (const std::string bad = BadImagesOf(runs[i]); !bad.empty()) {
       all.push_back({"bad-images" + id, "Unreadable pictures" + of, bad});

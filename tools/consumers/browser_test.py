@@ -12,7 +12,7 @@ from PIL import Image
 
 PRETRAIN = 'tec/pretrain'
 REPORT = 'eval/report/report'
-SECTIONS = ['Summary', 'Curves', 'Did it help?', 'Pictures', 'Settings', 'Checkpoints']
+SECTIONS = ['Summary', 'Curves', 'Did it help?', 'Pictures', 'Augmentation', 'Settings', 'Checkpoints']
 HOSTILE = b'<b onload=x>"\'&\xe9\x1b[31m'
 
 

@@ -30,6 +30,7 @@ import transformers
 from PIL import Image
 from dense_test import DenseTest
 from family_programs_test import FamilyProgramsTest
+from looking_test import LookingTest
 from reader_test import ReaderTest
 from vit_sweep import SweepTest
 
