@@ -87,7 +87,7 @@ CHECKED = {
     r'\./bazelw run --config=cuda .*': 'it needs a GPU',
     r'pip install tec_pretrain-\S+\.whl': '//package:wheel_test installs and runs it',
     r'tec pretrain': '//package:wheel_test runs the wheel; here ./bazelw run //tec:pretrain is the same program',
-    r"python3 -c '": 'a few lines of Python for the reader to adapt',
+    r"python3 -c '": 'lines of Python for the reader to adapt; //tools/consumers:parquet_test runs those for Parquet',
     r'(torchrun|srun) .* bazel-bin/tec/pretrain .*': 'it needs a launcher; //tec/dist tests their variables',
     r'tensorboard --logdir=\S+': "another project's",
 }
