@@ -23,6 +23,7 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/run/folder_lock.h"
 #include "tec/run/stop_signal.h"
 
 ABSL_FLAG(std::string, output, "", "The file to write; its ending says the format: .npy, .safetensors or .csv.");
@@ -90,6 +91,11 @@ absl::Status Run(const ParsedFlags&) {
   const StopSignal stop_signal;
   settings.features.stop = [&stop_signal] { return stop_signal.received() != 0; };
 
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, FolderLock::TakeForFile(output, "--output"));
+  std::unique_ptr<FolderLock> folder_lock;
+  if (!settings.output_dir.empty()) {
+    TEC_ASSIGN_OR_RETURN(folder_lock, FolderLock::Take(settings.output_dir));
+  }
   TEC_ASSIGN_OR_RETURN(const FrozenEncoder encoder, OpenFrozenEncoder(&settings));
   TEC_RETURN_IF_ERROR(CheckFeatureSpec(*spec, encoder.encoder->options()));
   TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset, OpenImages(settings));

@@ -26,6 +26,7 @@ absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_li
   options.retention.keep_last = command_line.saving.keep_last;
   options.retention.encoder_only = command_line.saving.encoder_only;
   options.log_seconds = command_line.saving.log_seconds;
+  options.confusion = command_line.confusion;
   return RunFinetune(command_line.finetune, options);
 }
 

@@ -28,8 +28,8 @@ namespace tec {
 class FinetuneTask : public Task {
  public:
   // As RunFinetune(); context outlives it.
-  FinetuneTask(const config::Finetune& resolved, RunContext& context, bool quiet)
-      : settings_(resolved), context_(context), evaluation_(settings_, data_, context, quiet) {}
+  FinetuneTask(const config::Finetune& resolved, RunContext& context, HeldOutEvaluation::Options evaluation)
+      : settings_(resolved), context_(context), evaluation_(settings_, data_, context, evaluation) {}
 
   absl::Status OpenData() override;
   absl::StatusOr<EpochPlan> Open(const LoadedState* resume) override;

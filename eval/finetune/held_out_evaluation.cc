@@ -11,6 +11,7 @@
 #include "eval/finetune/evaluate.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
+#include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/base/version.h"
 #include "tec/config/finetune.h"
@@ -42,7 +43,7 @@ absl::StatusOr<HeldOutEvaluation::Result> HeldOutEvaluation::Evaluate(FinetuneMo
   absl::StatusOr<ClassifierCounts> counts = absl::UnknownError("not run");
   {
     CountProgress count("evaluation", stdout);
-    if (!quiet_ && context_.first_rank()) {
+    if (!options_.quiet && context_.first_rank()) {
       options.progress = [&](int64_t done, int64_t total) { count.Update(done, total); };
     }
     counts = EvaluateClassifier(model, data_.held_out, data_.class_of_held_out, options);
@@ -102,7 +103,18 @@ absl::Status HeldOutEvaluation::Write(const Results& results, const std::string&
   }
   json["accuracy"] = ToJson(results.model.report, data_.class_names);
   if (results.average) json["model_ema"]["accuracy"] = ToJson(results.average->report, data_.class_names);
-  return WriteFile(path(), FormatJson(json));
+  TEC_RETURN_IF_ERROR(WriteFile(path(), FormatJson(json)));
+  if (!options_.confusion) return absl::OkStatus();
+  TEC_RETURN_IF_ERROR(WriteConfusionOf(results.model, "/confusion.npy"));
+  return results.average ? WriteConfusionOf(*results.average, "/confusion_ema.npy") : absl::OkStatus();
+}
+
+// A run of an epoch is not ended for what several ranks do not count.
+absl::Status HeldOutEvaluation::WriteConfusionOf(const Result& result, const char* name) const {
+  const absl::Status written = WriteConfusion(result.report, absl::StrCat(settings_.logging().output_dir(), name));
+  if (!absl::IsFailedPrecondition(written)) return written;
+  TEC_LOG(WARNING) << "--confusion: " << written.message() << "; evaluate with one rank, or without --dist_eval";
+  return absl::OkStatus();
 }
 
 std::string HeldOutEvaluation::path() const { return absl::StrCat(settings_.logging().output_dir(), "/results.json"); }

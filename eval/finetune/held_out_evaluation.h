@@ -19,9 +19,13 @@ namespace tec {
 
 class HeldOutEvaluation {
  public:
-  // All outlive it. quiet: as RunOptions.
-  HeldOutEvaluation(const config::Finetune& settings, const FinetuneData& data, RunContext& context, bool quiet)
-      : settings_(settings), data_(data), context_(context), quiet_(quiet) {}
+  struct Options {
+    bool quiet = false;      // As in RunOptions.
+    bool confusion = false;  // Write() also writes confusion.npy, and confusion_ema.npy of the average.
+  };
+  // All but the options outlive it.
+  HeldOutEvaluation(const config::Finetune& settings, const FinetuneData& data, RunContext& context, Options options)
+      : settings_(settings), data_(data), context_(context), options_(options) {}
 
   struct Result {
     ClassificationReport report;
@@ -45,11 +49,12 @@ class HeldOutEvaluation {
 
  private:
   absl::StatusOr<Result> Evaluate(FinetuneModel& model, const char* name) const;
+  absl::Status WriteConfusionOf(const Result& result, const char* name) const;
 
   const config::Finetune& settings_;
   const FinetuneData& data_;
   RunContext& context_;
-  bool quiet_;
+  Options options_;
 };
 
 }  // namespace tec

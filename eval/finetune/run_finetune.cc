@@ -10,9 +10,9 @@
 #include "eval/finetune/finetune_task.h"
 #include "eval/finetune/held_out_evaluation.h"
 #include "tec/base/exit_code.h"
-#include "tec/base/file.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/load_state.h"
+#include "tec/run/folder_lock.h"
 #include "tec/run/run_context.h"
 #include "tec/run/run_saver.h"
 #include "tec/run/torch_runtime.h"
@@ -28,15 +28,19 @@ void TakeAccuracy(const HeldOutEvaluation::Results& results, RunFinetuneResult* 
 }
 
 // --eval: of a checkpoint, once.
-absl::Status EvaluateOnly(config::Finetune settings, const LoopOptions& loop, RunContext& context, bool quiet,
-                          RunFinetuneResult* result) {
+absl::Status EvaluateOnly(config::Finetune settings, const LoopOptions& loop, RunContext& context,
+                          const RunFinetuneOptions& options, RunFinetuneResult* result) {
   ProcessGroup& group = context.group();
   FinetuneData data;
   std::optional<RunSaver> saver;
+  std::unique_ptr<FolderLock> lock;  // First rank only.
   TEC_RETURN_IF_ERROR(group.Agree([&]() -> absl::Status {
     TEC_ASSIGN_OR_RETURN(data, OpenFinetuneData(&settings, context.progress()));
+    if (context.first_rank()) {
+      TEC_ASSIGN_OR_RETURN(lock, FolderLock::Take(loop.output_dir));
+    }
     // An evaluation of a named file leaves its results behind and touches no checkpoint.
-    if (!loop.resume.empty()) return MakeDirectories(loop.output_dir);
+    if (!loop.resume.empty()) return absl::OkStatus();
     TEC_ASSIGN_OR_RETURN(saver, RunSaver::Open(loop.output_dir));
     return absl::OkStatus();
   }()));
@@ -60,7 +64,7 @@ absl::Status EvaluateOnly(config::Finetune settings, const LoopOptions& loop, Ru
   context.progress().Print(absl::StrCat("evaluating ", found->path, " on ", data.held_out->size(), " images"));
   const int64_t epoch = found->state.epoch;
   found->state = TrainingState();  // Its memory.
-  const HeldOutEvaluation evaluation(settings, data, context, quiet);
+  const HeldOutEvaluation evaluation(settings, data, context, {options.quiet, options.confusion});
   const auto evaluate = [&]() -> absl::Status {
     TEC_ASSIGN_OR_RETURN(const HeldOutEvaluation::Results results, evaluation.Run(models));
     TakeAccuracy(results, result);
@@ -72,7 +76,7 @@ absl::Status EvaluateOnly(config::Finetune settings, const LoopOptions& loop, Ru
   return absl::OkStatus();
 }
 
-absl::StatusOr<RunFinetuneResult> Run(const config::Finetune& settings, const RunOptions& options) {
+absl::StatusOr<RunFinetuneResult> Run(const config::Finetune& settings, const RunFinetuneOptions& options) {
   TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context,
                        RunContext::Open(RunContext::OptionsOf(settings, options)));
   LoopOptions loop = LoopOptionsOf(settings, options);
@@ -81,10 +85,10 @@ absl::StatusOr<RunFinetuneResult> Run(const config::Finetune& settings, const Ru
   RunFinetuneResult result;
   result.top1 = result.top5 = result.loss = std::numeric_limits<double>::quiet_NaN();
   if (settings.eval()) {
-    TEC_RETURN_IF_ERROR(EvaluateOnly(settings, loop, *context, options.quiet, &result));
+    TEC_RETURN_IF_ERROR(EvaluateOnly(settings, loop, *context, options, &result));
     return result;
   }
-  FinetuneTask task(settings, *context, options.quiet);
+  FinetuneTask task(settings, *context, {options.quiet, options.confusion});
   TEC_ASSIGN_OR_RETURN(static_cast<LoopResult&>(result), TrainingLoop(*context, task, loop).Run());
   if (task.standing().newest) TakeAccuracy(*task.standing().newest, &result);
   result.max_accuracy = task.standing().max_accuracy;

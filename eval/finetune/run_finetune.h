@@ -19,7 +19,9 @@
 
 namespace tec {
 
-using RunFinetuneOptions = RunOptions;
+struct RunFinetuneOptions : RunOptions {
+  bool confusion = false;  // WriteConfusion (eval/metrics/report.h) beside results.json, of every evaluation.
+};
 
 // `losses` of LoopResult are the training loss; `checkpoint` is empty with eval.
 struct RunFinetuneResult : LoopResult {

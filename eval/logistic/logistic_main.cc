@@ -21,6 +21,7 @@
 #include "eval/linear/logistic.h"
 #include "eval/logistic/stored_fit.h"
 #include "eval/logistic/validation_split.h"
+#include "eval/metrics/confusion_file.h"
 #include "eval/metrics/report.h"
 #include "eval/program/frozen_program.h"
 #include "nlohmann/json.hpp"
@@ -64,6 +65,7 @@ std::vector<FlagGroup> Flags() {
             {"max_iterations"},
             {"tolerance"},
             {"batch_size"}}},
+          ConfusionFlags(),
           FrozenRuntimeFlags()};
 }
 
@@ -130,6 +132,7 @@ void PrintFit(double c, const StoredFit& fit, const ClassificationReport& report
 
 absl::Status Run(const ParsedFlags&) {
   TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
+  TEC_RETURN_IF_ERROR(CheckConfusionFlag(settings.output_dir));
   TEC_ASSIGN_OR_RETURN(const std::vector<double> grid, GridFromFlag());
   const StopSignal stop_signal;
   settings.features.stop = [&stop_signal] { return stop_signal.received() != 0; };
@@ -222,6 +225,7 @@ absl::Status Run(const ParsedFlags&) {
     const std::string path = absl::StrCat(settings.output_dir, "/results.json");
     TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));
     std::printf("written to %s\n", Printable(path).c_str());
+    TEC_RETURN_IF_ERROR(WriteConfusionFile(settings.output_dir, report));
   }
   return absl::OkStatus();
 }

@@ -23,10 +23,12 @@
 #include "eval/program/frozen_program.h"
 #include "tec/base/file.h"
 #include "tec/base/path.h"
+#include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/vit_flags.h"
 #include "tec/run/count_progress.h"
+#include "tec/run/folder_lock.h"
 #include "tec/run/rank_runtime.h"
 #include "tec/run/stop_signal.h"
 #include "tec/run/torch_runtime.h"
@@ -96,13 +98,15 @@ absl::Status Run(const ParsedFlags&) {
   data_options.labels = false;
   TEC_ASSIGN_OR_RETURN(std::unique_ptr<Dataset> opened, OpenDataset(settings.data_path, Split::kWhole, data_options));
   const std::shared_ptr<const Dataset> dataset = std::move(opened);
-  std::printf("%s: %s\n%s: %lld images\n", settings.checkpoint.c_str(), classifier.description.c_str(),
-              settings.data_path.c_str(), static_cast<long long>(dataset->size()));
+  std::printf("%s: %s\n%s: %lld images\n", Printable(settings.checkpoint).c_str(),
+              Printable(classifier.description).c_str(), Printable(settings.data_path).c_str(),
+              static_cast<long long>(dataset->size()));
   if (!classifier.named) {
     std::printf("the file does not name its classes: they are numbers; --class_names gives them names\n");
   }
   std::fflush(stdout);
   const std::string output = UserPath(absl::GetFlag(FLAGS_output));
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, FolderLock::TakeForFile(output, "--output"));
   TEC_ASSIGN_OR_RETURN(PredictionWriter writer, PredictionWriter::Open(output, classifier.names, top));
 
   const StopSignal stop_signal;
@@ -138,7 +142,7 @@ absl::Status Run(const ParsedFlags&) {
   if (absl::IsCancelled(status)) std::printf("stopped; nothing is written\n");
   TEC_RETURN_IF_ERROR(status);
   TEC_RETURN_IF_ERROR(writer.Close());
-  std::printf("%lld images written to %s", static_cast<long long>(dataset->size()), output.c_str());
+  std::printf("%lld images written to %s", static_cast<long long>(dataset->size()), Printable(output).c_str());
   if (unreadable > 0) {
     std::printf("; %lld of them could not be read, the last column says why", static_cast<long long>(unreadable));
   }

@@ -7,22 +7,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
+#include "eval/embed/csv.h"
 #include "nlohmann/json.hpp"
+#include "tec/base/json_text.h"
 #include "tec/base/status.h"
 
 namespace tec {
-namespace {
-
-// A field of a CSV file.
-std::string Quoted(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
-}
-
-}  // namespace
-
 absl::StatusOr<PredictionWriter> PredictionWriter::Open(const std::string& path, std::vector<std::string> classes,
                                                         int64_t top) {
   const bool json = absl::EndsWith(path, ".jsonl");
@@ -58,11 +48,11 @@ absl::Status PredictionWriter::Add(const std::string& image, absl::Span<const fl
     for (int64_t i = 0; i < top_; ++i) {
       line["top"].push_back({{"class", classes_[order[i]]}, {"probability", probability(order[i])}});
     }
-    return file_->Write(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    return file_->Write(DumpJson(line) + "\n");
   }
-  std::string line = Quoted(image);
+  std::string line = CsvField(image);
   for (int64_t i = 0; i < top_; ++i) {
-    absl::StrAppend(&line, ",", Quoted(classes_[order[i]]), ",", absl::StrFormat("%.6g", probability(order[i])));
+    absl::StrAppend(&line, ",", CsvField(classes_[order[i]]), ",", absl::StrFormat("%.6g", probability(order[i])));
   }
   return file_->Write(line + ",\n");
 }
@@ -70,9 +60,9 @@ absl::Status PredictionWriter::Add(const std::string& image, absl::Span<const fl
 absl::Status PredictionWriter::AddUnreadable(const std::string& image, const std::string& reason) {
   if (json_) {
     const nlohmann::ordered_json line = {{"image", image}, {"error", reason}};
-    return file_->Write(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    return file_->Write(DumpJson(line) + "\n");
   }
-  return file_->Write(absl::StrCat(Quoted(image), std::string(2 * top_ + 1, ','), Quoted(reason), "\n"));
+  return file_->Write(absl::StrCat(CsvField(image), std::string(2 * top_ + 1, ','), CsvField(reason), "\n"));
 }
 
 }  // namespace tec

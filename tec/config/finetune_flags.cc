@@ -38,6 +38,8 @@ ABSL_FLAG(int64_t, subset_seed, 0,
           "which images --train_fraction and --shots choose, whatever --seed; the same in every evaluator");
 ABSL_FLAG(bool, eval, false, "evaluate only");
 ABSL_FLAG(bool, dist_eval, false, "spread the evaluation over the ranks");
+ABSL_FLAG(bool, confusion, false,
+          "write all pairs of classes that were confused, and how often, to OUTPUT_DIR/confusion.npy");
 
 ABSL_FLAG(double, color_jitter, 0,
           "strength of random brightness, contrast and colour; only where --aa is empty; 0: none");
@@ -64,7 +66,8 @@ namespace {
 
 std::vector<FlagGroup> Groups() {
   return {
-      {"What to run", {{"config", ""}, {"print_config", ""}, {"eval", "eval"}, {"dist_eval", "dist_eval"}}},
+      {"What to run",
+       {{"config", ""}, {"print_config", ""}, {"eval", "eval"}, {"dist_eval", "dist_eval"}, {"confusion", ""}}},
       {"Model",
        {{"model", "model"},
         {"finetune", "finetune"},
@@ -114,6 +117,7 @@ absl::StatusOr<FinetuneCommandLine> ParseFinetuneCommandLine(int argc, const cha
   command_line.print_config = PrintConfigFlag();
   command_line.distributed = DistributedFlags();
   TEC_ASSIGN_OR_RETURN(command_line.saving, ReadSavingFlags());
+  command_line.confusion = absl::GetFlag(FLAGS_confusion);
 
   config::Finetune& finetune = command_line.finetune;
   finetune = ReferenceFinetune();

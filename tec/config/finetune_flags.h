@@ -19,6 +19,7 @@ struct FinetuneCommandLine {
   bool print_config = false;
   config::Finetune finetune;  // Resolved, valid, its paths as by UserPath (tec/base/path.h).
   SavingFlags saving;
+  bool confusion = false;  // --confusion
   Distributed distributed;
 };
 
