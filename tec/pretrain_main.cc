@@ -41,22 +41,32 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   return options;
 }
 
-absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
-  TrainOptions options;
+// What an error of this rank alone, before it meets the others, would make them wait for.
+absl::Status Prepare(const CommandLine& command_line, std::optional<KnnMonitor>* monitor, TrainOptions* prepared) {
+  TrainOptions& options = *prepared;
   TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
   options.overwrite = command_line.saving.overwrite;
   options.retention.keep_last = command_line.saving.keep_last;
   options.retention.encoder_only = command_line.saving.encoder_only;
   options.log_seconds = command_line.saving.log_seconds;
-  std::optional<KnnMonitor> monitor;
   const int64_t every = command_line.knn_every;
   if (every > 0) {
     absl::StatusOr<KnnMonitor> made = KnnMonitor::Create(MonitorOptions(command_line));
     if (!made.ok()) return Annotate(made.status(), "--knn_every");
-    monitor = *std::move(made);
-    options.monitor = [&monitor, every](int64_t epoch, const torch::nn::Module& model) {
-      return (epoch + 1) % every == 0 ? monitor->Evaluate(model) : std::vector<std::pair<std::string, double>>();
+    *monitor = *std::move(made);
+    options.monitor = [monitor, every](int64_t epoch, const torch::nn::Module& model) {
+      return (epoch + 1) % every == 0 ? (*monitor)->Evaluate(model) : std::vector<std::pair<std::string, double>>();
     };
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
+  std::optional<KnnMonitor> monitor;
+  TrainOptions options;
+  if (const absl::Status status = Prepare(command_line, &monitor, &options); !status.ok()) {
+    TellRanks(command_line.distributed, status);
+    return status;
   }
   return Train(command_line.experiment, options);
 }
@@ -64,7 +74,10 @@ absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
   const absl::StatusOr<CommandLine> command_line = ParseCommandLine(argc, argv, ThisMachine(), SettleOwnImages());
-  if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;
+  if (const std::optional<int> exit_code = FinishEarly(command_line)) {
+    TellRanks(Distributed(), command_line.status());
+    return *exit_code;
+  }
   if (command_line->is_quickstart) {
     return ReportStatus("pretrain", RunQuickstart(command_line->quickstart, CompareEncoders).status());
   }

@@ -33,7 +33,10 @@ absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_li
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
   const absl::StatusOr<FinetuneCommandLine> command_line = ParseFinetuneCommandLine(argc, argv);
-  if (const std::optional<int> exit_code = FinishEarly(command_line)) return *exit_code;
+  if (const std::optional<int> exit_code = FinishEarly(command_line)) {
+    TellRanks(Distributed(), command_line.status());
+    return *exit_code;
+  }
   const absl::StatusOr<RunFinetuneResult> result = Finetune(*command_line);
   const ExitCode exit_code = ReportStatus("finetune", result.status());
   return result.ok() && result->stopped ? kExitStopped : exit_code;

@@ -25,6 +25,7 @@
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/finetune.h"
 #include "tec/dist/launch.h"
+#include "tec/testing/equal_runs.h"
 
 namespace tec {
 namespace {
@@ -531,6 +532,38 @@ TEST_F(FinetuneProgramTest, EachAugmentationIsApplied) {
   });
   EXPECT_NE(jitter, all);
   EXPECT_NE(jitter, first_loss("no_jitter", [](auto* a) { a->set_aa(""); }));
+}
+
+// Ranks that share a batch train as one rank with all of it, as in tec/train/pretrain_test.cc; here with dropped paths,
+// layer-wise rates, accumulation and the average of the weights. Clipped at some updates and not at others.
+TEST_F(FinetuneProgramTest, RanksTrainAsOne) {
+  const auto arguments = [](const std::string& out, int ranks) {
+    return absl::StrCat(Arguments(out),
+                        "--mlp_token --epochs=5 --drop_path=0.2 --model_ema --model_ema_decay=0.5 --clip_grad=0.62 "
+                        "--finetune=",
+                        folder_, "/tec.pth --batch_size=", 12 / ranks);
+  };
+  const ProgramResult alone = Run(arguments("one", 1));
+  ASSERT_EQ(alone.exit_code, 0) << alone.output;
+  bool clipped = false, whole = false;
+  for (const absl::string_view line : absl::StrSplit(Content("one/metrics.jsonl"), '\n', absl::SkipEmpty())) {
+    (nlohmann::json::parse(line.begin(), line.end())["grad_norm"] > 0.62 ? clipped : whole) = true;
+  }
+  EXPECT_TRUE(clipped && whole) << Content("one/metrics.jsonl");
+  for (const int ranks : {2, 3, 4}) {
+    const std::string out = absl::StrCat("ranks", ranks);
+    LaunchRequest request;
+    request.command = absl::StrSplit("eval/finetune/finetune " + arguments(out, ranks), ' ', absl::SkipEmpty());
+    request.ranks = ranks;
+    request.log_file = absl::StrCat(folder_, "/", out, ".log");
+    const absl::StatusOr<int> code = RunRanks(request);
+    ASSERT_TRUE(code.ok()) << code.status();
+    ASSERT_EQ(*code, 0) << Content(out + ".log");
+    EXPECT_EQ(testing::DifferenceOfRuns(folder_ + "/one", absl::StrCat(folder_, "/", out), "checkpoint-4.pth",
+                                        {"loss", "lr"}),
+              "")
+        << ranks << " ranks";
+  }
 }
 
 // Two ranks with half the batch see the same images, crops and dropped paths as one rank: losses equal but for the

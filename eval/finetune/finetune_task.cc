@@ -196,6 +196,13 @@ absl::Status FinetuneTask::FinishEpoch(const RunPosition& position, EpochReport*
   return evaluation_.Write(*newest, checkpoint, position.epoch, standing_.max_accuracy);
 }
 
+ReplicatedTensors FinetuneTask::Replicated() const {
+  ReplicatedTensors replicas = ReplicasOf(*models_.model, *optimizer_);
+  if (!models_.average) return replicas;
+  for (auto& [name, tensor] : NamedState(*models_.average)) replicas.emplace_back("average of " + name, tensor);
+  return replicas;
+}
+
 TrainingState FinetuneTask::Save(const RunPosition& position) const {
   TrainingState state;
   state.model = ViewsOf(NamedState(*models_.model));

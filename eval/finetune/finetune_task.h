@@ -17,8 +17,10 @@
 #include "eval/finetune/held_out_evaluation.h"
 #include "eval/finetune/weight_average.h"
 #include "tec/config/finetune.pb.h"
+#include "tec/config/settings_record.h"
 #include "tec/optim/adamw.h"
 #include "tec/optim/schedule.h"
+#include "tec/run/optimizer_state.h"
 #include "tec/run/run_context.h"
 #include "tec/run/task.h"
 #include "tec/run/training_loader.h"
@@ -48,6 +50,9 @@ class FinetuneTask : public Task {
   // The evaluation.
   bool long_epoch_end() const override { return true; }
   absl::Status FinishEpoch(const RunPosition& position, EpochReport* report) override;
+
+  RankFacts Facts() const override { return SettingsByName(settings_); }
+  ReplicatedTensors Replicated() const override;
 
   TrainingState Save(const RunPosition& position) const override;
 

@@ -66,6 +66,10 @@ ABSL_FLAG(int64_t, local_rank, -1, "accepted for launchers that pass it, and nev
 ABSL_FLAG(bool, dist_on_itp, false, "take rank and world size from Open MPI's environment");
 ABSL_FLAG(std::string, dist_url, "env://", "where the ranks meet");
 ABSL_FLAG(bool, multinode, false, "the reference's switch for several machines: its own rendezvous, port 40101");
+ABSL_FLAG(double, dist_timeout, 600,
+          "seconds that a rank may be missing, show no sign of life or keep the others waiting before all end");
+ABSL_FLAG(int64_t, check_ranks_every, 0,
+          "compare weights and optimiser state over all ranks every so many updates; 0: at the start and at saves");
 
 namespace tec {
 
@@ -77,6 +81,8 @@ Distributed DistributedFlags() {
   distributed.dist_on_itp = absl::GetFlag(FLAGS_dist_on_itp);
   distributed.dist_url = absl::GetFlag(FLAGS_dist_url);
   distributed.multinode = absl::GetFlag(FLAGS_multinode);
+  distributed.dist_timeout = absl::GetFlag(FLAGS_dist_timeout);
+  distributed.check_ranks_every = absl::GetFlag(FLAGS_check_ranks_every);
   return distributed;
 }
 
@@ -156,9 +162,15 @@ FlagGroup RuntimeFlags() {
 }
 
 FlagGroup DistributedFlagGroup() {
-  return {
-      "Several processes",
-      {{"world_size", ""}, {"rank", ""}, {"local_rank", ""}, {"dist_on_itp", ""}, {"dist_url", ""}, {"multinode", ""}}};
+  return {"Several processes",
+          {{"world_size", ""},
+           {"rank", ""},
+           {"local_rank", ""},
+           {"dist_on_itp", ""},
+           {"dist_url", ""},
+           {"multinode", ""},
+           {"dist_timeout", ""},
+           {"check_ranks_every", ""}}};
 }
 
 void FollowOutputDir(const ParsedFlags& parsed, const config::Logging& before, config::Logging* logging) {

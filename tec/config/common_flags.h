@@ -23,6 +23,8 @@ struct Distributed {
   bool dist_on_itp = false;  // --dist_on_itp: take rank and world size from Open MPI's environment.
   std::string dist_url = "env://";  // --dist_url
   bool multinode = false;           // --multinode
+  double dist_timeout = 600;        // --dist_timeout, in seconds
+  int64_t check_ranks_every = 0;    // --check_ranks_every, in updates
 };
 
 // How a run saves and logs, and whether over another one. Part of the launch, not of the experiment: none of it changes

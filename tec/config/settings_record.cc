@@ -152,6 +152,20 @@ void CompareMessages(const Message& before, const Message& now, const Message& s
   }
 }
 
+void ListFields(const Message& message, const std::string& prefix,
+                std::vector<std::pair<std::string, std::string>>* values) {
+  const auto* descriptor = message.GetDescriptor();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const FieldDescriptor* field = descriptor->field(i);
+    const std::string name = absl::StrCat(prefix, std::string(field->name()));
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      ListFields(message.GetReflection()->GetMessage(message, field), name + ".", values);
+    } else {
+      values->emplace_back(name, FieldText(message, field));
+    }
+  }
+}
+
 }  // namespace
 
 void KeepWeightDeciding(Message* settings) {
@@ -167,6 +181,15 @@ void KeepWeightDeciding(Message* settings) {
       message->GetReflection()->ClearField(message, field);
     });
   }
+}
+
+std::vector<std::pair<std::string, std::string>> SettingsByName(const Message& settings) {
+  const std::unique_ptr<Message> kept(settings.New());
+  kept->CopyFrom(settings);
+  KeepWeightDeciding(kept.get());
+  std::vector<std::pair<std::string, std::string>> values;
+  ListFields(*kept, "", &values);
+  return values;
 }
 
 SettingsChanges CompareSettings(const Message& before, const Message& now) {

@@ -7,6 +7,7 @@
 #include <google/protobuf/message.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,6 +25,9 @@ Settings WeightDeciding(Settings settings) {
   KeepWeightDeciding(&settings);
   return settings;
 }
+
+// Name ("optimizer.blr") and value of every field of WeightDeciding(settings).
+std::vector<std::pair<std::string, std::string>> SettingsByName(const google::protobuf::Message& settings);
 
 struct SettingsChanges {
   std::vector<std::string> refused;  // "model.encoder.width: 64, was 32": the checkpoint's tensors do not fit.

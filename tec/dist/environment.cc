@@ -110,6 +110,7 @@ absl::StatusOr<LaunchEnvironment> FromOpenMpi(const LaunchOptions& options, cons
   environment.world_size = reader.Integer("OMPI_COMM_WORLD_SIZE", 1, kMaxRanks);
   environment.local_rank = reader.Integer("OMPI_COMM_WORLD_LOCAL_RANK", 0, kMaxRanks);
   environment.local_world_size = reader.IntegerOr("OMPI_COMM_WORLD_LOCAL_SIZE", 1, kMaxRanks, environment.world_size);
+  environment.run = get_env("PMIX_NAMESPACE").value_or("");
   TEC_RETURN_IF_ERROR(ReadMaster(options, reader, &environment));
   TEC_RETURN_IF_ERROR(CheckRanks(environment, reader));
   return environment;
@@ -124,6 +125,7 @@ absl::StatusOr<LaunchEnvironment> FromTorchrun(const LaunchOptions& options, con
   environment.local_rank = reader.Integer("LOCAL_RANK", 0, kMaxRanks);
   environment.local_world_size = reader.IntegerOr("LOCAL_WORLD_SIZE", 1, kMaxRanks, environment.world_size);
   environment.agent_serves_store = get_env("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
+  environment.run = get_env("TORCHELASTIC_RUN_ID").value_or("");
   environment.restart_count = reader.IntegerOr("TORCHELASTIC_RESTART_COUNT", 0, 0x7FFFFFFF, 0);
   TEC_RETURN_IF_ERROR(ReadMaster(options, reader, &environment));
   TEC_RETURN_IF_ERROR(CheckRanks(environment, reader));
@@ -141,6 +143,7 @@ absl::StatusOr<LaunchEnvironment> FromSlurm(const LaunchOptions& options, const 
   const int nodes = reader.Integer("SLURM_JOB_NUM_NODES", 1, kMaxRanks);
   const std::string node_list = reader.Text("SLURM_JOB_NODELIST");
   const int job = reader.Integer("SLURM_JOB_ID", 0, 0x7FFFFFFF);
+  environment.run = absl::StrCat(job, ".", get_env("SLURM_STEP_ID").value_or(""));
   if (reader.ok() && environment.world_size % nodes != 0) {
     reader.Problem(absl::StrFormat("SLURM_NTASKS is %d, which %d nodes (SLURM_JOB_NUM_NODES) cannot share evenly",
                                    environment.world_size, nodes));
@@ -186,6 +189,29 @@ absl::Status ExpandRanges(absl::string_view ranges, absl::string_view head, absl
   return absl::OkStatus();
 }
 
+// mpirun starts as many runs as it starts processes, all in one folder, if nobody takes notice of it.
+absl::Status CheckNoMpi(const GetEnv& get_env, const char* size_name, const char* remedy) {
+  int size = 0;
+  if (!absl::SimpleAtoi(get_env(size_name).value_or(""), &size) || size <= 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "launch environment: %s is %d, so this is one of several processes, but nothing says that they are ranks of one "
+      "run: %s",
+      size_name, size, remedy));
+}
+
+absl::StatusOr<LaunchEnvironment> Detect(const LaunchOptions& options, const GetEnv& get_env) {
+  if (options.dist_on_itp) return FromOpenMpi(options, get_env);
+  if (get_env("RANK") || get_env("WORLD_SIZE")) return FromTorchrun(options, get_env);
+  TEC_RETURN_IF_ERROR(
+      CheckNoMpi(get_env, "OMPI_COMM_WORLD_SIZE", "give --dist_on_itp, and MASTER_ADDR and MASTER_PORT"));
+  if (get_env("SLURM_PROCID")) return FromSlurm(options, get_env);
+  TEC_RETURN_IF_ERROR(
+      CheckNoMpi(get_env, "PMI_SIZE",
+                 "set RANK (PMI_RANK), WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, or use Open "
+                 "MPI's mpirun, srun or torchrun"));
+  return LaunchEnvironment();
+}
+
 }  // namespace
 
 std::optional<std::string> ProcessEnvironment(const std::string& name) {
@@ -195,10 +221,10 @@ std::optional<std::string> ProcessEnvironment(const std::string& name) {
 }
 
 absl::StatusOr<LaunchEnvironment> DetectLaunchEnvironment(const LaunchOptions& options, const GetEnv& get_env) {
-  if (options.dist_on_itp) return FromOpenMpi(options, get_env);
-  if (get_env("RANK") || get_env("WORLD_SIZE")) return FromTorchrun(options, get_env);
-  if (get_env("SLURM_PROCID")) return FromSlurm(options, get_env);
-  return LaunchEnvironment();
+  TEC_ASSIGN_OR_RETURN(LaunchEnvironment environment, Detect(options, get_env));
+  environment.timeout_seconds = options.timeout_seconds;
+  environment.check_every = options.check_every;
+  return environment;
 }
 
 absl::StatusOr<std::vector<std::string>> ExpandSlurmNodeList(absl::string_view list) {

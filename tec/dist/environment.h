@@ -4,6 +4,7 @@
 #ifndef TEC_DIST_ENVIRONMENT_H_
 #define TEC_DIST_ENVIRONMENT_H_
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -29,12 +30,18 @@ struct LaunchEnvironment {
   // rank 0 does. Each restart of the ranks uses keys of its own there.
   bool agent_serves_store = false;
   int restart_count = 0;
+  // What the launcher calls the job, so that the ranks of two at one port do not meet; may be empty.
+  std::string run;
+  double timeout_seconds = 600;  // --dist_timeout: as LifelineOptions::timeout_seconds.
+  int64_t check_every = 0;  // --check_ranks_every: updates between two comparisons of the ranks' state; 0: at saves.
 };
 
 struct LaunchOptions {
   bool dist_on_itp = false;  // --dist_on_itp: Open MPI's variables, before all others.
   std::string dist_url =
       "env://";  // --dist_url: env:// or tcp://HOST:PORT, which stands for MASTER_ADDR and MASTER_PORT.
+  double timeout_seconds = 600;
+  int64_t check_every = 0;
 };
 
 // The value of an environment variable, nullopt if it is not set.
@@ -49,6 +56,8 @@ std::optional<std::string> ProcessEnvironment(const std::string& name);
 //                          master), SLURM_JOB_ID (chooses the port) [the mapping of facebookresearch/dinov2]
 //   none                   a single process
 // A single SLURM task (SLURM_NTASKS 1) is a single process: that is what a shell inside an allocation looks like.
+// Open MPI's or PMI's number of processes above 1 without any of these is InvalidArgument: each would be a run of its
+// own.
 // A mode of which only a part is set, a number that is none or out of range: InvalidArgument naming every such
 // variable.
 absl::StatusOr<LaunchEnvironment> DetectLaunchEnvironment(const LaunchOptions& options,

@@ -118,7 +118,22 @@ TEST(DetectLaunchEnvironmentTest, Table) {
        "launch environment (SLURM): not set: SLURM_LOCALID, SLURM_JOB_NUM_NODES, SLURM_JOB_NODELIST, SLURM_JOB_ID"},
       {"torchrun inside slurm", Join(kTorchrun, kSlurm), plain, "torchrun rank 3/4 local 1/2 at 10.0.0.1:29500"},
       {"open mpi", kOpenMpi, itp, "openmpi rank 1/2 local 1/2 at head:6000"},
-      {"open mpi, not asked for", kOpenMpi, plain, "none rank 0/1 local 0/1 at :0"},
+      {"open mpi, not asked for", kOpenMpi, plain,
+       "launch environment: OMPI_COMM_WORLD_SIZE is 2, so this is one of several processes, but nothing says that they "
+       "are ranks of one run: give --dist_on_itp, and MASTER_ADDR and MASTER_PORT"},
+      {"open mpi, one process", With(kOpenMpi, "OMPI_COMM_WORLD_SIZE", "1"), plain, "none rank 0/1 local 0/1 at :0"},
+      {"open mpi inside slurm, not asked for", Join(kOpenMpi, kSlurm), plain,
+       "launch environment: OMPI_COMM_WORLD_SIZE is 2, so this is one of several processes, but nothing says that they "
+       "are ranks of one run: give --dist_on_itp, and MASTER_ADDR and MASTER_PORT"},
+      {"pmi",
+       {{"PMI_SIZE", "4"}, {"PMI_RANK", "1"}},
+       plain,
+       "launch environment: PMI_SIZE is 4, so this is one of several processes, but nothing says that they are ranks "
+       "of "
+       "one run: set RANK (PMI_RANK), WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, or use Open MPI's mpirun, "
+       "srun "
+       "or torchrun"},
+      {"pmi of srun", With(kSlurm, "PMI_SIZE", "8"), plain, slurm_ok},
       {"open mpi, nothing set",
        {},
        itp,

@@ -1,53 +1,37 @@
 #include "tec/dist/process_group.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
-#include <optional>
+#include <exception>
+#include <set>
+#include <thread>
 #include <utility>
 
 #include "ATen/ops/empty.h"
-#include "ATen/ops/tensor.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "tec/base/file.h"
+#include "absl/strings/str_join.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/base/steady_seconds.h"
 #include "torch/csrc/distributed/c10d/PrefixStore.hpp"
 #include "torch/csrc/distributed/c10d/ProcessGroupGloo.hpp"
 #include "torch/csrc/distributed/c10d/TCPStore.hpp"
 #ifdef TEC_CUDA
+#include "c10/cuda/CUDAFunctions.h"
 #include "torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp"
 #endif
 
 namespace tec {
 namespace {
 
-bool IsLoopback(const std::string& address) { return address == "localhost" || absl::StartsWith(address, "127."); }
-
-// A socket that listens on the loopback device alone.
-absl::StatusOr<int> ListenOnLoopback(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return ErrnoToStatus(errno, "cannot make a socket for", absl::StrCat("port ", port));
-  const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  struct sockaddr_in address;
-  memset(&address, 0, sizeof(address));
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof(address)) != 0 || listen(fd, SOMAXCONN) != 0) {
-    const int error = errno;
-    close(fd);
-    return ErrnoToStatus(error, "cannot listen at", absl::StrCat("127.0.0.1:", port));
-  }
-  return fd;
-}
+// c10d's own limit is none: Lifeline::Wait has one, and can tell who is late.
+constexpr std::chrono::milliseconds kNoLimit = std::chrono::hours(24 * 30);
+// Of making connections, which cannot be interrupted.
+constexpr double kConnectSeconds = 60;
+// For an operation that was given up to end by itself.
+constexpr double kDrainSeconds = 2;
 
 // The first line: c10d's messages go on with a C++ backtrace.
 std::string FirstLine(const std::exception& error) {
@@ -61,29 +45,234 @@ std::string Text(const std::vector<uint8_t>& bytes) { return std::string(bytes.b
 }  // namespace
 
 struct ProcessGroup::Implementation {
+  std::unique_ptr<Lifeline> line;  // Outlives the rest: rank 0 stays till the others have left.
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> backend;
   c10::Device device = c10::Device(c10::kCPU);
-  int64_t timeout_seconds = 0;
-  int rank = 0;
-  int64_t sequence = 0;
+  std::vector<c10::intrusive_ptr<c10d::Work>> given_up;
+  bool agreed_on_end = false;
 
-  // Runs one operation, which may throw, and says which one it was if it does.
-  template <typename Operation>
-  absl::Status Run(const char* name, Operation operation) {
-    ++sequence;
+  ~Implementation();
+
+  // Starts an operation of the back end, which may throw, and waits for it.
+  template <typename Start>
+  absl::Status Run(const std::string& what, Start start) {
+    TEC_RETURN_IF_ERROR(line->failure());
+    c10::intrusive_ptr<c10d::Work> work;
     try {
-      operation();
-      return absl::OkStatus();
+      work = start();
+      const absl::Status status = line->Wait(what, [&](double seconds) { return IsDone(*work, seconds); });
+      if (!status.ok()) given_up.push_back(std::move(work));
+      return status;
     } catch (const std::exception& error) {
-      const std::string problem = FirstLine(error);
-      const bool late = absl::StrContains(problem, "imeout") || absl::StrContains(problem, "imed out");
-      return absl::Status(late ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kUnavailable,
-                          absl::StrFormat("rank %d: %s, operation %d among the ranks, failed (limit %d s): %s", rank,
-                                          name, sequence, timeout_seconds, problem));
+      // A broken connection is what a rank's end looks like from here.
+      const absl::Status cause = line->Cause(absl::UnavailableError(
+          absl::StrCat("rank ", line->rank(), ": '", what, "' among the ranks failed: ", FirstLine(error))));
+      line->Fail(cause);
+      return cause;
     }
   }
+
+  bool IsDone(c10d::Work& work, double seconds) const {
+    if (device.is_cuda()) {
+      // wait() would return before anything has happened.
+      const double start = SteadySeconds();
+      while (!work.isCompleted()) {
+        if (SteadySeconds() - start > seconds) return false;
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+      }
+      if (work.exception()) std::rethrow_exception(work.exception());
+      work.wait();  // The stream's order.
+      return true;
+    }
+    try {
+      work.wait(std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000)));
+      return true;
+    } catch (const std::exception&) {
+      if (work.isCompleted()) throw;
+      return false;
+    }
+  }
+
+  absl::Status Connect(const LaunchEnvironment& environment, const ProcessGroupOptions& options);
+  absl::StatusOr<c10::intrusive_ptr<c10d::Store>> MakeStore(const LaunchEnvironment& environment);
 };
+
+ProcessGroup::Implementation::~Implementation() {
+  if (!backend) return;
+  const bool failed = line == nullptr || !line->failure().ok();
+  try {
+    if (!failed) {
+      backend->shutdown();
+      return;
+    }
+    backend->abort();
+  } catch (const std::exception& error) {
+    TEC_LOG(WARNING) << "ending the operations among the ranks: " << FirstLine(error);
+  }
+  // Gloo's destructor waits for operations that will never end, and has no way of ending them: where a peer is stopped,
+  // not dead, the process ends with them in the air.
+  const double start = SteadySeconds();
+  const auto pending = [this] {
+    return std::any_of(given_up.begin(), given_up.end(), [](const auto& work) { return !work->isCompleted(); });
+  };
+  while (pending() && SteadySeconds() - start < kDrainSeconds) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  if (!pending()) return;
+  backend.release();
+  for (auto& work : given_up) work.release();
+}
+
+namespace {
+
+// The store that torchrun's agent serves, where rank 0 says at which port of its machine the ranks meet.
+constexpr char kPortKey[] = "lifeline_port";
+
+absl::StatusOr<c10::intrusive_ptr<c10d::Store>> AgentStore(const LaunchEnvironment& environment,
+                                                           std::chrono::milliseconds timeout) {
+  try {
+    c10d::TCPStoreOptions options;
+    options.port = static_cast<uint16_t>(environment.master_port);
+    options.timeout = timeout;
+    options.waitWorkers = false;
+    auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_address, options);
+    return c10::make_intrusive<c10d::PrefixStore>(absl::StrCat("tec/attempt_", environment.restart_count), store);
+  } catch (const std::exception& error) {
+    return absl::UnavailableError(absl::StrCat("torchrun's agent does not answer at ", environment.master_address, ":",
+                                               environment.master_port, ": ", FirstLine(error)));
+  }
+}
+
+// The address of rank 0's machine for the others. The agent that serves the store may be on another one.
+absl::StatusOr<std::string> AddressFor(const LaunchEnvironment& environment) {
+  TEC_ASSIGN_OR_RETURN(const auto addresses, ResolveHost(environment.master_address, environment.master_port));
+  for (const NetAddress& address : addresses) {
+    if (IsOwnAddress(address)) return environment.master_address;
+    TEC_ASSIGN_OR_RETURN(const Socket socket, ConnectTo(address, 5));
+    TEC_ASSIGN_OR_RETURN(const NetAddress own, LocalAddress(socket.fd()));
+    return own.host();
+  }
+  return absl::NotFoundError(environment.master_address);
+}
+
+absl::StatusOr<std::unique_ptr<Lifeline>> MeetAtAgent(const LaunchEnvironment& environment, LifelineOptions options,
+                                                      const absl::Status& own) {
+  TEC_ASSIGN_OR_RETURN(
+      const auto store,
+      AgentStore(environment, std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000))));
+  if (environment.rank == 0) {
+    TEC_ASSIGN_OR_RETURN(const std::string address, AddressFor(environment));
+    options.address = address;
+    options.publish_port = [&](int port) -> absl::Status {
+      try {
+        store->set(kPortKey, Bytes(absl::StrCat(port, " ", address)));
+        return absl::OkStatus();
+      } catch (const std::exception& error) {
+        return absl::UnavailableError(absl::StrCat("torchrun's agent: ", FirstLine(error)));
+      }
+    };
+    return Lifeline::Meet(options, own);
+  }
+  try {
+    const std::string text = Text(store->get(kPortKey));
+    options.port = std::atoi(text.c_str());
+    options.address = text.substr(text.find(' ') + 1);
+  } catch (const std::exception& error) {
+    return absl::DeadlineExceededError(absl::StrCat("rank ", environment.rank, ": rank 0 of ", environment.world_size,
+                                                    " did not come: ", FirstLine(error)));
+  }
+  return Lifeline::Meet(options, own);
+}
+
+}  // namespace
+
+// On rank 0's machine, at a free port of the address where the ranks have met.
+absl::StatusOr<c10::intrusive_ptr<c10d::Store>> ProcessGroup::Implementation::MakeStore(
+    const LaunchEnvironment& environment) {
+  c10d::TCPStoreOptions options;
+  options.isServer = line->rank() == 0;
+  options.waitWorkers = false;
+  options.timeout = std::chrono::milliseconds(static_cast<int64_t>(kConnectSeconds * 1000));
+  // c10d's libuv server takes over a listening socket of ours only by half; the plain one does it properly.
+  options.useLibUV = false;
+  std::string host = line->peers()[0].address.empty() ? "127.0.0.1" : line->peers()[0].address;
+  absl::Status listens;
+  if (options.isServer) {
+    const absl::StatusOr<std::vector<NetAddress>> own = ResolveHost(host, 0);
+    listens = own.status();
+    if (own.ok()) {
+      absl::StatusOr<Socket> socket = ListenAt(own->front());
+      listens = socket.status();
+      if (socket.ok()) {
+        const auto address = LocalAddress(socket->fd());
+        options.port = static_cast<uint16_t>(address.ok() ? address->port() : 0);
+        options.masterListenFd = socket->Release();
+      }
+    }
+  }
+  TEC_RETURN_IF_ERROR(line->failure());
+  if (!listens.ok()) line->Fail(listens);
+  TEC_ASSIGN_OR_RETURN(const auto ports, line->Gather(absl::StrCat(options.port), "the store's port"));
+  options.port = static_cast<uint16_t>(std::atoi(ports[0].c_str()));
+  try {
+    return c10::make_intrusive<c10d::TCPStore>(host, options);
+  } catch (const std::exception& error) {
+    return absl::UnavailableError(
+        absl::StrCat("rank ", line->rank(), ": the store at ", host, ":", options.port, ": ", FirstLine(error)));
+  }
+}
+
+absl::Status ProcessGroup::Implementation::Connect(const LaunchEnvironment& environment,
+                                                   const ProcessGroupOptions& options) {
+  const int rank = line->rank(), world_size = line->world_size();
+  std::shared_ptr<::gloo::transport::Device> interface;
+  absl::Status made;
+  try {
+    if (!options.cuda) {
+      const char* const name = std::getenv("GLOO_SOCKET_IFNAME");
+      const std::string own = line->peers()[rank].address;
+      // Where the others see this rank: its host's name may stand for the loopback device.
+      interface = name != nullptr && *name != 0
+                      ? c10d::ProcessGroupGloo::createDeviceForInterface(
+                            std::string(name).substr(0, std::string(name).find(',')))
+                      : c10d::ProcessGroupGloo::createDeviceForHostname(own.empty() ? "127.0.0.1" : own);
+    }
+  } catch (const std::exception& error) {
+    made = absl::NotFoundError(absl::StrCat("no network device for Gloo (GLOO_SOCKET_IFNAME): ", FirstLine(error)));
+  }
+  const auto agree = [this](const absl::Status& status) -> absl::Status {
+    if (!status.ok()) line->Fail(status);
+    TEC_RETURN_IF_ERROR(line->Gather("", "connecting").status());
+    return absl::OkStatus();
+  };
+  TEC_RETURN_IF_ERROR(agree(made));
+  TEC_ASSIGN_OR_RETURN(store, MakeStore(environment));
+  const auto seconds = [](double s) { return std::chrono::milliseconds(static_cast<int64_t>(s * 1000)); };
+  try {
+#ifdef TEC_CUDA
+    if (options.cuda) {
+      device = c10::Device(c10::kCUDA, c10::cuda::current_device());
+      // Errors are found and told here: c10d's watchdog would end the process with a signal and no word.
+      setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", /*overwrite=*/0);
+      setenv("TORCH_NCCL_ENABLE_MONITORING", "0", /*overwrite=*/0);
+      auto nccl = c10d::ProcessGroupNCCL::Options::create();
+      nccl->timeout = kNoLimit;
+      backend = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, world_size, nccl);
+      return agree(absl::OkStatus());
+    }
+#endif
+    auto gloo =
+        c10d::ProcessGroupGloo::Options::create(seconds(std::min(environment.timeout_seconds, kConnectSeconds)));
+    gloo->devices.push_back(interface);
+    backend = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, world_size, gloo);
+    backend->setTimeout(kNoLimit);
+  } catch (const std::exception& error) {
+    made = line->Cause(absl::UnavailableError(absl::StrCat(
+        "rank ", rank, " cannot connect to the others, whose addresses are told above: ", FirstLine(error))));
+  }
+  return agree(made);
+}
 
 ProcessGroup::ProcessGroup(int rank, int world_size, std::unique_ptr<Implementation> implementation)
     : rank_(rank), world_size_(world_size), implementation_(std::move(implementation)) {}
@@ -91,61 +280,47 @@ ProcessGroup::ProcessGroup(int rank, int world_size, std::unique_ptr<Implementat
 ProcessGroup::~ProcessGroup() = default;
 
 absl::StatusOr<std::unique_ptr<ProcessGroup>> ProcessGroup::Create(const LaunchEnvironment& environment,
-                                                                   const ProcessGroupOptions& options) {
-  if (environment.world_size == 1) return std::unique_ptr<ProcessGroup>(new ProcessGroup(0, 1, nullptr));
-#ifndef TEC_CUDA
-  if (options.cuda) return absl::FailedPreconditionError("this program was built without CUDA (--config=cuda)");
-#endif
-  auto implementation = std::make_unique<Implementation>();
-  implementation->rank = environment.rank;
-  implementation->timeout_seconds = options.timeout_seconds;
-  const std::chrono::milliseconds timeout(options.timeout_seconds * 1000);
-  const bool loopback = IsLoopback(environment.master_address);
-
-  c10d::TCPStoreOptions store_options;
-  store_options.port = static_cast<uint16_t>(environment.master_port);
-  store_options.isServer = environment.rank == 0 && !environment.agent_serves_store;
-  store_options.numWorkers = environment.world_size;
-  store_options.timeout = timeout;
-  // c10d's libuv server takes over a listening socket of ours only by half; the plain one does it properly.
-  store_options.useLibUV = !(loopback && store_options.isServer);
-  if (loopback && store_options.isServer) {
-    TEC_ASSIGN_OR_RETURN(const int fd, ListenOnLoopback(environment.master_port));
-    store_options.masterListenFd = fd;
+                                                                   const ProcessGroupOptions& options,
+                                                                   const absl::Status& own) {
+  if (environment.world_size == 1) {
+    TEC_RETURN_IF_ERROR(own);
+    return std::unique_ptr<ProcessGroup>(new ProcessGroup(0, 1, nullptr));
   }
-  absl::Status status = implementation->Run("rendezvous", [&] {
-    auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_address, store_options);
-    implementation->store =
-        c10::make_intrusive<c10d::PrefixStore>(absl::StrCat("tec/attempt_", environment.restart_count), store);
-    auto backend_store = c10::make_intrusive<c10d::PrefixStore>("backend", implementation->store);
-#ifdef TEC_CUDA
-    if (options.cuda) {
-      implementation->device = c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(environment.local_rank));
-      auto nccl = c10d::ProcessGroupNCCL::Options::create();
-      nccl->timeout = timeout;
-      implementation->backend =
-          c10::make_intrusive<c10d::ProcessGroupNCCL>(backend_store, environment.rank, environment.world_size, nccl);
-      return;
-    }
+  absl::Status problem = own;
+#ifndef TEC_CUDA
+  if (options.cuda && problem.ok()) {
+    problem = absl::FailedPreconditionError("this program was built without CUDA (--config=cuda)");
+  }
 #endif
-    auto gloo = c10d::ProcessGroupGloo::Options::create(timeout);
-    gloo->devices.push_back(loopback ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
-                                     : c10d::ProcessGroupGloo::createDefaultDevice());
-    implementation->backend =
-        c10::make_intrusive<c10d::ProcessGroupGloo>(backend_store, environment.rank, environment.world_size, gloo);
-  });
-  TEC_RETURN_IF_ERROR(Annotate(
-      status, absl::StrCat("ranks could not meet at ", environment.master_address, ":", environment.master_port)));
-  implementation->sequence = 0;
+  const LifelineOptions line = LifelineOf(environment);
+  auto implementation = std::make_unique<Implementation>();
+  if (environment.agent_serves_store) {
+    TEC_ASSIGN_OR_RETURN(implementation->line, MeetAtAgent(environment, line, problem));
+  } else {
+    TEC_ASSIGN_OR_RETURN(implementation->line, Lifeline::Meet(line, problem));
+  }
+  TEC_RETURN_IF_ERROR(implementation->Connect(environment, options));
   return std::unique_ptr<ProcessGroup>(
       new ProcessGroup(environment.rank, environment.world_size, std::move(implementation)));
 }
 
-absl::Status ProcessGroup::AllReduceSum(at::Tensor tensor) {
+std::string ProcessGroup::NameOf(int rank) const {
+  if (implementation_ == nullptr) return absl::StrCat("rank ", rank);
+  return absl::StrCat("rank ", rank, " (", implementation_->line->peers()[rank].host, ")");
+}
+
+ProcessGroup::Work::Work(const ProcessGroup& group, const std::string& what)
+    : Lifeline::Work(group.implementation_ == nullptr ? nullptr : group.implementation_->line.get(), what) {}
+
+void ProcessGroup::Fail(const absl::Status& why) {
+  if (implementation_ != nullptr && !implementation_->agreed_on_end) implementation_->line->Fail(why);
+}
+
+absl::Status ProcessGroup::AllReduceSum(at::Tensor tensor, const std::string& what) {
   if (implementation_ == nullptr) return absl::OkStatus();
-  return implementation_->Run("sum", [&] {
+  return implementation_->Run(what, [&] {
     std::vector<at::Tensor> tensors = {tensor};
-    implementation_->backend->allreduce(tensors, c10d::AllreduceOptions())->wait();
+    return implementation_->backend->allreduce(tensors, c10d::AllreduceOptions());
   });
 }
 
@@ -184,90 +359,122 @@ absl::Status ProcessGroup::AverageGradients(const std::vector<at::Tensor>& param
   return absl::OkStatus();
 }
 
+absl::Status ProcessGroup::Broadcast(const std::vector<at::Tensor>& tensors, const std::string& what) {
+  if (implementation_ == nullptr) return absl::OkStatus();
+  const auto bytes_of = [](const at::Tensor& tensor) { return tensor.view({-1}).view(at::kByte); };
+  size_t next = 0;
+  while (next < tensors.size()) {
+    const size_t first = next;
+    int64_t bytes = 0;
+    do {
+      bytes += tensors[next++].nbytes();
+    } while (next < tensors.size() && bytes + static_cast<int64_t>(tensors[next].nbytes()) <= kBucketBytes);
+    at::Tensor flat = at::empty({bytes}, tensors[first].options().dtype(at::kByte));
+    int64_t at = 0;
+    for (size_t i = first; i < next; ++i) {
+      const at::Tensor own = bytes_of(tensors[i]);
+      flat.narrow(0, at, own.numel()).copy_(own);
+      at += own.numel();
+    }
+    TEC_RETURN_IF_ERROR(implementation_->Run(what, [&] {
+      std::vector<at::Tensor> one = {flat};
+      return implementation_->backend->broadcast(one, c10d::BroadcastOptions());
+    }));
+    if (rank_ == 0) continue;
+    at = 0;
+    for (size_t i = first; i < next; ++i) {
+      at::Tensor own = bytes_of(tensors[i]);
+      own.copy_(flat.narrow(0, at, own.numel()));
+      at += own.numel();
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> ProcessGroup::Gather(const std::string& text, const std::string& what) {
+  if (implementation_ == nullptr) return std::vector<std::string>{text};
+  return implementation_->line->Gather(text, what);
+}
+
 absl::StatusOr<std::vector<double>> ProcessGroup::Mean(const std::vector<double>& values) {
   if (implementation_ == nullptr) return values;
-  at::Tensor sum = at::tensor(values, at::kDouble).to(implementation_->device);
-  TEC_RETURN_IF_ERROR(AllReduceSum(sum));
-  sum = sum.cpu();
-  std::vector<double> means(sum.data_ptr<double>(), sum.data_ptr<double>() + sum.numel());
-  for (double& mean : means) mean /= world_size_;
+  TEC_ASSIGN_OR_RETURN(const auto texts,
+                       Gather(std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double)),
+                              "mean of numbers"));
+  std::vector<double> means(values.size());
+  for (const std::string& text : texts) {
+    TEC_CHECK_EQ(text.size(), values.size() * sizeof(double)) << "each rank has the same numbers";
+    for (size_t i = 0; i < values.size(); ++i) {
+      double value;
+      std::memcpy(&value, text.data() + i * sizeof(double), sizeof(double));
+      means[i] += value / world_size_;
+    }
+  }
   return means;
 }
 
 absl::StatusOr<std::vector<int64_t>> ProcessGroup::Union(const std::vector<int64_t>& numbers, int64_t limit) {
-  at::Tensor count = at::zeros({limit}, at::kInt);
+  PayloadWriter writer;
   for (const int64_t number : numbers) {
     TEC_CHECK(number >= 0 && number < limit) << number << " of " << limit;
-    count.mutable_data_ptr<int32_t>()[number] = 1;
+    writer.Number(number);
   }
-  if (implementation_ != nullptr) {
-    count = count.to(implementation_->device);
-    TEC_RETURN_IF_ERROR(AllReduceSum(count));
-    count = count.cpu();
+  std::set<int64_t> all(numbers.begin(), numbers.end());
+  TEC_ASSIGN_OR_RETURN(const auto texts, Gather(writer.payload(), "union of numbers"));
+  for (const std::string& text : texts) {
+    PayloadReader reader(text);
+    for (size_t i = 0; i < text.size() / sizeof(int64_t); ++i) all.insert(reader.Number());
   }
-  std::vector<int64_t> all;
-  for (int64_t i = 0; i < limit; ++i) {
-    if (count.const_data_ptr<int32_t>()[i] > 0) all.push_back(i);
+  return std::vector<int64_t>(all.begin(), all.end());
+}
+
+absl::StatusOr<std::vector<int>> ProcessGroup::Which(bool flag) {
+  TEC_ASSIGN_OR_RETURN(const auto flags, Gather(flag ? "1" : "", "asking all"));
+  std::vector<int> ranks;
+  for (int rank = 0; rank < world_size_; ++rank) {
+    if (!flags[rank].empty()) ranks.push_back(rank);
   }
-  return all;
+  return ranks;
 }
 
 absl::StatusOr<bool> ProcessGroup::Any(bool flag) {
-  if (implementation_ == nullptr) return flag;
-  TEC_ASSIGN_OR_RETURN(const std::vector<double> mean, Mean({flag ? 1.0 : 0.0}));
-  return mean[0] > 0;
+  TEC_ASSIGN_OR_RETURN(const std::vector<int> ranks, Which(flag));
+  return !ranks.empty();
 }
 
 absl::StatusOr<std::string> ProcessGroup::BroadcastText(const std::string& text) {
-  if (implementation_ == nullptr) return text;
-  std::string result = text;
-  const std::string key = absl::StrCat("text/", implementation_->sequence);
-  TEC_RETURN_IF_ERROR(implementation_->Run("broadcast of a text", [&] {
-    if (rank_ == 0) {
-      implementation_->store->set(key, Bytes(text));
-    } else {
-      result = Text(implementation_->store->get(key));
-    }
-  }));
-  return result;
+  TEC_ASSIGN_OR_RETURN(auto texts, Gather(rank_ == 0 ? text : "", "broadcast of a text"));
+  return std::move(texts[0]);
 }
 
-absl::Status ProcessGroup::Agree(const absl::Status& status) {
+absl::Status ProcessGroup::Agree(const absl::Status& status, const std::string& what) {
   if (implementation_ == nullptr) return status;
-  const std::string key = absl::StrCat("agree/", implementation_->sequence, "/");
+  const std::string text =
+      status.ok()
+          ? ""
+          : PayloadWriter().Number(static_cast<int64_t>(status.code())).Text(std::string(status.message())).payload();
+  const absl::StatusOr<std::vector<std::string>> texts = Gather(text, what);
   if (!status.ok()) {
-    // Before the sum, so that it is there when the others look for it.
-    const absl::Status told = implementation_->Run("report of an error", [&] {
-      implementation_->store->set(absl::StrCat(key, rank_),
-                                  Bytes(absl::StrCat(static_cast<int>(status.code()), " ", status.message())));
-    });
-    if (!told.ok()) return status;
-    --implementation_->sequence;
-  }
-  const absl::StatusOr<bool> any = Any(!status.ok());
-  if (!status.ok()) {
-    // Not before the others have read it: this rank may be the one that serves the store, and is about to end.
-    if (any.ok()) (void)Any(false);
+    implementation_->agreed_on_end = implementation_->agreed_on_end || texts.ok();
     return status;
   }
-  TEC_RETURN_IF_ERROR(any.status());
-  if (!*any) return absl::OkStatus();
-  std::string problem = "unknown";
-  int code = static_cast<int>(absl::StatusCode::kAborted);
-  int other = -1;
-  TEC_RETURN_IF_ERROR(implementation_->Run("reading of another rank's error", [&] {
-    for (int rank = 0; rank < world_size_ && other < 0; ++rank) {
-      const std::string rank_key = absl::StrCat(key, rank);
-      if (rank == rank_ || !implementation_->store->check({rank_key})) continue;
-      const std::string text = Text(implementation_->store->get(rank_key));
-      other = rank;
-      code = std::atoi(text.c_str());
-      problem = text.substr(text.find(' ') + 1);
-    }
-  }));
-  --implementation_->sequence;
-  (void)Any(false);
-  return absl::Status(static_cast<absl::StatusCode>(code), absl::StrCat("rank ", other, ": ", problem));
+  TEC_RETURN_IF_ERROR(texts.status());
+  std::vector<std::string> problems;
+  absl::StatusCode code = absl::StatusCode::kOk;
+  for (int rank = 0; rank < world_size_; ++rank) {
+    if ((*texts)[rank].empty()) continue;
+    PayloadReader reader((*texts)[rank]);
+    const auto of_rank = static_cast<absl::StatusCode>(reader.Number());
+    if (code == absl::StatusCode::kOk) code = of_rank;
+    problems.push_back(absl::StrCat("rank ", rank, ": ", reader.Text()));
+  }
+  if (problems.empty()) return absl::OkStatus();
+  implementation_->agreed_on_end = true;
+  constexpr size_t kNamed = 4;
+  const size_t more = problems.size() > kNamed ? problems.size() - kNamed : 0;
+  problems.resize(problems.size() - more);
+  return absl::Status(
+      code, absl::StrCat(absl::StrJoin(problems, "; "), more > 0 ? absl::StrCat("; and ", more, " more ranks") : ""));
 }
 
 }  // namespace tec

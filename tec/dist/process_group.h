@@ -13,25 +13,28 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tec/dist/environment.h"
+#include "tec/dist/lifeline.h"
 
 namespace tec {
 
 struct ProcessGroupOptions {
-  // CPU: Gloo. CUDA: NCCL (only in a build with --config=cuda), device local_rank.
+  // CPU: Gloo. CUDA: NCCL (only in a build with --config=cuda), of the current device.
   bool cuda = false;
-  // How long one operation, or the meeting of all ranks at the start, may take.
-  int64_t timeout_seconds = 600;
 };
 
-// All ranks must make the same calls in the same order. An operation that fails (a rank died, the time ran out) returns
-// Unavailable or DeadlineExceeded naming this rank, the operation and its sequence number; the group is of no use
-// afterwards.
+// All ranks must make the same calls in the same order. An operation that fails returns why: Unavailable for a rank
+// that is gone, DeadlineExceeded for one that does not come, another rank's own error under its code; the message names
+// the rank and its host. The group is of no use afterwards. This holds for both back ends: no wait is without a limit
+// and none ends in a signal.
 class ProcessGroup {
  public:
-  // Rank 0 listens at master_address:master_port, on the loopback device alone if the address is a loopback one. The
-  // rendezvous has no authentication: whoever reaches the port can take part, so keep it inside a trusted network.
+  // Rank 0 listens at master_address:master_port, of its addresses only at those that other ranks need. The rendezvous
+  // has no authentication: whoever reaches the port can take part, so keep it inside a trusted network. `own` and
+  // errors: as Lifeline::Meet; NotFound, too, for an interface (GLOO_SOCKET_IFNAME) that is not there.
   static absl::StatusOr<std::unique_ptr<ProcessGroup>> Create(const LaunchEnvironment& environment,
-                                                              const ProcessGroupOptions& options = {});
+                                                              const ProcessGroupOptions& options = {},
+                                                              const absl::Status& own = absl::OkStatus());
+  // Leaves the others; rank 0 last.
   ~ProcessGroup();
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
@@ -39,8 +42,10 @@ class ProcessGroup {
   int rank() const { return rank_; }
   int world_size() const { return world_size_; }
 
-  // Sum over ranks, in place. A tensor of the group's device.
-  absl::Status AllReduceSum(at::Tensor tensor);
+  // Sum over ranks, in place. A tensor of the group's device. `what`: for messages.
+  absl::Status AllReduceSum(at::Tensor tensor, const std::string& what = "sum");
+  // Rank 0's bytes, in place, in contiguous tensors of the group's device.
+  absl::Status Broadcast(const std::vector<at::Tensor>& tensors, const std::string& what);
 
   // Mean over ranks, in place, of gradients: averaged in flat buckets of at most kBucketBytes, each of one dtype, so
   // that there are few operations. Undefined gradients (of parameters that got none) are skipped; they must be
@@ -53,13 +58,26 @@ class ProcessGroup {
   // The numbers that any rank has in `numbers`, rising and each once; all of them from 0 to below `limit`, which is the
   // same on every rank and costs 4 bytes each.
   absl::StatusOr<std::vector<int64_t>> Union(const std::vector<int64_t>& numbers, int64_t limit);
-  // Whether `flag` is set on any rank.
+  // The ranks on which `flag` is set; whether it is on any.
+  absl::StatusOr<std::vector<int>> Which(bool flag);
   absl::StatusOr<bool> Any(bool flag);
   // Rank 0's text, on every rank.
   absl::StatusOr<std::string> BroadcastText(const std::string& text);
+  // Every rank's text, by rank.
+  absl::StatusOr<std::vector<std::string>> Gather(const std::string& text, const std::string& what);
   // Waits for all ranks. OK only if `status` was OK on every one of them: otherwise each rank gets its own error, or
-  // one saying which other rank failed and how.
-  absl::Status Agree(const absl::Status& status);
+  // one saying which other ranks failed and how.
+  absl::Status Agree(const absl::Status& status, const std::string& what = "agreeing on errors");
+
+  // Tells the others why this rank cannot go on, at whatever operation they wait; not what they know from Agree.
+  void Fail(const absl::Status& why);
+  // While it lives, the others wait for this rank beyond the time limit.
+  class Work : public Lifeline::Work {
+   public:
+    Work(const ProcessGroup& group, const std::string& what);
+  };
+  // "rank 1 (host)".
+  std::string NameOf(int rank) const;
 
  private:
   struct Implementation;

@@ -22,7 +22,7 @@ namespace {
 // What a rank finds wrong: "" or a text, which the parent prints.
 using RankBody = std::function<std::string(ProcessGroup&)>;
 
-void RunRanks(int world_size, const RankBody& body, int64_t timeout_seconds = 60) {
+void RunRanks(int world_size, const RankBody& body, double timeout_seconds = 60) {
   LaunchEnvironment environment;
   environment.launcher = Launcher::kTorchrun;
   environment.world_size = environment.local_world_size = world_size;
@@ -34,12 +34,13 @@ void RunRanks(int world_size, const RankBody& body, int64_t timeout_seconds = 60
     ASSERT_GE(child, 0);
     if (child == 0) {
       environment.rank = environment.local_rank = rank;
-      ProcessGroupOptions options;
-      options.timeout_seconds = timeout_seconds;
-      auto group = ProcessGroup::Create(environment, options);
-      const std::string problem = group.ok() ? body(**group) : group.status().ToString();
+      environment.timeout_seconds = timeout_seconds;
+      std::string problem;
+      {
+        auto group = ProcessGroup::Create(environment);
+        problem = group.ok() ? body(**group) : group.status().ToString();
+      }
       if (!problem.empty()) std::fprintf(stderr, "rank %d: %s\n", rank, problem.c_str());
-      // No destructors: a rank that was meant to die must not wait for others.
       _exit(problem.empty() ? 0 : 1);
     }
     children.push_back(child);
@@ -104,12 +105,56 @@ TEST(ProcessGroupTest, AllLearnOfOneRanksError) {
 }
 
 TEST(ProcessGroupTest, DeathOfARankEndsTheOthersWait) {
-  RunRanks(2, [](ProcessGroup& group) -> std::string {
-    if (!group.Any(false).ok()) return "the ranks did not meet";  // Their connections stand.
-    if (group.rank() == 1) _exit(0);
-    at::Tensor tensor = at::zeros({1});
-    const absl::Status status = group.AllReduceSum(tensor);
-    return Expect(!status.ok() && absl::StrContains(status.message(), "rank 0: sum, operation 2"), status.ToString());
+  for (const int victim : {0, 1, 2}) {
+    RunRanks(3, [victim](ProcessGroup& group) -> std::string {
+      if (!group.Any(false).ok()) return "the ranks did not meet";  // Their connections stand.
+      if (group.rank() == victim) _exit(0);
+      at::Tensor tensor = at::zeros({1});
+      const absl::Status status = group.AllReduceSum(tensor);
+      const std::string expected = group.NameOf(victim) + " ended without a word";
+      return Expect(absl::IsUnavailable(status) && absl::StrContains(status.message(), expected), status.ToString());
+    });
+  }
+}
+
+// One that is stopped breaks no connection; the operation that waits for it is given up, and the process ends.
+TEST(ProcessGroupTest, AStoppedRankEndsTheOthersWait) {
+  RunRanks(
+      3,
+      [](ProcessGroup& group) -> std::string {
+        if (!group.Any(false).ok()) return "the ranks did not meet";
+        if (group.rank() == 1) {
+          // Killed when all is over: the test waits for every rank.
+          const pid_t parent = getpid();
+          if (fork() == 0) {
+            sleep(12);
+            kill(parent, SIGCONT);
+            _exit(0);
+          }
+          kill(getpid(), SIGSTOP);
+          _exit(0);
+        }
+        at::Tensor tensor = at::zeros({1 << 20});
+        const absl::Status status = group.AllReduceSum(tensor);
+        const std::string expected = "no sign of life from " + group.NameOf(1) + " for 5 s";
+        return Expect(absl::IsUnavailable(status) && absl::StrContains(status.message(), expected), status.ToString());
+      },
+      /*timeout_seconds=*/5);
+}
+
+// One rank's error while the others sum up.
+TEST(ProcessGroupTest, AnErrorReachesWhoeverSums) {
+  RunRanks(3, [](ProcessGroup& group) -> std::string {
+    absl::Status status;
+    if (group.rank() == 2) {
+      group.Fail(absl::DataLossError("too many unreadable images"));
+    } else {
+      status = group.AllReduceSum(at::zeros({8}));
+      if (!absl::IsDataLoss(status) || status.message() != group.NameOf(2) + ": too many unreadable images") {
+        return status.ToString();
+      }
+    }
+    return "";
   });
 }
 

@@ -6,6 +6,7 @@
 #include "ATen/ATen.h"
 #include "absl/strings/str_cat.h"
 #include "tec/checkpoint/torch_tensors.h"
+#include "tec/nn/module_state.h"
 
 namespace tec {
 
@@ -60,6 +61,20 @@ absl::Status LoadOptimizerState(AdamW& optimizer, const OptimizerState& state) {
     moments.push_back(std::move(one));
   }
   return optimizer.LoadState(moments);
+}
+
+ReplicatedTensors ReplicasOf(const torch::nn::Module& model, const AdamW& optimizer) {
+  ReplicatedTensors replicas = NamedState(model);
+  size_t index = 0;
+  for (const ParameterGroup& group : optimizer.groups()) {
+    for (const std::string& name : group.names) {
+      const AdamWState& state = optimizer.state()[index++];
+      replicas.emplace_back("step of " + name, state.step);
+      replicas.emplace_back("exp_avg of " + name, state.exp_avg);
+      replicas.emplace_back("exp_avg_sq of " + name, state.exp_avg_sq);
+    }
+  }
+  return replicas;
 }
 
 ScalerState ScalerStateOf(const LossScaler& scaler) {

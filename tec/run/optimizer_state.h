@@ -7,8 +7,13 @@
 
 #include "absl/status/status.h"
 #include "tec/checkpoint/training_state.h"
+#include "tec/dist/replicas.h"
 #include "tec/optim/adamw.h"
 #include "tec/optim/gradients.h"
+
+namespace torch::nn {
+class Module;
+}
 
 namespace tec {
 
@@ -20,6 +25,9 @@ OptimizerState OptimizerStateOf(const AdamW& optimizer, double lr, bool with_lr_
 // All or nothing. InvalidArgument if groups, numbers of parameters or shapes are not this optimiser's. Hyperparameters
 // of the file are not taken over: those of the run count. A parameter without moments in the file starts at zero.
 absl::Status LoadOptimizerState(AdamW& optimizer, const OptimizerState& state);
+
+// The model's tensors and the optimiser's, for tec/dist/replicas.h.
+ReplicatedTensors ReplicasOf(const torch::nn::Module& model, const AdamW& optimizer);
 
 ScalerState ScalerStateOf(const LossScaler& scaler);
 LossScaler::State LossScalerStateOf(const ScalerState& state);

@@ -14,7 +14,8 @@ namespace tec {
 
 absl::StatusOr<c10::Device> SelectRankDevice(const std::string& name, const LaunchEnvironment& environment) {
   if (environment.world_size == 1 || name != "cuda") return SelectDevice(name);
-  return SelectDevice(absl::StrCat("cuda:", environment.local_rank));
+  // A launcher that gives each rank a device of its own (srun --gpus-per-task=1) shows it as number 0 to each.
+  return SelectDevice(absl::StrCat("cuda:", CudaDeviceCount() == 1 ? 0 : environment.local_rank));
 }
 
 void SetComputeThreads(int64_t threads, const LaunchEnvironment& environment) {

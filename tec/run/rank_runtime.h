@@ -12,7 +12,8 @@
 
 namespace tec {
 
-// As SelectDevice (torch_runtime.h); of several ranks, "cuda" is the device of the rank's number on its machine.
+// As SelectDevice (torch_runtime.h); of several ranks, "cuda" is the device of the rank's number on its machine,
+// or the only one that this process sees.
 absl::StatusOr<c10::Device> SelectRankDevice(const std::string& name, const LaunchEnvironment& environment);
 
 // Compute threads on the CPU; 0: this machine's cores, shared among its ranks.

@@ -6,14 +6,16 @@
 namespace tec {
 
 absl::StatusOr<std::unique_ptr<RunContext>> RunContext::Open(const Options& options) {
-  TEC_ASSIGN_OR_RETURN(const c10::Device device, SelectRankDevice(options.device, options.environment));
-  std::unique_ptr<RunContext> context(new RunContext(device));
+  // Its error is told to the others, who would wait for this rank.
+  const absl::StatusOr<c10::Device> device = SelectRankDevice(options.device, options.environment);
+  std::unique_ptr<RunContext> context(new RunContext(device.ok() ? *device : c10::Device(c10::kCPU)));
+  context->check_every_ = options.environment.check_every;
   SetComputeThreads(options.threads, options.environment);
   ProcessGroupOptions group;
-  group.cuda = device.is_cuda();
+  group.cuda = device.ok() && device->is_cuda();
   // It may wait for minutes for a rank that does not come.
   context->stop_signal_.set_ends_at_once(true);
-  absl::StatusOr<std::unique_ptr<ProcessGroup>> met = ProcessGroup::Create(options.environment, group);
+  absl::StatusOr<std::unique_ptr<ProcessGroup>> met = ProcessGroup::Create(options.environment, group, device.status());
   context->stop_signal_.set_ends_at_once(false);
   if (!met.ok()) return met.status();
   context->group_ = *std::move(met);
@@ -25,8 +27,13 @@ absl::StatusOr<std::unique_ptr<RunContext>> RunContext::Open(const Options& opti
   return context;
 }
 
-absl::Status RunContext::OnFirstRank(const std::function<absl::Status()>& body) {
-  return group_->Agree(first_rank() ? body() : absl::OkStatus());
+absl::Status RunContext::OnFirstRank(const std::function<absl::Status()>& body, const std::string& what) {
+  absl::Status status;
+  if (first_rank()) {
+    const ProcessGroup::Work work(*group_, what);
+    status = body();
+  }
+  return group_->Agree(status, what);
 }
 
 }  // namespace tec

@@ -49,8 +49,11 @@ class RunContext {
   // How often this process was asked to save and go on.
   int save_requests() const { return stop_signal_.save_requests(); }
   bool first_rank() const { return group_->rank() == 0; }
-  // Runs `body` on the first rank; every rank learns how it ended (ProcessGroup::Agree).
-  absl::Status OnFirstRank(const std::function<absl::Status()>& body);
+  // Updates between two comparisons of the ranks' state; 0: none but at the start and at saves.
+  int64_t check_every() const { return check_every_; }
+  // Runs `body` on the first rank; every rank learns how it ended (ProcessGroup::Agree), and waits as long as it takes.
+  absl::Status OnFirstRank(const std::function<absl::Status()>& body,
+                           const std::string& what = "the first rank's work");
 
  private:
   explicit RunContext(c10::Device device) : device_(device), guard_(device) {}
@@ -58,6 +61,7 @@ class RunContext {
   StopSignal stop_signal_;
   c10::Device device_;
   c10::OptionalDeviceGuard guard_;
+  int64_t check_every_ = 0;
   std::unique_ptr<ProcessGroup> group_;
   std::unique_ptr<Progress> progress_;
 };

@@ -22,6 +22,7 @@
 #include "data/loader/loader.h"
 #include "tec/checkpoint/background_saver.h"
 #include "tec/checkpoint/training_state.h"
+#include "tec/dist/replicas.h"
 #include "tec/run/run_log.h"
 #include "tec/run/run_position.h"
 #include "tec/run/weight_update.h"
@@ -79,13 +80,18 @@ class Task {
   // True: MicroStep changes some of what Save writes, as batch normalisation does its averages. Then an update that is
   // begun cannot be gone back from: a run that is asked to stop ends it, and one that fails in it is not saved.
   virtual bool micro_steps_change_state() const { return false; }
-  // One step of the optimiser, by the gradients of all ranks.
+  // One step of the optimiser, by the gradients of all ranks. An error leaves weights and optimiser as they were.
   virtual absl::StatusOr<UpdateResult> Update(double lr) = 0;
   // True: FinishEpoch takes long enough that the state is saved before it, and that a run asked to stop leaves it to
   // the next one.
   virtual bool long_epoch_end() const { return false; }
   // `position`: at the end of the epoch.
   virtual absl::Status FinishEpoch(const RunPosition& position, EpochReport* report) = 0;
+
+  // Of several ranks, after Open: what must be the same on all beside the data set; and the tensors that every rank has
+  // a copy of, which rank 0's are at the start and all of which an update changes in the same way.
+  virtual RankFacts Facts() const { return {}; }
+  virtual ReplicatedTensors Replicated() const { return {}; }
 
   // Views of everything that Load needs.
   virtual TrainingState Save(const RunPosition& position) const = 0;

@@ -12,6 +12,10 @@
 
 namespace tec {
 
+int CudaDeviceCount() {
+  return at::globalContext().hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0;
+}
+
 absl::StatusOr<c10::Device> SelectDevice(const std::string& name) {
   if (name == "cpu") return c10::Device(c10::kCPU);
   absl::string_view rest = name;
@@ -20,7 +24,7 @@ absl::StatusOr<c10::Device> SelectDevice(const std::string& name) {
       (!rest.empty() && (!absl::ConsumePrefix(&rest, ":") || !absl::SimpleAtoi(rest, &index) || index < 0))) {
     return absl::InvalidArgumentError(absl::StrCat("--device=", name, ": it must be cuda, cuda:N or cpu"));
   }
-  const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+  const int count = CudaDeviceCount();
   if (index >= count) {
     return absl::FailedPreconditionError(
         absl::StrCat("--device=", name, ": no such CUDA device is present (", count,

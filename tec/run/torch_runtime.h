@@ -16,6 +16,9 @@ namespace tec {
 // run on the CPU: nothing falls back by itself. InvalidArgument for another name.
 absl::StatusOr<c10::Device> SelectDevice(const std::string& name);
 
+// CUDA devices that this process sees; 0 in a build without CUDA.
+int CudaDeviceCount();
+
 // Runs `body`. An exception of LibTorch or of a library below it becomes Internal with the first line of its message,
 // one of memory (also of a device) ResourceExhausted.
 absl::Status CatchTorch(const std::function<absl::Status()>& body);

@@ -10,9 +10,12 @@
 #include "c10/core/CachingDeviceAllocator.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
+#include "tec/base/fingerprint.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/base/version.h"
 #include "tec/config/advice.h"
+#include "tec/dist/replicas.h"
 #include "tec/run/finished_run.h"
 #include "tec/run/rank_runtime.h"
 #include "tec/run/torch_runtime.h"
@@ -53,6 +56,7 @@ TrainingLoop::TrainingLoop(RunContext& context, Task& task, const LoopOptions& o
       }) {}
 
 absl::Status TrainingLoop::Open() {
+  const ProcessGroup::Work work(context_.group(), "opening the data and the model");
   // From here on the ranks are bound together: each learns of an error of the others.
   TEC_RETURN_IF_ERROR(context_.OnFirstRank([&]() -> absl::Status {
     if (options_.overwrite || !options_.resume.empty()) return absl::OkStatus();
@@ -83,6 +87,10 @@ absl::Status TrainingLoop::Open() {
     }
     position_.losses.resize(task_.loss_names().size());
     saved_ = position_;
+    return absl::OkStatus();
+  }()));
+  TEC_RETURN_IF_ERROR(AlignRanks());
+  TEC_RETURN_IF_ERROR(context_.group().Agree([&]() -> absl::Status {
     if (!context_.first_rank()) return absl::OkStatus();
     if (const std::string settings = task_.SettingsText(); !settings.empty()) {
       TEC_RETURN_IF_ERROR(WriteFile(absl::StrCat(options_.output_dir, "/experiment.textproto"), settings));
@@ -105,6 +113,35 @@ absl::Status TrainingLoop::Open() {
   return absl::OkStatus();
 }
 
+absl::Status TrainingLoop::AlignRanks() {
+  if (context_.group().world_size() == 1) return absl::OkStatus();
+  RankFacts facts = task_.Facts();
+  facts.emplace_back("version", kVersion);
+  facts.emplace_back("kind of device", context_.device().is_cpu() ? "cpu" : "cuda");
+  facts.emplace_back("images in the data set", absl::StrCat(plan_.dataset_size));
+  if (task_.loader() != nullptr) {
+    const Dataset& dataset = task_.loader()->dataset();
+    Fingerprint names;
+    for (int64_t i = 0; i < dataset.size(); ++i) names.Add(absl::StrCat(dataset.name(i), "/", dataset.label(i)));
+    facts.emplace_back("fingerprint of the images' names and labels", absl::StrCat(absl::Hex(names.value())));
+  }
+  TEC_RETURN_IF_ERROR(CompareFacts(context_.group(), facts));
+  TEC_RETURN_IF_ERROR(SendReplicas(context_.group(), task_.Replicated()));
+  return CheckRanks();
+}
+
+absl::Status TrainingLoop::CheckRanks() {
+  const absl::Status same =
+      CompareReplicas(context_.group(), task_.Replicated(),
+                      position_.updates == 0 ? "at the start" : absl::StrCat("after update ", position_.updates));
+  // Whose copy is good cannot be told: none is saved.
+  if (absl::IsDataLoss(same)) {
+    state_is_whole_ = false;
+    all_know_ = true;
+  }
+  return same;
+}
+
 absl::StatusOr<LoopResult> TrainingLoop::Run() {
   TEC_RETURN_IF_ERROR(Open());
   for (const std::string& line : task_.Describe()) context_.progress().Print(line);
@@ -115,7 +152,10 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
   }
   KeepFreedMemory();
   const absl::Status trained = CatchTorch([&] { return Train(); });
-  if (!trained.ok()) return AsFailure(SaveAfter(trained));
+  if (!trained.ok()) {
+    if (!all_know_) context_.group().Fail(trained);
+    return AsFailure(SaveAfter(trained));
+  }
   const RunClock::Span run = clock_.Since(RunClock::kRun);
   result_.stopped = position_.epoch < options_.epochs;
   result_.epochs = position_.epoch;
@@ -146,7 +186,8 @@ absl::Status TrainingLoop::Train() {
     if (absl::IsCancelled(finished)) break;
     TEC_RETURN_IF_ERROR(finished);
   }
-  return context_.OnFirstRank([&] { return Saved(saver_->Wait()); });
+  TEC_RETURN_IF_ERROR(context_.group().Agree(own_error_));
+  return context_.OnFirstRank([&] { return Saved(saver_->Wait()); }, "saving");
 }
 
 absl::Status TrainingLoop::TrainEpoch() {
@@ -176,8 +217,28 @@ absl::Status TrainingLoop::TrainEpoch() {
 absl::Status TrainingLoop::LearnOfStop() {
   if (stop_ || !state_is_whole_ || (context_.group().world_size() > 1 && !context_.device().is_cpu()))
     return absl::OkStatus();
-  TEC_ASSIGN_OR_RETURN(stop_, context_.group().Any(context_.stop_requested()));
+  return SayWhoStops(context_.stop_requested());
+}
+
+absl::Status TrainingLoop::SayWhoStops(bool this_rank) {
+  TEC_ASSIGN_OR_RETURN(const std::vector<int> ranks, context_.group().Which(this_rank));
+  stop_ = stop_ || !ranks.empty();
+  if (ranks.empty() || context_.group().world_size() == 1) return absl::OkStatus();
+  TEC_LOG(INFO) << "stopping: " << context_.group().NameOf(ranks[0])
+                << (ranks.size() > 1 ? absl::StrCat(" and ", ranks.size() - 1, " more were") : " was") << " asked to";
   return absl::OkStatus();
+}
+
+absl::Status TrainingLoop::Keep(const absl::Status& error) {
+  if (context_.group().world_size() == 1) return error;
+  own_error_.Update(error);
+  return absl::OkStatus();
+}
+
+// At the epoch's last update the save at its end is near.
+bool TrainingLoop::SaveIsDue() const {
+  return options_.save_every_minutes > 0 && saver_->MinutesSinceSave() >= options_.save_every_minutes &&
+         position_.next_micro_step < plan_.steps_in_updates();
 }
 
 absl::Status TrainingLoop::MicroStep() {
@@ -206,11 +267,14 @@ absl::StatusOr<std::vector<std::vector<double>>> TrainingLoop::CollectLosses() {
   UpdateAgreement::Flags mine;
   const int save_requests = context_.save_requests();
   mine.stop = context_.stop_requested();
-  mine.save = save_requests > save_requests_;
+  // When a save is due is the first rank's to say: the clocks of the others may be otherwise.
+  mine.save = save_requests > save_requests_ || (context_.first_rank() && SaveIsDue());
+  mine.error = !own_error_.ok();
   mine.bad_images = bad_images_ && bad_images_->news();
   TEC_ASSIGN_OR_RETURN(UpdateAgreement::Agreed agreed, agreement_.Agree(mine));
   save_requests_ = save_requests;
-  stop_ = stop_ || agreed.any.stop;
+  if (agreed.any.error) TEC_RETURN_IF_ERROR(context_.group().Agree(own_error_));
+  if (agreed.any.stop && !stop_) TEC_RETURN_IF_ERROR(SayWhoStops(mine.stop));
   save_ = save_ || agreed.any.save;
   if (agreed.any.bad_images) TEC_RETURN_IF_ERROR(bad_images_->Share());
   const int64_t first = position_.next_micro_step - static_cast<int64_t>(agreed.losses.size());
@@ -231,6 +295,7 @@ absl::StatusOr<std::vector<std::vector<double>>> TrainingLoop::CollectLosses() {
 // The sums over ranks are not finite on any rank if they are not on one, so that all ranks come here together.
 absl::Status TrainingLoop::NonFinite(const std::string& what) {
   state_is_whole_ = false;
+  all_know_ = true;
   return absl::AbortedError(absl::StrFormat(
       "update %d: %s; lr %g. Stopped without saving; the newest checkpoint, from before, is %s. A lower --blr, "
       "--precision=float32 or --clip_grad may help",
@@ -239,8 +304,13 @@ absl::Status TrainingLoop::NonFinite(const std::string& what) {
 
 absl::Status TrainingLoop::FinishUpdate() {
   TEC_ASSIGN_OR_RETURN(const auto losses, CollectLosses());
-  state_is_whole_ = false;
-  TEC_ASSIGN_OR_RETURN(const UpdateResult update, task_.Update(position_.lr));
+  const bool whole = std::exchange(state_is_whole_, false);
+  const absl::StatusOr<UpdateResult> updated = task_.Update(position_.lr);
+  if (!updated.ok()) {
+    state_is_whole_ = whole;
+    return updated.status();
+  }
+  const UpdateResult& update = *updated;
   if (update.skipped && !update.loss_scale) {
     return NonFinite(absl::StrFormat("the gradient's norm is %g at epoch %d, micro-step %d of %d",
                                      update.grad_norm.value_or(NAN), position_.epoch, position_.next_micro_step - 1,
@@ -250,13 +320,14 @@ absl::Status TrainingLoop::FinishUpdate() {
   whole_ = position_;
   state_is_whole_ = true;
   if (options_.stop_after_update && options_.stop_after_update(position_.updates)) stop_ = true;
-  TEC_RETURN_IF_ERROR(LogUpdate(losses, update));
+  TEC_RETURN_IF_ERROR(Keep(LogUpdate(losses, update)));
   clock_.Start(RunClock::kUpdate);
-  // At the epoch's last update the save at its end is near.
-  const bool due = options_.save_every_minutes > 0 && saver_->MinutesSinceSave() >= options_.save_every_minutes;
-  const bool asked = std::exchange(save_, false);
-  if (!asked && (!due || position_.next_micro_step == plan_.steps_in_updates())) return absl::OkStatus();
-  return context_.first_rank() ? SaveWhole() : absl::OkStatus();
+  const bool save = std::exchange(save_, false);
+  const int64_t check_every = context_.check_every();
+  if (save || (check_every > 0 && position_.updates % check_every == 0)) TEC_RETURN_IF_ERROR(CheckRanks());
+  if (!save || !context_.first_rank()) return absl::OkStatus();
+  const ProcessGroup::Work work(context_.group(), "saving");
+  return Keep(SaveWhole());
 }
 
 absl::Status TrainingLoop::LogUpdate(const std::vector<std::vector<double>>& losses, const UpdateResult& update) {
@@ -303,38 +374,46 @@ absl::Status TrainingLoop::FinishEpoch() {
     result_.losses.push_back(position_.losses[i].Mean());
     report.fields.emplace_back(absl::StrCat("train_", task_.loss_names()[i]), result_.losses.back());
   }
-  TEC_RETURN_IF_ERROR(context_.group().Agree(task_.FinishEpoch(position_, &report)));
+  TEC_RETURN_IF_ERROR(CheckRanks());
+  {
+    // It may take long on one rank, as the monitor does.
+    const ProcessGroup::Work work(context_.group(), "the end of an epoch");
+    TEC_RETURN_IF_ERROR(context_.group().Agree(own_error_.ok() ? task_.FinishEpoch(position_, &report) : own_error_));
+  }
   const int64_t finished = position_.epoch;
   position_.epoch = finished + 1;
   position_.next_micro_step = 0;
   position_.losses.assign(position_.losses.size(), Meter());
   position_.lrs = Meter();
-  return context_.OnFirstRank([&]() -> absl::Status {
-    report.fields.emplace_back("epoch", finished);
-    for (auto& field : report.more) report.fields.push_back(std::move(field));
-    report.fields.emplace_back("updates", position_.updates);
-    report.fields.emplace_back("images_per_second", Rate(span));
-    report.fields.emplace_back("seconds", span.seconds);
-    report.fields.emplace_back("data_wait_seconds", span.waited);
-    if (task_.loader() != nullptr) report.fields.emplace_back("bad_images", task_.loader()->bad_count());
-    // Before the checkpoint: a run that dies in between trains the epoch again and this line is taken away.
-    TEC_RETURN_IF_ERROR(log_->LogEpoch(finished, report.fields, report.scalars_step, report.scalars));
-    TEC_RETURN_IF_ERROR(log_->Sync());
-    // this_checkpoint last: a run that dies in between trains the epoch again and writes the other files again.
-    const int64_t period = options_.save_period;
-    if (period > 0 && (position_.epoch == options_.epochs || finished % period == 0)) {
-      report.names.push_back(CheckpointFolder::NumberedName(finished));
-    }
-    report.names.push_back(CheckpointFolder::kThis);
-    report.states.push_back({task_.Save(position_), report.names});
-    TEC_RETURN_IF_ERROR(Saved(saver_->Save(report.states)));
-    whole_ = saved_ = position_;
-    return absl::OkStatus();
-  });
+  return context_.OnFirstRank(
+      [&]() -> absl::Status {
+        report.fields.emplace_back("epoch", finished);
+        for (auto& field : report.more) report.fields.push_back(std::move(field));
+        report.fields.emplace_back("updates", position_.updates);
+        report.fields.emplace_back("images_per_second", Rate(span));
+        report.fields.emplace_back("seconds", span.seconds);
+        report.fields.emplace_back("data_wait_seconds", span.waited);
+        if (task_.loader() != nullptr) report.fields.emplace_back("bad_images", task_.loader()->bad_count());
+        // Before the checkpoint: a run that dies in between trains the epoch again and this line is taken away.
+        TEC_RETURN_IF_ERROR(log_->LogEpoch(finished, report.fields, report.scalars_step, report.scalars));
+        TEC_RETURN_IF_ERROR(log_->Sync());
+        // this_checkpoint last: a run that dies in between trains the epoch again and writes the other files again.
+        const int64_t period = options_.save_period;
+        if (period > 0 && (position_.epoch == options_.epochs || finished % period == 0)) {
+          report.names.push_back(CheckpointFolder::NumberedName(finished));
+        }
+        report.names.push_back(CheckpointFolder::kThis);
+        report.states.push_back({task_.Save(position_), report.names});
+        TEC_RETURN_IF_ERROR(Saved(saver_->Save(report.states)));
+        whole_ = saved_ = position_;
+        return absl::OkStatus();
+      },
+      "saving");
 }
 
 absl::Status TrainingLoop::SaveThis() {
-  return context_.OnFirstRank([&] { return SaveWhole(); });
+  TEC_RETURN_IF_ERROR(CheckRanks());
+  return context_.OnFirstRank([&] { return own_error_.ok() ? SaveWhole() : own_error_; }, "saving");
 }
 
 bool TrainingLoop::WholeIsSaved() const {

@@ -44,17 +44,26 @@ class TrainingLoop {
 
  private:
   absl::Status Open();
+  // All ranks have the same before them; and rank 0's state.
+  absl::Status AlignRanks();
+  // That they still have. An error is the end on every rank.
+  absl::Status CheckRanks();
   absl::Status Train();
   // One epoch from position_ on. Sets stop_ and returns early if the run is to stop within the epoch.
   absl::Status TrainEpoch();
   absl::Status MicroStep();
   // Within an update: sets stop_ if any rank is asked to.
   absl::Status LearnOfStop();
+  // Which rank was.
+  absl::Status SayWhoStops(bool this_rank);
   absl::Status FinishUpdate();
   absl::Status FinishEpoch();
   // Agrees on what the micro-steps since the last call gave, adds it to the meters, and returns it. Aborted if a loss
   // is not finite.
   absl::StatusOr<std::vector<std::vector<double>>> CollectLosses();
+  // An error that only this rank has met: with others it is told at the next agreement.
+  absl::Status Keep(const absl::Status& error);
+  bool SaveIsDue() const;
   absl::Status LogUpdate(const std::vector<std::vector<double>>& losses, const UpdateResult& update);
   absl::Status NonFinite(const std::string& what);
   // this_checkpoint, in the background; every rank learns whether the save before went well.
@@ -87,6 +96,8 @@ class TrainingLoop {
   bool stop_ = false;            // The same on every rank.
   bool save_ = false;            // On request, at the end of this update. The same on every rank.
   int save_requests_ = 0;        // Of this process, that have been agreed on.
+  absl::Status own_error_;       // Kept.
+  bool all_know_ = false;        // Of the error that ends the run.
   LoopResult result_;
 };
 

@@ -13,12 +13,13 @@ absl::StatusOr<UpdateAgreement::Agreed> UpdateAgreement::Agree(const Flags& mine
   Agreed agreed;
   if (pending_.empty()) return agreed;
   const int64_t steps = static_cast<int64_t>(pending_.size()), parts = pending_[0].numel(), losses = steps * parts;
-  at::Tensor all =
-      at::cat({at::stack(pending_).reshape({losses}).to(at::kDouble),
-               at::tensor({mine.stop ? 1.0 : 0.0, mine.bad_images ? 1.0 : 0.0, mine.save ? 1.0 : 0.0}, at::kDouble)
-                   .to(context_.device())});
+  at::Tensor all = at::cat(
+      {at::stack(pending_).reshape({losses}).to(at::kDouble),
+       at::tensor({mine.stop ? 1.0 : 0.0, mine.bad_images ? 1.0 : 0.0, mine.save ? 1.0 : 0.0, mine.error ? 1.0 : 0.0},
+                  at::kDouble)
+           .to(context_.device())});
   pending_.clear();
-  TEC_RETURN_IF_ERROR(Annotate(context_.group().AllReduceSum(all), "agreeing on the losses"));
+  TEC_RETURN_IF_ERROR(context_.group().AllReduceSum(all, "agreeing on the losses"));
   all = all.cpu();
   const double* values = all.const_data_ptr<double>();
   for (int64_t step = 0; step < steps; ++step) {
@@ -30,6 +31,7 @@ absl::StatusOr<UpdateAgreement::Agreed> UpdateAgreement::Agree(const Flags& mine
   agreed.any.stop = values[losses] > 0;
   agreed.any.bad_images = values[losses + 1] > 0;
   agreed.any.save = values[losses + 2] > 0;
+  agreed.any.error = values[losses + 3] > 0;
   return agreed;
 }
 

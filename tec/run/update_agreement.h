@@ -28,6 +28,7 @@ class UpdateAgreement {
     bool stop = false;        // Asked to end.
     bool save = false;        // Asked to save and go on.
     bool bad_images = false;  // Images met that cannot be read.
+    bool error = false;       // Cannot go on; the ranks then ask one another why.
   };
   struct Agreed {
     Flags any;                                // Set on any rank.

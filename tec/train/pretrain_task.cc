@@ -195,6 +195,13 @@ absl::Status PretrainTask::AddMonitored(int64_t epoch, EpochReport* report) {
   return absl::OkStatus();
 }
 
+RankFacts PretrainTask::Facts() const {
+  RankFacts facts = SettingsByName(experiment_);
+  facts.emplace_back("base model's checksum", absl::StrCat(absl::Hex(objective_->base_model_checksum())));
+  facts.emplace_back("monitoring by --knn_every", monitor_ == nullptr ? "off" : "on");
+  return facts;
+}
+
 TrainingState PretrainTask::Save(const RunPosition& position) const {
   TrainingState state;
   state.model = ViewsOf(NamedState(objective_->model()));

@@ -13,6 +13,7 @@
 #include "tec/config/experiment.pb.h"
 #include "tec/optim/adamw.h"
 #include "tec/optim/schedule.h"
+#include "tec/run/optimizer_state.h"
 #include "tec/run/run_context.h"
 #include "tec/run/task.h"
 #include "tec/run/weight_update.h"
@@ -46,6 +47,9 @@ class PretrainTask : public Task {
   absl::StatusOr<UpdateResult> Update(double lr) override;
   bool long_epoch_end() const override { return monitor_ != nullptr; }
   absl::Status FinishEpoch(const RunPosition& position, EpochReport* report) override;
+
+  RankFacts Facts() const override;
+  ReplicatedTensors Replicated() const override { return ReplicasOf(objective_->model(), *optimizer_); }
 
   TrainingState Save(const RunPosition& position) const override;
 

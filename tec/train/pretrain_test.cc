@@ -1,135 +1,36 @@
-// The program as its users meet it: exit codes, messages, signals, several processes.
+// The program as its users meet it: exit codes, messages, signals. Several processes: pretrain_ranks_test.cc.
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
-#include <functional>
-#include <map>
 #include <tuple>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "tec/base/logging.h"
 #include "tec/checkpoint/pth.h"
 #include "tec/checkpoint/state_dict_file.h"
-#include "tec/dist/launch.h"
+#include "tec/train/pretrain_program.h"
 #include "tec/train/small_run.h"
 
 namespace tec {
 namespace {
 
+using testing::CountLines;
 using testing::EmptyFolder;
 using testing::Exists;
 using testing::FileBytes;
 using testing::Lines;
+using testing::Number;
+using testing::Program;
+using testing::WaitForUpdates;
 using testing::WriteText;
 
-// //tec:pretrain, started with these arguments and, beside this process's, these environment variables.
-class Program {
- public:
-  Program(
-      const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment = {},
-      const std::function<void()>& in_child = [] {}) {
-    static int count = 0;
-    output_ = absl::StrCat(EmptyFolder(absl::StrCat("program", count++)), "/output");
-    pid_ = fork();
-    TEC_CHECK_GE(pid_, 0);
-    if (pid_ != 0) return;
-    const int fd = open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    dup2(fd, STDOUT_FILENO);
-    dup2(fd, STDERR_FILENO);
-    for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
-    std::vector<char*> argv = {const_cast<char*>("pretrain")};
-    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-    argv.push_back(nullptr);
-    in_child();
-    execv("tec/pretrain", argv.data());
-    _exit(127);
-  }
-  ~Program() {
-    if (pid_ > 0) {
-      kill(pid_, SIGKILL);
-      Wait();
-    }
-  }
-
-  // The exit code, or minus the signal.
-  int Wait() {
-    int status = 0;
-    TEC_CHECK_EQ(waitpid(pid_, &status, 0), pid_);
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  }
-  bool Running() const {
-    return kill(pid_, 0) == 0 && waitid(P_PID, pid_, &info_, WEXITED | WNOHANG | WNOWAIT) == 0 && info_.si_pid == 0;
-  }
-  void Signal(int signal) { kill(pid_, signal); }
-  std::string Output() const { return FileBytes(output_); }
-
- private:
-  std::string output_;
-  pid_t pid_;
-  mutable siginfo_t info_ = {};
-};
-
-int64_t CountLines(const std::string& path) {
-  return Exists(path) ? static_cast<int64_t>(Lines(FileBytes(path)).size()) : 0;
-}
-
-// Waits until the run has logged `updates` updates; false if it ended before.
-bool WaitForUpdates(const Program& program, const std::string& out, int64_t updates) {
-  while (CountLines(out + "/metrics.jsonl") < updates) {
-    if (!program.Running()) return false;
-    absl::SleepFor(absl::Milliseconds(5));
-  }
-  return true;
-}
-
-double Number(const std::string& line, const std::string& key) {
-  const size_t at = line.find(absl::StrCat("\"", key, "\": "));
-  EXPECT_NE(at, std::string::npos) << key << " in " << line;
-  return std::atof(line.c_str() + at + key.size() + 4);
-}
-
-class PretrainTest : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    pictures_ = new std::string(EmptyFolder("pictures"));
-    testing::MakePictures(*pictures_);
-    const std::string base = EmptyFolder("base");
-    WriteText(base + "/mae.textproto", testing::MaeText(*pictures_, base));
-    Program program({"--config", base + "/mae.textproto", "--epochs=1"});
-    ASSERT_EQ(program.Wait(), 0) << program.Output();
-    base_model_ = new std::string(base + "/checkpoint-0.pth");
-    config_ = new std::string(base + "/tec.textproto");
-    WriteText(*config_, testing::TecText(*pictures_, *base_model_, base + "/unused"));
-  }
-
-  static std::vector<std::string> Arguments(const std::string& out, const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments = {"--config=" + *config_, "--output_dir=" + out, "--log_dir=" + out};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
-  }
-
-  static std::string* pictures_;
-  static std::string* base_model_;
-  static std::string* config_;
-};
-std::string* PretrainTest::pictures_ = nullptr;
-std::string* PretrainTest::base_model_ = nullptr;
-std::string* PretrainTest::config_ = nullptr;
+class PretrainTest : public testing::ProgramTest {};
 
 // Long enough to be interrupted.
 const std::vector<std::string> kLong = {"--epochs=24", "--save_period=1000", "--save_every_minutes=0.0005"};
@@ -425,79 +326,6 @@ TEST_F(BaseModelFileTest, OfAnotherSizeIsSaidSo) {
   for (const char* part : {"width 1024 (the experiment says 32)", "; --basemodel=mae1klarge is of the file's size"}) {
     EXPECT_TRUE(absl::StrContains(output_, part)) << part << " in " << output_;
   }
-}
-
-std::map<std::string, std::string> RankEnvironment(int rank, int port) {
-  return {{"RANK", absl::StrCat(rank)}, {"LOCAL_RANK", absl::StrCat(rank)}, {"WORLD_SIZE", "2"},
-          {"LOCAL_WORLD_SIZE", "2"},    {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", absl::StrCat(port)}};
-}
-
-// Two ranks with half the batch see the same images, crops and masks as one rank: losses equal but for the order of
-// float32 sums. The learning rate is the same, since the images of an update are.
-TEST_F(PretrainTest, TwoRanksTrainAsOne) {
-  const std::string one = EmptyFolder("one_rank"), two = EmptyFolder("two_ranks");
-  Program alone(Arguments(one));
-  const int port = *FreePort();
-  const std::vector<std::string> half = Arguments(two, {"--batch_size=2"});
-  Program first(half, RankEnvironment(0, port)), second(half, RankEnvironment(1, port));
-  ASSERT_EQ(alone.Wait(), 0) << alone.Output();
-  ASSERT_EQ(first.Wait(), 0) << first.Output() << second.Output();
-  ASSERT_EQ(second.Wait(), 0) << second.Output();
-  const auto expected = Lines(FileBytes(one + "/metrics.jsonl")), got = Lines(FileBytes(two + "/metrics.jsonl"));
-  ASSERT_EQ(expected.size(), got.size());
-  for (size_t i = 0; i < expected.size(); ++i) {
-    for (const char* key : {"loss_fea", "loss_att", "lr"}) {
-      // 1e-4: float32 rounding, 6e-8, grown by AdamW's division over a few updates; another image would change the loss
-      // by some percent.
-      EXPECT_NEAR(Number(got[i], key), Number(expected[i], key), 1e-4) << key << " of update " << i;
-    }
-  }
-}
-
-// Bad files are counted over all ranks, each once however many ranks meet it.
-TEST_F(PretrainTest, TwoRanksCountBadFilesAsOne) {
-  const std::string pictures = EmptyFolder("some_bad"), one = EmptyFolder("one_bad"), two = EmptyFolder("two_bad");
-  testing::MakePictures(pictures);
-  for (const char* name : {"/class0/3.jpg", "/class1/10.jpg", "/class1/19.jpg", "/class2/20.jpg"}) {
-    WriteText(pictures + name, "no picture");
-  }
-  const std::vector<std::string> more = {"--data_path=" + pictures, "--max_bad_fraction=0.2"};
-  Program alone(Arguments(one, more));
-  const int port = *FreePort();
-  std::vector<std::string> half = Arguments(two, more);
-  half.push_back("--batch_size=2");
-  Program first(half, RankEnvironment(0, port)), second(half, RankEnvironment(1, port));
-  ASSERT_EQ(alone.Wait(), 0) << alone.Output();
-  ASSERT_EQ(first.Wait(), 0) << first.Output() << second.Output();
-  ASSERT_EQ(second.Wait(), 0) << second.Output();
-  const auto expected = Lines(FileBytes(one + "/log.txt")), got = Lines(FileBytes(two + "/log.txt"));
-  ASSERT_EQ(got.size(), expected.size());
-  for (size_t i = 0; i < got.size(); ++i) {
-    EXPECT_EQ(Number(got[i], "bad_images"), Number(expected[i], "bad_images")) << "epoch " << i;
-  }
-  EXPECT_EQ(Number(got.back(), "bad_images"), 4);
-}
-
-TEST_F(PretrainTest, AllRanksLearnOfAnError) {
-  const int port = *FreePort();
-  // Only the second rank has a bad flag.
-  Program first(Arguments(EmptyFolder("rank0")), RankEnvironment(0, port));
-  Program second(Arguments(EmptyFolder("rank1"), {"--data_path=/no/such/folder"}), RankEnvironment(1, port));
-  EXPECT_EQ(second.Wait(), 1) << second.Output();
-  EXPECT_EQ(first.Wait(), 1) << first.Output();
-  EXPECT_TRUE(absl::StrContains(first.Output(), "rank 1: ")) << first.Output();
-  EXPECT_TRUE(absl::StrContains(first.Output(), "/no/such/folder")) << first.Output();
-}
-
-TEST_F(PretrainTest, DeadRankEndsTheRun) {
-  const int port = *FreePort();
-  const std::string out = EmptyFolder("dead_rank");
-  Program first(Arguments(out, {"--epochs=1000", "--save_period=1000"}), RankEnvironment(0, port));
-  Program second(Arguments(out, {"--epochs=1000", "--save_period=1000"}), RankEnvironment(1, port));
-  ASSERT_TRUE(WaitForUpdates(first, out, 5)) << first.Output();
-  second.Signal(SIGKILL);
-  EXPECT_EQ(first.Wait(), 2) << first.Output();
-  EXPECT_TRUE(absl::StrContains(first.Output(), "rank 0: ")) << first.Output();
 }
 
 }  // namespace
