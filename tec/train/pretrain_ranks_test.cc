@@ -250,6 +250,8 @@ TEST_F(PretrainRanksTest, KilledInASaveItGoesOn) {
       if (folder != nullptr) closedir(folder);
       return found;
     };
+    // What the run before left half written is gone by then.
+    ASSERT_TRUE(WaitForUpdates(*ranks[0], out, CountLines(out + "/metrics.jsonl") + 2)) << Outputs(ranks);
     while (!saving() && ranks[0]->Running()) {
     }
     ranks[0]->Signal(SIGKILL);
