@@ -34,8 +34,10 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequ
   request.keep_token_mlp = true;
   TEC_ASSIGN_OR_RETURN(const EncoderFile file, ReadEncoderFile(path, request));
   TEC_RETURN_IF_ERROR(CheckHeadsKnown(file.vit));
-  const VitTraits& traits = file.vit.plan.traits;
   Pretrained result;
+  result.family = file.vit.plan.family;
+  result.traits = file.vit.plan.traits;
+  const VitTraits& traits = result.traits;
   result.encoder.image_size = traits.grid * traits.patch_size;
   result.encoder.patch_size = traits.patch_size;
   result.encoder.channels = traits.channels;
@@ -67,25 +69,6 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequ
   }
   FillStatistics(&result);
   return result;
-}
-
-absl::Status CheckFinetunable(const Pretrained& pretrained, const std::string& path) {
-  const VitVariant& variant = pretrained.encoder.variant;
-  const char* part =
-      variant.registers > 0                 ? "register or distillation tokens"
-      : variant.pre_norm                    ? "a norm before its blocks"
-      : variant.relative_positions          ? "relative positions"
-      : !variant.rotary.frequencies.empty() ? "rotary positions"
-      : !variant.class_token                ? "no [CLS] token"
-      : variant.rms_norm || variant.patch_norm || variant.post_norm || variant.attention_norm || variant.mlp_norm
-          ? "norms in other places, or of another kind"
-      : variant.activation != Activation::kGelu                               ? "another activation than GELU"
-      : variant.hidden != 0 && variant.hidden != 4 * pretrained.encoder.width ? "an MLP that is not four times as wide"
-                                                                              : nullptr;
-  if (part == nullptr) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(path, " (", pretrained.description, ") has ", part,
-                                                 ", which finetuning has not; as a base model, and for kNN, linear and "
-                                                 "logistic evaluation, it is fine"));
 }
 
 absl::Status CheckChannels(const Pretrained& pretrained, const std::string& path, int64_t channels) {

@@ -18,6 +18,8 @@ namespace tec {
 struct Pretrained {
   TensorMap state;
   VitOptions encoder;
+  std::string family;      // FamilyNames().
+  VitTraits traits;        // What `encoder` is made of.
   bool mlp_token = false;  // The file has cls_token_mlp.*.
   // One for each of encoder.channels. Where nothing says: ImageNet's for RGB; empty for other numbers.
   std::vector<float> mean, std;
@@ -32,10 +34,6 @@ struct Pretrained {
 // tensors then are brought into the form of an Encoder; as ReadEncoderFile takes it. cls_token_mlp.* are kept.
 // InvalidArgument for a file without an encoder, or one whose number of heads cannot be told.
 absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequest& request = {});
-
-// InvalidArgument if the encoder has parts that a FinetuneModel has not, such as register tokens. `path`: for the
-// message.
-absl::Status CheckFinetunable(const Pretrained& pretrained, const std::string& path);
 
 // InvalidArgument, with the flags that would be right, if the encoder's images have not `channels` channels.
 absl::Status CheckChannels(const Pretrained& pretrained, const std::string& path, int64_t channels);

@@ -10,8 +10,10 @@
 #include "eval/features/pretrained.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/own_encoder.h"
 #include "tec/config/run_record.h"
 #include "tec/models/factory.h"
+#include "tec/models/vit.h"
 #include "tec/nn/initialise.h"
 #include "tec/nn/modules.h"
 
@@ -77,6 +79,48 @@ absl::Status CheckSize(const VitOptions& file, const VitOptions& model, const co
       absl::StrJoin(differences, ", "), ". Give --model=from_checkpoint, which takes every size from the file"));
 }
 
+// Whether MAE's and TEC's names and sizes tell all of it: the checkpoint is then as the reference has it.
+bool IsPlain(VitVariant variant) {
+  variant.norm_epsilon = kNormEpsilon;  // The settings have it.
+  return variant == VitVariant();
+}
+
+// The encoder that the run's model has: that of the file it starts from, in the size of `options`, or that of the
+// checkpoint it goes on from. None: a plain ViT.
+absl::StatusOr<std::optional<OwnEncoder>> EncoderOfRun(const Pretrained* start, const LoadedState* resume,
+                                                       const FinetuneOptions& options) {
+  if (start == nullptr) {
+    const Value* record = resume == nullptr ? nullptr : EncoderRecordIn(resume->state.args);
+    if (record == nullptr) return std::optional<OwnEncoder>();
+    absl::StatusOr<OwnEncoder> recorded = EncoderOfRecord(*record);
+    if (!recorded.ok()) return Annotate(recorded.status(), resume->path);
+    return std::optional<OwnEncoder>(*std::move(recorded));
+  }
+  if (IsPlain(start->encoder.variant)) return std::optional<OwnEncoder>();
+  OwnEncoder encoder = {start->family, start->traits};
+  encoder.traits.grid = options.encoder.grid();
+  encoder.traits.pool_hidden = 0;  // A classifier has none (FinetuneModel).
+  // What cannot be written down would be lost with the first checkpoint.
+  const absl::StatusOr<OwnEncoder> again = EncoderOfRecord(RecordOfEncoder(encoder));
+  if (!again.ok() || !(VariantOf(again->traits) == VariantOf(encoder.traits))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(start->description,
+                     " has parts that a checkpoint of finetuning cannot hold; kNN, linear and logistic "
+                     "evaluation take it: ",
+                     again.status().message()));
+  }
+  return std::optional<OwnEncoder>(std::move(encoder));
+}
+
+// Relative positions are for one grid.
+absl::Status CheckGrid(const Pretrained& start, const std::string& path, const VitOptions& encoder) {
+  if (!start.encoder.variant.relative_positions || start.encoder.grid() == encoder.grid()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, " has relative positions for ", start.encoder.grid(), " x ", start.encoder.grid(),
+                   " patches, which are not interpolated: --input_size=", start.encoder.grid() * encoder.patch_size,
+                   ", not ", encoder.image_size));
+}
+
 }  // namespace
 
 absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, const LoadedState* resume,
@@ -99,7 +143,7 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
       }
       TEC_ASSIGN_OR_RETURN(start, std::move(read));
     }
-    TEC_RETURN_IF_ERROR(CheckFinetunable(*start, file));
+    TEC_RETURN_IF_ERROR(CheckGrid(*start, file, options.encoder));
     TEC_RETURN_IF_ERROR(CheckChannels(*start, file, settings->data().channels()));
     TEC_RETURN_IF_ERROR(CheckSize(start->encoder, options.encoder, *settings));
     const double epsilon = start->encoder.variant.norm_epsilon;
@@ -108,6 +152,8 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
     TEC_ASSIGN_OR_RETURN(const std::optional<RunRecord> record, RecordOf(resume->state, resume->path));
     if (record && record->norm_epsilon > 0) settings->set_norm_epsilon(record->norm_epsilon);
   }
+  TEC_ASSIGN_OR_RETURN(std::optional<OwnEncoder> encoder, EncoderOfRun(starts ? &*start : nullptr, resume, options));
+  if (encoder) options.encoder.variant = VariantOf(encoder->traits);
   if (settings->has_norm_epsilon()) options.encoder.variant.norm_epsilon = settings->norm_epsilon();
   options.classes = settings->nb_classes();
   options.global_pool = settings->global_pool();
@@ -115,11 +161,14 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
   options.drop_path = settings->drop_path();
   TEC_RETURN_IF_ERROR(Validate(options));
   FinetuneModels models;
+  if (encoder) models.encoder = RecordOfEncoder(*encoder);
   models.model = std::make_shared<FinetuneModel>(options);
   const uint64_t seed = static_cast<uint64_t>(settings->seed());
   InitialiseFinetuning(*models.model, seed);
   if (starts) {
-    TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*models.model, start->state, seed),
+    // The reference changes the grid of every file's table in MAE's way; those that it cannot read have their own.
+    const PositionInterpolation interpolation = encoder ? encoder->traits.interpolation : PositionInterpolation::kPlain;
+    TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*models.model, start->state, seed, interpolation),
                                  absl::StrCat("cannot start from --finetune=", file)));
   }
   models.model->to(context.device());

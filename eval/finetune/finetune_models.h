@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "tec/checkpoint/training_state.h"
+#include "tec/checkpoint/value.h"
 #include "tec/config/finetune.pb.h"
 #include "tec/models/encoder.h"
 #include "tec/run/run_context.h"
@@ -16,6 +17,7 @@ namespace tec {
 struct FinetuneModels {
   std::shared_ptr<FinetuneModel> model;
   std::shared_ptr<FinetuneModel> average;  // Of the same shape; null without --model_ema. Its weights are to be set.
+  Value encoder;                           // The record of the model's encoder (own_encoder.h), or None of a plain ViT.
 };
 
 // On the context's device. Without `resume` and eval, the model has the weights of settings->finetune, if that is

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -272,6 +273,26 @@ TEST_F(FinetuneProgramTest, ALossThatIsNoNumberSavesNothing) {
   EXPECT_EQ(none.exit_code, 2) << none.output;
   EXPECT_NE(none.output.find("the newest checkpoint, from before, is none"), std::string::npos) << none.output;
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/nan_at_once/this_checkpoint.pth"));
+}
+
+// What a run would go on from is looked at as a base model is.
+TEST_F(FinetuneProgramTest, GoesOnFromNoWeightsThatAreNoNumbers) {
+  const std::string common = "--mlp_token --drop_path=0 --finetune=" + folder_ + "/tec.pth ";
+  ASSERT_EQ(Run(Arguments("infinite") + common + "--epochs=1").exit_code, 0);
+  const std::string path = folder_ + "/infinite/this_checkpoint.pth";
+  absl::StatusOr<TrainingState> state = LoadTrainingState(path);
+  ASSERT_TRUE(state.ok()) << state.status();
+  TensorView& moment = state->optimizer.moments.at(0).exp_avg_sq;
+  std::vector<float> values = moment.Values<float>();
+  values[1] = -std::numeric_limits<float>::infinity();
+  moment = TensorView::FromFloats(moment.shape, values);
+  ASSERT_TRUE(SaveTrainingState(path, *state).ok());
+  const ProgramResult result = Run(Arguments("infinite") + common + "--epochs=2");
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_NE(result.output.find(path + ": exp_avg_sq of the optimizer's parameter 0 has 1 of 16 values that are not "
+                                      "finite, the first -inf at [0,0,1]"),
+            std::string::npos)
+      << result.output;
 }
 
 // The images that --shots chooses are those of --subset_seed, 0 unless given, whatever --seed, as for the other

@@ -11,6 +11,7 @@
 #include "eval/finetune/batch_augmentation.h"
 #include "eval/finetune/finetune_record.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/own_encoder.h"
 #include "tec/checkpoint/load_state.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/config/config.h"
@@ -210,6 +211,7 @@ TrainingState FinetuneTask::Save(const RunPosition& position) const {
   state.optimizer = OptimizerStateOf(*optimizer_, position.lr, /*with_lr_scale=*/true);
   if (const LossScaler* scaler = step_->scaler()) state.scaler = ScalerStateOf(*scaler);
   state.args = ReferenceArguments(settings_);
+  if (models_.encoder.is_dict()) state.args.Set(kEncoderRecord, models_.encoder);
   state.method = "finetune";
   config::Finetune record = WeightDeciding(settings_);
   *record.mutable_class_names() = settings_.class_names();

@@ -21,7 +21,6 @@ absl::StatusOr<Classifier> ReadClassifier(const std::string& path, const VitRequ
     return absl::InvalidArgumentError(absl::StrCat(
         path, " (", pretrained.description, ") has no classifier (head.weight): give a checkpoint of //eval:finetune"));
   }
-  TEC_RETURN_IF_ERROR(CheckFinetunable(pretrained, path));
   FinetuneOptions options;
   options.encoder = pretrained.encoder;
   options.classes = weight->second.size(0);

@@ -181,12 +181,33 @@ constexpr struct {
     {"torch.float8_e5m2", "float8_e5m2"},
     {"torch.float8_e5m2fnuz", "float8_e5m2fnuz"},
     {"torch.float8_e8m0fnu", "float8_e8m0fnu"},
+    {"torch.complex32", "complex32"},
 };
 
+// Forms of a tensor that torch.load(weights_only=True) makes and we do not, and what makes plain ones of them.
+constexpr struct {
+  absl::string_view name, what, remedy;
+} kOtherForms[] = {
+    {"torch._utils._rebuild_qtensor", "quantised tensors", "v.dequantize() if v.is_quantized else v"},
+    {"torch._utils._rebuild_sparse_tensor", "sparse tensors", "v.to_dense()"},
+    {"torch._utils._rebuild_nested_tensor", "nested tensors", "v.to_padded_tensor(0.0) if v.is_nested else v"},
+    {"torch._utils._rebuild_parameter_with_state", "parameters with attributes of their own", "v.data"},
+};
+constexpr absl::string_view kMeta = "torch._utils._rebuild_meta_tensor_no_storage";
+
+absl::Status NotRead(absl::string_view what, absl::string_view remedy) {
+  return Invalid(absl::StrCat(what, " are not read. In Python, sd = torch.load(FILE, weights_only=True), the dict of ",
+                              "tensors in it, and torch.save({k: ", remedy,
+                              " for k, v in sd.items()}, NEW) make a file that is"));
+}
+
 absl::Status OtherType(absl::string_view type) {
-  return Invalid(absl::StrCat("tensors of type ", type,
-                              " are not read: load them in PyTorch and save them as one of float64, float32, float16, "
-                              "bfloat16, int64, int32, int16, int8, uint8 and bool"));
+  const std::string what = absl::StrCat("tensors of type ", type);
+  const auto is = [type](absl::string_view start) { return absl::StartsWith(type, start); };
+  if (is("complex")) return NotRead(what, "torch.view_as_real(v) if v.is_complex() else v");
+  if (is("q")) return NotRead(what, "v.dequantize() if v.is_quantized else v");
+  if (is("uint")) return NotRead(what, absl::StrCat("v.long() if v.dtype == torch.", type, " else v"));
+  return NotRead(what, "v.float() if v.is_floating_point() else v");
 }
 
 bool IsAllowedGlobal(absl::string_view name) {
@@ -542,6 +563,12 @@ absl::Status PickleInterpreter::PushGlobal(absl::string_view module, absl::strin
                                 " bytes: ", Quoted(module.empty() ? name : module)));
   }
   const std::string full = absl::StrCat(module, ".", name);
+  for (const auto& form : kOtherForms) {
+    if (full == form.name) return NotRead(form.what, form.remedy);
+  }
+  if (full == kMeta) {
+    return Invalid("it has tensors without values (of the device \"meta\"): save the model once its weights are there");
+  }
   if (!IsAllowedGlobal(full)) {
     return Invalid(absl::StrCat("the file wants ", Quoted(full),
                                 ", which is not among the names that weights need; it is not run. If you trust its "

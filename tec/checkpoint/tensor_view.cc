@@ -47,8 +47,15 @@ absl::StatusOr<DType> DTypeFromName(absl::string_view name) {
   for (absl::string_view other : {"U16", "U32", "U64", "C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ",
                                   "F8_E5M2FNUZ", "F4", "F6_E2M3", "F6_E3M2"}) {
     if (name != other) continue;
+    const bool integer = name[0] == 'U';
     return absl::InvalidArgumentError(absl::StrCat(
-        "elements of type ", name, " are not read: only F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL are"));
+        "elements of type ", name, " are not read: only F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL are. In ",
+        "Python, sd = safetensors.torch.load_file(FILE) and safetensors.torch.save_file({k: ",
+        name == "C64" ? "torch.view_as_real(v) if v.is_complex() else v"
+        : integer     ? "v.long()"
+                      : "v.float()",
+        integer ? " if v.dtype in (torch.uint16, torch.uint32, torch.uint64) else v" : "",
+        " for k, v in sd.items()}, NEW) make a file that is"));
   }
   return absl::InvalidArgumentError(absl::StrCat("unknown element type \"", name.substr(0, 100), "\""));
 }

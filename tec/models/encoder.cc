@@ -77,7 +77,9 @@ FinetuneModel::FinetuneModel(const FinetuneOptions& options)
   head_ = register_module("head", std::make_shared<Linear>(vit.width, options.classes));
   if (options.global_pool) register_module("fc_norm", norm_);
   if (options.mlp_token) {
-    cls_token_mlp_ = register_module("cls_token_mlp", std::make_shared<Mlp>(vit.width, 4 * vit.width));
+    // int(width * mlp_ratio) in the reference, as in the blocks.
+    const int64_t hidden = vit.variant.hidden == 0 ? 4 * vit.width : vit.variant.hidden;
+    cls_token_mlp_ = register_module("cls_token_mlp", std::make_shared<Mlp>(vit.width, hidden));
   }
 }
 

@@ -30,6 +30,12 @@ int64_t LayerOf(const std::string& name, int64_t depth) {
   return depth + 1;
 }
 
+// Tokens, and tables of where a token lies, are no weights of a map: timm's models and BEiT's code name the same.
+bool HasDecay(const std::string& name, const at::Tensor& parameter) {
+  return parameter.dim() != 1 && name != "cls_token" && name != "reg_token" &&
+         !absl::EndsWith(name, ".relative_position_bias_table");
+}
+
 }  // namespace
 
 std::vector<ParameterGroup> PretrainingGroups(const NamedTensors& trainable, double weight_decay) {
@@ -47,7 +53,7 @@ std::vector<ParameterGroup> FinetuningGroups(const NamedTensors& trainable, int6
   std::vector<ParameterGroup> groups;
   std::map<std::pair<int64_t, bool>, size_t> place;  // (layer, decayed) -> index in groups.
   for (const auto& [name, parameter] : trainable) {
-    const bool decayed = parameter.dim() != 1 && name != "cls_token";
+    const bool decayed = HasDecay(name, parameter);
     const int64_t layer = LayerOf(name, depth);
     const auto [found, added] = place.emplace(std::make_pair(layer, decayed), groups.size());
     if (added) {

@@ -14,6 +14,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/base/version.h"
+#include "tec/checkpoint/finite_state.h"
 #include "tec/config/advice.h"
 #include "tec/dist/replicas.h"
 #include "tec/run/finished_run.h"
@@ -42,7 +43,7 @@ absl::StatusOr<std::optional<LoadedState>> FindSharedRunState(RunContext& contex
   std::optional<LoadedState> found;
   const auto find = [&](const std::string& file) -> absl::Status {
     TEC_ASSIGN_OR_RETURN(found, FindRunState(file, saver, options.method, options.instead));
-    return absl::OkStatus();
+    return found ? CheckFinite(*found) : absl::OkStatus();
   };
   TEC_RETURN_IF_ERROR(context.OnFirstRank([&] { return find(options.resume); }));
   TEC_ASSIGN_OR_RETURN(const std::string path, context.group().BroadcastText(found ? found->path : ""));

@@ -8,11 +8,13 @@
 #include "absl/strings/str_cat.h"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/own_encoder.h"
 #include "tec/checkpoint/families/vit_export.h"
 #include "tec/checkpoint/families/vit_file.h"
 #include "tec/checkpoint/pth.h"
 #include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/state_dict_file.h"
+#include "tec/checkpoint/training_state.h"
 #include "tec/checkpoint/weight_convert.h"
 #include "tec/config/encoder_file.h"
 #include "tools/convert/model_details.h"
@@ -151,6 +153,14 @@ absl::StatusOr<std::string> ConvertFile(const ConvertOptions& options) {
   if (options.everything) {
     if (options.to != "tec" && !mae) {
       return absl::InvalidArgumentError("--everything keeps the names of the file: it goes with --to=tec or mae");
+    }
+    // Its tensors alone would be taken for another model's.
+    if (const absl::StatusOr<TrainingState> state = LoadTrainingState(options.input);
+        state.ok() && EncoderRecordIn(state->args) != nullptr) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          options.input,
+          " is a checkpoint of an encoder that is no plain ViT; what leaves no tensor of it, and stands in "
+          "the checkpoint, would be lost: take it as it is, or //tools:export for ONNX"));
     }
     TEC_ASSIGN_OR_RETURN(StateDictFile file, ReadStateDict(options.input, options.request.entry));
     description = absl::StrCat(options.input, ": ", file.container);

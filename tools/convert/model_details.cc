@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/own_encoder.h"
 #include "tec/checkpoint/state_dict_file.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/config.h"
@@ -27,8 +28,9 @@ const std::vector<double>& ImageNetStd() {
 // Where EvalTransform's crop begins.
 int64_t ResizedShortSide(int64_t size) { return size <= 224 ? static_cast<int64_t>(size / 0.875) : size; }
 
-std::optional<ClassifierHead> HeadIn(const StateDict& tensors, const VitPlan& plan) {
-  if (plan.family != "timm" && plan.family != "tec" && plan.family != "mae") return std::nullopt;
+// own: a checkpoint of this project that says itself what it is.
+std::optional<ClassifierHead> HeadIn(const StateDict& tensors, const VitPlan& plan, bool own) {
+  if (!own && plan.family != "timm" && plan.family != "tec" && plan.family != "mae") return std::nullopt;
   // "" or the prefix that the family cuts off.
   std::string prefix;
   const TensorView* weight = nullptr;
@@ -113,11 +115,10 @@ absl::StatusOr<ModelDetails> DetailsOf(const std::string& path, const VitFile& f
   details.preprocessing.size = traits.grid * traits.patch_size;
   details.preprocessing.resize = ResizedShortSide(details.preprocessing.size);
   TEC_ASSIGN_OR_RETURN(const StateDictFile tensors, ReadStateDict(file.path, file.entry));
-  details.head = HeadIn(tensors.tensors, file.plan);
   // Any other file than a checkpoint of ours is none.
-  if (const absl::StatusOr<TrainingState> state = LoadTrainingState(path); state.ok()) {
-    TEC_RETURN_IF_ERROR(TakeRecord(path, *state, &details));
-  }
+  const absl::StatusOr<TrainingState> state = LoadTrainingState(path);
+  details.head = HeadIn(tensors.tensors, file.plan, state.ok() && EncoderRecordIn(state->args) != nullptr);
+  if (state.ok()) TEC_RETURN_IF_ERROR(TakeRecord(path, *state, &details));
   if (details.preprocessing.mean.empty() && traits.channels == 3) {
     details.preprocessing.mean = ImageNetMean();
     details.preprocessing.std = ImageNetStd();

@@ -1,7 +1,7 @@
 #include "tools/export/vit_onnx.h"
 
 #include <cmath>
-#include <map>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -19,105 +19,8 @@ namespace {
 
 using Shape = std::vector<int64_t>;
 
-constexpr int kOpset = 17;
-// The IR version that belongs to it.
-constexpr int kIrVersion = 8;
 // FinetuneModel's norm is a new one, whatever the encoder's (tec/models/encoder.cc).
 constexpr double kClassifierNormEpsilon = 1e-6;
-// protobuf's limit, less what is no weight.
-constexpr int64_t kMaxBytes = (int64_t{1} << 31) - (int64_t{16} << 20);
-
-// Adds nodes to a graph; each gives one value, named after what it is.
-class Graph {
- public:
-  explicit Graph(onnx::GraphProto* graph) : graph_(*graph) {}
-
-  using Attribute = std::pair<std::string, std::vector<int64_t>>;
-
-  // One output. Attributes are integers or lists of them.
-  std::string Add(const std::string& operation, const std::vector<std::string>& inputs,
-                  const std::vector<std::pair<std::string, int64_t>>& integers = {},
-                  const std::vector<Attribute>& lists = {}) {
-    onnx::NodeProto* node = graph_.add_node();
-    node->set_op_type(operation);
-    const std::string output = absl::StrCat(operation, "_", graph_.node_size());
-    node->set_name(output);
-    for (const std::string& input : inputs) node->add_input(input);
-    node->add_output(output);
-    for (const auto& [name, value] : integers) {
-      onnx::AttributeProto* attribute = node->add_attribute();
-      attribute->set_name(name);
-      attribute->set_type(onnx::AttributeProto::INT);
-      attribute->set_i(value);
-    }
-    for (const auto& [name, values] : lists) {
-      onnx::AttributeProto* attribute = node->add_attribute();
-      attribute->set_name(name);
-      attribute->set_type(onnx::AttributeProto::INTS);
-      for (int64_t value : values) attribute->add_ints(value);
-    }
-    return output;
-  }
-
-  // `rms`: by the root mean square alone, without a bias; opset 17 has no node for that.
-  std::string Norm(const std::string& x, const std::string& name, double epsilon, bool rms = false) {
-    if (rms) {
-      const std::string mean = Add("ReduceMean", {Add("Mul", {x, x})}, {{"keepdims", 1}}, {{"axes", {-1}}});
-      const std::string root = Add("Sqrt", {Add("Add", {mean, Scalar(static_cast<float>(epsilon))})});
-      return Add("Mul", {Add("Div", {x, root}), name + ".weight"});
-    }
-    const std::string output = Add("LayerNormalization", {x, name + ".weight", name + ".bias"}, {{"axis", -1}});
-    onnx::AttributeProto* attribute = graph_.mutable_node(graph_.node_size() - 1)->add_attribute();
-    attribute->set_name("epsilon");
-    attribute->set_type(onnx::AttributeProto::FLOAT);
-    attribute->set_f(static_cast<float>(epsilon));
-    return output;
-  }
-
-  // x weight^T + bias.
-  std::string Linear(const std::string& x, const std::string& name) {
-    const std::string transposed = Add("Transpose", {name + ".weight"}, {}, {{"perm", {1, 0}}});
-    return Add("Add", {Add("MatMul", {x, transposed}), name + ".bias"});
-  }
-
-  std::string Floats(const std::string& name, const Shape& shape, const std::vector<float>& values) {
-    onnx::TensorProto* tensor = graph_.add_initializer();
-    tensor->set_name(name);
-    tensor->set_data_type(onnx::TensorProto::FLOAT);
-    for (int64_t size : shape) tensor->add_dims(size);
-    tensor->set_raw_data(values.data(), values.size() * sizeof(float));
-    return name;
-  }
-  std::string Scalar(float value) { return Floats(NewName(), {}, {value}); }
-  std::string Integers(const Shape& values) {
-    onnx::TensorProto* tensor = graph_.add_initializer();
-    tensor->set_name(NewName());
-    tensor->set_data_type(onnx::TensorProto::INT64);
-    tensor->add_dims(values.size());
-    for (int64_t value : values) tensor->add_int64_data(value);
-    return tensor->name();
-  }
-
- private:
-  std::string NewName() { return absl::StrCat("constant_", ++constants_); }
-
-  onnx::GraphProto& graph_;
-  int constants_ = 0;
-};
-
-void SetType(const std::string& name, const std::vector<std::string>& sizes, onnx::ValueInfoProto* info) {
-  info->set_name(name);
-  auto* type = info->mutable_type()->mutable_tensor_type();
-  type->set_elem_type(onnx::TensorProto::FLOAT);
-  for (const std::string& size : sizes) {
-    auto* dimension = type->mutable_shape()->add_dim();
-    if (size == "N") {
-      dimension->set_dim_param(size);
-    } else {
-      dimension->set_dim_value(std::stoll(size));
-    }
-  }
-}
 
 // [H, T, T] out of a block's relative_position_bias_table (tec/nn/modules.h, Attention).
 std::vector<float> RelativeBias(const std::vector<float>& table, int64_t grid, int64_t heads) {
@@ -143,19 +46,19 @@ std::vector<float> RelativeBias(const std::vector<float>& table, int64_t grid, i
 class Exporter {
  public:
   // head: nullptr for none.
-  Exporter(const VitPlan& plan, int64_t heads, const ClassifierHead* head, onnx::GraphProto* proto)
-      : plan_(plan), traits_(plan.traits), heads_(heads), head_(head), proto_(*proto), graph_(proto) {}
+  Exporter(const VitPlan& plan, int64_t heads, const ClassifierHead* head, OnnxModel* graph)
+      : plan_(plan), traits_(plan.traits), heads_(heads), head_(head), graph_(*graph) {}
 
   void Export() {
-    std::map<std::string, std::vector<float>> tables;
     for (const PlannedTensor& planned : plan_.tensors) {
-      std::vector<float> values = FloatsOf(planned.read());
+      const std::function<TensorView()> read = planned.read;
       if (planned.name.find("relative_position_bias_table") == std::string::npos) {
-        graph_.Floats(planned.name, planned.shape, values);
+        graph_.Weights(planned.name, planned.shape, [read] { return FloatsOf(read()); });
       } else {
         const std::string block = planned.name.substr(0, planned.name.find(".attn"));
-        const int64_t tokens = 1 + traits_.grid * traits_.grid;
-        graph_.Floats(block + ".bias", {heads_, tokens, tokens}, RelativeBias(values, traits_.grid, heads_));
+        const int64_t grid = traits_.grid, heads = heads_, tokens = 1 + grid * grid;
+        graph_.Weights(block + ".bias", {heads, tokens, tokens},
+                       [read, grid, heads] { return RelativeBias(FloatsOf(read()), grid, heads); });
       }
     }
     RotaryTables();
@@ -168,17 +71,17 @@ class Exporter {
     }
     const std::string before_norm = x;
     x = Norm(x, "norm");
-    const bool has_class = traits_.class_token || traits_.pool_hidden > 0;
-    if (has_class)
-      Name(traits_.class_token ? graph_.Add("Gather", {x, Scalar64(0)}, {{"axis", 1}}) : Pool(Patches(x)), "cls");
-    Name(PatchMean(x), "patch_mean");
-    if (head_ != nullptr) Name(Logits(before_norm), "logits");
-
     const std::string size = absl::StrCat(traits_.grid * traits_.patch_size), width = absl::StrCat(traits_.width);
-    SetType("images", {"N", absl::StrCat(traits_.channels), size, size}, proto_.add_input());
-    if (has_class) SetType("cls", {"N", width}, proto_.add_output());
-    SetType("patch_mean", {"N", width}, proto_.add_output());
-    if (head_ != nullptr) SetType("logits", {"N", absl::StrCat(head_->classes())}, proto_.add_output());
+    graph_.Input("images", {"N", absl::StrCat(traits_.channels), size, size});
+    std::string cls;  // None without token and pool.
+    if (traits_.class_token) {
+      cls = graph_.Add("Gather", {x, graph_.Index(0)}, {{"axis", 1}});
+    } else if (traits_.pool_hidden > 0) {
+      cls = Pool(Patches(x));
+    }
+    if (!cls.empty()) graph_.Output(cls, "cls", {"N", width});
+    graph_.Output(PatchMean(x), "patch_mean", {"N", width});
+    if (head_ != nullptr) graph_.Output(Logits(before_norm, cls), "logits", {"N", absl::StrCat(head_->classes())});
   }
 
  private:
@@ -187,9 +90,9 @@ class Exporter {
     return graph_.Add("ReduceMean", {Patches(x)}, {{"keepdims", 0}}, {{"axes", {1}}});
   }
 
-  // [N, k]. `x`: the tokens before the final norm.
-  std::string Logits(const std::string& x) {
-    std::string pooled = "cls";
+  // [N, k]. `x`: the tokens before the final norm; `cls`: that token after it.
+  std::string Logits(const std::string& x, const std::string& cls) {
+    std::string pooled = cls;
     if (head_->global_pool) {
       graph_.Floats("fc_norm.weight", {traits_.width}, FloatsOf(head_->norm_weight));
       graph_.Floats("fc_norm.bias", {traits_.width}, FloatsOf(head_->norm_bias));
@@ -200,28 +103,12 @@ class Exporter {
     return graph_.Linear(pooled, "head");
   }
 
-  // A one-dimensional index would keep the axis.
-  std::string Scalar64(int64_t value) {
-    onnx::TensorProto* tensor = proto_.add_initializer();
-    tensor->set_name(absl::StrCat("index_", proto_.initializer_size()));
-    tensor->set_data_type(onnx::TensorProto::INT64);
-    tensor->add_int64_data(value);
-    return tensor->name();
-  }
-
-  void Name(const std::string& value, const std::string& name) {
-    onnx::NodeProto* node = proto_.add_node();
-    node->set_op_type("Identity");
-    node->set_name(name);
-    node->add_input(value);
-    node->add_output(name);
-  }
-
   // [N, 1 + R + L, C].
   std::string Tokens() {
     const int64_t patch = traits_.patch_size, width = traits_.width;
-    const std::string map = graph_.Add("Conv", {"images", "patch_embed.proj.weight", "patch_embed.proj.bias"}, {},
-                                       {{"kernel_shape", {patch, patch}}, {"strides", {patch, patch}}});
+    const std::string map =
+        graph_.Add("Conv", {graph_.Entered("images"), "patch_embed.proj.weight", "patch_embed.proj.bias"}, {},
+                   {{"kernel_shape", {patch, patch}}, {"strides", {patch, patch}}});
     // 0: the size of the input's dimension.
     const std::string flat = graph_.Add("Reshape", {map, graph_.Integers({0, width, -1})});
     const std::string patches = graph_.Add("Transpose", {flat}, {}, {{"perm", {0, 2, 1}}});
@@ -261,7 +148,7 @@ class Exporter {
     const std::string all =
         graph_.Add("Reshape", {graph_.Linear(x, block + ".attn.qkv"), graph_.Integers({0, 0, 3, heads_, size})});
     const auto part = [&](int64_t which, const Shape& order) {  // [N, T, H, d] in the order.
-      return graph_.Add("Transpose", {graph_.Add("Gather", {all, Scalar64(which)}, {{"axis", 2}})}, {},
+      return graph_.Add("Transpose", {graph_.Add("Gather", {all, graph_.Index(which)}, {{"axis", 2}})}, {},
                         {{"perm", order}});
     };
     const std::string q = Turned(part(0, {0, 2, 1, 3})), v = part(2, {0, 2, 1, 3});
@@ -322,7 +209,7 @@ class Exporter {
     const std::string kv =
         graph_.Add("Reshape", {graph_.Linear(x, "attn_pool.kv"), graph_.Integers({0, 0, 2, heads_, size})});
     const auto part = [&](int64_t which, const Shape& order) {
-      return graph_.Add("Transpose", {graph_.Add("Gather", {kv, Scalar64(which)}, {{"axis", 2}})}, {},
+      return graph_.Add("Transpose", {graph_.Add("Gather", {kv, graph_.Index(which)}, {{"axis", 2}})}, {},
                         {{"perm", order}});
     };
     const std::string q = graph_.Add("Reshape", {"attn_pool.query", graph_.Integers({1, heads_, 1, size})});
@@ -380,8 +267,7 @@ class Exporter {
   const VitTraits& traits_;
   int64_t heads_;
   const ClassifierHead* head_;
-  onnx::GraphProto& proto_;
-  Graph graph_;
+  OnnxModel& graph_;
 };
 
 void AddMetadata(const VitTraits& traits, const ModelDetails& details, onnx::ModelProto* model) {
@@ -409,34 +295,18 @@ void AddMetadata(const VitTraits& traits, const ModelDetails& details, onnx::Mod
 
 }  // namespace
 
-absl::StatusOr<std::string> VitToOnnx(const VitPlan& plan, int64_t heads, const ModelDetails& details) {
+absl::StatusOr<std::unique_ptr<OnnxModel>> VitToOnnx(const VitPlan& plan, int64_t heads, const ModelDetails& details,
+                                                     DType dtype) {
   if (heads < 1 || plan.traits.width % heads != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(heads, " attention heads do not divide the width ", plan.traits.width, ": say --heads"));
   }
   TEC_CHECK(!plan.traits.rotary.has_value() || plan.traits.heads == heads) << "the plan is arranged for its own heads";
-  int64_t bytes = 0;
-  for (const PlannedTensor& planned : plan.tensors) {
-    int64_t count = 4;
-    for (int64_t size : planned.shape) count *= size;
-    bytes += count;
-  }
-  if (bytes > kMaxBytes) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the weights take ", bytes, " bytes; a single ONNX file holds at most 2 GB"));
-  }
-  onnx::ModelProto model;
-  model.set_ir_version(kIrVersion);
-  model.set_producer_name("tec");
-  onnx::OperatorSetIdProto* opset = model.add_opset_import();
-  opset->set_domain("");
-  opset->set_version(kOpset);
-  model.mutable_graph()->set_name("encoder");
-  Exporter(plan, heads, details.head ? &*details.head : nullptr, model.mutable_graph()).Export();
-  AddMetadata(plan.traits, details, &model);
-  std::string text;
-  TEC_CHECK(model.SerializeToString(&text)) << "an ONNX model that cannot be written";
-  return text;
+  auto model = std::make_unique<OnnxModel>(dtype);
+  model->proto().mutable_graph()->set_name("encoder");
+  Exporter(plan, heads, details.head ? &*details.head : nullptr, model.get()).Export();
+  AddMetadata(plan.traits, details, &model->proto());
+  return model;
 }
 
 }  // namespace tec

@@ -6,6 +6,8 @@
 //                                                       patch_mean  float [N, C]  the mean of the patch tokens after it
 //                                                       logits      float [N, k]  of a finetuned model
 //
+// In float16 the weights and what is computed with them are that; images and results stay float.
+//
 // A file without final norm (converted weights) gets the plain one, weight 1 and bias 0. How pictures become `images`
 // stands in the model's metadata_props: image_size, resize_short_side, interpolation, mean, std (numbers separated by
 // commas), and class_names, a JSON list.
@@ -14,17 +16,19 @@
 #define TEC_TOOLS_EXPORT_VIT_ONNX_H_
 
 #include <cstdint>
-#include <string>
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "tec/checkpoint/families/vit_plan.h"
 #include "tools/convert/model_details.h"
+#include "tools/export/onnx_model.h"
 
 namespace tec {
 
-// The bytes of the model file. `heads`: attention heads. Any variant of the families. FailedPrecondition: the weights
-// are more than the 2 GB that an ONNX file can hold; InvalidArgument: heads do not divide the width.
-absl::StatusOr<std::string> VitToOnnx(const VitPlan& plan, int64_t heads, const ModelDetails& details);
+// The model, for OnnxModel::Write. `heads`: attention heads; dtype: OnnxModel's. Any variant of the families.
+// InvalidArgument: heads do not divide the width.
+absl::StatusOr<std::unique_ptr<OnnxModel>> VitToOnnx(const VitPlan& plan, int64_t heads, const ModelDetails& details,
+                                                     DType dtype = DType::kFloat32);
 
 }  // namespace tec
 

@@ -31,6 +31,11 @@ bool IsPublishedSize(int64_t pixels) {
   return false;
 }
 
+constexpr char kSquareAlone[] =
+    "only square grids are supported. In timm, model.set_input_size((224, 224)), or another square, brings the table "
+    "of a "
+    "model with these weights to one; save its state_dict()";
+
 class TokenPlanner {
  public:
   TokenPlanner(const VitHints& hints, PlanBuilder& builder)
@@ -122,8 +127,7 @@ class TokenPlanner {
     }
     if (rows != columns || rows < 1) {
       builder_.AddProblem(absl::StrCat("patch_embed.proj.weight has patches of ", traits_.patch_size,
-                                       " pixels, of which ", who, " wants ", rows, " x ", columns,
-                                       ": only square grids are supported"));
+                                       " pixels, of which ", who, " wants ", rows, " x ", columns, ": ", kSquareAlone));
       return;
     }
     traits_.grid = rows;
@@ -139,7 +143,7 @@ class TokenPlanner {
                                        absl::StrJoin(token_rows, " or "), " tokens would be others"));
     } else if (grid_rows != grid_columns) {
       builder_.AddProblem(absl::StrCat(positions_->name, " is for ", grid_rows, " x ", grid_columns, " patches (", who,
-                                       "): only square grids are supported"));
+                                       "): ", kSquareAlone));
     } else {
       layout_ = {rest, grid_rows};
     }

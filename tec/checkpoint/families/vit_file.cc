@@ -12,6 +12,7 @@
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/elements.h"
+#include "tec/checkpoint/families/own_encoder.h"
 #include "tec/checkpoint/families/usual_heads.h"
 #include "tec/checkpoint/state_dict_file.h"
 
@@ -179,6 +180,31 @@ absl::StatusOr<ImageStatistics> StatisticsOf(const Family& family, const VitFile
   return ImageStatistics();
 }
 
+// The same of a checkpoint of ours that says what it is: all that the request may do is agree.
+absl::StatusOr<VitPlan> SettleOwn(const OwnEncoder& encoder, const StateDictFile& file, const VitRequest& request) {
+  const VitTraits& traits = encoder.traits;
+  const auto against = [](const std::string& flag, const std::string& own) {
+    return Invalid(absl::StrCat(flag, ", but the checkpoint says ", own, ": leave the flag out"));
+  };
+  if (!request.family.empty() && request.family != encoder.family) {
+    return against("--family=" + request.family, encoder.family);
+  }
+  if (request.heads > 0 && request.heads != traits.heads) {
+    return against(absl::StrCat("--heads=", request.heads), absl::StrCat(traits.heads));
+  }
+  if (request.grid_rows > 0 && (request.grid_rows != traits.grid || request.grid_columns != traits.grid)) {
+    return against(absl::StrCat("--grid=", request.grid_rows, "x", request.grid_columns),
+                   absl::StrCat(traits.grid, "x", traits.grid));
+  }
+  if (!request.entry.empty() && request.entry != file.top_level) {
+    return Invalid(absl::StrCat("no entry \"", request.entry, "\"; the checkpoint has ", file.top_level,
+                                file.other_entries.empty() ? "" : ", ", absl::StrJoin(file.other_entries, ", ")));
+  }
+  TEC_ASSIGN_OR_RETURN(VitPlan plan, PlanOwnEncoder(encoder, file.tensors, request.keep_token_mlp));
+  TEC_RETURN_IF_ERROR(CheckFinite(plan));
+  return plan;
+}
+
 }  // namespace
 
 absl::Status ParseGrid(const std::string& text, VitRequest* request) {
@@ -199,8 +225,25 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& r
   if (!request.family.empty()) {
     TEC_ASSIGN_OR_RETURN(family, FamilyOf(request.family));
   }
-  TEC_ASSIGN_OR_RETURN(const StateDictFile file,
-                       ReadStateDictBy(path, [&](const Value& root) { return ChooseEntry(root, request, family); }));
+  std::optional<absl::StatusOr<OwnEncoder>> own;
+  const auto choose = [&](const Value& root) {
+    if (const Value* record = FindEncoderRecord(root)) own = EncoderOfRecord(*record);
+    return ChooseEntry(root, request, own ? nullptr : family);
+  };
+  TEC_ASSIGN_OR_RETURN(const StateDictFile file, ReadStateDictBy(path, choose));
+  if (own) {
+    if (!own->ok()) return Naming(file.path, own->status());
+    absl::StatusOr<VitPlan> plan = SettleOwn(**own, file, request);
+    if (!plan.ok()) return Naming(file.path, plan.status());
+    VitFile result;
+    result.plan = *std::move(plan);
+    result.path = file.path;
+    result.container = file.container;
+    result.entry = file.top_level;
+    result.description = absl::StrCat(file.path, ": ", file.container, ", entry ", Printable(file.top_level), ", ",
+                                      result.plan.Report(), "; as the checkpoint itself says");
+    return result;
+  }
   VitHints hints;
   if (request.entry != file.top_level) hints.entry = request.entry;
   hints.grid_rows = request.grid_rows;
