@@ -1,8 +1,11 @@
 // //tec:pretrain: trains a new model against a base model, or a base model from pixels, or, without flags, both on made
 // pictures to show what comes of it. Exit codes: tec/base/exit_code.h.
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,8 +13,12 @@
 
 #include "eval/knn/knn_monitor.h"
 #include "eval/quickstart/compare_encoders.h"
+#include "eval/report/background_report.h"
+#include "eval/report/picture_process.h"
+#include "eval/report/run_pictures.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
+#include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flags.h"
@@ -41,6 +48,16 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   return options;
 }
 
+// The run's page while it trains. The calls that end it may come once.
+std::function<std::string(bool)> WatchedBy(const config::Experiment& experiment, double last_seconds) {
+  BackgroundReportOptions options;
+  options.folder = experiment.logging().output_dir();
+  options.pictures = SectionsByProcess;
+  options.last_seconds = last_seconds;
+  const auto report = std::make_shared<BackgroundReport>(std::move(options));
+  return [report](bool finished) { return report->Finish(/*pictures=*/finished); };
+}
+
 // What an error of this rank alone, before it meets the others, would make them wait for.
 absl::Status Prepare(const CommandLine& command_line, std::optional<KnnMonitor>* monitor, TrainOptions* prepared) {
   TrainOptions& options = *prepared;
@@ -68,18 +85,39 @@ absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
     TellRanks(command_line.distributed, status);
     return status;
   }
-  return Train(command_line.experiment, options);
+  if (!command_line.saving.report || options.environment.rank != 0) return Train(command_line.experiment, options);
+  const auto end = WatchedBy(command_line.experiment, BackgroundReportOptions().last_seconds);
+  absl::StatusOr<TrainResult> result = Train(command_line.experiment, options);
+  const std::string page = end(result.ok() && !result->stopped);
+  if (!page.empty()) std::printf("report: %s\n", Printable(page).c_str());
+  return result;
+}
+
+absl::Status Quickstart(const CommandLine& command_line) {
+  // It is there to be looked at: its pictures may take a minute.
+  constexpr double kPictureSeconds = 60;
+  WatchRun watch;
+  if (command_line.saving.report) {
+    watch = [](const config::Experiment& run) { return WatchedBy(run, kPictureSeconds); };
+  }
+  TEC_ASSIGN_OR_RETURN(const QuickstartResult result, RunQuickstart(command_line.quickstart, CompareEncoders, watch));
+  if (command_line.open && !result.report.empty()) {
+    execlp("xdg-open", "xdg-open", result.report.c_str(), nullptr);
+    TEC_LOG(WARNING) << "--open: there is no xdg-open here; open the page yourself";
+  }
+  return absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
+  if (const std::optional<int> exit_code = DrawRunPicturesIfAsked()) return *exit_code;
   const absl::StatusOr<CommandLine> command_line = ParseCommandLine(argc, argv, ThisMachine(), SettleOwnImages());
   if (const std::optional<int> exit_code = FinishEarly(command_line)) {
     TellRanks(Distributed(), command_line.status());
     return *exit_code;
   }
   if (command_line->is_quickstart) {
-    return ReportStatus("pretrain", RunQuickstart(command_line->quickstart, CompareEncoders).status());
+    return ReportStatus("pretrain", Quickstart(*command_line));
   }
   if (!command_line->announcement.empty()) {
     std::printf("%s\n", command_line->announcement.c_str());

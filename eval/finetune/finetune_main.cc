@@ -7,10 +7,15 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "eval/finetune/run_finetune.h"
+#include "eval/report/background_report.h"
+#include "eval/report/picture_process.h"
+#include "eval/report/run_pictures.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
+#include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/finetune_flags.h"
@@ -27,11 +32,22 @@ absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_li
   options.retention.encoder_only = command_line.saving.encoder_only;
   options.log_seconds = command_line.saving.log_seconds;
   options.confusion = command_line.confusion;
-  return RunFinetune(command_line.finetune, options);
+  if (!command_line.saving.report || command_line.finetune.eval() || options.environment.rank != 0) {
+    return RunFinetune(command_line.finetune, options);
+  }
+  BackgroundReportOptions page_options;
+  page_options.folder = command_line.finetune.logging().output_dir();
+  page_options.pictures = SectionsByProcess;
+  BackgroundReport report(std::move(page_options));
+  absl::StatusOr<RunFinetuneResult> result = RunFinetune(command_line.finetune, options);
+  const std::string page = report.Finish(/*pictures=*/result.ok() && !result->stopped);
+  if (!page.empty()) std::printf("report: %s\n", Printable(page).c_str());
+  return result;
 }
 
 int Main(int argc, char** argv) {
   InitLogging(argv[0]);
+  if (const std::optional<int> exit_code = DrawRunPicturesIfAsked()) return *exit_code;
   const absl::StatusOr<FinetuneCommandLine> command_line = ParseFinetuneCommandLine(argc, argv);
   if (const std::optional<int> exit_code = FinishEarly(command_line)) {
     TellRanks(Distributed(), command_line.status());

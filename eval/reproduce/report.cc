@@ -1,24 +1,18 @@
 #include "eval/reproduce/report.h"
 
-#include <sys/utsname.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <set>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "eval/report/curves.h"
+#include "eval/report/run_info.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/json_text.h"
@@ -121,62 +115,6 @@ Verdict JudgeMini(const ReproducePlan& plan, const std::vector<StageResult>& res
 
 std::string Percent(std::optional<double> value) { return value ? absl::StrFormat("%.2f", *value) : "-"; }
 
-std::string ProcessorName() {
-  const absl::StatusOr<std::string> text = ReadFile("/proc/cpuinfo");
-  if (!text.ok()) return "unknown";
-  for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
-    if (absl::StartsWith(line, "model name")) {
-      const std::vector<std::string> parts = absl::StrSplit(line, ": ");
-      return parts.back();
-    }
-  }
-  return "unknown";
-}
-
-// The first lines that a command prints; empty if it cannot be run or fails.
-std::string OutputOf(const std::vector<std::string>& command) {
-  std::FILE* pipe = popen((ShellCommand(command) + " 2>/dev/null").c_str(), "r");
-  if (pipe == nullptr) return "";
-  char text[4096];
-  const size_t size = std::fread(text, 1, sizeof(text), pipe);
-  const bool ok = pclose(pipe) == 0;
-  return ok ? std::string(absl::StripAsciiWhitespace(absl::string_view(text, size))) : "";
-}
-
-// The project's commit, which pins the version of every dependency, with "-dirty" after it if files were changed. Known
-// under `bazel run`, which names the checkout.
-std::string ProjectCommit() {
-  const char* checkout = std::getenv("BUILD_WORKSPACE_DIRECTORY");
-  std::string commit;
-  if (checkout != nullptr) {
-    commit = OutputOf({"git", "-C", checkout, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"});
-  }
-  return commit.empty() ? "unknown (not started by bazel run in a git checkout)" : commit;
-}
-
-// GPUs, one a line "NVIDIA H100 80GB HBM3, driver 580.95.05".
-std::vector<std::string> Gpus() {
-  std::vector<std::string> gpus;
-  const std::string text = OutputOf({"nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"});
-  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
-    const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits(", ", 1));
-    gpus.push_back(absl::StrCat(parts.first, ", driver ", absl::StripAsciiWhitespace(parts.second)));
-  }
-  return gpus;
-}
-
-Json Machine() {
-  utsname name = {};
-  uname(&name);
-  return {{"system", absl::StrCat(name.sysname, " ", name.release, " ", name.machine)},
-          {"processor", ProcessorName()},
-          {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
-          {"gpus", Gpus()},
-          {"compiler", __VERSION__},
-          {"libtorch", TEC_LIBTORCH_VERSION},
-          {"cuda", TEC_CUDA_VERSION}};
-}
-
 absl::Status CopyIfThere(const std::string& from, const std::string& to) {
   std::error_code error;
   if (!std::filesystem::exists(from, error)) return absl::OkStatus();
@@ -271,7 +209,7 @@ std::string FormatResults(const ReproducePlan& plan, const std::vector<StageResu
 absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResult>& results, const Verdict& verdict) {
   const std::string folder = absl::StrCat(plan.options.output_dir, "/report");
   TEC_RETURN_IF_ERROR(MakeDirectories(folder));
-  const Json machine = Machine();
+  const Json machine = ThisMachineInfo();
   const auto gpus = machine["gpus"].get<std::vector<std::string>>();
   const std::string commit = ProjectCommit();
   const Json durations = Durations(plan.options.output_dir);

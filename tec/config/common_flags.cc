@@ -53,6 +53,7 @@ ABSL_FLAG(bool, overwrite, false,
           "start anew in an output_dir that holds a run: its checkpoints and logs are removed first");
 ABSL_FLAG(int64_t, print_freq, 20, "micro-steps between two printed lines where there is no terminal");
 ABSL_FLAG(double, log_seconds, 60, "a printed line at least so often where there is no terminal; 0: by --print_freq");
+ABSL_FLAG(bool, report, true, "write report.html, a page to look at, into output_dir in the background");
 
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu");
 ABSL_FLAG(std::string, precision, "",
@@ -92,6 +93,7 @@ absl::StatusOr<SavingFlags> ReadSavingFlags() {
   flags.overwrite = absl::GetFlag(FLAGS_overwrite);
   flags.keep_last = absl::GetFlag(FLAGS_keep_last);
   flags.log_seconds = absl::GetFlag(FLAGS_log_seconds);
+  flags.report = absl::GetFlag(FLAGS_report);
   const std::string weights = absl::GetFlag(FLAGS_save_weights);
   flags.encoder_only = weights == "encoder";
   if (weights != "all" && weights != "encoder") {
@@ -150,7 +152,7 @@ FlagGroup OutputFlags() {
 
 FlagGroup SavingFlagGroup() {
   return {"What stays on the disk, and what is printed",
-          {{"overwrite", ""}, {"keep_last", ""}, {"save_weights", ""}, {"log_seconds", ""}}};
+          {{"overwrite", ""}, {"keep_last", ""}, {"save_weights", ""}, {"log_seconds", ""}, {"report", ""}}};
 }
 
 FlagGroup RuntimeFlags() {

@@ -34,6 +34,7 @@ struct SavingFlags {
   int64_t keep_last = 0;      // --keep_last
   bool encoder_only = false;  // --save_weights=encoder
   double log_seconds = 60;    // --log_seconds
+  bool report = true;         // --report
 };
 // InvalidArgument for a value out of range.
 absl::StatusOr<SavingFlags> ReadSavingFlags();

@@ -36,6 +36,7 @@ ABSL_FLAG(int64_t, knn_every, 0,
           "epochs between two kNN evaluations of the new model, logged as knn_top1 and knn_top5; 0: none");
 ABSL_FLAG(std::string, knn_data_path, "",
           "class folders for it, with val/ or test/ or else each picture by the others; unless given, --data_path");
+ABSL_FLAG(bool, open, false, "of the quickstart: show its page at the end, with xdg-open");
 
 namespace tec {
 namespace {
@@ -64,7 +65,7 @@ std::vector<FlagGroup> Groups() {
       OptimizerFlags(),
       OutputFlags(),
       SavingFlagGroup(),
-      {"Monitor", {{"knn_every", ""}, {"knn_data_path", ""}}},
+      {"Monitor", {{"knn_every", ""}, {"knn_data_path", ""}, {"open", ""}}},
       RuntimeFlags(),
       DistributedFlagGroup(),
   };
@@ -165,6 +166,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, 
   command_line.print_config = PrintConfigFlag();
   command_line.distributed = DistributedFlags();
   TEC_ASSIGN_OR_RETURN(command_line.saving, ReadSavingFlags());
+  command_line.open = absl::GetFlag(FLAGS_open);
 
   std::string name_or_file = ConfigFlag();
   if (name_or_file.empty() && !parsed.Given("data_path")) name_or_file = "quickstart";

@@ -38,6 +38,7 @@ struct CommandLine {
   config::Quickstart quickstart;  // If is_quickstart: the same.
   int64_t knn_every = 0;          // --knn_every: epochs between two kNN evaluations; 0: none.
   std::string knn_data_path;      // --knn_data_path, its path as by UserPath; the experiment's data unless given.
+  bool open = false;              // --open: show the quickstart's page at the end.
   std::string announcement;       // Lines to print first, on the first rank; usually empty.
   SavingFlags saving;
   Distributed distributed;

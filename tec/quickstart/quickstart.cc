@@ -29,11 +29,15 @@ absl::Status MakePictures(const config::Pictures& config, const std::string& fol
   return WritePictures(options, folder, [&](int64_t done) { progress.Update(done, total); });
 }
 
-// The last checkpoint of the run.
-absl::StatusOr<std::string> TrainToTheEnd(const config::Experiment& experiment) {
-  TEC_ASSIGN_OR_RETURN(const TrainResult result, Train(experiment, TrainOptions()));
-  if (result.stopped) return absl::CancelledError("stopped and saved; the same command goes on from here");
-  return result.checkpoint;
+// The last checkpoint of the run. *report: its page.
+absl::StatusOr<std::string> TrainToTheEnd(const config::Experiment& experiment, const WatchRun& watch,
+                                          std::string* report) {
+  const auto end = watch ? watch(experiment) : nullptr;
+  const absl::StatusOr<TrainResult> result = Train(experiment, TrainOptions());
+  if (end) *report = end(/*finished=*/result.ok() && !result->stopped);
+  if (!result.ok()) return result.status();
+  if (result->stopped) return absl::CancelledError("stopped and saved; the same command goes on from here");
+  return result->checkpoint;
 }
 
 absl::Status WriteResults(const config::Quickstart& config, const QuickstartResult& result) {
@@ -67,8 +71,8 @@ std::string FormatRows(const std::vector<QuickstartRow>& rows) {
   return text;
 }
 
-absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolved,
-                                               const QuickstartComparison& compare) {
+absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolved, const QuickstartComparison& compare,
+                                               const WatchRun& watch) {
   const absl::Time start = absl::Now();
   const std::string& folder = resolved.output_dir();
   QuickstartResult result;
@@ -81,9 +85,9 @@ absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolve
   TEC_RETURN_IF_ERROR(MakePictures(resolved.pictures(), runs.pictures));
 
   Announce("\n[2/4] Base model: a masked autoencoder learns to predict pixels");
-  TEC_ASSIGN_OR_RETURN(runs.base_model, TrainToTheEnd(resolved.mae()));
+  TEC_ASSIGN_OR_RETURN(runs.base_model, TrainToTheEnd(resolved.mae(), watch, &result.report));
   Announce("\n[3/4] New model: TEC learns to predict the base model's features and relations");
-  TEC_ASSIGN_OR_RETURN(runs.new_model, TrainToTheEnd(resolved.tec()));
+  TEC_ASSIGN_OR_RETURN(runs.new_model, TrainToTheEnd(resolved.tec(), watch, &result.report));
 
   Announce("\n[4/4] Frozen features of the three encoders, on the held-out pictures");
   TEC_ASSIGN_OR_RETURN(result.rows, compare(resolved, runs));
@@ -94,6 +98,7 @@ absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolve
       absl::StrFormat("%.0f s in all. Pictures: %s   base model: %s   new model: %s\n"
                       "This table: %s/results.json",
                       result.seconds, runs.pictures, runs.base_model, runs.new_model, folder));
+  if (!result.report.empty()) Announce(absl::StrCat("What the models see: ", result.report));
   return result;
 }
 

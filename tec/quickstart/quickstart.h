@@ -32,16 +32,22 @@ struct QuickstartRuns {
 using QuickstartComparison = std::function<absl::StatusOr<std::vector<QuickstartRow>>(
     const config::Quickstart& resolved, const QuickstartRuns& runs)>;
 
+// Begins to watch a run, and gives what is to be called when it has ended, with whether it came to its end: makes the
+// run's page and returns its path, empty if there is none.
+using WatchRun = std::function<std::function<std::string(bool finished)>(const config::Experiment& run)>;
+
 struct QuickstartResult {
   std::vector<QuickstartRow> rows;
+  std::string report;  // Path of the new model's page; empty: none.
   double seconds = 0;
 };
 
 // `resolved`: as Resolve in tec/config/config.h gives it. Leaves in output_dir: pictures/, mae/, tec/ (the two runs)
 // and results.json. Called again it goes on where it was stopped. Prints what it does, and the table, to standard
-// output. Cancelled if it was asked to stop (SIGINT, SIGTERM) and has saved; the errors of making pictures, training
-// and evaluating.
-absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolved, const QuickstartComparison& compare);
+// output. `watch`: of both runs; null: there are no pages. Cancelled if it was asked to stop (SIGINT, SIGTERM) and has
+// saved; the errors of making pictures, training and evaluating.
+absl::StatusOr<QuickstartResult> RunQuickstart(const config::Quickstart& resolved, const QuickstartComparison& compare,
+                                               const WatchRun& watch = nullptr);
 
 // The table as text, one line a row.
 std::string FormatRows(const std::vector<QuickstartRow>& rows);

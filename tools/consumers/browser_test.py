@@ -32,8 +32,11 @@ class BrowserTest(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.folder.cleanup)
         work = pathlib.Path(cls.folder.name)
-        subprocess.run([PRETRAIN, '--config=quickstart', '--epochs=1', '--output_dir=' + str(work / 'run')],
-                       check=True, capture_output=True)
+        done = subprocess.run([PRETRAIN, '--config=quickstart', '--epochs=1', '--output_dir=' + str(work / 'run')],
+                              check=True, capture_output=True, text=True)
+        # It ends with the page of the new model, which a run writes itself.
+        assert f'What the models see: {work}/run/tec/report.html' in done.stdout, done.stdout
+        cls.own_pages = [work / 'run' / name / 'report.html' for name in ('mae', 'tec')]
         # The same pictures with a class whose name is markup, control bytes and no UTF-8.
         pictures = work / 'run' / 'pictures' / 'train'
         first = sorted(pictures.iterdir())[0]
@@ -41,6 +44,15 @@ class BrowserTest(unittest.TestCase):
         cls.page = work / 'report.html'
         subprocess.run([REPORT, str(work / 'run' / 'tec'), '--report_images=3', '--report_bank=60',
                         '--output=' + str(cls.page)], check=True, capture_output=True)
+
+    def test_runs_write_pages_themselves(self):
+        for page in self.own_pages:
+            dom, errors = chromium('--dump-dom', page.as_uri())
+            self.assertNotIn(':CONSOLE', errors)
+            for section in SECTIONS + ['Command, versions, machine']:
+                self.assertRegex(dom, '<h2>' + re.escape(section))
+            self.assertIn('finished', dom)
+            self.assertLess(page.stat().st_size, 20 << 20)
 
     def test_sections_are_there_and_hostile_names_are_text(self):
         dom, _ = chromium('--dump-dom', self.page.as_uri())
