@@ -34,7 +34,7 @@ PretrainingStep::PretrainingStep(const config::Experiment& experiment, int64_t b
   Fill(**base_model);
   absl::StatusOr<std::shared_ptr<TecModel>> model = MakeTecModel(experiment);
   TEC_CHECK_OK(model);
-  objective_ = Objective::ForTec(experiment, device, *std::move(base_model), *std::move(model));
+  objective_ = Objective::ForTec(experiment, device, {*std::move(base_model)}, {*std::move(model)});
   const config::Optimizer& optimizer = experiment.optimizer();
   optimizer_ = std::make_unique<AdamW>(PretrainingGroups(NamedTrainable(objective_->model()), optimizer.weight_decay()),
                                        AdamWOptions{optimizer.beta1(), optimizer.beta2(), optimizer.epsilon()});
@@ -51,8 +51,8 @@ PretrainingStep::Result PretrainingStep::Run(int64_t micro_steps) {
     const at::Tensor images = NormalizePixels(pixels_.to(device_, /*non_blocking=*/true), kImageNetMean, kImageNetStd);
     const at::Tensor noise = MaskingNoise(/*seed=*/1, epoch_++, samples_, objective_->patches()).to(device_);
     const Objective::Loss loss = objective_->Compute(images, noise);
-    (loss.total / static_cast<double>(micro_steps)).backward();
-    result.loss = loss.total.detach();
+    (loss.total() / static_cast<double>(micro_steps)).backward();
+    result.loss = loss.total().detach();
   }
   result.gradient_norm = GradientNorm(optimizer_->parameters());
   optimizer_->Step(/*lr=*/1e-4);

@@ -7,19 +7,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "eval/reproduce/planner.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/config/config.h"
-#include "tec/config/cost.h"
 #include "tec/config/finetune.h"
 #include "tec/config/rows.h"
 #include "tec/dist/launch.h"
 
 namespace tec {
 namespace {
-
-constexpr int kCheckpointCopies = 3;  // Each parameter, and AdamW's two moments.
-constexpr double kFloat = 4;
 
 // Micro-steps an update so that `ranks` processes make the batch that the row's number of processes makes.
 absl::StatusOr<int64_t> AccumulationFor(const config::Optimizer& optimizer, int64_t row_ranks, int64_t ranks) {
@@ -31,180 +28,6 @@ absl::StatusOr<int64_t> AccumulationFor(const config::Optimizer& optimizer, int6
   }
   return micro_batches / ranks;
 }
-
-// Checkpoints a run writes: `each_epoch` after each epoch and the numbered ones.
-double WrittenBytes(double parameters, double each_epoch, const config::Schedule& schedule,
-                    const config::Checkpointing& checkpointing) {
-  const double epochs = static_cast<double>(schedule.epochs());
-  const double numbered =
-      1 + (checkpointing.save_period() > 0 ? std::ceil(epochs / static_cast<double>(checkpointing.save_period())) : 0);
-  return parameters * kFloat * kCheckpointCopies * (each_epoch * epochs + numbered);
-}
-
-// As the reference's commands write numbers: 0.05, 1.5e-4.
-std::string Number(double value) {
-  const int exponent = value > 0 ? static_cast<int>(std::floor(std::log10(value))) : 0;
-  return exponent >= -2 ? absl::StrCat(value) : absl::StrFormat("%ge%d", value * std::pow(10.0, -exponent), exponent);
-}
-
-std::string Switch(bool on, absl::string_view flag) { return absl::StrCat(on ? "--" : "--no", flag); }
-
-std::string LearningRateText(const config::Optimizer& optimizer, int64_t ranks) {
-  const int64_t images = optimizer.batch_size() * optimizer.accum_iter() * ranks;
-  const std::string rate = absl::StrCat("lr ", Number(LearningRate(optimizer, ranks)));
-  if (optimizer.lr() != 0) return absl::StrCat(rate, ", ", images, " images an update");
-  return absl::StrCat(rate, " = blr ", Number(optimizer.blr()), " x ", images, " images an update / 256");
-}
-
-void AppendTraining(const config::Optimizer& optimizer, const config::Schedule& schedule, int64_t seed,
-                    std::vector<std::string>* flags) {
-  flags->push_back(absl::StrCat("--batch_size=", optimizer.batch_size()));
-  flags->push_back(absl::StrCat("--accum_iter=", optimizer.accum_iter()));
-  flags->push_back(absl::StrCat("--epochs=", schedule.epochs()));
-  flags->push_back(absl::StrCat("--warmup_epochs=", Number(schedule.warmup_epochs())));
-  flags->push_back(optimizer.lr() != 0 ? absl::StrCat("--lr=", Number(optimizer.lr()))
-                                       : absl::StrCat("--blr=", Number(optimizer.blr())));
-  flags->push_back(absl::StrCat("--min_lr=", Number(schedule.min_lr())));
-  flags->push_back(absl::StrCat("--weight_decay=", Number(optimizer.weight_decay())));
-  flags->push_back(absl::StrCat("--seed=", seed));
-}
-
-std::vector<std::string> SettingsOf(const config::Experiment& experiment) {
-  const config::Model& model = experiment.model();
-  const config::BaseModel& base = experiment.base_model();
-  std::vector<std::string> flags = {absl::StrCat("--model=", model.name())};
-  if (experiment.method() == config::MAE) {
-    flags.push_back("--method=mae");
-    flags.push_back(Switch(experiment.losses().norm_pix_loss(), "norm_pix_loss"));
-  } else {
-    flags.insert(flags.end(),
-                 {Switch(model.mlp_token(), "mlp_token"), Switch(model.pred_att(), "pred_att"),
-                  absl::StrCat("--basemodel=", base.name()), absl::StrCat("--last_layers=", base.last_layers()),
-                  absl::StrCat("--topkatt=", base.topkatt()),
-                  absl::StrCat("--att_tau=", Number(experiment.losses().att_tau()))});
-  }
-  flags.push_back(absl::StrCat("--mask_ratio=", Number(experiment.masking().mask_ratio())));
-  AppendTraining(experiment.optimizer(), experiment.schedule(), experiment.seed(), &flags);
-  return flags;
-}
-
-std::vector<std::string> SettingsOf(const config::Finetune& finetune) {
-  const config::Augmentation& augmentation = finetune.augmentation();
-  std::vector<std::string> flags = {
-      absl::StrCat("--model=", finetune.model()),
-      Switch(finetune.mlp_token(), "mlp_token"),
-      absl::StrCat("--nb_classes=", finetune.nb_classes()),
-      absl::StrCat("--drop_path=", Number(finetune.drop_path())),
-      absl::StrCat("--layer_decay=", Number(finetune.layer_decay())),
-      absl::StrCat("--aa=", augmentation.aa()),
-      absl::StrCat("--smoothing=", Number(augmentation.smoothing())),
-      absl::StrCat("--reprob=", Number(augmentation.reprob())),
-      absl::StrCat("--mixup=", Number(augmentation.mixup())),
-      absl::StrCat("--cutmix=", Number(augmentation.cutmix())),
-      Switch(finetune.dist_eval(), "dist_eval"),
-  };
-  AppendTraining(finetune.optimizer(), finetune.schedule(), finetune.seed(), &flags);
-  return flags;
-}
-
-double EvaluationFlops(const config::Experiment&, int64_t) { return 0; }
-double EvaluationFlops(const config::Finetune& resolved, int64_t held_out_images) {
-  return static_cast<double>(resolved.schedule().epochs() * held_out_images) *
-         EncoderFlopsPerImage(resolved.encoder(), resolved.data());
-}
-constexpr double CheckpointsAnEpoch(const config::Experiment&) { return 1; }
-constexpr double CheckpointsAnEpoch(const config::Finetune&) { return 2; }  // best_checkpoint beside this_checkpoint.
-
-class Planner {
- public:
-  Planner(ReproducePlan* plan, const ImageCounts& images) : plan_(*plan), images_(images) {}
-
-  Stage New(Program program, const std::string& name, const std::string& what, int64_t seed,
-            const std::string& encoder) const {
-    Stage stage;
-    stage.name = name;
-    stage.what = what;
-    stage.seed = seed;
-    stage.encoder = encoder;
-    stage.program = program;
-    return stage;
-  }
-
-  std::string FolderOf(const std::string& name) const { return absl::StrCat(plan_.options.output_dir, "/", name); }
-
-  // Paths and the machine, in the settings of a run.
-  template <typename Settings>
-  void Place(const std::string& name, const std::string& data_path, int64_t seed, Settings* settings) const {
-    settings->mutable_data()->set_path(data_path);
-    settings->mutable_data()->set_num_workers(plan_.options.num_workers);
-    settings->mutable_logging()->set_output_dir(FolderOf(name));
-    settings->mutable_logging()->clear_log_dir();
-    settings->mutable_runtime()->set_device(plan_.options.device);
-    settings->mutable_runtime()->set_threads(plan_.options.threads);
-    settings->set_seed(seed);
-  }
-
-  // The last checkpoint of a run.
-  template <typename Settings>
-  std::string LastCheckpoint(const Settings& settings) const {
-    return absl::StrCat(settings.logging().output_dir(), "/checkpoint-", settings.schedule().epochs() - 1, ".pth");
-  }
-
-  // `config`: the embedded name that `settings` were made from; `inputs`: flags that name the files it starts from.
-  template <typename Settings>
-  void AddTraining(Stage stage, const std::string& config, const Settings& settings,
-                   const std::vector<std::string>& inputs, int ranks) {
-    const Settings resolved = Resolve(settings);
-    stage.ranks = ranks;
-    stage.config_path = FolderOf(absl::StrCat("configs/", stage.name, ".textproto"));
-    // Unresolved: what depends on the machine, the precision, is decided by the program where it runs.
-    stage.config_text = ToText(settings);
-    stage.arguments.push_back(absl::StrCat("--config=", stage.config_path));
-    stage.spelled_out = {absl::StrCat("--config=", config)};
-    for (const std::string& flag : SettingsOf(settings)) stage.spelled_out.push_back(flag);
-    stage.spelled_out.push_back(absl::StrCat("--data_path=", settings.data().path()));
-    stage.spelled_out.insert(stage.spelled_out.end(), inputs.begin(), inputs.end());
-    stage.spelled_out.push_back(absl::StrCat("--output_dir=", settings.logging().output_dir()));
-    for (const std::string& flag : MachineFlags(plan_.options.num_workers)) stage.spelled_out.push_back(flag);
-    stage.learning_rate = LearningRateText(settings.optimizer(), ranks);
-    stage.done_file = LastCheckpoint(settings);
-    stage.images = static_cast<double>(images_.train) * static_cast<double>(settings.schedule().epochs());
-    stage.flops = stage.images * TrainingFlopsPerImage(resolved);
-    stage.evaluation_flops = EvaluationFlops(resolved, images_.held_out);
-    stage.written_bytes = WrittenBytes(TrainedParameters(resolved), CheckpointsAnEpoch(resolved), settings.schedule(),
-                                       settings.checkpointing());
-    plan_.stages.push_back(std::move(stage));
-  }
-
-  void AddKnn(Stage stage, const config::Experiment& encoder, const std::string& data_path) {
-    const std::string folder = FolderOf(stage.name);
-    stage.arguments = {absl::StrCat("--checkpoint=", LastCheckpoint(encoder)), absl::StrCat("--data_path=", data_path),
-                       absl::StrCat("--output_dir=", folder)};
-    const int64_t num_workers = std::max<int64_t>(1, plan_.options.num_workers);
-    for (const std::string& flag : MachineFlags(num_workers)) stage.arguments.push_back(flag);
-    stage.spelled_out = stage.arguments;
-    const config::Experiment resolved = Resolve(encoder);
-    const config::Vit& vit = resolved.model().encoder();
-    const double train = static_cast<double>(images_.train), held_out = static_cast<double>(images_.held_out);
-    // The features, and each held-out one times each training one.
-    stage.evaluation_flops = (train + held_out) * EncoderFlopsPerImage(vit, resolved.data()) +
-                             2 * train * held_out * static_cast<double>(vit.width());
-    stage.done_file = absl::StrCat(folder, "/results.json");
-    stage.result = ResultKind::kKnnJson;
-    plan_.stages.push_back(std::move(stage));
-  }
-
- private:
-  std::vector<std::string> MachineFlags(int64_t num_workers) const {
-    std::vector<std::string> flags = {absl::StrCat("--device=", plan_.options.device),
-                                      absl::StrCat("--num_workers=", num_workers)};
-    if (plan_.options.threads > 0) flags.push_back(absl::StrCat("--threads=", plan_.options.threads));
-    return flags;
-  }
-
-  ReproducePlan& plan_;
-  const ImageCounts images_;
-};
 
 // An input that is not given: an error or, in a dry run, a line of the plan.
 absl::Status Missing(const std::string& what, ReproducePlan* plan) {
@@ -263,7 +86,6 @@ absl::Status PlanPaper(ReproducePlan* plan, const ImageCounts& images) {
 
 absl::Status PlanMini(ReproducePlan* plan, const ImageCounts& images) {
   const ReproduceOptions& options = plan->options;
-  if (options.ranks != 1) return absl::InvalidArgumentError("--nproc: the small scale runs in one process");
   MiniChain chain = LoadMiniChain();
   if (options.epochs > 0) {
     for (config::Schedule* schedule :
@@ -343,6 +165,8 @@ const char* PathOf(Program program) {
       return "tools/convert/convert";
     case Program::kFinetune:
       return "eval/finetune/finetune";
+    case Program::kLinear:
+      return "eval/linear/linear";
     case Program::kKnn:
       break;
   }
@@ -377,7 +201,16 @@ absl::StatusOr<ReproducePlan> MakePlan(const ReproduceOptions& options, const Im
     return absl::InvalidArgumentError(
         absl::StrCat("--epochs=", options.epochs, ": it must be at least 0 and is for --scale=mini only"));
   }
-  TEC_RETURN_IF_ERROR(options.scale == Scale::kPaper ? PlanPaper(&plan, images) : PlanMini(&plan, images));
+  if (options.stages < 0 || (options.stages > 0 && options.scale == Scale::kPaper)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--stages=", options.stages, ": it must be at least 0 and is for --scale=mini only"));
+  }
+  if (options.scale == Scale::kPaper) {
+    TEC_RETURN_IF_ERROR(PlanPaper(&plan, images));
+  } else {
+    if (plan.options.ranks != 1) return absl::InvalidArgumentError("--nproc: the small scale runs in one process");
+    TEC_RETURN_IF_ERROR(options.stages > 0 ? PlanChain(&plan, images) : PlanMini(&plan, images));
+  }
   return plan;
 }
 
@@ -391,6 +224,9 @@ std::string DescribePlan(const ReproducePlan& plan, const Throughput& throughput
   if (plan.options.scale == Scale::kPaper) {
     absl::StrAppendFormat(&text, "%s: published %.1f %% top-1 after finetuning, tolerance %.1f, with %d processes\n",
                           plan.row.name(), plan.row.top1(), plan.row.tolerance(), plan.row.ranks());
+  } else if (plan.options.stages > 0) {
+    absl::StrAppendFormat(&text, "a chain of %d stages: a base model, and each new model against the one before\n",
+                          plan.options.stages);
   } else {
     absl::StrAppend(&text, "the small chain: base, TEC without the relation loss, TEC, and from scratch\n");
   }

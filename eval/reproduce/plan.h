@@ -31,13 +31,17 @@ struct ReproduceOptions {
   int64_t num_workers = 10;                              // As --num_workers.
   int64_t train_images = 10000, held_out_images = 2000;  // kMini: at most so many of data_path.
   int64_t epochs = 0;                                    // kMini: of each training run, for a trial; 0: the chain's.
-  bool dry_run = false;  // Nothing will be run: a missing data_path or base_model is told in the plan.
+  // kMini: a chain of so many models, the first a base model (MAE), each further one against the one before; 0: the
+  // comparison of MiniEncoders.
+  int64_t stages = 0;
+  bool finetune = false;  // With stages: finetunes each, too.
+  bool dry_run = false;   // Nothing will be run: a missing data_path or base_model is told in the plan.
 };
 
-enum class Program { kPretrain, kConvert, kFinetune, kKnn };
+enum class Program { kPretrain, kConvert, kFinetune, kKnn, kLinear };
 
 // Files that runs leave, by which a stage is known to be done and its result is read.
-enum class ResultKind { kNone, kFinetuneLog, kKnnJson };
+enum class ResultKind { kNone, kFinetuneLog, kKnnJson, kLinearJson };
 
 struct Stage {
   std::string name;  // Unique, "seed-0/tec": the stage's folder under output_dir.
@@ -55,6 +59,7 @@ struct Stage {
   std::string config_path, config_text;
   std::string done_file;  // There once the stage has ended well.
   ResultKind result = ResultKind::kNone;
+  int64_t link = 0;  // Of a chain: the number of the model that it makes or judges, from 0.
   // What it costs; 0 where nothing is counted.
   double images = 0;            // Training images seen, times epochs.
   double flops = 0;             // Of training.
@@ -81,10 +86,12 @@ absl::StatusOr<ReproducePlan> MakePlan(const ReproduceOptions& options, const Im
 
 // Names of the encoders in the order of the small scale's comparison, and what they are.
 struct MiniEncoder {
-  const char* name;
-  const char* what;
+  std::string name;
+  std::string what;
 };
 const std::vector<MiniEncoder>& MiniEncoders();
+// Of a chain: "stage-0", "base model (MAE)"; "stage-1", "new model 1 (TEC)"; ...
+std::vector<MiniEncoder> ChainEncoders(int64_t stages);
 
 // The program's path in this workspace: "tec/pretrain".
 const char* PathOf(Program program);

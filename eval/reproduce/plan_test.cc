@@ -198,5 +198,28 @@ TEST(MiniPlan, EachStageStartsFromTheOneItJudges) {
   EXPECT_THAT(Find(*plan, "seed-0/knn_tec").arguments, Contains("--checkpoint=" + tec));
 }
 
+TEST(ChainPlan, EachModelIsTrainedAgainstTheOneBefore) {
+  ReproduceOptions options = Mini();
+  options.seeds = {3};
+  options.stages = 3;
+  options.finetune = true;
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(options, {50000, 10000});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->stages.size(), 12u);
+  EXPECT_EQ(ExperimentOf(Find(*plan, "seed-3/stage-0")).method(), config::MAE);
+  for (int link = 1; link < 3; ++link) {
+    const std::string name = "seed-3/stage-" + std::to_string(link);
+    EXPECT_EQ(ExperimentOf(Find(*plan, name)).base_model().path(),
+              Find(*plan, "seed-3/stage-" + std::to_string(link - 1)).done_file);
+    EXPECT_EQ(Find(*plan, name).link, link);
+    EXPECT_THAT(Find(*plan, "seed-3/linear_stage-" + std::to_string(link)).arguments,
+                Contains("--checkpoint=" + Find(*plan, name).done_file));
+  }
+  options.scale = Scale::kPaper;
+  options.base_model = "/base.pth";
+  options.seeds = {};
+  EXPECT_THAT(std::string(MakePlan(options, {1, 1}).status().message()), HasSubstr("--stages=3: it must be"));
+}
+
 }  // namespace
 }  // namespace tec

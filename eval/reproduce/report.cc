@@ -1,10 +1,7 @@
 #include "eval/reproduce/report.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
-#include <map>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,9 +22,6 @@ namespace tec {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Percent, far below one image of any test set: 84.5 - 84.7 is a little less than -0.2 in binary.
-constexpr double kRounding = 1e-9;
 
 std::string FolderOf(const ReproducePlan& plan, const Stage& stage) {
   return absl::StrCat(plan.options.output_dir, "/", stage.name);
@@ -62,58 +56,25 @@ absl::StatusOr<double> KnnTop1(const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(path, " has no accuracy for k = ", kKnnNeighbours));
 }
 
-// Results by (kind, encoder, seed).
-class Results {
- public:
-  explicit Results(const std::vector<StageResult>& results) {
-    for (const StageResult& result : results) by_[{result.kind, result.encoder, result.seed}] = result.top1;
-  }
-  std::optional<double> Find(ResultKind kind, const std::string& encoder, int64_t seed) const {
-    const auto found = by_.find({kind, encoder, seed});
-    return found == by_.end() ? std::nullopt : std::optional<double>(found->second);
-  }
-
- private:
-  std::map<std::tuple<ResultKind, std::string, int64_t>, double> by_;
-};
-
-std::set<int64_t> SeedsOf(const ReproducePlan& plan) {
-  std::set<int64_t> seeds;
-  for (const Stage& stage : plan.stages) seeds.insert(stage.seed);
-  return seeds;
+absl::StatusOr<double> LinearTop1(const std::string& path) {
+  TEC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json::json_pointer top1("/best/accuracy/top1");
+  if (json.is_object() && json.contains(top1) && json[top1].is_number()) return json[top1].get<double>();
+  return absl::InvalidArgumentError(absl::StrCat(path, " has no accuracy of a linear probe"));
 }
 
-Verdict JudgePaper(const ReproducePlan& plan, const std::vector<StageResult>& results) {
-  const config::Row& row = plan.row;
-  for (const StageResult& result : results) {
-    if (result.kind != ResultKind::kFinetuneLog) continue;
-    const double difference = result.top1 - row.top1();
-    const bool reproduced = difference >= -row.tolerance() - kRounding;
-    return {reproduced,
-            absl::StrFormat(
-                "%s: %.2f %% top-1 after finetuning, published %.1f (%+.2f; tolerance %.1f).",
-                reproduced ? (difference > row.tolerance() + kRounding ? "Above the published result" : "Reproduced")
-                           : "Not reproduced",
-                result.top1, row.top1(), difference, row.tolerance())};
+const char* NameOf(ResultKind kind) {
+  switch (kind) {
+    case ResultKind::kKnnJson:
+      return "knn";
+    case ResultKind::kLinearJson:
+      return "linear";
+    default:
+      return "finetune";
   }
-  return {std::nullopt, "Not finished: no finetuning result yet."};
 }
 
-Verdict JudgeMini(const ReproducePlan& plan, const std::vector<StageResult>& results) {
-  const Results found(results);
-  bool above = true;
-  for (const int64_t seed : SeedsOf(plan)) {
-    for (const ResultKind kind : {ResultKind::kKnnJson, ResultKind::kFinetuneLog}) {
-      const std::optional<double> base = found.Find(kind, "base", seed), tec = found.Find(kind, "tec", seed);
-      if (!base || !tec) return {std::nullopt, "Not finished: stages are missing."};
-      above = above && *tec > *base;
-    }
-  }
-  return {above, above ? "The new model is above its base model in kNN and in finetuning for every seed."
-                       : "The new model is not above its base model in both kNN and finetuning for every seed."};
-}
-
-std::string Percent(std::optional<double> value) { return value ? absl::StrFormat("%.2f", *value) : "-"; }
 
 absl::Status CopyIfThere(const std::string& from, const std::string& to) {
   std::error_code error;
@@ -159,6 +120,8 @@ absl::StatusOr<std::vector<StageResult>> ReadResults(const ReproducePlan& plan) 
     StageResult result{stage.name, stage.encoder, stage.seed, stage.result, 0};
     if (stage.result == ResultKind::kFinetuneLog) {
       TEC_ASSIGN_OR_RETURN(result.top1, FinetunedTop1(FolderOf(plan, stage) + "/log.txt"));
+    } else if (stage.result == ResultKind::kLinearJson) {
+      TEC_ASSIGN_OR_RETURN(result.top1, LinearTop1(stage.done_file));
     } else {
       TEC_ASSIGN_OR_RETURN(result.top1, KnnTop1(stage.done_file));
     }
@@ -171,39 +134,6 @@ absl::Status AddDuration(const std::string& output_dir, const std::string& stage
   Json durations = Durations(output_dir);
   durations[stage] = durations.value(stage, 0.0) + seconds;
   return WriteFile(DurationsFile(output_dir), absl::StrCat(DumpJson(durations, 2), "\n"));
-}
-
-Verdict Judge(const ReproducePlan& plan, const std::vector<StageResult>& results) {
-  return plan.options.scale == Scale::kPaper ? JudgePaper(plan, results) : JudgeMini(plan, results);
-}
-
-std::string FormatResults(const ReproducePlan& plan, const std::vector<StageResult>& results) {
-  const Results found(results);
-  const std::set<int64_t> seeds = SeedsOf(plan);
-  std::vector<MiniEncoder> encoders = {{"tec", "new model (TEC)"}};
-  if (plan.options.scale == Scale::kMini) encoders = MiniEncoders();
-  std::string text =
-      absl::StrFormat("| %-30s | seed | kNN top-1 | finetuned top-1 |\n|%s|-----:|----------:|----------------:|\n",
-                      "encoder", std::string(32, '-'));
-  for (const MiniEncoder& encoder : encoders) {
-    double knn_total = 0, finetuned_total = 0;
-    int64_t knn_count = 0, finetuned_count = 0;
-    for (const int64_t seed : seeds) {
-      const std::optional<double> knn = found.Find(ResultKind::kKnnJson, encoder.name, seed);
-      const std::optional<double> finetuned = found.Find(ResultKind::kFinetuneLog, encoder.name, seed);
-      absl::StrAppendFormat(&text, "| %-30s | %4d | %9s | %15s |\n", encoder.what, seed, Percent(knn),
-                            Percent(finetuned));
-      if (knn) knn_total += *knn, ++knn_count;
-      if (finetuned) finetuned_total += *finetuned, ++finetuned_count;
-    }
-    if (seeds.size() < 2) continue;
-    const auto mean = [&](double total, int64_t count) {
-      return Percent(count == static_cast<int64_t>(seeds.size()) ? std::optional<double>(total / count) : std::nullopt);
-    };
-    absl::StrAppendFormat(&text, "| %-30s | mean | %9s | %15s |\n", encoder.what, mean(knn_total, knn_count),
-                          mean(finetuned_total, finetuned_count));
-  }
-  return text;
 }
 
 absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResult>& results, const Verdict& verdict) {
@@ -229,7 +159,7 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
     json["results"].push_back({{"stage", result.stage},
                                {"encoder", result.encoder},
                                {"seed", result.seed},
-                               {"kind", result.kind == ResultKind::kKnnJson ? "knn" : "finetune"},
+                               {"kind", NameOf(result.kind)},
                                {"top1", result.top1}});
   }
   std::string stages;

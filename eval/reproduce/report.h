@@ -20,7 +20,7 @@ struct StageResult {
   std::string encoder;
   int64_t seed = 0;
   ResultKind kind = ResultKind::kNone;
-  double top1 = 0;  // Percent: the highest of any epoch (finetuning), or with kKnnNeighbours (kNN).
+  double top1 = 0;  // Percent: the highest of any epoch (finetuning, linear probe), or with kKnnNeighbours (kNN).
 };
 
 // k of the report's kNN accuracy.
@@ -34,11 +34,17 @@ inline constexpr int kExitNotReproduced = 4;
 
 struct Verdict {
   // Unset while a stage is missing. kPaper: the result is within the row's tolerance of the published one, or above it.
-  // kMini: for every seed the new model's encoder is above the base model's in kNN and in finetuning.
+  // kMini: for every seed the new model's encoder is above the base model's in kNN and in finetuning; of a chain: the
+  // last model that was trained is above the base model in kNN.
   std::optional<bool> reproduced;
   std::string text;  // One sentence.
 };
 Verdict Judge(const ReproducePlan& plan, const std::vector<StageResult>& results);
+
+// Why the model of a chain that `stage` makes or judges is left out: the kNN accuracy of the one before did not rise
+// above that of the one before it by more than its standard error, sqrt(p (1 - p) / held_out_images). Empty: it is not
+// left out, or not yet known to be.
+std::string LeftOut(const Stage& stage, const std::vector<StageResult>& results, int64_t held_out_images);
 
 // The table for people: encoders by columns of kNN and finetuning, a row a seed and their mean.
 std::string FormatResults(const ReproducePlan& plan, const std::vector<StageResult>& results);

@@ -179,5 +179,25 @@ TEST(Report, NamesAFileThatIsNoLog) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(folder + "/finetune/log.txt is not a log"));
 }
 
+TEST(ChainTest, EndsWhenKnnRisesNoMore) {
+  Stage third;
+  third.seed = 1;
+  third.link = 3;
+  // sqrt(0.4 x 0.6 / 600) = 2.00 points.
+  const auto result = [](int64_t link, double top1) {
+    return StageResult{"", "stage-" + std::to_string(link), 1, ResultKind::kKnnJson, top1};
+  };
+  EXPECT_EQ(LeftOut(third, {result(0, 30), result(1, 37), result(2, 40)}, 600), "");
+  EXPECT_EQ(LeftOut(third, {result(0, 30), result(1, 38.1), result(2, 40)}, 600),
+            "kNN of stage-2, 40.00 %, is not above 38.10 % of the one before by more than its standard error 2.00");
+  // Also when an earlier one has ended the chain, and not before there is a result.
+  EXPECT_NE(LeftOut(third, {result(0, 39), result(1, 40)}, 600), "");
+  EXPECT_EQ(LeftOut(third, {result(0, 39)}, 600), "");
+  Stage first;
+  first.seed = 1;
+  first.link = 1;
+  EXPECT_EQ(LeftOut(first, {result(0, 39)}, 600), "");
+}
+
 }  // namespace
 }  // namespace tec

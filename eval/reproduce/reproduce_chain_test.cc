@@ -48,10 +48,10 @@ class ReproduceChainTest : public ::testing::Test {
     return testing::RunProgram("eval/reproduce/reproduce", Arguments(out));
   }
   // Starts it, sends `signal` once the stage has begun, and returns the exit code.
-  int RunAndStop(const std::string& out, const std::string& stage, int signal) const {
+  int RunAndStop(const std::string& out, const std::string& stage, int signal, const std::string& more = "") const {
     const pid_t pid = fork();
     if (pid == 0) {
-      const std::string command = "exec eval/reproduce/reproduce " + Arguments(out) + " > /dev/null 2>&1";
+      const std::string command = "exec eval/reproduce/reproduce " + Arguments(out) + more + " > /dev/null 2>&1";
       execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
       _exit(127);
     }
@@ -121,6 +121,21 @@ TEST_F(ReproduceChainTest, StoppedAndContinuedItGivesTheSameReport) {
   const ProgramResult other = testing::RunProgram("eval/reproduce/reproduce", Arguments("parts") + " --epochs=3");
   EXPECT_EQ(other.exit_code, kExitBadInput);
   EXPECT_THAT(other.output, HasSubstr("--epochs was 2 and is 3"));
+}
+
+TEST_F(ReproduceChainTest, AChainOfThreeHasItsReportAndGoesOn) {
+  ASSERT_EQ(RunAndStop("stages", "seed-0/stage-1", SIGTERM, " --stages=3"), kExitStopped);
+  EXPECT_EQ(Report("stages")["reproduced"], nullptr);
+  const ProgramResult rest = testing::RunProgram("eval/reproduce/reproduce", Arguments("stages") + " --stages=3");
+  const nlohmann::json report = Report("stages");
+  ASSERT_TRUE(report["reproduced"].is_boolean()) << rest.output;
+  EXPECT_EQ(rest.exit_code, report["reproduced"].get<bool>() ? kExitDone : kExitNotReproduced) << rest.output;
+  EXPECT_THAT(rest.output, HasSubstr("seed-0/stage-0: base model (MAE) (done before)"));
+  // kNN and linear of the models that were trained; the third may have been left out.
+  EXPECT_THAT(report["results"].size(), ::testing::AnyOf(4u, 6u));
+  EXPECT_EQ(report["results"].size() == 4u, absl::StrContains(rest.output, "left out; kNN of stage-1"));
+  EXPECT_THAT(report["verdict"].get<std::string>(), HasSubstr("% of the base model"));
+  EXPECT_THAT(Content("stages/report/report.md"), HasSubstr("| new model 1 (TEC)              |    0 |"));
 }
 
 }  // namespace

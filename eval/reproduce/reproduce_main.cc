@@ -3,6 +3,7 @@
 //
 //   ./bazelw run //eval:reproduce -- --row=vit_b_mae_300ep --data_path=/imagenet --base_model=mae_pretrain_vit_base.pth
 //   ./bazelw run //eval:reproduce -- --scale=mini --data_path=/cifar10 --device=cpu
+//   ./bazelw run //eval:reproduce -- --scale=mini --stages=3 --data_path=/cifar10 --device=cpu
 //
 // Exit codes: 0 reproduced, 1 bad use or input, 2 a stage failed, 3 stopped on request (the same command goes on),
 // 4 all stages are done and the result is not the published one.
@@ -61,6 +62,10 @@ ABSL_FLAG(std::string, seeds, "", "Seeds, separated by commas; empty: the refere
 ABSL_FLAG(int64_t, train_images, 10000, "mini: training images taken from --data_path, the same number of each class.");
 ABSL_FLAG(int64_t, held_out_images, 2000, "mini: held-out images.");
 ABSL_FLAG(int64_t, epochs, 0, "mini: epochs of each training run, for a trial; 0: those of the chain.");
+ABSL_FLAG(int64_t, stages, 0,
+          "mini: a chain of so many models, a base model (MAE), a new model against it, one against that, ...; it ends "
+          "early when kNN no longer rises by more than its standard error. 0: the comparison of the small scale.");
+ABSL_FLAG(bool, finetune_stages, false, "With --stages: finetune each model of the chain, too.");
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
 ABSL_FLAG(int64_t, threads, 0, "Compute threads of a process on the CPU; 0: all cores.");
 ABSL_FLAG(int64_t, num_workers, 10, "Threads of a process that decode images.");
@@ -90,11 +95,13 @@ constexpr char kUsage[] =
     "Makes a row of the paper's table: pretrains against the row's base model, takes out the encoder, finetunes and "
     "evaluates it,\nand compares the result with the published one. Stopped at any point, the same command goes on.\n\n"
     "  ./bazelw run //eval:reproduce -- --row=vit_b_mae_300ep --data_path=/imagenet --base_model=mae.pth --nproc=8\n"
-    "  ./bazelw run //eval:reproduce -- --scale=mini --data_path=/cifar10 --device=cpu --seeds=0,1\n\n";
+    "  ./bazelw run //eval:reproduce -- --scale=mini --data_path=/cifar10 --device=cpu --seeds=0,1\n"
+    "  ./bazelw run //eval:reproduce -- --scale=mini --stages=3 --data_path=/cifar10 --device=cpu\n"
+    "      A chain: a base model, a new model against it, one against that.\n\n";
 
 std::vector<FlagGroup> Flags() {
   return {{"What is reproduced", {{"row"}, {"scale"}, {"data_path"}, {"base_model"}, {"seeds"}, {"output_dir"}}},
-          {"The small scale", {{"train_images"}, {"held_out_images"}, {"epochs"}}},
+          {"The small scale", {{"train_images"}, {"held_out_images"}, {"epochs"}, {"stages"}, {"finetune_stages"}}},
           {"How it runs", {{"nproc"}, {"device"}, {"threads"}, {"num_workers"}, {"dry_run"}, {"tflops"}}}};
 }
 
@@ -116,6 +123,11 @@ absl::StatusOr<ReproduceOptions> OptionsFromFlags() {
   options.train_images = absl::GetFlag(FLAGS_train_images);
   options.held_out_images = absl::GetFlag(FLAGS_held_out_images);
   options.epochs = absl::GetFlag(FLAGS_epochs);
+  options.stages = absl::GetFlag(FLAGS_stages);
+  options.finetune = absl::GetFlag(FLAGS_finetune_stages);
+  if (options.finetune && options.stages == 0) {
+    return absl::InvalidArgumentError("--finetune_stages is for a chain: give --stages");
+  }
   options.dry_run = absl::GetFlag(FLAGS_dry_run);
   if (const double tflops = absl::GetFlag(FLAGS_tflops); !(tflops >= 0 && std::isfinite(tflops))) {
     return absl::InvalidArgumentError(absl::StrCat("--tflops=", tflops, ": it must be at least 0"));
@@ -160,7 +172,9 @@ absl::Status CheckSameRun(const ReproduceOptions& options) {
                                            {"base_model", options.base_model},
                                            {"train_images", options.train_images},
                                            {"held_out_images", options.held_out_images},
-                                           {"epochs", options.epochs}};
+                                           {"epochs", options.epochs},
+                                           {"stages", options.stages},
+                                           {"finetune_stages", options.finetune}};
   const std::string as_written = DumpJson(settings, 2);
   const absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) return WriteFile(path, absl::StrCat(as_written, "\n"));
@@ -168,6 +182,11 @@ absl::Status CheckSameRun(const ReproduceOptions& options) {
   nlohmann::ordered_json before = nlohmann::ordered_json::parse(*text, nullptr, /*allow_exceptions=*/false);
   // Folders begun before there was --epochs.
   if (before.is_object() && !before.contains("epochs")) before["epochs"] = 0;
+  // And --stages.
+  if (before.is_object() && !before.contains("stages")) {
+    before["stages"] = 0;
+    before["finetune_stages"] = false;
+  }
   if (before == now) return absl::OkStatus();
   std::vector<std::string> changes;
   for (const auto& [key, value] : now.items()) {
@@ -236,18 +255,29 @@ absl::Status Run(const ReproduceOptions& options, bool* reproduced) {
   TEC_RETURN_IF_ERROR(CheckInputs(plan));
   TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, FolderLock::Take(options.output_dir));
   TEC_RETURN_IF_ERROR(CheckSameRun(options));
+  int64_t held_out = images.held_out;
   if (options.scale == Scale::kMini) {
     absl::StatusOr<SubsetSizes> sizes = CopySubset(options.data_path, absl::StrCat(options.output_dir, "/data"),
                                                    {options.train_images, options.held_out_images});
     if (!sizes.ok()) return sizes.status();
+    held_out = static_cast<int64_t>(sizes->held_out_images);
     std::printf("%d training and %d held-out images of %s\n", static_cast<int>(sizes->train_images),
                 static_cast<int>(sizes->held_out_images), Printable(options.data_path).c_str());
   }
 
   absl::Status status;
+  if (options.scale == Scale::kMini) plan.options.held_out_images = held_out;
   for (size_t i = 0; i < plan.stages.size(); ++i) {
     const Stage& stage = plan.stages[i];
     const bool done = std::filesystem::exists(stage.done_file);
+    if (stage.link > 1 && !done) {
+      TEC_ASSIGN_OR_RETURN(const std::vector<StageResult> results, ReadResults(plan));
+      if (const std::string why = LeftOut(stage, results, held_out); !why.empty()) {
+        std::printf("\n[%d/%d] %s: left out; %s\n", static_cast<int>(i + 1), static_cast<int>(plan.stages.size()),
+                    stage.name.c_str(), why.c_str());
+        continue;
+      }
+    }
     std::printf("\n[%d/%d] %s: %s%s\n", static_cast<int>(i + 1), static_cast<int>(plan.stages.size()),
                 stage.name.c_str(), stage.what.c_str(), done ? " (done before)" : "");
     std::fflush(stdout);

@@ -28,6 +28,8 @@ enum class RandomPurpose : uint32_t {
   kErase = 8,        // Random erasing.
   kPictures = 9,     // The quickstart's made pictures; epoch 0 train, 1 held-out.
   kSplit = 10,       // Choice of a subset.
+  kBaseModels = 11,  // Base models left out for an image.
+  kMaskBlocks = 12,  // Rectangles of a block-wise mask.
 };
 
 struct RandomKey {

@@ -48,7 +48,11 @@ void Problems::NotFinite(const google::protobuf::Message& message, const std::st
   reflection->ListFields(message, &fields);
   for (const FieldDescriptor* field : fields) {
     const std::string name = prefix + field->name();
-    if (field->message_type() != nullptr) {
+    if (field->message_type() != nullptr && field->is_repeated()) {
+      for (int i = 0; i < reflection->FieldSize(message, field); ++i) {
+        NotFinite(reflection->GetRepeatedMessage(message, field, i), absl::StrCat(name, "[", i, "]."));
+      }
+    } else if (field->message_type() != nullptr) {
       NotFinite(reflection->GetMessage(message, field), name + ".");
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE) {
       const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;

@@ -8,6 +8,7 @@
 #include "absl/strings/strip.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/config/base_model_settings.h"
 #include "tec/config/checks.h"
 #include "tec/config/defaults.h"
 #include "tec/config/embedded.h"
@@ -29,6 +30,8 @@ constexpr char kReference[] = R"(
     mlp_token: false
     pred_att: false
     adaptor_groups: 0
+    init_from_base: false
+    label: ""
   }
   base_model {
     name: "mae1kbase"
@@ -39,8 +42,13 @@ constexpr char kReference[] = R"(
     interpolate_positions: false
     entry: ""
     grid: ""
+    weight: 1
+    att_tau: 0
+    label: ""
+    device: ""
   }
-  masking { mask_ratio: 0.75 }
+  drop_base_models: 0
+  masking { mask_ratio: 0.75 kind: "random" mask_ratio_end: -1 }
   losses { att_tau: 1.8 feature_weight: 1 relation_weight: 1 norm_pix_loss: false }
   data { crop_scale_min: 0.2 }
   optimizer { beta2: 0.95 }
@@ -74,27 +82,8 @@ constexpr NamedDecoder kMaeDecoders[] = {
     {"large_patch16", 512, 8, 16}, {"huge_patch14", 512, 8, 16},
 };
 
-struct NamedBaseModel {
-  const char* name;
-  const char* encoder;
-};
-// The reference's names, recipe.md section 17.
-constexpr NamedBaseModel kBaseModels[] = {
-    {"mae1kbase", "base_patch16"},
-    {"mae1klarge", "large_patch16"},
-    {"mae1k300ep", "base_patch16"},
-    {"ibot1kbase", "base_patch16"},
-};
-
 const NamedEncoder* EncoderOfModel(absl::string_view name) {
   return absl::ConsumePrefix(&name, kModelPrefix) ? config_internal::FindEncoder(name) : nullptr;
-}
-
-const NamedEncoder* EncoderOfBaseModel(absl::string_view name) {
-  for (const NamedBaseModel& base : kBaseModels) {
-    if (name == base.name) return config_internal::FindEncoder(base.encoder);
-  }
-  return nullptr;
 }
 
 void FillDecoder(const NamedEncoder& encoder, config::Method method, config::Decoder* decoder) {
@@ -113,84 +102,98 @@ int64_t DefaultGroups(int64_t depth) {
   return groups;
 }
 
-std::string UnknownName(absl::string_view field, const std::string& name, std::vector<std::string> known) {
-  known.push_back(kCustom);
-  return absl::StrCat(field, " is \"", name, "\", which is not known", DidYouMean(name, known),
-                      " (known: ", absl::StrJoin(known, ", "), ")");
+void FillModel(config::Method method, config::Model* model) {
+  if (const NamedEncoder* named = EncoderOfModel(model->name())) {
+    config_internal::FillEncoder(*named, model->mutable_encoder());
+    FillDecoder(*named, method, model->mutable_decoder());
+  }
+  if (model->adaptor_groups() == 0 && model->encoder().depth() > 0) {
+    model->set_adaptor_groups(DefaultGroups(model->encoder().depth()));
+  }
 }
 
-void CheckModel(const config::Experiment& experiment, Problems* problems) {
-  const config::Model& model = experiment.model();
+void CheckModel(const config::Model& model, const std::string& field, Problems* problems) {
   if (model.name() != kCustom && EncoderOfModel(model.name()) == nullptr) {
     std::vector<std::string> known;
     for (const NamedEncoder& encoder : config_internal::NamedEncoders()) {
       known.push_back(absl::StrCat(kModelPrefix, encoder.name));
     }
-    problems->Add(UnknownName("model.name (--model)", model.name(), std::move(known)));
+    problems->Add(config_internal::UnknownName(
+        absl::StrCat(field, ".name", field == "model" ? " (--model)" : " (--further_models)"), model.name(),
+        std::move(known)));
     return;  // That its sizes are unset follows from it.
   }
   const config::Vit& encoder = model.encoder();
-  config_internal::CheckEncoder("model.encoder", encoder, /*sincos_positions=*/true, problems);
+  config_internal::CheckEncoder(absl::StrCat(field, ".encoder"), encoder, /*sincos_positions=*/true, problems);
 
   const config::Decoder& decoder = model.decoder();
-  for (const auto& [has, field] : {std::pair(decoder.has_width(), "width"), std::pair(decoder.has_depth(), "depth"),
-                                   std::pair(decoder.has_heads(), "heads")}) {
-    problems->AddIf(!has, absl::StrCat("model.decoder.", field, " is not set; a custom model needs it"));
+  for (const auto& [has, size] : {std::pair(decoder.has_width(), "width"), std::pair(decoder.has_depth(), "depth"),
+                                  std::pair(decoder.has_heads(), "heads")}) {
+    problems->AddIf(!has, absl::StrCat(field, ".decoder.", size, " is not set; a custom model needs it"));
   }
-  if (decoder.has_width()) problems->Range("model.decoder.width", decoder.width(), 1, 1 << 16);
-  if (decoder.has_depth()) problems->Range("model.decoder.depth", decoder.depth(), 1, 1 << 10);
-  if (decoder.has_heads()) problems->Range("model.decoder.heads", decoder.heads(), 1, 1 << 16);
+  if (decoder.has_width()) problems->Range(absl::StrCat(field, ".decoder.width"), decoder.width(), 1, 1 << 16);
+  if (decoder.has_depth()) problems->Range(absl::StrCat(field, ".decoder.depth"), decoder.depth(), 1, 1 << 10);
+  if (decoder.has_heads()) problems->Range(absl::StrCat(field, ".decoder.heads"), decoder.heads(), 1, 1 << 16);
   if (decoder.has_width() && decoder.has_heads() && decoder.heads() > 0 && decoder.width() % decoder.heads() != 0) {
     problems->Add(
-        absl::StrCat("model.decoder.width ", decoder.width(), " is not a multiple of heads ", decoder.heads()));
+        absl::StrCat(field, ".decoder.width ", decoder.width(), " is not a multiple of heads ", decoder.heads()));
   }
-  problems->AddIf(decoder.width() % 4 != 0, absl::StrCat("model.decoder.width ", decoder.width(),
+  problems->AddIf(decoder.width() % 4 != 0, absl::StrCat(field, ".decoder.width ", decoder.width(),
                                                          " is not a multiple of 4, as its sin-cos positions need"));
   if (encoder.depth() > 0) {
     problems->AddIf(model.adaptor_groups() < 1 || encoder.depth() % model.adaptor_groups() != 0,
-                    absl::StrCat("model.adaptor_groups ", model.adaptor_groups(),
-                                 " does not divide model.encoder.depth ", encoder.depth()));
+                    absl::StrCat(field, ".adaptor_groups ", model.adaptor_groups(), " does not divide ", field,
+                                 ".encoder.depth ", encoder.depth()));
   }
 }
 
-// Patches a side, or 0 where the shape is not sound; that is told elsewhere.
-int64_t Grid(const config::Vit& vit) {
-  return vit.image_size() > 0 && vit.patch_size() > 0 && vit.image_size() % vit.patch_size() == 0
-             ? vit.image_size() / vit.patch_size()
-             : 0;
+void CheckFurtherModels(const config::Experiment& experiment, Problems* problems) {
+  const config::Model& first = experiment.model();
+  std::vector<std::string> labels;
+  for (int i = 0; i < experiment.further_models_size(); ++i) {
+    const config::Model& model = experiment.further_models(i);
+    const std::string field = absl::StrCat("further_models[", i, "]");
+    CheckModel(model, field, problems);
+    const int64_t grid = config_internal::Grid(model.encoder()), own = config_internal::Grid(first.encoder());
+    problems->AddIf(grid > 0 && own > 0 && grid != own,
+                    absl::StrCat(field, " sees ", grid, " x ", grid, " patches, model ", own, " x ", own,
+                                 "; all new models must have the same patches of a crop: set encoder.image_size"));
+    problems->AddIf(model.pred_att() != first.pred_att(),
+                    absl::StrCat(field, ".pred_att must be what model.pred_att (--pred_att) is"));
+    const std::string& label = model.label();
+    problems->AddIf(label.empty() || label[0] == '.' || label.find('/') != std::string::npos,
+                    absl::StrCat(field, ".label is \"", label, "\"; it is a folder's name"));
+    problems->AddIf(std::find(labels.begin(), labels.end(), label) != labels.end(),
+                    absl::StrCat(field, ".label \"", label, "\" is there twice; give each further model another"));
+    labels.push_back(label);
+  }
 }
 
-void CheckBaseModel(const config::Experiment& experiment, Paths paths, Problems* problems) {
-  const config::BaseModel& base = experiment.base_model();
-  if (paths == Paths::kRequired && base.path().empty()) {
-    problems->Add("base_model.path is empty; method TEC needs the base model's checkpoint: give --base_model=FILE");
+void CheckRatio(const std::string& field, double ratio, int64_t patches, Problems* problems) {
+  if (std::isnan(ratio)) return;
+  // V as the reference truncates it (recipe.md section 3.1).
+  const double visible = static_cast<double>(patches) * (1 - ratio);
+  if (ratio < 0 || ratio > 1) {
+    problems->Range(field, ratio, 0.0, 1.0);
+  } else if (patches > 0 && (visible < 1 || visible >= static_cast<double>(patches))) {
+    problems->Add(absl::StrCat(field, " ", ratio, " leaves ", std::floor(visible), " of ", patches,
+                               " patches visible; at least one must be, and not all"));
   }
-  if (base.name() != kCustom && EncoderOfBaseModel(base.name()) == nullptr) {
-    std::vector<std::string> known;
-    for (const NamedBaseModel& named : kBaseModels) known.push_back(named.name);
-    problems->Add(UnknownName("base_model.name (--basemodel)", base.name(), std::move(known)));
-    return;
+}
+
+void CheckMasking(const config::Experiment& experiment, Problems* problems) {
+  const config::Masking& masking = experiment.masking();
+  const int64_t grid = config_internal::Grid(experiment.model().encoder());
+  CheckRatio("masking.mask_ratio (--mask_ratio)", masking.mask_ratio(), grid * grid, problems);
+  if (masking.mask_ratio_end() >= 0) {
+    CheckRatio("masking.mask_ratio_end (--mask_ratio_end)", masking.mask_ratio_end(), grid * grid, problems);
   }
-  const config::Vit& encoder = base.encoder();
-  // Its positions come with its weights.
-  config_internal::CheckEncoder("base_model.encoder", encoder, /*sincos_positions=*/false, problems);
-  if (encoder.depth() > 0) {
-    problems->AddIf(base.last_layers() < 1 || base.last_layers() > encoder.depth(),
-                    absl::StrCat("base_model.last_layers (--last_layers) is ", base.last_layers(),
-                                 "; it must be from 1 to the base model's depth ", encoder.depth()));
-  }
-  const int64_t grid = Grid(encoder), model_grid = Grid(experiment.model().encoder());
-  if (grid > 0 && model_grid > 0 && grid != model_grid) {
-    problems->Add(absl::StrCat("the base model sees ", grid, " x ", grid, " patches of ", encoder.patch_size(),
-                               " pixels, the new model ", model_grid, " x ", model_grid, " of ",
-                               experiment.model().encoder().patch_size(),
-                               "; both must have the same patches of a crop"));
-  }
-  if (experiment.model().pred_att() && grid > 0) {
-    problems->AddIf(base.topkatt() < 1 || base.topkatt() > grid * grid,
-                    absl::StrCat("base_model.topkatt (--topkatt) is ", base.topkatt(),
-                                 "; it must be from 1 to the number of patches ", grid * grid));
-  }
+  const std::string& kind = masking.kind();
+  problems->AddIf(kind != "random" && kind != "block" && kind != "attention",
+                  absl::StrCat("masking.kind (--mask) is \"", kind, "\"; it must be random, block or attention"));
+  problems->AddIf(kind == "attention" && (experiment.method() == config::MAE || !experiment.model().pred_att()),
+                  "masking.kind (--mask) is attention, which needs the relations of a base model: method TEC with "
+                  "model.pred_att (--pred_att)");
 }
 
 Problems ProblemsOf(const config::Experiment& experiment, Paths paths) {
@@ -199,30 +202,25 @@ Problems ProblemsOf(const config::Experiment& experiment, Paths paths) {
   problems.Range("seed (--seed)", experiment.seed(), 0, int64_t{1} << 62);
   const bool tec = experiment.method() == config::TEC;
   problems.AddIf(!tec && experiment.method() != config::MAE, "method (--method) must be TEC or MAE");
-  CheckModel(experiment, &problems);
-  if (tec) CheckBaseModel(experiment, paths, &problems);
+  CheckModel(experiment.model(), "model", &problems);
+  CheckFurtherModels(experiment, &problems);
+  if (tec) config_internal::CheckBaseModels(experiment, paths, &problems);
   // A setting that would do nothing is told rather than ignored.
   if (experiment.method() == config::MAE) {
     problems.AddIf(experiment.model().mlp_token(),
                    "model.mlp_token (--mlp_token) belongs to method TEC; with MAE give --nomlp_token");
     problems.AddIf(experiment.model().pred_att(),
                    "model.pred_att (--pred_att) belongs to method TEC; with MAE give --nopred_att");
+    problems.AddIf(experiment.model().init_from_base(),
+                   "model.init_from_base (--init_from_base) belongs to method TEC; MAE has no base model");
+    problems.AddIf(experiment.further_base_models_size() > 0, "further_base_models belong to method TEC");
+    problems.AddIf(experiment.further_models_size() > 0,
+                   "further_models (--further_models) belong to method TEC, whose base models they share");
   }
   problems.AddIf(tec && experiment.losses().norm_pix_loss(),
                  "losses.norm_pix_loss (--norm_pix_loss) belongs to method MAE; with TEC give --nonorm_pix_loss");
 
-  const int64_t grid = Grid(experiment.model().encoder());
-  const double ratio = experiment.masking().mask_ratio();
-  if (!std::isnan(ratio)) {
-    // V as the reference truncates it (recipe.md section 3.1).
-    const double visible = static_cast<double>(grid * grid) * (1 - ratio);
-    if (ratio < 0 || ratio > 1) {
-      problems.Range("masking.mask_ratio (--mask_ratio)", ratio, 0.0, 1.0);
-    } else if (grid > 0 && (visible < 1 || visible >= static_cast<double>(grid * grid))) {
-      problems.Add(absl::StrCat("masking.mask_ratio (--mask_ratio) ", ratio, " leaves ", std::floor(visible), " of ",
-                                grid * grid, " patches visible; at least one must be, and not all"));
-    }
-  }
+  CheckMasking(experiment, &problems);
   const config::Losses& losses = experiment.losses();
   problems.AddIf(losses.att_tau() <= 0,
                  absl::StrCat("losses.att_tau (--att_tau) is ", losses.att_tau(), "; it must be larger than 0"));
@@ -263,21 +261,24 @@ std::vector<std::string> ExperimentNames() {
 }
 
 config::Experiment Resolve(config::Experiment experiment, const Machine& machine) {
-  config::Model* model = experiment.mutable_model();
-  if (const NamedEncoder* named = EncoderOfModel(model->name())) {
-    config_internal::FillEncoder(*named, model->mutable_encoder());
-    FillDecoder(*named, experiment.method(), model->mutable_decoder());
+  FillModel(experiment.method(), experiment.mutable_model());
+  for (config::Model& further : *experiment.mutable_further_models()) {
+    config::Model whole = experiment.model();
+    // Sizes are its own.
+    whole.clear_encoder();
+    whole.clear_decoder();
+    whole.set_adaptor_groups(0);
+    whole.set_label(further.name());
+    MergeOver(further, &whole);
+    further = whole;
+    FillModel(experiment.method(), &further);
+    config::Vit* encoder = further.mutable_encoder();
+    const int64_t grid = config_internal::Grid(experiment.model().encoder());
+    if (!encoder->has_image_size() && encoder->has_patch_size() && grid > 0) {
+      encoder->set_image_size(grid * encoder->patch_size());
+    }
   }
-  if (model->adaptor_groups() == 0 && model->encoder().depth() > 0) {
-    model->set_adaptor_groups(DefaultGroups(model->encoder().depth()));
-  }
-  config::BaseModel* base = experiment.mutable_base_model();
-  if (const NamedEncoder* named = EncoderOfBaseModel(base->name())) {
-    config_internal::FillEncoder(*named, base->mutable_encoder());
-  }
-  if (!base->encoder().has_image_size() && model->encoder().has_image_size()) {
-    base->mutable_encoder()->set_image_size(model->encoder().image_size());
-  }
+  config_internal::FillBaseModels(&experiment);
   config_internal::FillRun(machine, experiment.mutable_logging(), experiment.mutable_runtime());
   return experiment;
 }

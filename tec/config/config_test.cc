@@ -273,7 +273,8 @@ TEST(Resolve, SetsEveryFieldAndStays) {
     const config::Experiment resolved = Resolve(Parsed(text), kOldMachine);
     std::vector<std::string> unset;
     Unset(resolved, "", &unset);
-    EXPECT_THAT(unset, ElementsAre()) << text;
+    // One base model unless more are named.
+    EXPECT_THAT(unset, ElementsAre("further_base_models", "further_models")) << text;
     // Also on a machine that would choose otherwise, and through a file.
     EXPECT_TRUE(MessageDifferencer::Equals(Resolve(resolved, kNewMachine), resolved));
     const std::string path = ::testing::TempDir() + "/experiment.textproto";
@@ -432,7 +433,8 @@ TEST(Quickstart, IsSoundAndComplete) {
   EXPECT_TRUE(Validate(resolved).ok()) << Validate(resolved);
   std::vector<std::string> unset;
   Unset(resolved, "", &unset);
-  EXPECT_THAT(unset, ElementsAre());
+  EXPECT_THAT(unset, ElementsAre("mae.further_base_models", "mae.further_models", "tec.further_base_models",
+                                 "tec.further_models"));
   EXPECT_EQ(resolved.mae().logging().output_dir(), "/out/mae");
   EXPECT_EQ(resolved.tec().data().path(), "/out/pictures");
   EXPECT_THAT(resolved.tec().base_model().path(), AllOf(StartsWith("/out/mae/checkpoint-"), EndsWith(".pth")));

@@ -51,13 +51,13 @@ struct StepCost {
   double parameters = 0;
 };
 
-// `embedding` once forward and once for its weights; `rest` forward and twice that backward; `frozen` forward.
-StepCost Step(Cost embedding, Cost rest, double frozen_forward) {
-  return {2 * embedding.forward + 3 * rest.forward + frozen_forward, embedding.parameters + rest.parameters};
+// `embedding` once forward and once for its weights; `rest` forward and twice that backward.
+StepCost Step(Cost embedding, Cost rest) {
+  return {2 * embedding.forward + 3 * rest.forward, embedding.parameters + rest.parameters};
 }
 
-StepCost PretrainingStep(const config::Experiment& experiment) {
-  const config::Model& model = experiment.model();
+// Of that new model, without base models.
+StepCost NewModelStep(const config::Experiment& experiment, const config::Model& model) {
   const config::Vit& vit = model.encoder();
   const double patches = Patches(vit), tokens = patches + 1, width = vit.width(), depth = vit.depth();
   const double visible = 1 + std::floor(patches * (1 - experiment.masking().mask_ratio()));
@@ -68,24 +68,44 @@ StepCost PretrainingStep(const config::Experiment& experiment) {
   const Cost decoder = Blocks(tokens, decoder_width, model.decoder().depth());
   if (experiment.method() == config::MAE) {
     const Cost head = Linear(tokens, decoder_width, PatchValues(vit, experiment.data()));
-    return Step(embedding, encoder + into_decoder + decoder + head, 0);
+    return Step(embedding, encoder + into_decoder + decoder + head);
   }
 
-  const config::Vit& base = experiment.base_model().encoder();
-  const double target_width = base.width(), groups = static_cast<double>(model.adaptor_groups());
+  const double groups = static_cast<double>(model.adaptor_groups());
   const Cost input_adaptor = model.mlp_token() ? Mlp(1, width, 4 * width) : Cost();
   const Cost adaptor =
       LayerNorm(depth * width) + LayerNorm(width) +
       groups * (Linear(visible, depth / groups * width, width) + Mlp(visible, width, 4 * decoder_width));
-  Cost predictions = into_decoder + Linear(tokens, decoder_width, target_width);
-  if (model.pred_att()) {
-    const double selected = 1 + static_cast<double>(experiment.base_model().topkatt());
-    predictions = predictions + into_decoder + Linear(tokens, decoder_width, 2 * target_width) +
-                  Cost{2 * selected * tokens * target_width, 0};
+  Cost trained = encoder + input_adaptor;
+  const auto add = [&](const config::BaseModel& base_model) {
+    const config::Vit& base = base_model.encoder();
+    const double target_width = base.width();
+    Cost predictions = into_decoder + Linear(tokens, decoder_width, target_width);
+    if (model.pred_att()) {
+      const double selected = 1 + static_cast<double>(base_model.topkatt());
+      predictions = predictions + into_decoder + Linear(tokens, decoder_width, 2 * target_width) +
+                    Cost{2 * selected * tokens * target_width, 0};
+    }
+    trained = trained + adaptor + Reused(model.pred_att() ? 2 : 1, decoder) + predictions;
+  };
+  add(experiment.base_model());
+  for (const config::BaseModel& base_model : experiment.further_base_models()) add(base_model);
+  return Step(embedding, trained);
+}
+
+StepCost PretrainingStep(const config::Experiment& experiment) {
+  StepCost step = NewModelStep(experiment, experiment.model());
+  for (const config::Model& further : experiment.further_models()) {
+    const StepCost own = NewModelStep(experiment, further);
+    step = {step.flops + own.flops, step.parameters + own.parameters};
   }
-  const Cost base_model = PatchEmbedding(base, experiment.data()) + Blocks(tokens, target_width, base.depth());
-  return Step(embedding, encoder + input_adaptor + adaptor + Reused(model.pred_att() ? 2 : 1, decoder) + predictions,
-              base_model.forward);
+  if (experiment.method() == config::MAE) return step;
+  const auto add = [&](const config::BaseModel& base) {
+    step.flops += EncoderFlopsPerImage(base.encoder(), experiment.data());
+  };
+  add(experiment.base_model());
+  for (const config::BaseModel& base : experiment.further_base_models()) add(base);
+  return step;
 }
 
 StepCost FinetuningStep(const config::Finetune& finetune) {
@@ -95,7 +115,7 @@ StepCost FinetuningStep(const config::Finetune& finetune) {
   const Cost head = LayerNorm(width) + Linear(1, width, static_cast<double>(finetune.nb_classes()));
   const Cost input_adaptor = finetune.mlp_token() ? Mlp(1, width, 4 * width) : Cost();
   const Cost encoder = Token(width) + input_adaptor + Blocks(tokens, width, vit.depth());
-  return Step(PatchEmbedding(vit, finetune.data()), encoder + head, 0);
+  return Step(PatchEmbedding(vit, finetune.data()), encoder + head);
 }
 
 }  // namespace

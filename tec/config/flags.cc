@@ -5,23 +5,41 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "tec/base/path.h"
 #include "tec/base/status.h"
 #include "tec/config/base_model_flags.h"
 #include "tec/config/flag_parser.h"
+#include "tec/config/further_base_models.h"
 #include "tec/config/own_images.h"
 
 // Defaults: recipe.md section 9, main_pretrain.
 ABSL_FLAG(std::string, method, "tec", "tec: predict the base model's features and relations; mae: predict pixels");
 ABSL_FLAG(std::string, model, "mae_vit_large_patch16",
           "new model: mae_vit_{tiny,small,base,large}_patch16, mae_vit_huge_patch14, or custom (sizes by --config)");
+ABSL_FLAG(std::string, further_models, "",
+          "sizes of new models to train beside --model in the same passes of the base models, with commas between; "
+          "their checkpoints are in output_dir/<size>");
 ABSL_FLAG(bool, mlp_token, false, "the input adaptor: pass the CLS token through an MLP");
 ABSL_FLAG(bool, pred_att, false, "predict the base model's patch relations too");
 ABSL_FLAG(double, mask_ratio, 0.75, "part of the patches that the new model does not see");
 ABSL_FLAG(bool, norm_pix_loss, false, "with --method=mae: standardise the pixels of each patch");
 ABSL_FLAG(std::string, basemodel, "mae1kbase",
           "shape of the base model: mae1kbase, mae1klarge, mae1k300ep, ibot1kbase, or custom (sizes by --config)");
-ABSL_FLAG(std::string, base_model, "", "checkpoint file of the base model; needed with --method=tec");
+ABSL_FLAG(std::string, base_model, "",
+          "checkpoint file of the base model; needed with --method=tec. Several, with commas between, are learnt from "
+          "at once; each may have settings of its own behind colons: a.pth,b.pth:family=ibot:weight=0.5 (family, "
+          "entry, grid, weight, last_layers, topkatt, att_tau, label, device)");
+ABSL_FLAG(double, drop_base_models, 0,
+          "with several base models: rate at which one is left out for an image in each update; one always stays");
+ABSL_FLAG(bool, init_from_base, false,
+          "begin with the (first) base model's patch embedding, [CLS] and blocks instead of random ones");
+ABSL_FLAG(std::string, mask, "random",
+          "patches to remove: random; block: rectangles of neighbours; attention: rather those that the base model's "
+          "[CLS] looks at");
+ABSL_FLAG(
+    double, mask_ratio_end, -1,
+    "--mask_ratio of the last epoch, from that of the first along a straight line; negative: the same throughout");
 ABSL_FLAG(bool, interpolate_positions, false,
           "fit the base model's position table where it is for another number of patches");
 ABSL_FLAG(int64_t, last_layers, 2, "blocks of the base model whose mean is the feature target");
@@ -49,13 +67,18 @@ std::vector<FlagGroup> Groups() {
        {{"config", ""}, {"print_config", ""}, {"method", "method"}, {"input_size", "model.encoder.image_size"}}},
       {"New model",
        {{"model", "model.name"},
+        {"further_models", ""},
         {"mlp_token", "model.mlp_token"},
         {"pred_att", "model.pred_att"},
+        {"init_from_base", "model.init_from_base"},
         {"mask_ratio", "masking.mask_ratio"},
+        {"mask_ratio_end", "masking.mask_ratio_end"},
+        {"mask", "masking.kind"},
         {"norm_pix_loss", "losses.norm_pix_loss"}}},
       {"What the base model's file does not tell", BaseModelFlags("base_model.")},
       {"Base model and targets",
        {{"base_model", "base_model.path"},
+        {"drop_base_models", "drop_base_models"},
         {"interpolate_positions", "base_model.interpolate_positions"},
         {"basemodel", "base_model.name"},
         {"last_layers", "base_model.last_layers"},
@@ -119,8 +142,30 @@ absl::StatusOr<config::Quickstart> QuickstartOf(const ParsedFlags& parsed, const
 // The user's view of every path.
 void ResolveAllPaths(config::Experiment* experiment) {
   ResolvePaths(experiment->mutable_data(), experiment->mutable_checkpointing(), experiment->mutable_logging());
+  for (config::BaseModel& base : *experiment->mutable_further_base_models()) {
+    base.set_path(AbsoluteUserPath(base.path()));
+  }
   config::BaseModel* base = experiment->mutable_base_model();
   base->set_path(AbsoluteUserPath(base->path()));
+}
+
+// Resolved also where the files of further base models have to be looked at for it.
+absl::StatusOr<config::Experiment> ResolveWithFiles(config::Experiment experiment, const Machine& machine) {
+  // Their shapes follow from the new model's grid, and Resolve would take the first one's K for what is to be theirs.
+  config::Experiment without = experiment;
+  without.clear_further_base_models();
+  *experiment.mutable_model() = Resolve(without, machine).model();
+  TEC_RETURN_IF_ERROR(ShapeFurtherBaseModels(&experiment));
+  return Resolve(experiment, machine);
+}
+
+// --further_models, in place of those of a file.
+void TakeFurtherModels(const ParsedFlags& parsed, config::Experiment* experiment) {
+  if (!parsed.Given("further_models")) return;
+  experiment->clear_further_models();
+  for (const absl::string_view name : absl::StrSplit(absl::GetFlag(FLAGS_further_models), ',', absl::SkipEmpty())) {
+    experiment->add_further_models()->set_name(std::string(name));
+  }
 }
 
 absl::StatusOr<config::Experiment> ExperimentOf(const ParsedFlags& parsed, const std::vector<FlagGroup>& groups,
@@ -133,7 +178,9 @@ absl::StatusOr<config::Experiment> ExperimentOf(const ParsedFlags& parsed, const
   TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &experiment));
   ForgetWhatFollowsFromNames(parsed, before, &experiment);
   FollowOutputDir(parsed, before.logging(), experiment.mutable_logging());
-  experiment = Resolve(experiment, machine);
+  TakeFurtherModels(parsed, &experiment);
+  TEC_RETURN_IF_ERROR(SplitBaseModels(&experiment));
+  TEC_ASSIGN_OR_RETURN(experiment, ResolveWithFiles(experiment, machine));
   ResolveAllPaths(&experiment);
   TEC_RETURN_IF_ERROR(Validate(experiment, PrintConfigFlag() ? Paths::kOptional : Paths::kRequired));
   return experiment;
@@ -145,7 +192,18 @@ absl::StatusOr<config::Experiment> OwnImagesOf(const ParsedFlags& parsed, const 
   config::Experiment given, experiment = ReferenceExperiment();
   TEC_RETURN_IF_ERROR(ApplyFlags(parsed, groups, &given));
   if (given.data().has_path()) given.mutable_data()->set_path(AbsoluteUserPath(given.data().path()));
-  if (given.base_model().has_path()) given.mutable_base_model()->set_path(AbsoluteUserPath(given.base_model().path()));
+  TakeFurtherModels(parsed, &given);
+  TEC_RETURN_IF_ERROR(SplitBaseModels(&given));
+  if (given.further_base_models_size() > 0) {
+    // The new model's grid of patches comes from the first one's file, the shapes of the others from the grid.
+    config::Experiment first = given, settled = experiment;
+    first.clear_further_base_models();
+    first.clear_drop_base_models();
+    TEC_RETURN_IF_ERROR(settle(first, DistributedFlags(), machine, &settled).status());
+    *settled.mutable_further_base_models() = given.further_base_models();
+    TEC_ASSIGN_OR_RETURN(settled, ResolveWithFiles(settled, machine));
+    *given.mutable_further_base_models() = settled.further_base_models();
+  }
   TEC_ASSIGN_OR_RETURN(*announcement, settle(given, DistributedFlags(), machine, &experiment));
   FollowOutputDir(parsed, ReferenceExperiment().logging(), experiment.mutable_logging());
   experiment = Resolve(experiment, machine);

@@ -23,8 +23,8 @@ int64_t PowerOfTwoBelow(double value) {
   return power;
 }
 
-bool IsMae(const OwnImagesFacts& facts) {
-  return facts.family == "mae" || facts.family == "hf_mae" || facts.family == "timm" || facts.family == "tec";
+bool IsMae(const std::string& family) {
+  return family == "mae" || family == "hf_mae" || family == "timm" || family == "tec";
 }
 
 void FillModels(const OwnImagesFacts& facts, const config::Experiment& given, config::Experiment* experiment) {
@@ -59,13 +59,9 @@ void FillModels(const OwnImagesFacts& facts, const config::Experiment& given, co
   model->set_mlp_token(true);
   model->set_pred_att(true);
 
-  const double patches = static_cast<double>(grid * grid), usual = 14 * 14, small = 8 * 8;
-  const double selected = (IsMae(facts) ? 15 : 9) * std::sqrt(patches / usual);
-  base->set_topkatt(std::clamp<int64_t>(std::llround(selected), 1, grid * grid));
-  const double mae_tau = facts.base.depth() >= 24 ? 1.4 : 1.8;
-  const double share = std::clamp((patches - small) / (usual - small), 0.0, 1.0);
-  const double tau = IsMae(facts) ? 1 + (mae_tau - 1) * share : 1.0;
-  experiment->mutable_losses()->set_att_tau(std::round(100 * tau) / 100);
+  const RelationTargets targets = RelationTargetsFor(facts.family, facts.base.depth(), grid);
+  base->set_topkatt(targets.selected);
+  experiment->mutable_losses()->set_att_tau(targets.tau);
 }
 
 void FillSchedule(const OwnImagesFacts& facts, const config::Experiment& given, config::Experiment* experiment) {
@@ -110,6 +106,17 @@ void FillBatch(const OwnImagesFacts& facts, const config::Experiment& given, con
 
 }  // namespace
 
+RelationTargets RelationTargetsFor(const std::string& family, int64_t depth, int64_t grid) {
+  const double patches = static_cast<double>(grid * grid), usual = 14 * 14, small = 8 * 8;
+  const double selected = (IsMae(family) ? 15 : 9) * std::sqrt(patches / usual);
+  const double mae_tau = depth >= 24 ? 1.4 : 1.8;
+  const double share = std::clamp((patches - small) / (usual - small), 0.0, 1.0);
+  RelationTargets targets;
+  targets.selected = std::clamp<int64_t>(std::llround(selected), 1, std::max<int64_t>(1, grid * grid));
+  targets.tau = std::round(100 * (IsMae(family) ? 1 + (mae_tau - 1) * share : 1.0)) / 100;
+  return targets;
+}
+
 absl::Status FillOwnImages(const OwnImagesFacts& facts, const config::Experiment& given,
                            config::Experiment* experiment) {
   TEC_CHECK(facts.world_size >= 1 && facts.base.patch_size() > 0);
@@ -133,7 +140,8 @@ double ActivationBytesPerImage(const config::Experiment& resolved) {
   const config::Vit& vit = model.encoder();
   const double grid = static_cast<double>(vit.image_size()) / static_cast<double>(vit.patch_size());
   const double tokens = 1 + grid * grid, visible = 1 + grid * grid * (1 - resolved.masking().mask_ratio());
-  const double passes = model.pred_att() ? 2 : 1;
+  // Each base model has decoders of its own.
+  const double passes = (model.pred_att() ? 2 : 1) * (1 + resolved.further_base_models_size());
   const double values = visible * static_cast<double>(vit.width() * vit.depth()) +
                         passes * tokens * static_cast<double>(model.decoder().width() * model.decoder().depth());
   // 28 numbers are kept for each token, channel and block: 48 MB of ViT-B/16 in bfloat16.

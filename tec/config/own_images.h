@@ -46,6 +46,13 @@ struct OwnImagesFacts {
 absl::Status FillOwnImages(const OwnImagesFacts& facts, const config::Experiment& given,
                            config::Experiment* experiment);
 
+// The paper's K and tau for a base model of that family, depth and grid, as above.
+struct RelationTargets {
+  int64_t selected = 0;  // K
+  double tau = 1;
+};
+RelationTargets RelationTargetsFor(const std::string& family, int64_t depth, int64_t grid);
+
 // Bytes that one image takes in a training step of a resolved experiment, beside the weights: 48 MB for ViT-B/16 in
 // bfloat16, as measured on an H200 (docs/results.md), and in proportion to tokens, widths, blocks and bytes a number.
 double ActivationBytesPerImage(const config::Experiment& resolved);

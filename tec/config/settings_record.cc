@@ -42,7 +42,21 @@ constexpr Field kFields[] = {
     {"Experiment", "model.mlp_token", kShape},
     {"Experiment", "model.pred_att", kShape},
     {"Experiment", "model.adaptor_groups", kShape},
+    {"Experiment", "model.init_from_base", kFreeUnset, "false"},
+    {"Experiment", "model.label", kFreeUnset, "\"\""},
+    {"Experiment", "further_models", kShape},
+    {"Experiment", "masking.kind", kFreeUnset, "\"random\""},
+    {"Experiment", "masking.mask_ratio_end", kFreeUnset, "-1"},
     {"Experiment", "base_model.path", kFree},
+    {"Experiment", "base_model.weight", kFreeUnset, "1"},
+    {"Experiment", "base_model.att_tau", kFreeUnset, "0"},
+    {"Experiment", "base_model.label", kFree},
+    {"Experiment", "base_model.device", kFree},
+    {"Experiment", "further_base_models.encoder", kShape},
+    {"Experiment", "further_base_models.path", kFree},
+    {"Experiment", "further_base_models.label", kFree},
+    {"Experiment", "further_base_models.device", kFree},
+    {"Experiment", "drop_base_models", kFreeUnset, "0"},
     {"Finetune", "encoder", kShape},
     {"Finetune", "mlp_token", kShape},
     {"Finetune", "global_pool", kShape},
@@ -103,6 +117,12 @@ void VisitField(Message* settings, absl::string_view path, const Visit& visit) {
   const auto* field = settings->GetDescriptor()->FindFieldByName(std::string(path.substr(0, dot)));
   if (field == nullptr) return;
   if (dot == absl::string_view::npos) return visit(settings, field);
+  if (field->is_repeated()) {
+    for (int i = 0; i < settings->GetReflection()->FieldSize(*settings, field); ++i) {
+      VisitField(settings->GetReflection()->MutableRepeatedMessage(settings, field, i), path.substr(dot + 1), visit);
+    }
+    return;
+  }
   if (!settings->GetReflection()->HasField(*settings, field)) return;
   VisitField(settings->GetReflection()->MutableMessage(settings, field), path.substr(dot + 1), visit);
 }
@@ -137,6 +157,17 @@ void CompareMessages(const Message& before, const Message& now, const Message& s
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const FieldDescriptor* field = descriptor->field(i);
     const std::string name = absl::StrCat(prefix, std::string(field->name()));
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && field->is_repeated()) {
+      const auto *was = before.GetReflection(), *is = now.GetReflection();
+      const int old_size = was->FieldSize(before, field), size = is->FieldSize(now, field);
+      // What is trained has a part for each of them.
+      if (old_size != size) changes->refused.push_back(absl::StrCat(name, ": ", size, ", was ", old_size));
+      for (int k = 0; k < std::min(old_size, size); ++k) {
+        CompareMessages(was->GetRepeatedMessage(before, field, k), is->GetRepeatedMessage(now, field, k), settings,
+                        name + ".", changes);
+      }
+      continue;
+    }
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       CompareMessages(before.GetReflection()->GetMessage(before, field), now.GetReflection()->GetMessage(now, field),
                       settings, name + ".", changes);
@@ -158,7 +189,7 @@ void ListFields(const Message& message, const std::string& prefix,
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const FieldDescriptor* field = descriptor->field(i);
     const std::string name = absl::StrCat(prefix, std::string(field->name()));
-    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field->is_repeated()) {
       ListFields(message.GetReflection()->GetMessage(message, field), name + ".", values);
     } else {
       values->emplace_back(name, FieldText(message, field));
@@ -210,10 +241,12 @@ std::vector<std::string> DifferencesOfRuns(const Message& before, const Message&
   const std::unique_ptr<Message> was(before.New()), is(now.New());
   was->CopyFrom(before);
   is->CopyFrom(now);
-  for (const char* path : {"data.path", "base_model.path", "finetune"}) {
+  for (const char* path : {"data.path", "base_model.path", "further_base_models.path", "finetune"}) {
     std::string old_text, text;
     const auto take = [](std::string* into) {
-      return [into](Message* message, const FieldDescriptor* field) { *into = FieldText(*message, field); };
+      return [into](Message* message, const FieldDescriptor* field) {
+        absl::StrAppend(into, into->empty() ? "" : ", ", FieldText(*message, field));
+      };
     };
     VisitField(was.get(), path, take(&old_text));
     VisitField(is.get(), path, take(&text));

@@ -33,7 +33,7 @@ TEST(ParseText, UnknownFieldHasItsPlaceAndTheNearestName) {
 
 TEST(ParseText, UnknownFieldUnlikeAnyGetsTheList) {
   EXPECT_EQ(ErrorOf("masking { temperature: 4 }"),
-            "a.textproto:1:11: Masking has no field named \"temperature\"; it has mask_ratio");
+            "a.textproto:1:11: Masking has no field named \"temperature\"; it has mask_ratio, kind, mask_ratio_end");
 }
 
 TEST(ParseText, UnknownEnumValueHasItsPlaceAndTheNearestName) {

@@ -4,12 +4,12 @@
 #include <iterator>
 #include <vector>
 
-#include "ATen/ops/_upsample_bicubic2d_aa.h"
 #include "ATen/ops/tensor.h"
 #include "absl/strings/match.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/models/encoder_state.h"
+#include "tec/models/fitted_images.h"
 #include "tec/nn/autocast.h"
 
 namespace tec {
@@ -38,15 +38,11 @@ void BaseModel::Renormalise(const Normalisation& given, const Normalisation& own
 }
 
 at::Tensor BaseModel::Fitted(const at::Tensor& images) const {
-  const int64_t size = options_.encoder.image_size;
-  const bool fits = images.size(2) == size && images.size(3) == size;
-  if (fits && !scale_.defined()) return images;
+  const at::Tensor fitted = FittedImages(images, options_.encoder.image_size);
+  if (!scale_.defined()) return fitted;
   AutocastGuard float32(images.device().type(), at::kFloat);
-  at::Tensor fitted = images.to(at::kFloat);
-  if (!fits) fitted = at::_upsample_bicubic2d_aa(fitted, {size, size}, /*align_corners=*/false);
   // Buffers move with the module, these handles do not.
-  if (scale_.defined()) fitted = fitted * scale_.to(fitted.device()) + shift_.to(fitted.device());
-  return fitted;
+  return fitted.to(at::kFloat) * scale_.to(fitted.device()) + shift_.to(fitted.device());
 }
 
 Targets BaseModel::forward(const at::Tensor& images) {

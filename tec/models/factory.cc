@@ -17,7 +17,10 @@ VitOptions VitOptionsFrom(const config::Vit& vit, const config::Data& data) {
 }
 
 BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment) {
-  const config::BaseModel& base = experiment.base_model();
+  return BaseModelOptionsFrom(experiment, experiment.base_model());
+}
+
+BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment, const config::BaseModel& base) {
   return {VitOptionsFrom(base.encoder(), experiment.data()), base.last_layers(),
           experiment.model().pred_att() ? base.topkatt() : 0};
 }
@@ -32,6 +35,9 @@ TecOptions TecOptionsFrom(const config::Experiment& experiment) {
   options.adaptor_groups = model.adaptor_groups();
   options.target_width = experiment.base_model().encoder().width();
   options.target_heads = experiment.base_model().encoder().heads();
+  for (const config::BaseModel& base : experiment.further_base_models()) {
+    options.further_targets.push_back({base.encoder().width(), base.encoder().heads()});
+  }
   return options;
 }
 
@@ -42,7 +48,12 @@ MaeOptions MaeOptionsFrom(const config::Experiment& experiment) {
 
 absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment,
                                                          const VitVariant& variant) {
-  BaseModelOptions options = BaseModelOptionsFrom(experiment);
+  return MakeBaseModel(experiment, experiment.base_model(), variant);
+}
+
+absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment,
+                                                         const config::BaseModel& base, const VitVariant& variant) {
+  BaseModelOptions options = BaseModelOptionsFrom(experiment, base);
   options.encoder.variant = variant;
   TEC_RETURN_IF_ERROR(Validate(options));
   TEC_RETURN_IF_ERROR(ValidatePair(options, TecOptionsFrom(experiment)));

@@ -16,14 +16,17 @@ namespace tec {
 
 // `data`: that of the same run, for the channels.
 VitOptions VitOptionsFrom(const config::Vit& vit, const config::Data& data);
-// K is 0 unless the new model predicts relations.
+// `base`: one of BaseModelsOf(experiment); without it the first one. K is 0 unless the new model predicts relations.
+BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment, const config::BaseModel& base);
 BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment);
-// target_width and target_heads are the base model's.
+// target_width and target_heads are the base model's, further_targets those of the further ones.
 TecOptions TecOptionsFrom(const config::Experiment& experiment);
 MaeOptions MaeOptionsFrom(const config::Experiment& experiment);
 
 // Unfilled; LoadBaseModel comes next. `variant`: how the file's ViT differs from MAE's (VariantOf). InvalidArgument
 // lists all that is wrong with the sizes, also when the patch grid is not the new model's.
+absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment,
+                                                         const config::BaseModel& base, const VitVariant& variant = {});
 absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment,
                                                          const VitVariant& variant = {});
 // Initialised from experiment.seed().

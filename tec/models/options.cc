@@ -94,9 +94,15 @@ absl::Status Validate(const TecOptions& options) {
   }
   if (options.target_width < 0) problems.push_back("target_width must not be negative");
   if (options.target_heads < 0) problems.push_back("target_heads must not be negative");
-  if (options.prediction_width() > 0 && options.prediction_heads() > 0) {
-    CheckDivides("the base model's heads", options.prediction_heads(), "the base model's width",
-                 options.prediction_width(), problems);
+  for (size_t base = 0; base < options.base_models(); ++base) {
+    const TecOptions::Target target = options.target(base);
+    if (base > 0) {
+      Positive("a further base model's width", target.width, problems);
+      Positive("a further base model's heads", target.heads, problems);
+    }
+    if (target.width > 0 && target.heads > 0) {
+      CheckDivides("the base model's heads", target.heads, "the base model's width", target.width, problems);
+    }
   }
   return Result("new model", problems);
 }

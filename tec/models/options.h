@@ -9,6 +9,7 @@
 #define TEC_MODELS_OPTIONS_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "tec/nn/activation.h"
@@ -79,10 +80,20 @@ struct TecOptions {
   int64_t adaptor_groups = 0;  // G, a divisor of D; 0: D / 3 (at least 1), as the reference.
   int64_t target_width = 0;    // C of the base model; 0: the new model's own.
   int64_t target_heads = 0;    // H of the base model; 0: the new model's own.
+  // C and H of further base models. Each has an adaptor, decoders and decoder blocks of its own.
+  struct Target {
+    int64_t width = 0, heads = 0;
+  };
+  std::vector<Target> further_targets = {};
 
   int64_t groups() const { return adaptor_groups != 0 ? adaptor_groups : (encoder.depth < 3 ? 1 : encoder.depth / 3); }
   int64_t prediction_width() const { return target_width != 0 ? target_width : encoder.width; }
   int64_t prediction_heads() const { return target_heads != 0 ? target_heads : encoder.heads; }
+  // Of the base models, the first one first.
+  size_t base_models() const { return 1 + further_targets.size(); }
+  Target target(size_t base) const {
+    return base == 0 ? Target{prediction_width(), prediction_heads()} : further_targets[base - 1];
+  }
 };
 
 // A masked autoencoder, which makes base models.

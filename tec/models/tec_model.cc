@@ -1,6 +1,7 @@
 #include "tec/models/tec_model.h"
 
 #include <cmath>
+#include <string>
 
 #include "tec/base/logging.h"
 #include "tec/nn/masked_tokens.h"
@@ -63,6 +64,23 @@ struct TecModel::RelationDecoder : torch::nn::Module {
   std::shared_ptr<Linear> decoder_qk;
 };
 
+TecModel::Prediction TecModel::MakePrediction(torch::nn::Module& owner, const TecOptions::Target& target) const {
+  const VitOptions& vit = options_.encoder;
+  const DecoderOptions& decoder = options_.decoder;
+  Prediction made;
+  made.encoder_adaptor = owner.register_module(
+      "encoder_adaptor", std::make_shared<EncoderAdaptor>(vit.depth, vit.width, options_.groups(), 4 * decoder.width));
+  made.forward_fea_decoder = owner.register_module(
+      "forward_fea_decoder", std::make_shared<FeatureDecoder>(vit.width, decoder.width, target.width));
+  if (options_.pred_att) {
+    made.forward_att_decoder = owner.register_module(
+        "forward_att_decoder", std::make_shared<RelationDecoder>(vit.width, decoder.width, target.width, target.heads));
+  }
+  made.decoder_blocks =
+      owner.register_module("decoder_blocks", std::make_shared<BlockList>(decoder.depth, decoder.width, decoder.heads));
+  return made;
+}
+
 TecModel::TecModel(const TecOptions& options) : options_(options) {
   TEC_CHECK_OK(Validate(options));
   const VitOptions& vit = options.encoder;
@@ -78,17 +96,13 @@ TecModel::TecModel(const TecOptions& options) : options_(options) {
   if (options.mlp_token) {
     cls_token_mlp_ = register_module("cls_token_mlp", std::make_shared<Mlp>(vit.width, 4 * vit.width));
   }
-  encoder_adaptor_ = register_module(
-      "encoder_adaptor", std::make_shared<EncoderAdaptor>(vit.depth, vit.width, options.groups(), 4 * decoder.width));
-  forward_fea_decoder_ = register_module(
-      "forward_fea_decoder", std::make_shared<FeatureDecoder>(vit.width, decoder.width, options.prediction_width()));
-  if (options.pred_att) {
-    forward_att_decoder_ = register_module(
-        "forward_att_decoder", std::make_shared<RelationDecoder>(vit.width, decoder.width, options.prediction_width(),
-                                                                 options.prediction_heads()));
+  predictions_.push_back(MakePrediction(*this, options.target(0)));
+  if (options.further_targets.empty()) return;
+  const auto further = register_module("further_bases", std::make_shared<torch::nn::Module>());
+  for (size_t base = 1; base < options.base_models(); ++base) {
+    const auto owner = further->register_module(std::to_string(base), std::make_shared<torch::nn::Module>());
+    predictions_.push_back(MakePrediction(*owner, options.target(base)));
   }
-  decoder_blocks_ =
-      register_module("decoder_blocks", std::make_shared<BlockList>(decoder.depth, decoder.width, decoder.heads));
 }
 
 at::Tensor TecModel::ClassToken() { return cls_token_mlp_ ? cls_token_mlp_->forward(cls_token_) : cls_token_; }
@@ -104,24 +118,30 @@ TecModel::Encoded TecModel::Encode(const at::Tensor& images, const at::Tensor& n
   return encoded;
 }
 
-at::Tensor TecModel::Adapt(const std::vector<at::Tensor>& latents) { return encoder_adaptor_->forward(latents); }
+at::Tensor TecModel::Adapt(const std::vector<at::Tensor>& latents, size_t base) {
+  return predictions_[base].encoder_adaptor->forward(latents);
+}
 
-TecOutput TecModel::Decode(const at::Tensor& adapted, const at::Tensor& ids_restore, const at::Tensor& idx) {
+TecOutput TecModel::Decode(const at::Tensor& adapted, const at::Tensor& ids_restore, const at::Tensor& idx,
+                           size_t base) {
+  const Prediction& prediction = predictions_[base];
+  FeatureDecoder& features = *prediction.forward_fea_decoder;
+  BlockList& blocks = *prediction.decoder_blocks;
   const auto start = [&](auto& decoder) {
     return Unshuffle(decoder.decoder_embed->forward(adapted), decoder.mask_token, ids_restore) + decoder_pos_embed_;
   };
   TecOutput output;
   if (!options_.pred_att) {
-    output.feature_prediction = forward_fea_decoder_->Predict(decoder_blocks_->forward(start(*forward_fea_decoder_)));
+    output.feature_prediction = features.Predict(blocks.forward(start(features)));
     return output;
   }
   TEC_CHECK(idx.defined() && idx.dim() == 3 && idx.size(0) == adapted.size(0) && idx.size(1) == 1)
       << "with pred_att the base model's selected patches are needed, [" << adapted.size(0) << ", 1, K]";
   // The blocks are shared: both passes go through them as one batch of 2N.
-  const std::vector<at::Tensor> decoded =
-      decoder_blocks_->forward(at::cat({start(*forward_fea_decoder_), start(*forward_att_decoder_)}, 0)).chunk(2, 0);
-  output.feature_prediction = forward_fea_decoder_->Predict(decoded[0]);
-  output.relation_logits = forward_att_decoder_->Predict(decoded[1], idx);
+  RelationDecoder& relations = *prediction.forward_att_decoder;
+  const std::vector<at::Tensor> decoded = blocks.forward(at::cat({start(features), start(relations)}, 0)).chunk(2, 0);
+  output.feature_prediction = features.Predict(decoded[0]);
+  output.relation_logits = relations.Predict(decoded[1], idx);
   return output;
 }
 

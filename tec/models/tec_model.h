@@ -20,8 +20,9 @@ struct TecOutput {
   at::Tensor ids_restore;         // I64 [N, L]
 };
 
-// Parameter names and order: recipe.md section 3.2. Values are unset (position tables excepted) until
-// InitialisePretraining or LoadState.
+// Parameter names and order: recipe.md section 3.2; the adaptor and decoders of further base models stand behind them
+// as further_bases.<1, 2, ...>.{encoder_adaptor,forward_fea_decoder,forward_att_decoder,decoder_blocks}. Values are
+// unset (position tables excepted) until InitialisePretraining or LoadState.
 class TecModel : public torch::nn::Module {
  public:
   // Validate(options) must be OK.
@@ -40,27 +41,33 @@ class TecModel : public torch::nn::Module {
   // [1, 1, C]: the [CLS] token after the input adaptor.
   at::Tensor ClassToken();
   Encoded Encode(const at::Tensor& images, const at::Tensor& noise, double mask_ratio);
-  // -> [N, S, C].
-  at::Tensor Adapt(const std::vector<at::Tensor>& latents);
-  // Fills feature_prediction and relation_logits only.
-  TecOutput Decode(const at::Tensor& adapted, const at::Tensor& ids_restore, const at::Tensor& idx);
+  // For a base model, 0 the first one -> [N, S, C].
+  at::Tensor Adapt(const std::vector<at::Tensor>& latents, size_t base = 0);
+  // Fills feature_prediction and relation_logits only, in the widths and heads of that base model.
+  TecOutput Decode(const at::Tensor& adapted, const at::Tensor& ids_restore, const at::Tensor& idx, size_t base = 0);
 
   const TecOptions& options() const { return options_; }
 
  private:
   struct FeatureDecoder;
   struct RelationDecoder;
+  // What the prediction of one base model's targets is made of.
+  struct Prediction {
+    std::shared_ptr<EncoderAdaptor> encoder_adaptor;
+    std::shared_ptr<FeatureDecoder> forward_fea_decoder;
+    std::shared_ptr<RelationDecoder> forward_att_decoder;  // Null without pred_att.
+    std::shared_ptr<BlockList> decoder_blocks;             // Shared by both decoders.
+  };
+  // Registers its modules with `owner`.
+  Prediction MakePrediction(torch::nn::Module& owner, const TecOptions::Target& target) const;
 
   TecOptions options_;
   at::Tensor cls_token_, pos_embed_, decoder_pos_embed_;
   std::shared_ptr<PatchEmbed> patch_embed_;
   std::shared_ptr<BlockList> blocks_;
   std::shared_ptr<LayerNorm> norm_;
-  std::shared_ptr<Mlp> cls_token_mlp_;  // Null without mlp_token.
-  std::shared_ptr<EncoderAdaptor> encoder_adaptor_;
-  std::shared_ptr<FeatureDecoder> forward_fea_decoder_;
-  std::shared_ptr<RelationDecoder> forward_att_decoder_;  // Null without pred_att.
-  std::shared_ptr<BlockList> decoder_blocks_;             // Shared by both decoders.
+  std::shared_ptr<Mlp> cls_token_mlp_;   // Null without mlp_token.
+  std::vector<Prediction> predictions_;  // One a base model.
 };
 
 }  // namespace tec

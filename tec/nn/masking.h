@@ -29,6 +29,18 @@ Masking RandomMasking(const at::Tensor& noise, double mask_ratio);
 // The noise of those images: F32 [N, L], uniform in [0, 1), row i a function of (seed, epoch, samples[i]) alone.
 at::Tensor MaskingNoise(uint64_t seed, uint64_t epoch, absl::Span<const int64_t> samples, int64_t patches);
 
+// Noise that lets rectangles of neighbouring patches be removed, as BEiT's masks are made (arXiv 2106.08254, algorithm
+// 1): rectangles of 16 patches or more (fewer if less than that is to be removed), a side 0.3 to 1/0.3 times the other,
+// until they cover L - V. MaskingNoise, + 1 for the patches covered: where the last rectangle covers too many, chance
+// decides which stay. grid x grid patches; F32 [N, grid * grid].
+at::Tensor BlockMaskingNoise(uint64_t seed, uint64_t epoch, absl::Span<const int64_t> samples, int64_t grid,
+                             double mask_ratio);
+
+// Noise by which the patches of larger `relevance` are removed sooner, though not in strict order: noise + the patch's
+// place by falling relevance, from 1 to 0 (after AttMask, arXiv 2203.12719, whose masks remove what [CLS] looks at).
+// Both F32 [N, L]. Equal relevance: the earlier patch is the more relevant.
+at::Tensor GuidedNoise(const at::Tensor& noise, const at::Tensor& relevance);
+
 }  // namespace tec
 
 #endif  // TEC_NN_MASKING_H_

@@ -2,32 +2,75 @@
 
 #include <utility>
 
-#include "ATen/ops/stack.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/families/vit_file.h"
-#include "tec/checkpoint/torch_tensors.h"
 #include "tec/config/base_model_flags.h"
+#include "tec/config/base_model_settings.h"
 #include "tec/config/config.h"
+#include "tec/config/cost.h"
 #include "tec/losses/losses.h"
+#include "tec/models/begin_from_base.h"
 #include "tec/models/factory.h"
 #include "tec/nn/autocast.h"
 #include "tec/nn/module_state.h"
-#include "tec/run/event_writer.h"
 #include "tec/run/precision.h"
 #include "tec/train/base_statistics.h"
+#include "torch/cuda.h"
 
 namespace tec {
 namespace {
 
-uint32_t Checksum(const torch::nn::Module& model) {
-  uint32_t sum = 0;
-  for (const auto& [name, tensor] : NamedState(model)) {
-    sum = sum * 31 + Crc32c(ViewOf(tensor).bytes);
+class MaeObjective : public Objective {
+ public:
+  MaeObjective(const config::Experiment& experiment, c10::Device device, std::shared_ptr<MaeModel> model)
+      : experiment_(experiment), device_(device), model_(std::move(model)) {
+    model_->to(device);
   }
-  return sum;
+
+  std::vector<torch::nn::Module*> models() override { return {model_.get()}; }
+  int64_t patches() const override { return model_->options().encoder.patches(); }
+  const std::vector<std::string>& loss_names() const override { return loss_names_; }
+  uint32_t base_model_checksum() const override { return 0; }
+
+  Loss Compute(const Images& images) override {
+    AutocastGuard autocast(device_.type(), ComputeType(experiment_.runtime().precision()));
+    const double mask_ratio = images.mask_ratio < 0 ? experiment_.masking().mask_ratio() : images.mask_ratio;
+    const MaeOutput output = model_->forward(images.pixels, images.noise, mask_ratio);
+    Loss loss;
+    loss.totals.push_back(PixelLoss(output.prediction, images.pixels, output.mask, model_->options().encoder.patch_size,
+                                    experiment_.losses().norm_pix_loss()));
+    loss.parts = loss.totals[0].detach().reshape({1});
+    return loss;
+  }
+
+ private:
+  config::Experiment experiment_;
+  c10::Device device_;
+  std::shared_ptr<MaeModel> model_;
+  std::vector<std::string> loss_names_ = {"loss"};
+};
+
+int64_t BytesOf(const torch::nn::Module& model) {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : NamedState(model)) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+absl::Status CheckDevice(const config::BaseModel& base) {
+  const std::string& name = base.device();
+  if (name.empty() || name == "cpu") return absl::OkStatus();
+  int64_t number = 0;
+  const int64_t there = static_cast<int64_t>(torch::cuda::device_count());
+  if (absl::SimpleAtoi(absl::string_view(name).substr(name.find(':') + 1), &number) && number >= 0 && number < there) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("device ", name, " of a base model is not there; this process sees ", there, " GPUs"));
 }
 
 // With the experiment's heads, which most files do not tell; of a file of another width, with its own, so that what is
@@ -61,9 +104,8 @@ std::string RightBaseModel(const VitTraits& file) {
 }
 
 // A status of LoadBaseModel, with what the base model's size should be where it is another than the file's.
-absl::Status NamingRightSize(const absl::Status& status, const VitTraits& traits,
-                             const config::Experiment& experiment) {
-  const config::Vit& expected = experiment.base_model().encoder();
+absl::Status NamingRightSize(const absl::Status& status, const VitTraits& traits, const config::BaseModel& base) {
+  const config::Vit& expected = base.encoder();
   if (status.ok() || (traits.width == expected.width() && traits.depth == expected.depth() &&
                       traits.patch_size == expected.patch_size())) {
     return status;
@@ -71,96 +113,19 @@ absl::Status NamingRightSize(const absl::Status& status, const VitTraits& traits
   return absl::Status(status.code(), absl::StrCat(status.message(), "; ", RightBaseModel(traits)));
 }
 
-class TecObjective : public Objective {
- public:
-  TecObjective(const config::Experiment& experiment, c10::Device device, std::shared_ptr<BaseModel> base_model,
-               std::shared_ptr<TecModel> model)
-      : experiment_(experiment),
-        device_(device),
-        base_model_(std::move(base_model)),
-        model_(std::move(model)),
-        checksum_(Checksum(*base_model_)) {
-    loss_names_ = {"loss", "loss_fea"};
-    if (model_->options().pred_att) loss_names_.push_back("loss_att");
-    base_model_->to(device);
-    model_->to(device);
-  }
-
-  torch::nn::Module& model() override { return *model_; }
-  int64_t patches() const override { return model_->options().encoder.patches(); }
-  const std::vector<std::string>& loss_names() const override { return loss_names_; }
-  uint32_t base_model_checksum() const override { return checksum_; }
-
-  Loss Compute(const at::Tensor& images, const at::Tensor& noise) override {
-    AutocastGuard autocast(device_.type(), ComputeType(experiment_.runtime().precision()));
-    const Targets targets = base_model_->forward(images);
-    const TecOutput output = model_->forward(images, noise, experiment_.masking().mask_ratio(), targets.idx);
-    const config::Losses& losses = experiment_.losses();
-    const at::Tensor feature = FeatureLoss(output.feature_prediction, targets.features, output.mask);
-    Loss loss;
-    loss.total = feature * losses.feature_weight();
-    std::vector<at::Tensor> parts = {loss.total, feature};
-    if (model_->options().pred_att) {
-      const at::Tensor relation = RelationLoss(output.relation_logits, targets.relations, losses.att_tau());
-      loss.total = loss.total + relation * losses.relation_weight();
-      parts = {loss.total, feature, relation};
-      const at::Tensor floor = RelationTargetEntropy(targets.relations, losses.att_tau());
-      // On the device: nothing waits for it here.
-      floor_sum_ = floor_sum_.defined() ? floor_sum_ + floor : floor;
-      ++floor_count_;
-    }
-    for (at::Tensor& part : parts) part = part.detach();
-    loss.parts = at::stack(parts);
-    return loss;
-  }
-
-  std::optional<double> TakeRelationFloor() override {
-    if (floor_count_ == 0) return std::nullopt;
-    const double mean = floor_sum_.item<double>() / static_cast<double>(floor_count_);
-    floor_sum_ = at::Tensor();
-    floor_count_ = 0;
-    return mean;
-  }
-
- private:
-  config::Experiment experiment_;
-  c10::Device device_;
-  std::shared_ptr<BaseModel> base_model_;
-  std::shared_ptr<TecModel> model_;
-  uint32_t checksum_;
-  std::vector<std::string> loss_names_;
-  at::Tensor floor_sum_;
-  int64_t floor_count_ = 0;
-};
-
-class MaeObjective : public Objective {
- public:
-  MaeObjective(const config::Experiment& experiment, c10::Device device, std::shared_ptr<MaeModel> model)
-      : experiment_(experiment), device_(device), model_(std::move(model)) {
-    model_->to(device);
-  }
-
-  torch::nn::Module& model() override { return *model_; }
-  int64_t patches() const override { return model_->options().encoder.patches(); }
-  const std::vector<std::string>& loss_names() const override { return loss_names_; }
-  uint32_t base_model_checksum() const override { return 0; }
-
-  Loss Compute(const at::Tensor& images, const at::Tensor& noise) override {
-    AutocastGuard autocast(device_.type(), ComputeType(experiment_.runtime().precision()));
-    const MaeOutput output = model_->forward(images, noise, experiment_.masking().mask_ratio());
-    Loss loss;
-    loss.total = PixelLoss(output.prediction, images, output.mask, model_->options().encoder.patch_size,
-                           experiment_.losses().norm_pix_loss());
-    loss.parts = loss.total.detach().reshape({1});
-    return loss;
-  }
-
- private:
-  config::Experiment experiment_;
-  c10::Device device_;
-  std::shared_ptr<MaeModel> model_;
-  std::vector<std::string> loss_names_ = {"loss"};
-};
+absl::StatusOr<std::shared_ptr<BaseModel>> OpenBaseModel(const config::Experiment& experiment,
+                                                         const config::BaseModel& base) {
+  const std::string what = absl::StrCat("base model ", base.path());
+  TEC_RETURN_IF_ERROR(Annotate(CheckDevice(base), what));
+  const absl::StatusOr<VitFile> file = ReadBaseModelFile(base);
+  TEC_RETURN_IF_ERROR(Annotate(NamingBaseModelFlags(file.status()), "base model"));
+  TEC_LOG(INFO) << "base model " << file->description;
+  TEC_ASSIGN_OR_RETURN(std::shared_ptr<BaseModel> model, MakeBaseModel(experiment, base, VariantOf(file->plan.traits)));
+  const absl::Status loaded = LoadBaseModel(*model, file->plan, base.interpolate_positions());
+  TEC_RETURN_IF_ERROR(Annotate(NamingRightSize(loaded, file->plan.traits, base), what));
+  TEC_RETURN_IF_ERROR(UseOwnStatistics(*file, experiment.data(), model.get()));
+  return model;
+}
 
 }  // namespace
 
@@ -169,22 +134,25 @@ absl::StatusOr<std::unique_ptr<Objective>> Objective::Create(const config::Exper
     TEC_ASSIGN_OR_RETURN(std::shared_ptr<MaeModel> model, MakeMaeModel(experiment));
     return std::unique_ptr<Objective>(new MaeObjective(experiment, device, std::move(model)));
   }
-  const config::BaseModel& base = experiment.base_model();
-  const absl::StatusOr<VitFile> file = ReadBaseModelFile(base);
-  TEC_RETURN_IF_ERROR(Annotate(NamingBaseModelFlags(file.status()), "base model"));
-  TEC_LOG(INFO) << "base model " << file->description;
-  TEC_ASSIGN_OR_RETURN(std::shared_ptr<BaseModel> base_model, MakeBaseModel(experiment, VariantOf(file->plan.traits)));
-  const absl::Status loaded = LoadBaseModel(*base_model, file->plan, base.interpolate_positions());
-  TEC_RETURN_IF_ERROR(
-      Annotate(NamingRightSize(loaded, file->plan.traits, experiment), absl::StrCat("base model ", base.path())));
-  TEC_RETURN_IF_ERROR(UseOwnStatistics(*file, experiment.data(), base_model.get()));
-  TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
-  return ForTec(experiment, device, std::move(base_model), std::move(model));
-}
-
-std::unique_ptr<Objective> Objective::ForTec(const config::Experiment& experiment, c10::Device device,
-                                             std::shared_ptr<BaseModel> base_model, std::shared_ptr<TecModel> model) {
-  return std::make_unique<TecObjective>(experiment, device, std::move(base_model), std::move(model));
+  std::vector<std::shared_ptr<BaseModel>> base_models;
+  const std::vector<double> shares = BaseModelShares(experiment);
+  for (const config::BaseModel* base : BaseModelsOf(experiment)) {
+    TEC_ASSIGN_OR_RETURN(base_models.emplace_back(), OpenBaseModel(experiment, *base));
+    if (shares.size() == 1) continue;
+    TEC_LOG(INFO) << absl::StrFormat(
+        "its share of the loss %.3g, K %d, tau %.3g; %.2f GFLOP an image, %.1f MB of weights",
+        shares[base_models.size() - 1], base->topkatt(), RelationTemperature(experiment, *base),
+        EncoderFlopsPerImage(base->encoder(), experiment.data()) * 1e-9,
+        static_cast<double>(BytesOf(*base_models.back())) * 1e-6);
+  }
+  std::vector<std::shared_ptr<TecModel>> models;
+  for (int64_t i = 0; i < NewModels(experiment); ++i) {
+    // As it would be made alone.
+    const config::Experiment alone = AloneWithModel(experiment, i);
+    TEC_ASSIGN_OR_RETURN(models.emplace_back(), MakeTecModel(alone));
+    if (alone.model().init_from_base()) TEC_RETURN_IF_ERROR(BeginFromBase(*base_models[0], *models.back()));
+  }
+  return ForTec(experiment, device, std::move(base_models), std::move(models));
 }
 
 }  // namespace tec

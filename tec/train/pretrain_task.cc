@@ -1,16 +1,20 @@
 #include "tec/train/pretrain_task.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "ATen/core/grad_mode.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "data/dataset/dataset.h"
 #include "data/dataset/subset.h"
+#include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/load_state.h"
 #include "tec/checkpoint/torch_tensors.h"
+#include "tec/config/base_model_settings.h"
 #include "tec/config/config.h"
 #include "tec/config/settings_record.h"
 #include "tec/nn/masking.h"
@@ -18,6 +22,8 @@
 #include "tec/optim/parameter_groups.h"
 #include "tec/run/optimizer_state.h"
 #include "tec/run/training_loader.h"
+#include "tec/train/base_model_drop.h"
+#include "tec/train/further_state.h"
 
 namespace tec {
 namespace {
@@ -51,6 +57,12 @@ Value ReferenceArguments(const config::Experiment& e) {
     args.Set("norm_pix_loss", Value::Bool(e.losses().norm_pix_loss()));
   }
   return args;
+}
+
+std::string BaseModelPaths(const config::Experiment& experiment) {
+  std::vector<std::string> paths;
+  for (const config::BaseModel* base : BaseModelsOf(experiment)) paths.push_back(base->path());
+  return absl::StrJoin(paths, ", ");
 }
 
 }  // namespace
@@ -91,10 +103,15 @@ absl::Status PretrainTask::OpenData() {
 absl::StatusOr<EpochPlan> PretrainTask::Open(const LoadedState* resume) {
   TEC_ASSIGN_OR_RETURN(objective_, Objective::Create(experiment_, context_.device()));
   const config::Optimizer& optimizer = experiment_.optimizer();
-  optimizer_ = std::make_unique<AdamW>(PretrainingGroups(NamedTrainable(objective_->model()), optimizer.weight_decay()),
-                                       AdamWOptions{optimizer.beta1(), optimizer.beta2(), optimizer.epsilon()});
-  update_.emplace(*optimizer_, WeightUpdate::Options{optimizer.accum_iter(), optimizer.clip_grad(),
-                                                     experiment_.runtime().precision() == config::FLOAT16});
+  for (const torch::nn::Module* model : objective_->models()) {
+    ModelUpdate own;
+    own.optimizer = std::make_unique<AdamW>(PretrainingGroups(NamedTrainable(*model), optimizer.weight_decay()),
+                                            AdamWOptions{optimizer.beta1(), optimizer.beta2(), optimizer.epsilon()});
+    own.update = std::make_unique<WeightUpdate>(
+        *own.optimizer, WeightUpdate::Options{optimizer.accum_iter(), optimizer.clip_grad(),
+                                              experiment_.runtime().precision() == config::FLOAT16});
+    updates_.push_back(std::move(own));
+  }
   schedule_.lr = tec::LearningRate(optimizer, context_.group().world_size());
   schedule_.min_lr = experiment_.schedule().min_lr();
   schedule_.warmup_epochs = experiment_.schedule().warmup_epochs();
@@ -108,7 +125,7 @@ absl::StatusOr<RunPosition> PretrainTask::Load(const LoadedState& resume, std::v
   if (!state.experiment.empty()) {
     TEC_ASSIGN_OR_RETURN(before, ParseExperiment(state.experiment, absl::StrCat(resume.path, " (its experiment)")));
   }
-  const AdamWOptions& adamw = optimizer_->options();
+  const AdamWOptions& adamw = updates_[0].optimizer->options();
   TEC_ASSIGN_OR_RETURN(
       *changes, ChangedSettings(resume, before ? &*before : nullptr, experiment_, ReferenceArguments(experiment_),
                                 adamw.beta1, adamw.beta2, adamw.epsilon));
@@ -117,21 +134,37 @@ absl::StatusOr<RunPosition> PretrainTask::Load(const LoadedState& resume, std::v
   if (checksum != state.counters.end() && checksum->second != objective_->base_model_checksum()) {
     changes->push_back("the base model's weights are others");
   }
-  TEC_RETURN_IF_ERROR(Annotate(LoadState(objective_->model(), state.model),
-                               absl::StrCat(resume.path, " is a checkpoint of another model")));
-  TEC_RETURN_IF_ERROR(Annotate(LoadOptimizerState(*optimizer_, state.optimizer),
-                               absl::StrCat(resume.path, " has the optimizer of another model")));
-  if (update_->scaler() != nullptr && state.scaler) *update_->scaler() = LossScaler(LossScalerStateOf(*state.scaler));
+  for (size_t m = 0; m < updates_.size(); ++m) {
+    std::optional<TrainingState> further;
+    if (m > 0) {
+      TEC_ASSIGN_OR_RETURN(further, FurtherState(state, m, updates_[m].optimizer->groups()));
+    }
+    const TrainingState& own = m == 0 ? state : *further;
+    TEC_RETURN_IF_ERROR(Annotate(LoadState(*objective_->models()[m], own.model),
+                                 absl::StrCat(resume.path, " is a checkpoint of another model")));
+    TEC_RETURN_IF_ERROR(Annotate(LoadOptimizerState(*updates_[m].optimizer, own.optimizer),
+                                 absl::StrCat(resume.path, " has the optimizer of another model")));
+    LossScaler* scaler = updates_[m].update->scaler();
+    if (scaler != nullptr && own.scaler) *scaler = LossScaler(LossScalerStateOf(*own.scaler));
+  }
   return position;
 }
 
 std::vector<std::string> PretrainTask::Describe() const {
-  int64_t trainable = 0;
-  for (const at::Tensor& parameter : optimizer_->parameters()) trainable += parameter.numel();
+  const auto trainable = [this](size_t model) {
+    int64_t count = 0;
+    for (const at::Tensor& parameter : updates_[model].optimizer->parameters()) count += parameter.numel();
+    return static_cast<double>(count) * 1e-6;
+  };
+  std::string further;
+  for (int i = 0; i < experiment_.further_models_size(); ++i) {
+    absl::StrAppendFormat(&further, "; beside it %s, %.1f million", experiment_.further_models(i).label(),
+                          trainable(static_cast<size_t>(i) + 1));
+  }
   const bool mae = experiment_.method() == config::MAE;
   return {
-      absl::StrFormat("%s: %s, %.1f million trainable parameters%s", mae ? "MAE" : "TEC", experiment_.model().name(),
-                      trainable * 1e-6, mae ? "" : absl::StrCat(", base model ", experiment_.base_model().path())),
+      absl::StrFormat("%s: %s, %.1f million trainable parameters%s%s", mae ? "MAE" : "TEC", experiment_.model().name(),
+                      trainable(0), further, mae ? "" : absl::StrCat(", base model ", BaseModelPaths(experiment_))),
       absl::StrFormat("%s: %d images; %d ranks x %d images x %d micro-steps an update, %d updates an epoch",
                       experiment_.data().path(), plan_.dataset_size, context_.group().world_size(),
                       experiment_.optimizer().batch_size(), plan_.accum_iter, plan_.updates_per_epoch()),
@@ -147,25 +180,53 @@ std::vector<std::string> PretrainTask::DiffersFrom(const std::string& recorded) 
   return before.ok() ? DifferencesOfRuns(*before, experiment_) : std::vector<std::string>();
 }
 
+Objective::Images PretrainTask::ImagesOf(const Batch& batch, int64_t epoch) const {
+  const config::Masking& masking = experiment_.masking();
+  const auto seed = static_cast<uint64_t>(experiment_.seed()), at = static_cast<uint64_t>(epoch);
+  const int64_t epochs = experiment_.schedule().epochs();
+  Objective::Images images;
+  images.mask_ratio = masking.mask_ratio();
+  if (masking.mask_ratio_end() >= 0 && epochs > 1) {
+    const double done = std::min(1.0, static_cast<double>(epoch) / static_cast<double>(epochs - 1));
+    images.mask_ratio += (masking.mask_ratio_end() - masking.mask_ratio()) * done;
+  }
+  const int64_t patches = objective_->patches();
+  const at::Tensor noise =
+      masking.kind() == "block"
+          ? BlockMaskingNoise(seed, at, batch.indices,
+                              experiment_.model().encoder().image_size() / experiment_.model().encoder().patch_size(),
+                              images.mask_ratio)
+          : MaskingNoise(seed, at, batch.indices, patches);
+  images.pixels = NormalisedImages(batch, experiment_.data(), context_);
+  images.noise = noise.to(context_.device());
+  images.kept = KeptBaseModels(seed, at, batch.indices, 1 + experiment_.further_base_models_size(),
+                               experiment_.drop_base_models());
+  return images;
+}
+
 absl::StatusOr<at::Tensor> PretrainTask::MicroStep(const MicroStepPlace& place) {
   TEC_ASSIGN_OR_RETURN(const Batch* batch, NextBatch(*loader_, place.step));
-  const at::Tensor images = NormalisedImages(*batch, experiment_.data(), context_);
-  const at::Tensor noise = MaskingNoise(static_cast<uint64_t>(experiment_.seed()), static_cast<uint64_t>(place.epoch),
-                                        batch->indices, objective_->patches())
-                               .to(context_.device());
+  const Objective::Images images = ImagesOf(*batch, place.epoch);
   if (!place.in_update) {
     // The reference computes a gradient here and throws it away; its loss does count in the epoch's mean.
     at::NoGradGuard no_grad;
-    return objective_->Compute(images, noise).parts;
+    return objective_->Compute(images).parts;
   }
-  const Objective::Loss loss = objective_->Compute(images, noise);
-  update_->Backward(loss.total);
+  const Objective::Loss loss = objective_->Compute(images);
+  for (size_t m = 0; m < updates_.size(); ++m) updates_[m].update->Backward(loss.totals[m]);
   return loss.parts;
 }
 
 absl::StatusOr<UpdateResult> PretrainTask::Update(double lr) {
-  TEC_RETURN_IF_ERROR(context_.group().AverageGradients(optimizer_->parameters()));
-  return update_->Finish(lr);
+  UpdateResult first;
+  for (size_t m = 0; m < updates_.size(); ++m) {
+    TEC_RETURN_IF_ERROR(context_.group().AverageGradients(updates_[m].optimizer->parameters()));
+    const UpdateResult result = updates_[m].update->Finish(lr);
+    if (m == 0) first = result;
+    // One that is not finite ends the run, whichever it is of; the norm that is logged is the first one's.
+    if (m > 0 && result.skipped && !result.loss_scale) first = result;
+  }
+  return first;
 }
 
 absl::Status PretrainTask::FinishEpoch(const RunPosition& position, EpochReport* report) {
@@ -175,6 +236,7 @@ absl::Status PretrainTask::FinishEpoch(const RunPosition& position, EpochReport*
     report->scalars = {{"loss_att_floor", *floor}};
     report->scalars_step = (position.epoch + 1) * 1000;
   }
+  if (context_.first_rank()) TEC_RETURN_IF_ERROR(AddFurtherModels(position, report));
   return monitor_ && context_.first_rank() ? AddMonitored(position.epoch, report) : absl::OkStatus();
 }
 
@@ -195,6 +257,16 @@ absl::Status PretrainTask::AddMonitored(int64_t epoch, EpochReport* report) {
   return absl::OkStatus();
 }
 
+ReplicatedTensors PretrainTask::Replicated() const {
+  ReplicatedTensors replicas;
+  for (size_t m = 0; m < updates_.size(); ++m) {
+    for (auto& [name, tensor] : ReplicasOf(*objective_->models()[m], *updates_[m].optimizer)) {
+      replicas.emplace_back(m == 0 ? name : absl::StrCat(name, " of new model ", m), tensor);
+    }
+  }
+  return replicas;
+}
+
 RankFacts PretrainTask::Facts() const {
   RankFacts facts = SettingsByName(experiment_);
   facts.emplace_back("base model's checksum", absl::StrCat(absl::Hex(objective_->base_model_checksum())));
@@ -202,16 +274,41 @@ RankFacts PretrainTask::Facts() const {
   return facts;
 }
 
-TrainingState PretrainTask::Save(const RunPosition& position) const {
+TrainingState PretrainTask::StateOf(size_t model, const RunPosition& position) const {
+  const config::Experiment alone = AloneWithModel(experiment_, static_cast<int64_t>(model));
+  const ModelUpdate& own = updates_[model];
   TrainingState state;
-  state.model = ViewsOf(NamedState(objective_->model()));
-  state.optimizer = OptimizerStateOf(*optimizer_, position.lr, /*with_lr_scale=*/false);
-  if (update_->scaler() != nullptr) state.scaler = ScalerStateOf(*update_->scaler());
-  state.args = ReferenceArguments(experiment_);
+  state.model = ViewsOf(NamedState(*objective_->models()[model]));
+  state.optimizer = OptimizerStateOf(*own.optimizer, position.lr, /*with_lr_scale=*/false);
+  if (own.update->scaler() != nullptr) state.scaler = ScalerStateOf(*own.update->scaler());
+  state.args = ReferenceArguments(alone);
   state.method = MethodName(experiment_);
-  state.experiment = ToText(WeightDeciding(experiment_));
+  state.experiment = ToText(WeightDeciding(alone));
   SavePosition(position, plan_, loss_names(), &state);
   state.counters[kBaseModelChecksum] = objective_->base_model_checksum();
+  return state;
+}
+
+absl::Status PretrainTask::AddFurtherModels(const RunPosition& position, EpochReport* report) const {
+  const int64_t period = experiment_.checkpointing().save_period(), epochs = experiment_.schedule().epochs();
+  if (position.epoch % period != 0 && position.epoch + 1 != epochs) return absl::OkStatus();
+  for (size_t m = 1; m < updates_.size(); ++m) {
+    const std::string& label = experiment_.further_models(static_cast<int>(m - 1)).label();
+    TEC_RETURN_IF_ERROR(MakeDirectories(absl::StrCat(experiment_.logging().output_dir(), "/", label)));
+    TrainingState state = StateOf(m, position);
+    // As the loop's own position is when it saves at the end of an epoch.
+    state.epoch = position.epoch;
+    state.next_micro_step = 0;
+    report->states.push_back(
+        {std::move(state), {absl::StrCat(label, "/", CheckpointFolder::NumberedName(position.epoch))}});
+  }
+  return absl::OkStatus();
+}
+
+TrainingState PretrainTask::Save(const RunPosition& position) const {
+  TrainingState state = StateOf(0, position);
+  if (updates_.size() > 1) state.experiment = ToText(WeightDeciding(experiment_));
+  for (size_t m = 1; m < updates_.size(); ++m) AddFurtherState(StateOf(m, position), m, &state);
   return state;
 }
 

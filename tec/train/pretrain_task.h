@@ -25,6 +25,12 @@ namespace tec {
 // What checkpoints call the method: "tec" or "mae".
 std::string MethodName(const config::Experiment& experiment);
 
+// The optimiser's side of one new model.
+struct ModelUpdate {
+  std::unique_ptr<AdamW> optimizer;
+  std::unique_ptr<WeightUpdate> update;
+};
+
 class PretrainTask : public Task {
  public:
   // As Train(); all outlive it.
@@ -49,11 +55,17 @@ class PretrainTask : public Task {
   absl::Status FinishEpoch(const RunPosition& position, EpochReport* report) override;
 
   RankFacts Facts() const override;
-  ReplicatedTensors Replicated() const override { return ReplicasOf(objective_->model(), *optimizer_); }
+  ReplicatedTensors Replicated() const override;
 
   TrainingState Save(const RunPosition& position) const override;
 
  private:
+  // What a micro-step of that epoch computes with.
+  Objective::Images ImagesOf(const Batch& batch, int64_t epoch) const;
+  // As a run with that new model alone would save it.
+  TrainingState StateOf(size_t model, const RunPosition& position) const;
+  // Numbered checkpoints of the further new models, in folders of their own.
+  absl::Status AddFurtherModels(const RunPosition& position, EpochReport* report) const;
   // Adds what the monitor says to the report.
   absl::Status AddMonitored(int64_t epoch, EpochReport* report);
 
@@ -62,8 +74,8 @@ class PretrainTask : public Task {
   RunContext& context_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<Objective> objective_;
-  std::unique_ptr<AdamW> optimizer_;
-  std::optional<WeightUpdate> update_;
+  // One a new model.
+  std::vector<ModelUpdate> updates_;
   ScheduleOptions schedule_;
   EpochPlan plan_;
 };

@@ -165,12 +165,13 @@ class CommandsTest(unittest.TestCase):
             '/voc': self.path('inputs/voc'),
             '/fast': self.path('fast'),
             '/models/mae_pretrain_vit_base.pth': self.base,
+            '/models/dino_vitbase16_pretrain.pth': self.tec,
         }
 
     def substitute(self, word):
         # The longest name first: /images/train/dog/1.jpg is in /images.
         for name, path in sorted(self.given().items(), key=lambda item: -len(item[0])):
-            word = re.sub(r'(?<![\w./])' + re.escape(name) + r'(?=$|[/,])', path, word)
+            word = re.sub(r'(?<![\w./])' + re.escape(name) + r'(?=$|[/,:])', path, word)
         return word
 
     def run_one(self, command, session):

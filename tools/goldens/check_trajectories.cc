@@ -90,7 +90,7 @@ absl::Status CheckPretrainTrajectory(GoldenItem& item) {
   experiment.mutable_losses()->set_feature_weight(1);
   experiment.mutable_losses()->set_relation_weight(1);
   experiment.mutable_runtime()->set_precision(item.bfloat16() ? config::BFLOAT16 : config::FLOAT32);
-  const std::unique_ptr<Objective> objective = Objective::ForTec(experiment, at::kCPU, base_model, model);
+  const std::unique_ptr<Objective> objective = Objective::ForTec(experiment, at::kCPU, {base_model}, {model});
 
   const NamedTensors trainable = NamedTrainable(*model);
   AdamW optimizer(PretrainingGroups(trainable, config.at("weight_decay")), AdamWOptionsOf(recipe));
@@ -126,7 +126,7 @@ absl::Status CheckPretrainTrajectory(GoldenItem& item) {
     if (step == 0) optimizer.ZeroGrad();
     if (step % accum == 0) lr = LearningRate(schedule, static_cast<double>(step) / steps + epoch);
     const Objective::Loss loss = objective->Compute(images[i].to(at::kFloat), noise[i]);
-    (loss.total / static_cast<double>(accum)).backward();
+    (loss.total() / static_cast<double>(accum)).backward();
     for (size_t part = 0; part < objective->loss_names().size(); ++part) {
       const std::string& name = objective->loss_names()[part];
       log[name == "loss" ? "loss_total" : name].push_back(loss.parts[part].item<double>());

@@ -13,7 +13,7 @@ Family TecFamily() {
                   "cls_token_mlp.fc1.weight|encoder_adaptor.adap_before.weight"};
   family.names = PlainNames();
   family.names.push_back({"cls_token_mlp.*", "cls_token_mlp.*"});
-  family.left_out = {"encoder_adaptor.*"};
+  family.left_out = {"encoder_adaptor.*", "further_bases.*"};
   return family;
 }
 
