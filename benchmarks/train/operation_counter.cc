@@ -23,6 +23,9 @@ const char kProducts[] = "products", kAttention[] = "attention", kOptimizer[] = 
 
 namespace {
 
+// tec/nn/low_linear.cc: a product that gives float32 from operands of low precision.
+constexpr char kWeightGradient[] = "tec::weight_gradient";
+
 // Of a tensor, so that none is kept alive.
 struct Operand {
   std::vector<int64_t> sizes;
@@ -126,10 +129,12 @@ std::string KindOf(const Frame& frame) {
       {"sum", "sums and means"},
       {"mean", "sums and means"},
       {"var_mean", "sums and means"},
+      {"_foreach_copy_", "casts down"},
       {"_local_scalar_dense", kHostWaits},
       {"_fused_adamw_", kOptimizer},
       {"linalg_vector_norm", kOptimizer},
   };
+  if (frame.name == kWeightGradient) return kProducts;
   if (frame.own_function) return "fused functions of this project";
   const auto found = kinds.find(frame.name);
   if (found != kinds.end()) return found->second;
@@ -151,7 +156,7 @@ double FlopsOf(const Frame& frame) {
   const auto product = [](const Operand& a, const Operand& b) {
     return 2.0 * static_cast<double>(a.numel) * static_cast<double>(b.sizes.back());
   };
-  if (frame.name == "mm" || frame.name == "bmm") return product(in[0], in[1]);
+  if (frame.name == "mm" || frame.name == "bmm" || frame.name == kWeightGradient) return product(in[0], in[1]);
   if (frame.name == "addmm" || frame.name == "baddbmm") return product(in[1], in[2]);
   if (absl::StrContains(frame.name, "scaled_dot_product")) {
     const bool backward = absl::StrContains(frame.name, "backward");
@@ -216,6 +221,7 @@ CountedOperation Count(const Frame& frame) {
     } else if (frame.in_place) {
       result.bytes_written = 0;
       for (size_t i = 0; i < sizes.size(); ++i) result.bytes_written += in[i].bytes;
+      if (name == "_foreach_copy_") result.bytes_read = Bytes(in, sizes.size());
     }
   }
   return result;

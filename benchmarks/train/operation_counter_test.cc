@@ -6,6 +6,7 @@
 #include "ATen/ATen.h"
 #include "gtest/gtest.h"
 #include "tec/nn/autocast.h"
+#include "tec/nn/low_linear.h"
 #include "tec/nn/modules.h"
 #include "tec/nn/work_record.h"
 
@@ -103,6 +104,20 @@ TEST(OperationCounterTest, TakesAFusedFunctionAtItsWord) {
   EXPECT_EQ(done[0].kernels, 2);
   EXPECT_EQ(done[0].bytes_read, 16 * kFloatBytes);
   EXPECT_EQ(done[0].bytes_written, 16 * kFloatBytes);
+}
+
+// Of low precision, and gives float32: the CPU casts, a GPU's product does not.
+TEST(OperationCounterTest, TakesAWeightsGradientForTheProductThatItIs) {
+  const at::Tensor x = at::ones({3, 4}, at::kBFloat16), weight = at::ones({5, 4}).requires_grad_(true);
+  const at::Tensor y = LowLinear(x, weight, {}, weight.detach().to(at::kBFloat16), at::zeros({5}, at::kBFloat16));
+  OperationCounter counter;
+  y.backward(at::ones({3, 5}, at::kBFloat16));
+  const std::vector<CountedOperation> done = counter.Take();
+  ASSERT_EQ(Names(done), (Strings{"tec::weight_gradient"}));
+  EXPECT_EQ(done[0].kind, kProducts);
+  EXPECT_EQ(done[0].flops, 2.0 * 3 * 4 * 5);
+  EXPECT_EQ(done[0].bytes_read, (15 + 12) * kLowBytes);
+  EXPECT_EQ(done[0].bytes_written, 20 * kFloatBytes);
 }
 
 // 36 tensors of 4 lists go into a launch, and 320 chunks of 65,536 numbers.

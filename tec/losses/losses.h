@@ -1,5 +1,6 @@
-// The losses: pure functions of tensors, computed and reduced in float32 whatever the dtype of their arguments. Each
-// returns a 0-dim tensor. (recipe.md sections 5, 13.4 and 15)
+// The losses: pure functions of tensors, computed and reduced in float32 whatever the dtype of their arguments (the
+// distances to a base model in float64 where its targets are). Each returns a 0-dim tensor. (recipe.md sections 5, 13.4
+// and 15)
 
 #ifndef TEC_LOSSES_LOSSES_H_
 #define TEC_LOSSES_LOSSES_H_
@@ -11,16 +12,24 @@
 namespace tec {
 
 // Targets are standardised over the tokens, per image and channel (unbiased variance, + 1e-6 inside the root), over all
-// L patches; the squared error, averaged over channels, is averaged over the removed patches of the batch. prediction,
-// target [N, L, C]; mask [N, L], 1 removed. At least one patch must be removed.
+// L patches; the squared error, averaged over channels, is averaged over the removed patches of the batch.
+// prediction [N, p+L, C], of which the first p tokens play no part; target [N, L, C]; mask [N, L], 1 removed. At least
+// one patch must be removed. No gradient of the target. One pass each way over the patches that are removed.
 at::Tensor FeatureLoss(const at::Tensor& prediction, const at::Tensor& target, const at::Tensor& mask);
 
-// Cross-entropy between softmax(target_logits / tau) and softmax(logits) over the keys, averaged over images, queries
-// and heads. tau divides the target alone; masked and visible queries count alike. Both [N, 1, 1+K, H, L].
-at::Tensor RelationLoss(const at::Tensor& logits, const at::Tensor& target_logits, double tau);
+struct RelationLosses {
+  // Cross-entropy between softmax(target_logits / tau) and softmax(logits) over the keys, averaged over images, queries
+  // and heads.
+  at::Tensor loss;
+  at::Tensor target_entropy;  // Which it cannot fall below; without gradient.
+};
 
-// The entropy of its target, which that loss cannot fall below: 0-dim, without gradient. Arguments as there.
-at::Tensor RelationTargetEntropy(const at::Tensor& target_logits, double tau);
+// tau divides the target alone; masked and visible queries count alike. Both [N, 1, 1+K, H, L]. No gradient of the
+// target. One pass each way.
+RelationLosses RelationLossOf(const at::Tensor& logits, const at::Tensor& target_logits, double tau);
+inline at::Tensor RelationLoss(const at::Tensor& logits, const at::Tensor& target_logits, double tau) {
+  return RelationLossOf(logits, target_logits, tau).loss;
+}
 
 // images [N, c, S, S] -> [N, L, P*P*c]: patches row-major; inside a patch row, column, channel.
 at::Tensor Patchify(const at::Tensor& images, int64_t patch_size);

@@ -3,10 +3,13 @@
 
 #include "tec/losses/losses.h"
 
+#include <array>
 #include <cmath>
+#include <vector>
 
 #include "ATen/ATen.h"
 #include "gtest/gtest.h"
+#include "tec/testing/fused_comparison.h"
 #include "tec/testing/tensor_matchers.h"
 
 namespace tec {
@@ -80,6 +83,64 @@ TEST(LossesTest, ReduceInFloat32WhateverTheDtype) {
                          RelationLoss(logits.to(at::kBFloat16).to(at::kFloat), relations, 1.8), 0));
 }
 
+using testing::CompareFused;
+using testing::Tensors;
+using testing::WaveOf;
+
+// The formulas by LibTorch's operations, one after another.
+at::Tensor PlainFeatureLoss(const at::Tensor& prediction, const at::Tensor& target, const at::Tensor& mask) {
+  const auto [variance, mean] = at::var_mean(target, {1}, /*correction=*/1, /*keepdim=*/true);
+  const at::Tensor error = (prediction - (target - mean) / (variance + 1e-6).sqrt()).square().mean(-1);
+  return (error * mask).sum() / mask.sum();
+}
+Tensors PlainRelationLosses(const at::Tensor& logits, const at::Tensor& target_logits, double tau) {
+  const at::Tensor target = at::log_softmax(target_logits / tau, -1);
+  return {-(target.exp() * at::log_softmax(logits, -1)).sum(-1).mean(), -(target.exp() * target).sum(-1).mean()};
+}
+
+// bfloat16 has 8 bits; gradients are rounded to it.
+const std::vector<testing::FusedTolerance> kBFloat16 = {{at::kFloat, 1.0 / 256}};
+
+TEST(FeatureLossTest, HasValueAndGradientOfThePlainForm) {
+  for (const auto& [images, patches, width] : std::vector<std::array<int64_t, 3>>{{2, 5, 8}, {1, 2, 1}, {3, 50, 67}}) {
+    for (const bool low : {false, true}) {
+      const int64_t skip = low ? 1 : patches % 3;
+      at::Tensor mask = WaveOf({images, patches}, 0.8).gt(0).to(at::kDouble);
+      mask[0][0] = 1;
+      CompareFused(
+          {WaveOf({images, patches, width}, 0.3).to(at::kBFloat16).to(at::kDouble).requires_grad_(true),
+           WaveOf({images, patches, width}, 0.5), mask},
+          low ? kBFloat16 : testing::kDoubleAndFloat,
+          [&](const Tensors& in) -> Tensors {
+            const at::Tensor prediction = low ? in[0].to(at::kBFloat16) : in[0];
+            // Tokens before the patches play no part.
+            const at::Tensor more = at::full_like(prediction.slice(1, 0, 1), 7).expand({-1, skip, -1});
+            return {FeatureLoss(at::cat({more, prediction}, 1), in[1], in[2]) * 3};
+          },
+          [](const Tensors& in) -> Tensors { return {PlainFeatureLoss(in[0], in[1], in[2]) * 3}; });
+    }
+  }
+}
+
+TEST(RelationLossTest, HasValueAndGradientOfThePlainForm) {
+  for (const auto& sizes : std::vector<std::vector<int64_t>>{{2, 1, 3, 2, 5}, {1, 1, 1, 1, 1}, {3, 1, 7, 4, 67}}) {
+    for (const bool low : {false, true}) {
+      CompareFused(
+          {(WaveOf(sizes, 0.3) * 4).to(at::kBFloat16).to(at::kDouble).requires_grad_(true), WaveOf(sizes, 0.5) * 4},
+          low ? kBFloat16 : testing::kDoubleAndFloat,
+          [&](const Tensors& in) -> Tensors {
+            const RelationLosses losses = RelationLossOf(low ? in[0].to(at::kBFloat16) : in[0], in[1], 1.8);
+            EXPECT_FALSE(losses.target_entropy.requires_grad());
+            return {losses.loss * 3, losses.target_entropy};
+          },
+          [](const Tensors& in) -> Tensors {
+            const Tensors losses = PlainRelationLosses(in[0], in[1], 1.8);
+            return {losses[0] * 3, losses[1]};
+          });
+    }
+  }
+}
+
 TEST(FeatureLossTest, IgnoresKeptPatches) {
   const at::Tensor target = Wave({1, 4, 8}, 0.5), mask = at::tensor({0.0f, 1.0f, 1.0f, 0.0f}).view({1, 4});
   const at::Tensor a = Wave({1, 4, 8}, 0.3);
@@ -94,7 +155,7 @@ TEST(RelationLossTest, IsTheTargetsEntropyAtBestAndTauSoftensTheTargetAlone) {
   const at::Tensor logits = Wave({1, 1, 2, 3, 7}, 0.4) * 3;
   const double tau = 1.8;
   const double best = RelationLoss(logits / tau, logits, tau).item<double>();
-  EXPECT_NEAR(RelationTargetEntropy(logits, tau).item<double>(), best, 1e-6);
+  EXPECT_NEAR(RelationLossOf(logits, logits, tau).target_entropy.item<double>(), best, 1e-6);
   EXPECT_LT(best, RelationLoss(logits, logits, tau).item<double>());
   EXPECT_LT(best, RelationLoss(logits / tau + Wave({1, 1, 2, 3, 7}, 1.3) * 0.1, logits, tau).item<double>());
 }

@@ -51,36 +51,41 @@ Targets BaseModel::forward(const at::Tensor& images) {
   const VitVariant& variant = options_.encoder.variant;
   const int64_t first_patch = variant.prefix();
   BlockList& list = blocks();
-  at::Tensor x = Tokens(Fitted(images));
   at::Tensor sum;  // Over the last J blocks.
-  const auto add = [&](int64_t i) {
-    if (i < depth - options_.last_layers) return;
+  // The output of block i.
+  const auto add = [&](int64_t i, const at::Tensor& x) {
+    if (i < depth - options_.last_layers || i < 0) return;
     const at::Tensor patches = Patches(x).to(at::kFloat);
     sum = sum.defined() ? sum + patches : patches;
   };
+  ResidualStream stream = {Tokens(Fitted(images)), {}, {}, {}};
   for (int64_t i = 0; i + 1 < depth; ++i) {
-    x = list.blocks[i]->forward(x);
-    add(i);
+    const Block::Entered entered = list.blocks[i]->Enter(stream);
+    add(i - 1, entered.x);
+    stream = list.blocks[i]->Leave(entered);
   }
 
   Targets targets;
   Block& last = *list.blocks.back();
-  const Attention::Projections p = last.Project(x);
+  const Block::Entered entered = last.Enter(stream);
+  add(depth - 2, entered.x);
+  const Attention::Projections& p = entered.p;
   if (top > 0) {
     // The ranking compares values that are often close: float32, whatever the precision of q and k.
     AutocastGuard float32(images.device().type(), at::kFloat);
-    const at::Tensor q = p.q.to(at::kFloat),
-                     k = p.k.to(at::kFloat).slice(2, first_patch);  // [N, H, T, d], [N, H, L, d]
-    const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
-    const at::Tensor bias = last.attn->RelativeBias();  // [H, T, T] or undefined
-    const at::Tensor first = variant.class_token ? q.slice(2, 0, 1) : q.slice(2, first_patch).mean(2, /*keepdim=*/true);
+    // Of all queries only those that are needed: exact, as the values are of low precision before.
+    const at::Tensor k = p.k.slice(2, first_patch).to(at::kFloat);  // [N, H, L, d]
+    const double scale = 1 / std::sqrt(static_cast<double>(k.size(3)));
+    const at::Tensor bias = last.attn->RelativeBias(at::kFloat);  // [H, T, T] or undefined
+    const at::Tensor first = variant.class_token ? p.q.slice(2, 0, 1).to(at::kFloat)
+                                                 : p.q.slice(2, first_patch).to(at::kFloat).mean(2, /*keepdim=*/true);
     at::Tensor cls_logits = at::matmul(first, k.transpose(2, 3)) * scale;  // [N, H, 1, L]
     if (bias.defined()) cls_logits = cls_logits + bias.slice(1, 0, 1).slice(2, first_patch);
     const at::Tensor rank = cls_logits.squeeze(2).mean(1);  // [N, L]
     // Stable, so that equal values give the same patches everywhere.
     const at::Tensor idx = at::argsort(rank, /*stable=*/true, 1, /*descending=*/true).slice(1, 0, top);
-    const at::Tensor rows = (idx + first_patch).view({-1, 1, top, 1}).expand({-1, q.size(1), -1, q.size(3)});
-    at::Tensor logits = at::matmul(q.gather(2, rows), k.transpose(2, 3)) * scale;  // [N, H, K, L]
+    const at::Tensor rows = (idx + first_patch).view({-1, 1, top, 1}).expand({-1, p.q.size(1), -1, p.q.size(3)});
+    at::Tensor logits = at::matmul(p.q.gather(2, rows).to(at::kFloat), k.transpose(2, 3)) * scale;  // [N, H, K, L]
     if (bias.defined()) {
       // [H, T, L] -> [N, H, K, L]: the rows of the selected patches.
       const at::Tensor chosen = bias.slice(2, first_patch).index_select(1, (idx + first_patch).flatten());
@@ -89,8 +94,7 @@ Targets BaseModel::forward(const at::Tensor& images) {
     targets.relations = at::cat({cls_logits, logits}, 2).transpose(1, 2).unsqueeze(1).contiguous();
     targets.idx = idx.unsqueeze(1).contiguous();
   }
-  x = last.Finish(x, p);
-  add(depth - 1);
+  add(depth - 1, Sum(last.Leave(entered)));
   targets.features = sum / static_cast<double>(options_.last_layers);
   return targets;
 }

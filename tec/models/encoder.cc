@@ -44,11 +44,14 @@ at::Tensor Encoder::Class(const at::Tensor& normed) {
 std::vector<at::Tensor> Encoder::LastBlocks(const at::Tensor& images, int64_t count) {
   TEC_CHECK(count >= 1 && count <= options().depth) << count << " of " << options().depth << " blocks";
   std::vector<at::Tensor> outputs;
-  at::Tensor x = Tokens(images);
+  ResidualStream stream = {Tokens(images), {}, {}, {}};
   for (int64_t i = 0; i < options().depth; ++i) {
-    x = blocks().blocks[i]->forward(x);
-    if (i >= options().depth - count) outputs.push_back(x);
+    Block& block = *blocks().blocks[i];
+    const Block::Entered entered = block.Enter(stream);
+    if (i > options().depth - count) outputs.push_back(entered.x);
+    stream = block.Leave(entered);
   }
+  outputs.push_back(Sum(stream));
   return outputs;
 }
 
@@ -93,13 +96,14 @@ at::Tensor FinetuneModel::Pool(const at::Tensor& images, const at::Tensor& drop_
   }
   const at::Tensor scales =
       drop_path_uniforms.defined() ? DropPathScales(drop_path_uniforms, drop_path_rates_) : at::Tensor();
+  ResidualStream stream = {x, {}, {}, {}};
   for (int64_t i = 0; i < depth; ++i) {
-    if (scales.defined() && drop_path_rates_[i] > 0) {
-      x = blocks().blocks[i]->forward(x, scales[2 * i], scales[2 * i + 1]);
-    } else {
-      x = blocks().blocks[i]->forward(x);
-    }
+    Block& block = *blocks().blocks[i];
+    const Block::Entered entered = block.Enter(stream);
+    stream = scales.defined() && drop_path_rates_[i] > 0 ? block.Leave(entered, scales[2 * i], scales[2 * i + 1])
+                                                         : block.Leave(entered);
   }
+  x = Sum(stream);
   return options_.global_pool ? norm_->forward(Patches(x).mean(1)) : norm_->forward(x.select(1, 0));
 }
 

@@ -28,11 +28,12 @@ MaeModel::MaeModel(const MaeOptions& options) : options_(options) {
 }
 
 MaeOutput MaeModel::forward(const at::Tensor& images, const at::Tensor& noise, double mask_ratio) {
+  working_weights_.Refresh(*this);
   const VisibleTokens visible = EmbedVisible(*patch_embed_, images, noise, mask_ratio, cls_token_, pos_embed_);
-  const at::Tensor encoded = norm_->forward(blocks_->forward(visible.tokens));
+  const at::Tensor encoded = norm_->ForProduct(blocks_->Through(visible.tokens)).normed;
   const at::Tensor tokens =
-      Unshuffle(decoder_embed_->forward(encoded), mask_token_, visible.ids_restore) + decoder_pos_embed_;
-  const at::Tensor decoded = decoder_norm_->forward(decoder_blocks_->forward(tokens));
+      Unshuffle({{decoder_embed_->forward(encoded), mask_token_}}, visible.ids_restore, decoder_pos_embed_);
+  const at::Tensor decoded = decoder_norm_->ForProduct(decoder_blocks_->Through(tokens)).normed;
   return {decoder_pred_->forward(decoded.slice(1, 1)), visible.mask, visible.ids_restore};
 }
 

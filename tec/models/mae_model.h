@@ -7,6 +7,7 @@
 
 #include "tec/models/options.h"
 #include "tec/nn/modules.h"
+#include "tec/nn/working_weights.h"
 
 namespace tec {
 
@@ -39,6 +40,7 @@ class MaeModel : public torch::nn::Module {
   std::shared_ptr<BlockList> decoder_blocks_;
   std::shared_ptr<LayerNorm> decoder_norm_;
   std::shared_ptr<Linear> decoder_pred_;
+  WorkingWeights working_weights_;
 };
 
 }  // namespace tec

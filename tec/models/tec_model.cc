@@ -18,9 +18,9 @@ struct TecModel::FeatureDecoder : torch::nn::Module {
     decoder_pred = register_module("decoder_pred", std::make_shared<Linear>(decoder_width, prediction_width));
   }
 
-  at::Tensor Predict(const at::Tensor& x) {  // [N, T, W] -> [N, L, C]
-    return decoder_pred->forward(decoder_norm->forward(x).slice(1, 1));
-  }
+  // x [N, T, W] -> [N, T, C], of which that of [CLS] is no prediction: a copy of all others, forward and back, costs
+  // more.
+  at::Tensor Predict(const ResidualStream& x) { return decoder_pred->forward(decoder_norm->ForProduct(x).normed); }
 
   at::Tensor mask_token;
   std::shared_ptr<Linear> decoder_embed;
@@ -38,23 +38,21 @@ struct TecModel::RelationDecoder : torch::nn::Module {
     decoder_qk = register_module("decoder_qk", std::make_shared<Linear>(decoder_width, 2 * prediction_width));
   }
 
-  // x [N, T, W], idx [N, 1, K] -> [N, 1, 1+K, H, L]. Queries are computed for [CLS] and the selected patches only, keys
-  // for the patches only: decoder_qk's first C rows give q, the others k.
-  at::Tensor Predict(const at::Tensor& x, const at::Tensor& idx) {
-    const int64_t images = x.size(0), selected = idx.size(2), width = decoder_qk->weight.size(0) / 2;
-    const at::Tensor y = decoder_norm->forward(x);
-    const at::Tensor rows = (idx + 1).view({images, selected, 1}).expand({-1, -1, y.size(2)});
-    const at::Tensor queried = at::cat({y.slice(1, 0, 1), y.gather(1, rows)}, 1);
+  // x [N, T, W], idx [N, 1, K] -> [N, 1, 1+K, H, L]. Queries are computed for [CLS] and the selected patches only:
+  // decoder_qk's first C rows give q, the others k. The logits of [CLS] as a key are computed and left out: a copy of
+  // all other tokens, forward and back, costs more.
+  at::Tensor Predict(const ResidualStream& x, const at::Tensor& idx) {
+    const int64_t width = decoder_qk->weight.size(0) / 2;
+    const auto [tokens, queried] = QueriedTokens(decoder_norm->ForProduct(x).normed, idx);
     const auto project = [&](const at::Tensor& tokens, int64_t part) {  // [N, n, W] -> [N, H, n, C/H]
-      return at::linear(tokens, decoder_qk->weight.narrow(0, part * width, width),
-                        decoder_qk->bias.narrow(0, part * width, width))
-          .view({images, tokens.size(1), heads, width / heads})
+      return decoder_qk->Rows(tokens, part * width, width)
+          .view({tokens.size(0), tokens.size(1), heads, width / heads})
           .transpose(1, 2);
     };
-    const at::Tensor q = project(queried, 0), k = project(y.slice(1, 1), 1);
+    const at::Tensor q = project(queried, 0), k = project(tokens, 1);
     // The full width and not the head's: the reference's scale.
     const double scale = 1 / std::sqrt(static_cast<double>(width));
-    return (at::matmul(q, k.transpose(2, 3)) * scale).transpose(1, 2).unsqueeze(1);
+    return (at::matmul(q, k.transpose(2, 3)) * scale).slice(3, 1).transpose(1, 2).unsqueeze(1);
   }
 
   int64_t heads;
@@ -108,13 +106,18 @@ TecModel::TecModel(const TecOptions& options) : options_(options) {
 at::Tensor TecModel::ClassToken() { return cls_token_mlp_ ? cls_token_mlp_->forward(cls_token_) : cls_token_; }
 
 TecModel::Encoded TecModel::Encode(const at::Tensor& images, const at::Tensor& noise, double mask_ratio) {
+  working_weights_.Refresh(*this);
   const VisibleTokens visible = EmbedVisible(*patch_embed_, images, noise, mask_ratio, ClassToken(), pos_embed_);
   Encoded encoded;
   encoded.mask = visible.mask;
   encoded.ids_restore = visible.ids_restore;
-  at::Tensor x = visible.tokens;
-  for (const auto& block : blocks_->blocks) encoded.latents.push_back(x = block->forward(x));
-  encoded.latents.back() = norm_->forward(x);
+  ResidualStream stream = {visible.tokens, {}, {}, {}};
+  for (const auto& block : blocks_->blocks) {
+    const Block::Entered entered = block->Enter(stream);
+    if (block != blocks_->blocks.front()) encoded.latents.push_back(entered.x);
+    stream = block->Leave(entered);
+  }
+  encoded.latents.push_back(norm_->forward(stream));
   return encoded;
 }
 
@@ -127,20 +130,24 @@ TecOutput TecModel::Decode(const at::Tensor& adapted, const at::Tensor& ids_rest
   const Prediction& prediction = predictions_[base];
   FeatureDecoder& features = *prediction.forward_fea_decoder;
   BlockList& blocks = *prediction.decoder_blocks;
-  const auto start = [&](auto& decoder) {
-    return Unshuffle(decoder.decoder_embed->forward(adapted), decoder.mask_token, ids_restore) + decoder_pos_embed_;
+  const auto start = [&](auto& decoder) -> VisibleSequence {
+    return {decoder.decoder_embed->forward(adapted), decoder.mask_token};
   };
   TecOutput output;
   if (!options_.pred_att) {
-    output.feature_prediction = features.Predict(blocks.forward(start(features)));
+    output.feature_tokens =
+        features.Predict(blocks.Through(Unshuffle({start(features)}, ids_restore, decoder_pos_embed_)));
+    output.feature_prediction = output.feature_tokens.slice(1, 1);
     return output;
   }
   TEC_CHECK(idx.defined() && idx.dim() == 3 && idx.size(0) == adapted.size(0) && idx.size(1) == 1)
       << "with pred_att the base model's selected patches are needed, [" << adapted.size(0) << ", 1, K]";
   // The blocks are shared: both passes go through them as one batch of 2N.
   RelationDecoder& relations = *prediction.forward_att_decoder;
-  const std::vector<at::Tensor> decoded = blocks.forward(at::cat({start(features), start(relations)}, 0)).chunk(2, 0);
-  output.feature_prediction = features.Predict(decoded[0]);
+  const std::vector<ResidualStream> decoded =
+      Halves(blocks.Through(Unshuffle({start(features), start(relations)}, ids_restore, decoder_pos_embed_)));
+  output.feature_tokens = features.Predict(decoded[0]);
+  output.feature_prediction = output.feature_tokens.slice(1, 1);
   output.relation_logits = relations.Predict(decoded[1], idx);
   return output;
 }

@@ -10,11 +10,13 @@
 #include "tec/models/options.h"
 #include "tec/nn/encoder_adaptor.h"
 #include "tec/nn/modules.h"
+#include "tec/nn/working_weights.h"
 
 namespace tec {
 
 struct TecOutput {
-  at::Tensor feature_prediction;  // [N, L, C of the base model]
+  at::Tensor feature_tokens;      // [N, T, C of the base model]: what comes out of the head, [CLS] too.
+  at::Tensor feature_prediction;  // [N, L, C of the base model]: of the patches, a view.
   at::Tensor relation_logits;     // [N, 1, 1+K, H of the base model, L]; undefined without pred_att.
   at::Tensor mask;                // F32 [N, L]: 0 kept, 1 removed.
   at::Tensor ids_restore;         // I64 [N, L]
@@ -43,7 +45,7 @@ class TecModel : public torch::nn::Module {
   Encoded Encode(const at::Tensor& images, const at::Tensor& noise, double mask_ratio);
   // For a base model, 0 the first one -> [N, S, C].
   at::Tensor Adapt(const std::vector<at::Tensor>& latents, size_t base = 0);
-  // Fills feature_prediction and relation_logits only, in the widths and heads of that base model.
+  // Fills the feature predictions and relation_logits only, in the widths and heads of that base model.
   TecOutput Decode(const at::Tensor& adapted, const at::Tensor& ids_restore, const at::Tensor& idx, size_t base = 0);
 
   const TecOptions& options() const { return options_; }
@@ -68,6 +70,7 @@ class TecModel : public torch::nn::Module {
   std::shared_ptr<LayerNorm> norm_;
   std::shared_ptr<Mlp> cls_token_mlp_;   // Null without mlp_token.
   std::vector<Prediction> predictions_;  // One a base model.
+  WorkingWeights working_weights_;
 };
 
 }  // namespace tec

@@ -53,6 +53,7 @@ Vit::Vit(const VitOptions& options) : options_(options) {
 }
 
 at::Tensor Vit::Tokens(const at::Tensor& images, const at::Tensor& cls_token) {
+  working_weights_.Refresh(*this);
   at::Tensor x = patch_embed_->forward(images);
   const int64_t count = x.size(0);
   if (patch_norm_) x = patch_norm_->forward(x);

@@ -10,6 +10,7 @@
 #include "tec/checkpoint/families/vit_plan.h"
 #include "tec/models/options.h"
 #include "tec/nn/modules.h"
+#include "tec/nn/working_weights.h"
 
 namespace tec {
 
@@ -40,6 +41,7 @@ class Vit : public torch::nn::Module {
   std::shared_ptr<PatchEmbed> patch_embed_;
   std::shared_ptr<LayerNorm> patch_norm_, norm_pre_;
   std::shared_ptr<BlockList> blocks_;
+  WorkingWeights working_weights_;
 };
 
 // The variant that a file's tensors say it is. With rotary positions ArrangeRotary (vit_plan.h) comes first.

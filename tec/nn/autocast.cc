@@ -22,4 +22,11 @@ AutocastGuard::~AutocastGuard() {
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
 }
 
+at::ScalarType ProductType(const at::Tensor& like) {
+  const c10::DeviceType device = like.device().type();
+  const bool cast =
+      at::autocast::is_autocast_enabled(device) && like.is_floating_point() && like.scalar_type() != at::kDouble;
+  return cast ? at::autocast::get_autocast_dtype(device) : like.scalar_type();
+}
+
 }  // namespace tec

@@ -7,6 +7,7 @@
 #ifndef TEC_NN_AUTOCAST_H_
 #define TEC_NN_AUTOCAST_H_
 
+#include "ATen/core/Tensor.h"
 #include "c10/core/DeviceType.h"
 #include "c10/core/ScalarType.h"
 
@@ -27,6 +28,10 @@ class AutocastGuard {
   bool was_enabled_;
   c10::ScalarType previous_dtype_;
 };
+
+// The type that products of such tensors run in: that of autocast on their device, where it is on and takes them
+// (float64 it leaves alone), or their own.
+at::ScalarType ProductType(const at::Tensor& like);
 
 }  // namespace tec
 

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "tec/base/logging.h"
+#include "tec/nn/autocast.h"
 
 namespace tec {
 namespace {
@@ -33,14 +34,16 @@ at::Tensor EncoderAdaptor::forward(const std::vector<at::Tensor>& latents) {
   TEC_CHECK_EQ(static_cast<int64_t>(latents.size()) * adap_after_->weight.size(0), adap_before_->weight.size(0))
       << "one output of each block is needed, got " << latents.size();
   const int64_t groups = static_cast<int64_t>(fuse_fcs_.size());
-  const std::vector<at::Tensor> slices = adap_before_->forward(at::cat(latents, -1)).chunk(groups, -1);
+  const at::ScalarType stream = latents.front().scalar_type();
+  const std::vector<at::Tensor> slices = NormOfConcatenation(latents, groups, adap_before_->weight, adap_before_->bias,
+                                                             adap_before_->epsilon(), ProductType(latents.front()));
   at::Tensor sum;
   for (int64_t g = 0; g < groups; ++g) {
     const at::Tensor fused = fuse_fcs_[g]->forward(slices[g]);
     const at::Tensor adapted = fused + adap_mlps_[g]->forward(fused);
     sum = g == 0 ? adapted : sum + adapted;
   }
-  return adap_after_->forward(sum);
+  return adap_after_->ForProduct({sum.to(stream), {}, {}, {}}).normed;
 }
 
 }  // namespace tec

@@ -20,7 +20,8 @@ class EncoderAdaptor : public torch::nn::Module {
   // groups must divide depth. hidden: width of the MLPs, 4W in the reference.
   EncoderAdaptor(int64_t depth, int64_t width, int64_t groups, int64_t hidden);
 
-  // latents: D tensors [N, S, C], shallowest first, the last one after the final norm -> [N, S, C].
+  // latents: D tensors [N, S, C], shallowest first, the last one after the final norm -> [N, S, C], in the type that a
+  // product takes it in (autocast.h). D is at most 64 (kMostParts).
   //   x      LayerNorm of the concatenation, [N, S, D*C]
   //   x_g    the g-th of G slices, [N, S, (D/G)*C]
   //   f_g    Linear_g(x_g), [N, S, C]

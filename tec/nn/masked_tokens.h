@@ -3,6 +3,8 @@
 #ifndef TEC_NN_MASKED_TOKENS_H_
 #define TEC_NN_MASKED_TOKENS_H_
 
+#include <vector>
+
 #include "tec/nn/modules.h"
 
 namespace tec {
@@ -18,9 +20,29 @@ struct VisibleTokens {
 VisibleTokens EmbedVisible(PatchEmbed& patch_embed, const at::Tensor& images, const at::Tensor& noise,
                            double mask_ratio, const at::Tensor& cls_token, const at::Tensor& positions);
 
-// x [N, 1+V, W]: [CLS] and the visible patches in shuffled order; mask_token [1, 1, W]; ids_restore I64 [N, L]
-// -> [N, T, W]: [CLS], then every patch at its place, a removed one as the mask token. (step 7)
-at::Tensor Unshuffle(const at::Tensor& x, const at::Tensor& mask_token, const at::Tensor& ids_restore);
+// What one decoder has of the visible tokens.
+struct VisibleSequence {
+  at::Tensor x;           // [N, 1+V, W]: [CLS] and the visible patches in shuffled order; also of a low precision.
+  at::Tensor mask_token;  // F32 (or F64) [1, 1, W]
+};
+
+// The input of M decoders, at most 4, one after another: F32 (or F64) [M*N, T, W]. [CLS], then every patch at its
+// place, a removed one as the mask token; positions [1, T, W], without gradient, are added. ids_restore I64 [N, L], a
+// permutation in each row. One pass each way: backward copies rows to where they came from and sums the others.
+// (step 7)
+at::Tensor Unshuffle(const std::vector<VisibleSequence>& sequences, const at::Tensor& ids_restore,
+                     const at::Tensor& positions);
+
+// What relations are predicted from: the tokens themselves, to be used in the place of `tokens`, and of them [CLS] and
+// the selected patches. Backward adds the second gradient into the first where it belongs, and fills and copies
+// nothing.
+struct Queried {
+  at::Tensor tokens;   // [N, T, W]
+  at::Tensor queried;  // [N, 1+K, W]
+};
+
+// tokens [N, T, W]; idx I64 [N, 1, K], different patches.
+Queried QueriedTokens(const at::Tensor& tokens, const at::Tensor& idx);
 
 }  // namespace tec
 

@@ -5,7 +5,11 @@
 #include <string>
 #include <utility>
 
+#include "c10/core/GradMode.h"
 #include "tec/base/logging.h"
+#include "tec/nn/autocast.h"
+#include "tec/nn/gelu.h"
+#include "tec/nn/low_linear.h"
 #include "tec/nn/split_heads.h"
 
 namespace tec {
@@ -24,12 +28,34 @@ bool PlainAttentionIsFaster(const at::Tensor& q) {
 
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out) {
-  weight = register_parameter("weight", at::empty({out, in}));
-  bias = register_parameter("bias", at::empty({out}));
+Linear::Linear(const std::vector<int64_t>& weight_sizes) {
+  weight = register_parameter("weight", at::empty(weight_sizes));
+  bias = register_parameter("bias", at::empty({weight_sizes.front()}));
 }
 
-at::Tensor Linear::forward(const at::Tensor& x) { return at::linear(x, weight, bias); }
+void Linear::SetWorkingWeights(at::Tensor low_weight, at::Tensor low_bias) {
+  low_weight_ = std::move(low_weight);
+  low_bias_ = std::move(low_bias);
+}
+
+bool Linear::HasWorkingWeights() const {
+  return low_weight_.defined() && low_weight_.scalar_type() == ProductType(weight) &&
+         low_weight_.device() == weight.device();
+}
+
+at::Tensor Linear::Rows(const at::Tensor& x, int64_t first, int64_t count) {
+  const at::Tensor some = weight.narrow(0, first, count), some_bias = bias.narrow(0, first, count);
+  if (!HasWorkingWeights()) return at::linear(x, some, some_bias);
+  return LowLinear(x.to(low_weight_.scalar_type()).contiguous(), some, some_bias, low_weight_.narrow(0, first, count),
+                   low_bias_.narrow(0, first, count));
+}
+
+at::Tensor Linear::Apply(const at::Tensor& x, const at::Tensor& trained_bias) {
+  if (HasWorkingWeights()) {
+    return LowLinear(x.to(low_weight_.scalar_type()).contiguous(), weight, trained_bias, low_weight_, low_bias_);
+  }
+  return at::linear(x, weight.flatten(1), trained_bias.defined() ? trained_bias : bias.detach());
+}
 
 LayerNorm::LayerNorm(int64_t width, double epsilon, bool rms) : epsilon_(epsilon) {
   weight = register_parameter("weight", at::empty({width}));
@@ -41,6 +67,16 @@ at::Tensor LayerNorm::forward(const at::Tensor& x) {
   return at::layer_norm(x, {weight.size(0)}, weight, bias, epsilon_);
 }
 
+at::Tensor LayerNorm::forward(const ResidualStream& stream) {
+  return bias.defined() ? NormOf(stream, weight, bias, epsilon_, stream.x.scalar_type()).normed : forward(Sum(stream));
+}
+
+SumAndNorm LayerNorm::ForProduct(const ResidualStream& stream) {
+  if (bias.defined()) return NormOf(stream, weight, bias, epsilon_, ProductType(stream.x));
+  const at::Tensor sum = Sum(stream);
+  return {sum, forward(sum)};
+}
+
 Mlp::Mlp(int64_t in, int64_t hidden, Activation activation, std::shared_ptr<LayerNorm> norm)
     : norm_(std::move(norm)), activation_(activation) {
   const int64_t first = activation == Activation::kSwiGlu ? 2 * hidden : hidden;
@@ -49,26 +85,26 @@ Mlp::Mlp(int64_t in, int64_t hidden, Activation activation, std::shared_ptr<Laye
   fc2 = register_module("fc2", std::make_shared<Linear>(hidden, in));
 }
 
-at::Tensor Mlp::Activate(const at::Tensor& h) const {
-  switch (activation_) {
-    case Activation::kGelu:
-      return at::gelu(h);
-    case Activation::kGeluTanh:
-      return at::gelu(h, "tanh");
-    case Activation::kQuickGelu:
-      return h * at::sigmoid(h * 1.702);
-    case Activation::kSwiGlu: {
-      const std::vector<at::Tensor> halves = h.chunk(2, -1);
-      return at::silu(halves[0]) * halves[1];
+at::Tensor Mlp::Hidden(const at::Tensor& x) {
+  const auto activate = [&] {
+    switch (activation_) {
+      case Activation::kGelu:
+        return GeluWithBiasGradient(fc1->WithoutBiasGradient(x), fc1->bias);
+      case Activation::kGeluTanh:
+        return at::gelu(fc1->forward(x), "tanh");
+      case Activation::kQuickGelu: {
+        const at::Tensor h = fc1->forward(x);
+        return h * at::sigmoid(h * 1.702);
+      }
+      case Activation::kSwiGlu: {
+        const std::vector<at::Tensor> halves = fc1->forward(x).chunk(2, -1);
+        return at::silu(halves[0]) * halves[1];
+      }
     }
-  }
-  TEC_CHECK(false) << "no such activation";
-  return h;
-}
-
-at::Tensor Mlp::forward(const at::Tensor& x) {
-  const at::Tensor h = Activate(fc1->forward(x));
-  return fc2->forward(norm_ ? norm_->forward(h) : h);
+    TEC_CHECK(false) << "no such activation";
+    return x;
+  };
+  return norm_ ? norm_->forward(activate()) : activate();
 }
 
 Attention::Attention(int64_t width, int64_t heads, int64_t relative_grid, std::shared_ptr<Rotary> rotary,
@@ -93,22 +129,35 @@ Attention::Attention(int64_t width, int64_t heads, int64_t relative_grid, std::s
   relative_index_ = register_buffer("relative_position_index", index.flatten());
 }
 
-at::Tensor Attention::RelativeBias() const {
+at::Tensor Attention::RelativeBias(at::ScalarType type) {
   if (!relative_table_.defined()) return {};
+  const bool trained = relative_table_.requires_grad() && c10::GradMode::is_enabled();
+  KeptBias& kept = kept_bias_[type];
+  if (!trained && kept.bias.defined() && kept.table == relative_table_.const_data_ptr() &&
+      kept.version == relative_table_._version()) {
+    return kept.bias;
+  }
   const int64_t tokens = std::llround(std::sqrt(static_cast<double>(relative_index_.size(0))));
-  return relative_table_.index_select(0, relative_index_).view({tokens, tokens, heads_}).permute({2, 0, 1});
+  const at::Tensor bias = relative_table_.index_select(0, relative_index_)
+                              .view({tokens, tokens, heads_})
+                              .permute({2, 0, 1})
+                              .to(type)
+                              .contiguous();
+  if (!trained) kept = {bias, relative_table_.const_data_ptr(), relative_table_._version()};
+  return bias;
 }
 
 Attention::Projections Attention::Project(const at::Tensor& x) {
-  std::array<at::Tensor, 3> parts = SplitHeads(qkv->forward(x), heads_);
+  std::array<at::Tensor, 3> parts = SplitHeads(qkv->WithoutBiasGradient(x), qkv->bias, heads_);
   if (rotary_) return {rotary_->forward(parts[0]), rotary_->forward(parts[1]), std::move(parts[2])};
   return {std::move(parts[0]), std::move(parts[1]), std::move(parts[2])};
 }
 
-at::Tensor Attention::Attend(const Projections& p) {
-  const at::Tensor bias = RelativeBias();
+at::Tensor Attention::Mix(const Projections& p) {
+  const bool plain = PlainAttentionIsFaster(p.q);
+  const at::Tensor bias = RelativeBias(plain ? at::kFloat : p.q.scalar_type());
   at::Tensor mixed;  // [N, H, T, C/H]
-  if (PlainAttentionIsFaster(p.q)) {
+  if (plain) {
     // As in the reference under autocast: products in the low precision, softmax in float32. The scale goes to q, which
     // is smaller than the logits and loses nothing where the width of a head is a power of 4.
     at::Tensor logits = at::matmul(p.q * (1 / std::sqrt(static_cast<double>(p.q.size(3)))), p.k.transpose(-2, -1));
@@ -117,12 +166,12 @@ at::Tensor Attention::Attend(const Projections& p) {
     mixed = at::matmul(at::softmax(logits, -1).to(p.v.scalar_type()), p.v);
   } else if (bias.defined()) {
     // Its scale is (C/H)^-1/2 by default.
-    mixed = at::scaled_dot_product_attention(p.q, p.k, p.v, bias.to(p.q.scalar_type()).contiguous());
+    mixed = at::scaled_dot_product_attention(p.q, p.k, p.v, bias);
   } else {
     mixed = at::scaled_dot_product_attention(p.q, p.k, p.v);
   }
   mixed = mixed.transpose(1, 2).flatten(2);
-  return proj->forward(norm_ ? norm_->forward(mixed) : mixed);
+  return norm_ ? norm_->forward(mixed) : mixed;
 }
 
 Block::Block(int64_t width, int64_t heads, const BlockOptions& options) : post_norm_(options.post_norm) {
@@ -138,25 +187,24 @@ Block::Block(int64_t width, int64_t heads, const BlockOptions& options) : post_n
       "mlp", std::make_shared<Mlp>(width, hidden, options.activation, options.mlp_norm ? norm(hidden) : nullptr));
 }
 
-at::Tensor Block::AttentionBranch(const Attention::Projections& p) {
-  const at::Tensor branch = attn->Attend(p);
-  return post_norm_ ? norm1->forward(branch) : branch;
+Block::Entered Block::Enter(const ResidualStream& stream) {
+  if (post_norm_) {
+    const at::Tensor x = Sum(stream);
+    return {x, attn->Project(x)};
+  }
+  const SumAndNorm in = norm1->ForProduct(stream);
+  return {in.sum, attn->Project(in.normed)};
 }
 
-at::Tensor Block::MlpBranch(const at::Tensor& x) {
-  return post_norm_ ? norm2->forward(mlp->forward(x)) : mlp->forward(norm2->forward(x));
-}
-
-at::Tensor Block::Finish(const at::Tensor& x, const Attention::Projections& p) {
-  const at::Tensor y = x + AttentionBranch(p);
-  return y + MlpBranch(y);
-}
-
-at::Tensor Block::forward(const at::Tensor& x) { return Finish(x, Project(x)); }
-
-at::Tensor Block::forward(const at::Tensor& x, const at::Tensor& attention_scale, const at::Tensor& mlp_scale) {
-  const at::Tensor y = x + AttentionBranch(Project(x)) * attention_scale.view({-1, 1, 1});
-  return y + MlpBranch(y) * mlp_scale.view({-1, 1, 1});
+ResidualStream Block::Leave(const Entered& entered, const at::Tensor& attention_scale, const at::Tensor& mlp_scale) {
+  const at::Tensor mixed = attn->Mix(entered.p);
+  if (post_norm_) {
+    const at::Tensor y = Sum({entered.x, norm1->forward(attn->proj->forward(mixed)), attention_scale, {}});
+    return {y, norm2->forward(mlp->forward(y)), mlp_scale, {}};
+  }
+  const SumAndNorm y =
+      norm2->ForProduct({entered.x, attn->proj->WithoutBiasGradient(mixed), attention_scale, attn->proj->bias});
+  return {y.sum, mlp->fc2->WithoutBiasGradient(mlp->Hidden(y.normed)), mlp_scale, mlp->fc2->bias};
 }
 
 BlockList::BlockList(int64_t depth, int64_t width, int64_t heads, const BlockOptions& options) {
@@ -165,17 +213,15 @@ BlockList::BlockList(int64_t depth, int64_t width, int64_t heads, const BlockOpt
   }
 }
 
-at::Tensor BlockList::forward(at::Tensor x) {
-  for (const auto& block : blocks) x = block->forward(x);
-  return x;
+ResidualStream BlockList::Through(const at::Tensor& x) {
+  ResidualStream stream = {x, {}, {}, {}};
+  for (const auto& block : blocks) stream = block->Leave(block->Enter(stream));
+  return stream;
 }
 
 PatchEmbed::PatchEmbed(int64_t image_size, int64_t patch_size, int64_t width, int64_t channels)
     : image_size_(image_size), patch_size_(patch_size), channels_(channels) {
-  proj = std::make_shared<Projection>();
-  proj->weight = proj->register_parameter("weight", at::empty({width, channels, patch_size, patch_size}));
-  proj->bias = proj->register_parameter("bias", at::empty({width}));
-  register_module("proj", proj);
+  proj = register_module("proj", std::make_shared<Projection>(width, channels, patch_size));
 }
 
 at::Tensor PatchEmbed::Cut(const at::Tensor& images) const {
@@ -184,13 +230,12 @@ at::Tensor PatchEmbed::Cut(const at::Tensor& images) const {
       << "the model takes images of shape [N, " << channels_ << ", " << image_size_ << ", " << image_size_ << "], not "
       << images.sizes();
   const int64_t grid = image_size_ / patch_size_;
-  return images.reshape({-1, channels_, grid, patch_size_, grid, patch_size_})
-      .permute({0, 2, 4, 1, 3, 5})
-      .reshape({images.size(0), grid * grid, channels_ * patch_size_ * patch_size_});
-}
-
-at::Tensor PatchEmbed::Embed(const at::Tensor& patches) {
-  return at::linear(patches, proj->weight.flatten(1), proj->bias);
+  const at::Tensor patches =
+      images.reshape({-1, channels_, grid, patch_size_, grid, patch_size_}).permute({0, 2, 4, 1, 3, 5});
+  // Reordered and cast for the product in one copy.
+  const at::Tensor result = at::empty(patches.sizes(), patches.options().dtype(ProductType(images)));
+  result.copy_(patches);
+  return result.view({images.size(0), grid * grid, channels_ * patch_size_ * patch_size_});
 }
 
 }  // namespace tec

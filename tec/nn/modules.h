@@ -11,11 +11,13 @@
 #define TEC_NN_MODULES_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "tec/nn/activation.h"
+#include "tec/nn/residual_norm.h"
 #include "tec/nn/rotary.h"
 #include "torch/nn/module.h"
 
@@ -27,10 +29,33 @@ inline constexpr double kNormEpsilon = 1e-6;
 // y = x weight^T + bias. weight [out, in], bias [out].
 class Linear : public torch::nn::Module {
  public:
-  Linear(int64_t in, int64_t out);
-  at::Tensor forward(const at::Tensor& x);
+  Linear(int64_t in, int64_t out) : Linear(std::vector<int64_t>{out, in}) {}
+  at::Tensor forward(const at::Tensor& x) { return Apply(x, bias); }
+  // Its gradient is that of all but the bias, which what comes next gives in the same pass as its own:
+  // ResidualStream::branch_bias, SplitHeads, GeluWithBiasGradient.
+  at::Tensor WithoutBiasGradient(const at::Tensor& x) { return Apply(x, {}); }
+
+  // With these of the weight's rows and the bias's values alone: [..., in] -> [..., count].
+  at::Tensor Rows(const at::Tensor& x, int64_t first, int64_t count);
+
+  // Copies of low precision that forward takes under autocast to their type (working_weights.h); no part of the state.
+  void SetWorkingWeights(at::Tensor low_weight, at::Tensor low_bias);
+  const at::Tensor& low_weight() const { return low_weight_; }
+  const at::Tensor& low_bias() const { return low_bias_; }
 
   at::Tensor weight, bias;
+
+ protected:
+  // weight of this shape, [out, ...]: read as [out, in].
+  explicit Linear(const std::vector<int64_t>& weight_sizes);
+
+ private:
+  // trained_bias: `bias`, or undefined for no gradient.
+  at::Tensor Apply(const at::Tensor& x, const at::Tensor& trained_bias);
+  // Whether the copies are what autocast would make now.
+  bool HasWorkingWeights() const;
+
+  at::Tensor low_weight_, low_bias_;
 };
 
 // Over the last dimension, biased variance. weight and bias [width]. With `rms` the root mean square alone is divided
@@ -39,8 +64,13 @@ class LayerNorm : public torch::nn::Module {
  public:
   explicit LayerNorm(int64_t width, double epsilon = kNormEpsilon, bool rms = false);
   at::Tensor forward(const at::Tensor& x);
+  // Of a stream's sum, in its type.
+  at::Tensor forward(const ResidualStream& stream);
+  // Of a stream, with its sum; `normed` in the type that a product takes it in (autocast.h).
+  SumAndNorm ForProduct(const ResidualStream& stream);
 
   at::Tensor weight, bias;  // bias: undefined with `rms`.
+  double epsilon() const { return epsilon_; }
 
  private:
   double epsilon_;
@@ -51,14 +81,13 @@ class LayerNorm : public torch::nn::Module {
 class Mlp : public torch::nn::Module {
  public:
   Mlp(int64_t in, int64_t hidden, Activation activation = Activation::kGelu, std::shared_ptr<LayerNorm> norm = nullptr);
-  at::Tensor forward(const at::Tensor& x);
+  at::Tensor forward(const at::Tensor& x) { return fc2->forward(Hidden(x)); }
+  // What fc2 is given.
+  at::Tensor Hidden(const at::Tensor& x);
 
   std::shared_ptr<Linear> fc1, fc2;
 
  private:
-  // The activation of fc1's output.
-  at::Tensor Activate(const at::Tensor& h) const;
-
   std::shared_ptr<LayerNorm> norm_;
   Activation activation_;
 };
@@ -82,19 +111,26 @@ class Attention : public torch::nn::Module {
   };
   // x [N, T, C].
   Projections Project(const at::Tensor& x);
-  // proj(norm(softmax(q k^T / sqrt(C/H) + RelativeBias()) v)): [N, T, C].
-  at::Tensor Attend(const Projections& p);
-  // [H, T, T], query by key; undefined without a relative grid.
-  at::Tensor RelativeBias() const;
+  // norm(softmax(q k^T / sqrt(C/H) + RelativeBias()) v), which proj is given: [N, T, C].
+  at::Tensor Mix(const Projections& p);
+  // [H, T, T], query by key; undefined without a relative grid. Kept while the table does not change, unless it trains.
+  at::Tensor RelativeBias(at::ScalarType type);
 
-  at::Tensor forward(const at::Tensor& x) { return Attend(Project(x)); }
+  at::Tensor forward(const at::Tensor& x) { return proj->forward(Mix(Project(x))); }
 
   int64_t heads() const { return heads_; }
   std::shared_ptr<Linear> qkv, proj;
 
  private:
+  struct KeptBias {
+    at::Tensor bias;
+    const void* table;
+    int64_t version;  // Of the table.
+  };
+
   int64_t heads_;
   at::Tensor relative_table_, relative_index_;  // Undefined without a relative grid.
+  std::map<at::ScalarType, KeptBias> kept_bias_;
   std::shared_ptr<Rotary> rotary_;
   std::shared_ptr<LayerNorm> norm_;
 };
@@ -116,13 +152,21 @@ struct BlockOptions {
 class Block : public torch::nn::Module {
  public:
   Block(int64_t width, int64_t heads, const BlockOptions& options = {});
-  at::Tensor forward(const at::Tensor& x);
-  // Stochastic depth: each branch is multiplied by its scale, one number an image (drop_path.h). Scales [N].
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& attention_scale, const at::Tensor& mlp_scale);
+  // Stochastic depth: each branch is multiplied by its scale, one number an image (drop_path.h). Scales [N] or
+  // undefined for 1.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& attention_scale = {}, const at::Tensor& mlp_scale = {}) {
+    return Sum(Leave(Enter({x, {}, {}, {}}), attention_scale, mlp_scale));
+  }
 
-  // forward in two steps, for who looks at the queries and keys: Finish(x, Project(x)).
-  Attention::Projections Project(const at::Tensor& x) { return attn->Project(post_norm_ ? x : norm1->forward(x)); }
-  at::Tensor Finish(const at::Tensor& x, const Attention::Projections& p);
+  // forward in two steps, for who has a stream whose last sum is still to be made, wants it so or looks at the
+  // queries and keys.
+  struct Entered {
+    at::Tensor x;  // The block's input, summed.
+    Attention::Projections p;
+  };
+  Entered Enter(const ResidualStream& stream);
+  ResidualStream Leave(const Entered& entered, const at::Tensor& attention_scale = {},
+                       const at::Tensor& mlp_scale = {});
 
   std::shared_ptr<LayerNorm> norm1;
   std::shared_ptr<Attention> attn;
@@ -130,10 +174,6 @@ class Block : public torch::nn::Module {
   std::shared_ptr<Mlp> mlp;
 
  private:
-  // What is added to x.
-  at::Tensor AttentionBranch(const Attention::Projections& p);
-  at::Tensor MlpBranch(const at::Tensor& x);
-
   bool post_norm_;
 };
 
@@ -141,8 +181,9 @@ class Block : public torch::nn::Module {
 class BlockList : public torch::nn::Module {
  public:
   BlockList(int64_t depth, int64_t width, int64_t heads, const BlockOptions& options = {});
-  // Through all blocks.
-  at::Tensor forward(at::Tensor x);
+  // Through all blocks; the last sum is still to be made.
+  ResidualStream Through(const at::Tensor& x);
+  at::Tensor forward(const at::Tensor& x) { return Sum(Through(x)); }
 
   std::vector<std::shared_ptr<Block>> blocks;
 };
@@ -157,12 +198,13 @@ class PatchEmbed : public torch::nn::Module {
   // TEC_CHECK-fails, saying what was expected, for any other shape.
   at::Tensor Cut(const at::Tensor& images) const;
   // patches [N, n, c*P*P], any n of them -> [N, n, C].
-  at::Tensor Embed(const at::Tensor& patches);
+  at::Tensor Embed(const at::Tensor& patches) { return proj->forward(patches); }
   // images -> [N, L, C].
   at::Tensor forward(const at::Tensor& images) { return Embed(Cut(images)); }
 
-  struct Projection : torch::nn::Module {
-    at::Tensor weight, bias;
+  struct Projection : Linear {
+    Projection(int64_t width, int64_t channels, int64_t patch_size)
+        : Linear(std::vector<int64_t>{width, channels, patch_size, patch_size}) {}
   };
   std::shared_ptr<Projection> proj;
 

@@ -12,7 +12,10 @@ namespace tec {
 // x [N, T, 3C], read as [N, T, 3, H, C/H] -> q, k, v, each [N, H, T, C/H], views of x. Backward writes the three
 // gradients straight into one of x's shape: each value is copied once, and nothing is filled or added. Three `select`s
 // would fill and add a tensor of x's size three times.
-std::array<at::Tensor, 3> SplitHeads(const at::Tensor& x, int64_t heads);
+//
+// `bias` [3C] (or undefined) went into x without a gradient of its own (Linear::WithoutBiasGradient): in the same pass
+// it gets the sum of x's gradient over all tokens. The bias itself is not read.
+std::array<at::Tensor, 3> SplitHeads(const at::Tensor& x, const at::Tensor& bias, int64_t heads);
 
 }  // namespace tec
 

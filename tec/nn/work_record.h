@@ -10,7 +10,6 @@
 #define TEC_NN_WORK_RECORD_H_
 
 #include <cstdint>
-#include <initializer_list>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
@@ -22,7 +21,7 @@ namespace tec {
 class WorkRecord {
  public:
   // Undefined tensors are passed over. What the function calls in between is not counted beside it.
-  WorkRecord(const char* name, std::initializer_list<at::Tensor> reads, int64_t kernels = 1)
+  WorkRecord(const char* name, at::ArrayRef<at::Tensor> reads, int64_t kernels = 1)
       : guard_(at::RecordScope::USER_SCOPE) {
     if (!guard_.isActive()) return;
     inputs_.emplace_back(kernels);
@@ -32,7 +31,7 @@ class WorkRecord {
     guard_.before(name, &inputs_);
   }
 
-  void Wrote(std::initializer_list<at::Tensor> outputs) {
+  void Wrote(at::ArrayRef<at::Tensor> outputs) {
     if (!guard_.isActive()) return;
     std::vector<c10::IValue> values;
     for (const at::Tensor& tensor : outputs) {

@@ -105,14 +105,16 @@ Objective::Loss TecObjective::Compute(const Images& images) {
       for (const at::Tensor& latent : encoded[m].latents) latents.push_back(Rows(latent, kept.rows));
       const TecOutput output =
           models_[m]->Decode(models_[m]->Adapt(latents, i), Rows(encoded[m].ids_restore, kept.rows), targets.idx, i);
-      const at::Tensor own = OwnLoss(output, targets, Rows(encoded[m].mask, kept.rows), bases_[i].tau, &parts[m]);
+      at::Tensor entropy;
+      const at::Tensor own =
+          OwnLoss(output, targets, Rows(encoded[m].mask, kept.rows), bases_[i].tau, &parts[m], &entropy);
+      if (m == 0 && entropy.defined()) {
+        const at::Tensor weighted = bases_.size() == 1 ? entropy : entropy * bases_[i].share;
+        floor = floor.defined() ? floor + weighted : weighted;
+      }
       const double factor = bases_.size() == 1 ? 1 : bases_[i].share * kept.factor;
       const at::Tensor weighted = factor == 1 ? own : own * factor;
       loss.totals[m] = loss.totals[m].defined() ? loss.totals[m] + weighted : weighted;
-    }
-    if (relations()) {
-      const at::Tensor entropy = RelationTargetEntropy(targets.relations, bases_[i].tau) * bases_[i].share;
-      floor = floor.defined() ? floor + entropy : entropy;
     }
   }
   if (floor.defined()) {
@@ -158,13 +160,14 @@ Targets TecObjective::TargetsOf(const Base& base, const at::Tensor& pixels) cons
 }
 
 at::Tensor TecObjective::OwnLoss(const TecOutput& output, const Targets& targets, const at::Tensor& mask, double tau,
-                                 std::vector<at::Tensor>* parts) const {
+                                 std::vector<at::Tensor>* parts, at::Tensor* entropy) const {
   const config::Losses& losses = experiment_.losses();
-  const at::Tensor feature = FeatureLoss(output.feature_prediction, targets.features, mask);
+  const at::Tensor feature = FeatureLoss(output.feature_tokens, targets.features, mask);
   parts->push_back(feature);
   at::Tensor total = feature * losses.feature_weight();
   if (relations()) {
-    const at::Tensor relation = RelationLoss(output.relation_logits, targets.relations, tau);
+    const auto [relation, floor] = RelationLossOf(output.relation_logits, targets.relations, tau);
+    *entropy = floor;
     total = total + relation * losses.relation_weight();
     parts->push_back(relation);
   }

@@ -45,9 +45,10 @@ class TecObjective : public Objective {
   };
   Kept KeptOf(const Images& images, size_t base) const;
   Targets TargetsOf(const Base& base, const at::Tensor& pixels) const;
-  // Weighted features and relations of one base model by one new model; adds both to `parts`.
+  // Weighted features and relations of one base model by one new model; adds both to `parts`. `entropy`: of the target
+  // of the relations, where there are any.
   at::Tensor OwnLoss(const TecOutput& output, const Targets& targets, const at::Tensor& mask, double tau,
-                     std::vector<at::Tensor>* parts) const;
+                     std::vector<at::Tensor>* parts, at::Tensor* entropy) const;
   bool relations() const { return models_[0]->options().pred_att; }
 
   config::Experiment experiment_;

@@ -1,0 +1,63 @@
+#include "tec/nn/low_linear.h"
+
+#include <optional>
+#include <utility>
+
+#include "ATen/ops/linear.h"
+#include "ATen/ops/mm.h"
+#include "ATen/ops/sum.h"
+#include "c10/core/GradMode.h"
+#include "tec/nn/work_record.h"
+#include "torch/csrc/autograd/custom_function.h"
+
+namespace tec {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// dy [M, out], x [M, in] -> F32 [out, in].
+at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x) {
+  const at::Tensor transposed = dy.t();
+  // One product on CUDA; the CPU has none that adds up low precision into a float32 result.
+  WorkRecord work("tec::weight_gradient", {transposed, x});
+  at::Tensor gradient = x.is_cuda() ? at::mm(transposed, x, at::kFloat) : at::mm(transposed, x).to(at::kFloat);
+  work.Wrote({gradient});
+  return gradient;
+}
+
+class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, const at::Tensor& low_weight,
+                            const at::Tensor& low_bias) {
+    context->saved_data["sizes"] = weight.sizes().vec();
+    context->saved_data["bias"] = bias.has_value() && bias->requires_grad();
+    context->save_for_backward({x, low_weight});
+    return at::linear(x, low_weight.flatten(1), low_bias);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], weight = saved[1].flatten(1);
+    const at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
+    at::Tensor dx, d_weight, d_bias;
+    if (context->needs_input_grad(0)) dx = at::mm(dy, weight).view(x.sizes());
+    if (context->needs_input_grad(1)) {
+      d_weight = WeightGradient(dy, x.reshape({-1, weight.size(1)})).view(context->saved_data["sizes"].toIntVector());
+    }
+    if (context->saved_data["bias"].toBool()) d_bias = at::sum(dy, 0, false, at::kFloat);
+    return {dx, d_weight, d_bias, at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor LowLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                     const at::Tensor& low_weight, const at::Tensor& low_bias) {
+  if (!c10::GradMode::is_enabled()) return at::linear(x, low_weight.flatten(1), low_bias);
+  return LowLinearFunction::apply(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt,
+                                  low_weight, low_bias);
+}
+
+}  // namespace tec

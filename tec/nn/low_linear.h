@@ -1,0 +1,25 @@
+// A linear map in low precision from a working copy of its weights, kept beside the float32 ones.
+//
+// Autocast casts every weight at every step, forward, and its gradient back, backward. Here nothing is cast: forward
+// takes the copy, and backward gives the weight's gradient in float32, on CUDA from the product itself, which is then
+// not rounded in between.
+
+#ifndef TEC_NN_LOW_LINEAR_H_
+#define TEC_NN_LOW_LINEAR_H_
+
+#include "ATen/core/Tensor.h"
+
+namespace tec {
+
+// x weight^T + bias, as at::linear of low_x, low_weight and low_bias gives it, with the gradients of x, weight and,
+// where it is defined, bias.
+//
+//   x           [..., in]    of the type of low_weight
+//   weight      F32 [out, in] or of more dimensions [out, ...]; bias F32 [out] or undefined, for no gradient
+//   low_weight  [out, ...], low_bias [out]: rounded copies; they must not change until backward
+at::Tensor LowLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                     const at::Tensor& low_weight, const at::Tensor& low_bias);
+
+}  // namespace tec
+
+#endif  // TEC_NN_LOW_LINEAR_H_
