@@ -75,7 +75,6 @@ const char* NameOf(ResultKind kind) {
   }
 }
 
-
 absl::Status CopyIfThere(const std::string& from, const std::string& to) {
   std::error_code error;
   if (!std::filesystem::exists(from, error)) return absl::OkStatus();
