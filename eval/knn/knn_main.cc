@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "eval/knn/knn_classifier.h"
+#include "eval/metrics/confusion_file.h"
 #include "eval/metrics/report.h"
 #include "eval/program/frozen_program.h"
 #include "nlohmann/json.hpp"
@@ -48,6 +49,7 @@ constexpr char kUsage[] =
 std::vector<FlagGroup> Flags() {
   return {FrozenInputFlags(),
           {"Nearest neighbours", {{"features"}, {"k"}, {"temperature"}, {"batch_size"}}},
+          ConfusionFlags(),
           FrozenRuntimeFlags()};
 }
 
@@ -70,6 +72,7 @@ absl::StatusOr<KnnOptions> KnnOptionsFromFlags() {
 
 absl::Status Run(const ParsedFlags&) {
   TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
+  TEC_RETURN_IF_ERROR(CheckConfusionFlag(settings.output_dir));
   TEC_ASSIGN_OR_RETURN(const KnnOptions options, KnnOptionsFromFlags());
   const StopSignal stop_signal;
   settings.features.stop = [&stop_signal] { return stop_signal.received() != 0; };
@@ -129,6 +132,9 @@ absl::Status Run(const ParsedFlags&) {
     const std::string path = absl::StrCat(settings.output_dir, "/results.json");
     TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));
     std::printf("\nwritten to %s\n", Printable(path).c_str());
+    for (const KnnAccuracy& result : results) {
+      TEC_RETURN_IF_ERROR(WriteConfusionFile(settings.output_dir, result.report, absl::StrCat("_k", result.k)));
+    }
   }
   return absl::OkStatus();
 }
