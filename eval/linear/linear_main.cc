@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "eval/linear/run_linear.h"
+#include "eval/metrics/confusion_file.h"
 #include "eval/program/frozen_program.h"
 #include "tec/base/path.h"
 #include "tec/base/program.h"
@@ -91,6 +92,7 @@ std::vector<FlagGroup> Flags() {
             {"warmup_epochs"},
             {"weight_decay"}}},
           {"Results, checkpoints and logs", {{"log_dir"}, {"resume"}, {"print_freq"}}},
+          ConfusionFlags(),
           FrozenRuntimeFlags()};
 }
 

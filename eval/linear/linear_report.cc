@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/types/span.h"
 #include "eval/linear/linear_probe.h"
+#include "eval/metrics/confusion_file.h"
 #include "eval/metrics/report.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
@@ -138,6 +139,7 @@ absl::StatusOr<double> ReportBestHead(const LinearRunOptions& options, const Lin
   const std::string path = absl::StrCat(inputs.settings.output_dir, "/results.json");
   TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));
   if (!options.quiet) std::printf("written to %s\n", Printable(path).c_str());
+  TEC_RETURN_IF_ERROR(WriteConfusionFile(inputs.settings.output_dir, report));
   return report.top1;
 }
 

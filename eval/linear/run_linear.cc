@@ -10,6 +10,7 @@
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/run/folder_lock.h"
 #include "tec/run/run_context.h"
 #include "tec/run/run_saver.h"
 #include "tec/run/training_loop.h"
@@ -18,6 +19,7 @@ namespace tec {
 namespace {
 
 absl::StatusOr<double> EvaluateOnly(const LinearRunOptions& options, const std::string& best, RunContext& context) {
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, FolderLock::Take(options.frozen.output_dir));
   TEC_ASSIGN_OR_RETURN(LinearInputs inputs, OpenLinearInputs(options, context));
   // An evaluation of a named file leaves no checkpoint behind.
   if (options.resume.empty()) TEC_RETURN_IF_ERROR(RunSaver::Open(options.frozen.output_dir).status());
