@@ -56,8 +56,8 @@ class Dataset {
   // The same with a fresh string.
   absl::StatusOr<std::string> Read(int64_t index) const;
 
-  // The encoded image where it lies, unchanged till *buffer changes or the data set ends: in the mapping of a packed
-  // file, whose bytes are not copied, else in *buffer. Errors are Read's.
+  // The encoded image, unchanged till *buffer changes or the data set ends: in *buffer, unless a data set has it in
+  // memory. Errors are Read's.
   virtual absl::StatusOr<absl::string_view> View(int64_t index, std::string* buffer) const;
 
   bool labelled() const { return !classes().empty(); }

@@ -28,7 +28,8 @@ int OpenForReading(const std::string& path);
 // ResourceExhausted for more than kMaxEncodedBytes.
 absl::Status CheckEncodedSize(uint64_t bytes);
 
-// Bytes [begin, begin + count) of an open file. DataLoss where it has become shorter.
+// Bytes [begin, begin + count) of an open file, which is known to have them. DataLoss, with ESTALE as its errno, where
+// it has become shorter.
 absl::Status ReadRange(int fd, const std::string& path, uint64_t begin, uint64_t count, char* out);
 
 // A whole regular file.

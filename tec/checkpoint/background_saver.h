@@ -44,7 +44,8 @@ class BackgroundSaver {
   BackgroundSaver& operator=(const BackgroundSaver&) = delete;
 
   // Waits for the save in progress and returns its error, without saving, if it had one. Else copies the states and
-  // starts to write the files, one after the other; the first error ends the save. Where the system gives no thread,
+  // starts to write the files, one after the other; the first error ends the save, but a folder that is away is
+  // waited for (RetryWhileAway). Where the system gives no thread,
   // the files are written before this returns, and a line in the log says so. this_checkpoint.pth belongs at the end: a
   // run that dies before it does the step again that the other files are of, and writes them again. A state that goes
   // into several files is written once, where the file system has hard links. Numbered checkpoints that are to go are

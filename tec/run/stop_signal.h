@@ -1,6 +1,6 @@
 // SIGINT, SIGTERM and SIGHUP: the first asks the training loop to finish its micro-step, save and end, a second one
 // ends the process at once. SIGUSR1 asks it to save and go on. A run started with nohup has SIGHUP ignored, and keeps
-// it so. SIGPIPE, as of "| head", asks for an end too.
+// it so. SIGPIPE, as of "| head", asks for an end too, and so does SIGXCPU, of a limit on processor time.
 
 #ifndef TEC_RUN_STOP_SIGNAL_H_
 #define TEC_RUN_STOP_SIGNAL_H_
