@@ -189,7 +189,9 @@ TEST(SubsetTest, RefusesWhatIsNoSubset) {
 TEST(OpenLabelledData, ALabelBeyondAllReasonIsRefused) {
   const std::string folder = testing::FreshFolder("large_label");
   for (const char* part : {"/train.txt", "/val.txt"}) {
-    ASSERT_TRUE(WriteFile(folder + part, "a.png 0\nb.png 100000\n").ok());
+    std::string list = "far.png 100000\n";
+    for (int i = 0; i < 1002; ++i) absl::StrAppend(&list, i, ".png 0\n");
+    ASSERT_TRUE(WriteFile(folder + part, list).ok());
   }
   EXPECT_EQ(OpenLabelledData(folder, "a test", {}).status().message(),
             folder +
