@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "data/dataset/dataset.h"
 #include "eval/testing/program.h"
 #include "gtest/gtest.h"
