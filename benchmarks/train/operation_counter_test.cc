@@ -110,8 +110,9 @@ TEST(OperationCounterTest, TakesAFusedFunctionAtItsWord) {
 TEST(OperationCounterTest, TakesAWeightsGradientForTheProductThatItIs) {
   const at::Tensor x = at::ones({3, 4}, at::kBFloat16), weight = at::ones({5, 4}).requires_grad_(true);
   const at::Tensor y = LowLinear(x, weight, {}, weight.detach().to(at::kBFloat16), at::zeros({5}, at::kBFloat16));
+  const at::Tensor dy = at::ones({3, 5}, at::kBFloat16);
   OperationCounter counter;
-  y.backward(at::ones({3, 5}, at::kBFloat16));
+  y.backward(dy);
   const std::vector<CountedOperation> done = counter.Take();
   ASSERT_EQ(Names(done), (Strings{"tec::weight_gradient"}));
   EXPECT_EQ(done[0].kind, kProducts);
