@@ -129,6 +129,13 @@ absl::Status Pictures::Open() {
     data.mutable_mean()->Assign(newest.mean.begin(), newest.mean.end());
     data.mutable_std()->Assign(newest.std.begin(), newest.std.end());
   }
+  // A base model sees its images by its own mean and deviation, as in training.
+  if (is_tec()) {
+    LookedAt& base = encoders_.front();
+    const Normalisation given = {{data.mean().begin(), data.mean().end()}, {data.std().begin(), data.std().end()}};
+    if (base.mean.empty()) base.mean = given.mean, base.std = given.std;
+    if (base.mean != given.mean || base.std != given.std) base.targets->Renormalise(given, {base.mean, base.std});
+  }
   TEC_RETURN_IF_ERROR(ReadShown());
   for (const LookedAt& looked : encoders_) {
     TEC_ASSIGN_OR_RETURN(at::Tensor pooled, PooledFeatures(looked));
@@ -179,6 +186,10 @@ absl::StatusOr<at::Tensor> Pictures::PooledFeatures(const LookedAt& looked) {
   const config::Data& data = subject_.data;
   options.mean.assign(data.mean().begin(), data.mean().end());
   options.std.assign(data.std().begin(), data.std().end());
+  if (is_tec() && &looked == &encoders_.front()) {
+    options.mean = looked.mean;
+    options.std = looked.std;
+  }
   TEC_ASSIGN_OR_RETURN(const Features features, ExtractFeatures(*looked.encoder, NumberedImages(bank_), options));
   at::Tensor all = at::full({bank_->size(), features.values.size(1)}, std::nan(""), at::kFloat);
   all.index_copy_(0, features.labels, features.values);
