@@ -115,9 +115,9 @@ void ForgetWhatFollowsFromNames(const ParsedFlags& parsed, const config::Experim
 
 absl::StatusOr<config::Quickstart> QuickstartOf(const ParsedFlags& parsed, const std::vector<FlagGroup>& groups,
                                                 const std::string& name_or_file, const Machine& machine) {
-  static const auto* const understood =
-      new std::vector<std::string>{"config",    "print_config", "seed",      "output_dir", "threads", "device",
-                                   "precision", "num_workers",  "fast_jpeg", "print_freq", "epochs"};
+  static const auto* const understood = new std::vector<std::string>{
+      "config",      "print_config", "seed",       "output_dir", "threads", "device", "precision",
+      "num_workers", "fast_jpeg",    "print_freq", "epochs",     "report",  "open"};
   for (const std::string& name : parsed.given) {
     if (std::find(understood->begin(), understood->end(), name) != understood->end()) continue;
     return absl::InvalidArgumentError(absl::StrCat(

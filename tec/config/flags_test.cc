@@ -285,6 +285,7 @@ TEST(Flags, WithoutConfigAndDataPathItIsTheQuickstart) {
   }
   EXPECT_EQ(line.quickstart.mae().logging().output_dir(), "/out/mae");
   EXPECT_EQ(line.quickstart.tec().base_model().path(), "/out/mae/checkpoint-0.pth");
+  EXPECT_TRUE(Parsed({"--noreport", "--open"}).is_quickstart);
   EXPECT_TRUE(Parsed({"--config=quickstart"}).is_quickstart);
   EXPECT_FALSE(Parsed({"--data_path=/pictures", "--base_model=/b"}).is_quickstart);
   EXPECT_THAT(ErrorOf({"--topkatt=3"}), StartsWith("--topkatt does not apply to the quickstart"));

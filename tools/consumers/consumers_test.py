@@ -29,7 +29,6 @@ import torch
 import transformers
 from PIL import Image
 from dense_test import DenseTest
-from encoders_test import EncodersTest
 from family_programs_test import FamilyProgramsTest
 from looking_test import LookingTest
 from reader_test import ReaderTest
