@@ -7,6 +7,8 @@ if [ "$(id -u)" != 0 ]; then
   echo "launchers_test: needs root: it starts a Slurm of its own and makes network namespaces" >&2
   exit 1
 fi
+# Daemons are there, which not every PATH has.
+export PATH=$PATH:/usr/sbin:/sbin
 requirements=tools/consumers/requirements.txt
 . tools/consumers/environment.sh
 
@@ -23,6 +25,7 @@ fi
 torch=$(dirname "$(dirname "$(readlink -f ../libtorch/torch/__init__.py)")")
 # Of the children, torchrun alone is Python.
 export PYTHONPATH=$torch:$folder PYTHONPYCACHEPREFIX=$folder/pycache PYTHONNOUSERSITE=1 OMP_NUM_THREADS=1
-# torchrun's PyTorch is linked with CUDA's libraries and calls none of them: empty ones do. The program has its own.
-export TEC_TORCHRUN="env LD_LIBRARY_PATH=$PWD/tools/consumers/no_cuda $python -m torch.distributed.run"
+# torchrun's PyTorch is linked with CUDA's libraries and calls none of them: empty ones do where symbols are looked up
+# lazily, as the first variable makes it. The program has its own.
+export TEC_TORCHRUN="env TORCH_USE_RTLD_GLOBAL=1 LD_LIBRARY_PATH=$PWD/tools/consumers/no_cuda $python -m torch.distributed.run"
 exec "$python" tools/launchers/launchers_test.py "$@"
