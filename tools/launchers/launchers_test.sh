@@ -27,5 +27,6 @@ torch=$(dirname "$(dirname "$(readlink -f ../libtorch/torch/__init__.py)")")
 export PYTHONPATH=$torch:$folder PYTHONPYCACHEPREFIX=$folder/pycache PYTHONNOUSERSITE=1 OMP_NUM_THREADS=1
 # torchrun's PyTorch is linked with CUDA's libraries and calls none of them: empty ones do where symbols are looked up
 # lazily, as the first variable makes it. The program has its own.
-export TEC_TORCHRUN="env TORCH_USE_RTLD_GLOBAL=1 LD_LIBRARY_PATH=$PWD/tools/consumers/no_cuda $python -m torch.distributed.run"
+no_cuda=$PWD/tools/consumers/no_cuda
+export TEC_TORCHRUN="env TORCH_USE_RTLD_GLOBAL=1 LD_LIBRARY_PATH=$no_cuda $python -m torch.distributed.run"
 exec "$python" tools/launchers/launchers_test.py "$@"
