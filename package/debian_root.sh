@@ -9,6 +9,8 @@
 # As root: it uses debootstrap, which it installs if need be, chroot and bind mounts. What the machine needs to reach a
 # network (proxies, certificates) is handed on.
 set -eu
+# chroot is there, which not every PATH has.
+export PATH=$PATH:/usr/sbin:/sbin
 
 certificates() {  # ROOT: the machine's own authorities, beside those of the package ca-certificates.
   mkdir -p "$1/etc/ssl/certs" "$1/usr/local/share/ca-certificates"

@@ -2,6 +2,8 @@
 # ARCHIVE VERSION PRETRAIN: the archive's program runs from any folder, with nothing of the build around it, and trains
 # to the bytes of the checkpoint that the build's own PRETRAIN writes.
 set -eu
+# The programs take relative paths from where the user stands, which is here.
+unset BUILD_WORKING_DIRECTORY
 archive=$(readlink -f "$1") version=$2 pretrain=$(readlink -f "$3")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

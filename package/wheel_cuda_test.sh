@@ -5,6 +5,8 @@
 #
 # PyTorch and NVIDIA's libraries are those of this build, in the folders of their wheels.
 set -eu
+# The programs take relative paths from where the user stands, which is here.
+unset BUILD_WORKING_DIRECTORY
 
 wheel=$(readlink -f "$1") version=$2 pretrain=$(readlink -f "$3")
 script=$(readlink -f package/try_wheel.sh)
@@ -44,6 +46,7 @@ flags=$(sed -n 's/^flags="\(.*\)"$/\1/p' "$script")
 # shellcheck disable=SC2086  # one word a flag
 (cd "$work/shared" && "$pretrain" ${flags#pretrain } > "$work/log" 2>&1) || { cat "$work/log"; fail "$pretrain"; }
 expected=$(sha256sum < "$work/shared/run/tec/checkpoint-0.pth")
+[ -s "$work/shared/run/tec/checkpoint-0.pth" ] || fail "the build's own run wrote no checkpoint"
 rm -rf "$work/shared/run"
 
 # WHICH: the program that has to be taken, with PyTorch's files as they are now.

@@ -5,6 +5,8 @@
 #
 # PyTorch is the one of this build; torch's wheel for other Pythons differs in what Python itself loads.
 set -eu
+# The programs take relative paths from where the user stands, which is here.
+unset BUILD_WORKING_DIRECTORY
 
 wheel=$(readlink -f "$1") version=$2 pretrain=$(readlink -f "$3")
 script=$(readlink -f package/try_wheel.sh) debian_root=$(readlink -f package/debian_root.sh)
@@ -88,6 +90,7 @@ flags=$(sed -n 's/^flags="\(.*\)"$/\1/p' "$script")
 (cd "$work/shared" && "$pretrain" ${flags#pretrain } > "$work/log" 2>&1) ||
   { cat "$work/log"; fail "the build's own run"; }
 expected=$(sha256sum "$work/shared/run/tec/checkpoint-0.pth" | cut -d' ' -f1)
+[ -s "$work/shared/run/tec/checkpoint-0.pth" ] || fail "the build's own run wrote no checkpoint"
 rm -rf "$work/shared/run"
 
 # The first two that are here: the program is the same for all.
