@@ -1,6 +1,5 @@
 // A chain on a small scale: a base model, a new model against it, one against that, ...
 
-#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,15 +19,8 @@ std::vector<MiniEncoder> ChainEncoders(int64_t stages) {
 
 absl::Status PlanChain(ReproducePlan* plan, const ImageCounts& images) {
   const ReproduceOptions& options = plan->options;
-  MiniChain chain = LoadMiniChain();
-  if (options.epochs > 0) {
-    for (config::Schedule* schedule :
-         {chain.mae.mutable_schedule(), chain.tec.mutable_schedule(), chain.finetune.mutable_schedule()}) {
-      schedule->set_epochs(options.epochs);
-    }
-  }
-  Planner planner(plan,
-                  {std::min(images.train, options.train_images), std::min(images.held_out, options.held_out_images)});
+  const MiniChain chain = MiniChainFor(options);
+  Planner planner(plan, MiniImages(options, images));
   const std::string data = planner.FolderOf("data");
   for (const int64_t seed : options.seeds.empty() ? std::vector<int64_t>{0} : options.seeds) {
     config::Experiment before;

@@ -1,6 +1,5 @@
 #include "eval/reproduce/plan.h"
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -86,15 +85,8 @@ absl::Status PlanPaper(ReproducePlan* plan, const ImageCounts& images) {
 
 absl::Status PlanMini(ReproducePlan* plan, const ImageCounts& images) {
   const ReproduceOptions& options = plan->options;
-  MiniChain chain = LoadMiniChain();
-  if (options.epochs > 0) {
-    for (config::Schedule* schedule :
-         {chain.mae.mutable_schedule(), chain.tec.mutable_schedule(), chain.finetune.mutable_schedule()}) {
-      schedule->set_epochs(options.epochs);
-    }
-  }
-  Planner planner(plan,
-                  {std::min(images.train, options.train_images), std::min(images.held_out, options.held_out_images)});
+  const MiniChain chain = MiniChainFor(options);
+  Planner planner(plan, MiniImages(options, images));
   const std::string data = planner.FolderOf("data");
   for (const int64_t seed : options.seeds.empty() ? std::vector<int64_t>{0} : options.seeds) {
     const auto name = [seed](absl::string_view stage) { return absl::StrCat("seed-", seed, "/", stage); };

@@ -141,4 +141,18 @@ void Planner::AddLinear(Stage stage, const config::Experiment& encoder, const st
   plan_.stages.push_back(std::move(stage));
 }
 
+MiniChain MiniChainFor(const ReproduceOptions& options) {
+  MiniChain chain = LoadMiniChain();
+  if (options.epochs == 0) return chain;
+  for (config::Schedule* schedule :
+       {chain.mae.mutable_schedule(), chain.tec.mutable_schedule(), chain.finetune.mutable_schedule()}) {
+    schedule->set_epochs(options.epochs);
+  }
+  return chain;
+}
+
+ImageCounts MiniImages(const ReproduceOptions& options, const ImageCounts& images) {
+  return {std::min(images.train, options.train_images), std::min(images.held_out, options.held_out_images)};
+}
+
 }  // namespace tec

@@ -110,6 +110,10 @@ class Planner {
   const ImageCounts images_;
 };
 
+// The settings of the small scale, with options.epochs where they are given; and how many images it takes.
+MiniChain MiniChainFor(const ReproduceOptions& options);
+ImageCounts MiniImages(const ReproduceOptions& options, const ImageCounts& images);
+
 // The stages of options.stages > 0 (chain_plan.cc).
 absl::Status PlanChain(ReproducePlan* plan, const ImageCounts& images);
 
