@@ -4,53 +4,21 @@
 #include "tec/dist/process_group.h"
 
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <functional>
 #include <vector>
 
 #include "ATen/ATen.h"
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
+#include "tec/dist/forked_ranks.h"
 #include "tec/dist/launch.h"
 
 namespace tec {
 namespace {
 
-// What a rank finds wrong: "" or a text, which the parent prints.
-using RankBody = std::function<std::string(ProcessGroup&)>;
-
-void RunRanks(int world_size, const RankBody& body, double timeout_seconds = 60) {
-  LaunchEnvironment environment;
-  environment.launcher = Launcher::kTorchrun;
-  environment.world_size = environment.local_world_size = world_size;
-  environment.master_address = "127.0.0.1";
-  environment.master_port = *FreePort();
-  std::vector<pid_t> children;
-  for (int rank = 0; rank < world_size; ++rank) {
-    const pid_t child = fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      environment.rank = environment.local_rank = rank;
-      environment.timeout_seconds = timeout_seconds;
-      std::string problem;
-      {
-        auto group = ProcessGroup::Create(environment);
-        problem = group.ok() ? body(**group) : group.status().ToString();
-      }
-      if (!problem.empty()) std::fprintf(stderr, "rank %d: %s\n", rank, problem.c_str());
-      _exit(problem.empty() ? 0 : 1);
-    }
-    children.push_back(child);
-  }
-  for (int rank = 0; rank < world_size; ++rank) {
-    int status;
-    ASSERT_EQ(waitpid(children[rank], &status, 0), children[rank]);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "rank " << rank << " status " << status;
-  }
-}
+using testing::RunRanks;
 
 std::string Expect(bool condition, const std::string& what) { return condition ? "" : what; }
 

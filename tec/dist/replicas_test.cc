@@ -1,11 +1,6 @@
 #include "tec/dist/replicas.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cmath>
-#include <cstdio>
-#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -13,40 +8,12 @@
 #include "ATen/ATen.h"
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
-#include "tec/dist/launch.h"
+#include "tec/dist/forked_ranks.h"
 
 namespace tec {
 namespace {
 
-// As in process_group_test.cc.
-void RunRanks(int world_size, const std::function<std::string(ProcessGroup&)>& body) {
-  LaunchEnvironment environment;
-  environment.launcher = Launcher::kTorchrun;
-  environment.world_size = environment.local_world_size = world_size;
-  environment.master_address = "127.0.0.1";
-  environment.master_port = *FreePort();
-  std::vector<pid_t> children;
-  for (int rank = 0; rank < world_size; ++rank) {
-    const pid_t child = fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      environment.rank = environment.local_rank = rank;
-      std::string problem;
-      {
-        auto group = ProcessGroup::Create(environment);
-        problem = group.ok() ? body(**group) : group.status().ToString();
-      }
-      if (!problem.empty()) std::fprintf(stderr, "rank %d: %s\n", rank, problem.c_str());
-      _exit(problem.empty() ? 0 : 1);
-    }
-    children.push_back(child);
-  }
-  for (int rank = 0; rank < world_size; ++rank) {
-    int status;
-    ASSERT_EQ(waitpid(children[rank], &status, 0), children[rank]);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "rank " << rank << " status " << status;
-  }
-}
+using testing::RunRanks;
 
 ReplicatedTensors State(double add) {
   return {{"weight", at::arange(12, at::kFloat).view({3, 4}) + add},
