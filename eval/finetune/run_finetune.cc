@@ -15,6 +15,7 @@
 #include "tec/run/folder_lock.h"
 #include "tec/run/run_context.h"
 #include "tec/run/run_saver.h"
+#include "tec/run/shared_run_state.h"
 #include "tec/run/torch_runtime.h"
 #include "tec/run/training_loop.h"
 

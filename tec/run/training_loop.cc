@@ -1,60 +1,32 @@
 #include "tec/run/training_loop.h"
 
-#include <sys/resource.h>
-
 #include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "c10/core/CachingDeviceAllocator.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
 #include "tec/base/fingerprint.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/base/version.h"
-#include "tec/checkpoint/finite_state.h"
 #include "tec/config/advice.h"
 #include "tec/dist/replicas.h"
 #include "tec/run/finished_run.h"
 #include "tec/run/rank_runtime.h"
+#include "tec/run/shared_run_state.h"
 #include "tec/run/torch_runtime.h"
 
 namespace tec {
-namespace {
-
-// The most so far: on a GPU what its allocator held for this process, else what of this process was in memory.
-double PeakMemoryGib(c10::Device device) {
-  if (device.is_cuda()) {
-    constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
-    return static_cast<double>(stats.reserved_bytes[kAll].peak) / (1 << 30);
-  }
-  struct rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / (1 << 20);  // Linux counts in KiB.
-}
-
-}  // namespace
-
-absl::StatusOr<std::optional<LoadedState>> FindSharedRunState(RunContext& context, const LoopOptions& options,
-                                                              const RunSaver* saver) {
-  std::optional<LoadedState> found;
-  const auto find = [&](const std::string& file) -> absl::Status {
-    TEC_ASSIGN_OR_RETURN(found, FindRunState(file, saver, options.method, options.instead));
-    return found ? CheckFinite(*found) : absl::OkStatus();
-  };
-  TEC_RETURN_IF_ERROR(context.OnFirstRank([&] { return find(options.resume); }));
-  TEC_ASSIGN_OR_RETURN(const std::string path, context.group().BroadcastText(found ? found->path : ""));
-  TEC_RETURN_IF_ERROR(context.group().Agree(context.first_rank() || path.empty() ? absl::OkStatus() : find(path)));
-  return found;
-}
 
 TrainingLoop::TrainingLoop(RunContext& context, Task& task, const LoopOptions& options)
-    : context_(context), task_(task), options_(options), agreement_(context), clock_([&task] {
-        return task.loader() == nullptr ? 0 : task.loader()->wait_seconds();
-      }) {}
+    : context_(context),
+      task_(task),
+      options_(options),
+      agreement_(context),
+      clock_([&task] { return task.loader() == nullptr ? 0 : task.loader()->wait_seconds(); }),
+      report_(context, task, options, plan_, clock_) {}
 
 absl::Status TrainingLoop::Open() {
   const ProcessGroup::Work work(context_.group(), "opening the data and the model");
@@ -96,10 +68,7 @@ absl::Status TrainingLoop::Open() {
     if (const std::string settings = task_.SettingsText(); !settings.empty()) {
       TEC_RETURN_IF_ERROR(WriteFile(absl::StrCat(options_.output_dir, "/experiment.textproto"), settings));
     }
-    const double start = static_cast<double>(position_.next_micro_step) / plan_.steps_per_epoch + position_.epoch;
-    TEC_ASSIGN_OR_RETURN(log_, RunLog::Open(options_.output_dir, options_.log_dir,
-                                            {position_.epoch, position_.updates, static_cast<int64_t>(start * 1000)}));
-    return absl::OkStatus();
+    return report_.Open(position_);
   }()));
   if (resume) {
     context_.progress().Print(absl::StrFormat("resumed from %s: epoch %d, micro-step %d of %d, %d updates done",
@@ -162,7 +131,7 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
   result_.epochs = position_.epoch;
   result_.updates = position_.updates;
   result_.seconds = run.seconds;
-  result_.images_per_second = Rate(run);
+  result_.images_per_second = report_.Rate(run);
   result_.checkpoint = saver_->newest();
   if (result_.stopped) {
     context_.progress().Print(saver_->newest().empty() ? "stopped before the first update: nothing to save"
@@ -260,7 +229,7 @@ absl::Status TrainingLoop::MicroStep() {
   clock_.CountStep();
   if (place.ends_update) TEC_RETURN_IF_ERROR(FinishUpdate());
   clock_.EndStep();
-  ShowProgress();
+  report_.ShowProgress(position_);
   return absl::OkStatus();
 }
 
@@ -321,7 +290,7 @@ absl::Status TrainingLoop::FinishUpdate() {
   whole_ = position_;
   state_is_whole_ = true;
   if (options_.stop_after_update && options_.stop_after_update(position_.updates)) stop_ = true;
-  TEC_RETURN_IF_ERROR(Keep(LogUpdate(losses, update)));
+  TEC_RETURN_IF_ERROR(Keep(report_.LogUpdate(position_, losses, update)));
   clock_.Start(RunClock::kUpdate);
   const bool save = std::exchange(save_, false);
   const int64_t check_every = context_.check_every();
@@ -329,41 +298,6 @@ absl::Status TrainingLoop::FinishUpdate() {
   if (!save || !context_.first_rank()) return absl::OkStatus();
   const ProcessGroup::Work work(context_.group(), "saving");
   return Keep(SaveWhole());
-}
-
-absl::Status TrainingLoop::LogUpdate(const std::vector<std::vector<double>>& losses, const UpdateResult& update) {
-  if (!log_) return absl::OkStatus();
-  const RunClock::Span span = clock_.Since(RunClock::kUpdate);
-  const int64_t step = position_.next_micro_step - 1;
-  JsonFields fields = {
-      {"update", position_.updates}, {"epoch", position_.epoch}, {"micro_step", step}, {"lr", position_.lr}};
-  // The reference's events have the losses of the last micro-step.
-  Scalars scalars = {{"lr", position_.lr}};
-  const std::vector<std::string>& names = task_.loss_names();
-  for (size_t i = 0; i < names.size(); ++i) {
-    double mean = 0;
-    for (const std::vector<double>& of_step : losses) mean += of_step[i] / losses.size();
-    fields.emplace_back(names[i], mean);
-    scalars.emplace_back(absl::StrCat(options_.scalar_prefix, names[i]), losses.back()[i]);
-  }
-  if (update.grad_norm) {
-    fields.emplace_back("grad_norm", *update.grad_norm);
-    if (!update.skipped) scalars.emplace_back("grad_norm", *update.grad_norm);
-  }
-  if (update.loss_scale) {
-    fields.emplace_back("loss_scale", *update.loss_scale);
-    fields.emplace_back("skipped", int64_t{update.skipped});
-  }
-  Scalars speed = {{"images_per_second", Rate(span)},
-                   {"data_wait_seconds", span.waited},
-                   {"memory_gib", PeakMemoryGib(context_.device())}};
-  if (task_.loader() != nullptr) speed.emplace_back("bad_images", task_.loader()->bad_count());
-  for (auto& [name, value] : speed) {
-    fields.emplace_back(name, value);
-    scalars.emplace_back(absl::StrCat("perf/", name), value);
-  }
-  const double where = static_cast<double>(step) / plan_.steps_per_epoch + position_.epoch;
-  return log_->LogUpdate(position_.updates, fields, static_cast<int64_t>(where * 1000), scalars);
 }
 
 absl::Status TrainingLoop::FinishEpoch() {
@@ -381,27 +315,19 @@ absl::Status TrainingLoop::FinishEpoch() {
     const ProcessGroup::Work work(context_.group(), "the end of an epoch");
     TEC_RETURN_IF_ERROR(context_.group().Agree(own_error_.ok() ? task_.FinishEpoch(position_, &report) : own_error_));
   }
-  const int64_t finished = position_.epoch;
-  position_.epoch = finished + 1;
+  const RunPosition finished = position_;
+  ++position_.epoch;
   position_.next_micro_step = 0;
   position_.losses.assign(position_.losses.size(), Meter());
   position_.lrs = Meter();
   return context_.OnFirstRank(
       [&]() -> absl::Status {
-        report.fields.emplace_back("epoch", finished);
-        for (auto& field : report.more) report.fields.push_back(std::move(field));
-        report.fields.emplace_back("updates", position_.updates);
-        report.fields.emplace_back("images_per_second", Rate(span));
-        report.fields.emplace_back("seconds", span.seconds);
-        report.fields.emplace_back("data_wait_seconds", span.waited);
-        if (task_.loader() != nullptr) report.fields.emplace_back("bad_images", task_.loader()->bad_count());
         // Before the checkpoint: a run that dies in between trains the epoch again and this line is taken away.
-        TEC_RETURN_IF_ERROR(log_->LogEpoch(finished, report.fields, report.scalars_step, report.scalars));
-        TEC_RETURN_IF_ERROR(log_->Sync());
+        TEC_RETURN_IF_ERROR(report_.LogEpoch(finished, span, &report));
         // this_checkpoint last: a run that dies in between trains the epoch again and writes the other files again.
         const int64_t period = options_.save_period;
-        if (period > 0 && (position_.epoch == options_.epochs || finished % period == 0)) {
-          report.names.push_back(CheckpointFolder::NumberedName(finished));
+        if (period > 0 && (position_.epoch == options_.epochs || finished.epoch % period == 0)) {
+          report.names.push_back(CheckpointFolder::NumberedName(finished.epoch));
         }
         report.names.push_back(CheckpointFolder::kThis);
         report.states.push_back({task_.Save(position_), report.names});
@@ -430,7 +356,7 @@ absl::Status TrainingLoop::Saved(const absl::Status& status) {
 // What is there already is not written again: it would push the generation before it out.
 absl::Status TrainingLoop::SaveWhole() {
   if (WholeIsSaved()) return absl::OkStatus();
-  TEC_RETURN_IF_ERROR(log_->Sync());
+  TEC_RETURN_IF_ERROR(report_.Sync());
   saved_ = whole_;
   return Saved(saver_->Save(task_.Save(whole_)));
 }
@@ -439,7 +365,7 @@ absl::Status TrainingLoop::SaveWhole() {
 // ranks may be gone: nothing is agreed on.
 absl::Status TrainingLoop::SaveAfter(const absl::Status& failure) {
   if (!context_.first_rank() || !state_is_whole_) return failure;
-  if (!log_->Sync().ok()) TEC_LOG(WARNING) << "the logs may lack lines of what the checkpoint says is done";
+  if (!report_.Sync().ok()) TEC_LOG(WARNING) << "the logs may lack lines of what the checkpoint says is done";
   if (!WholeIsSaved()) {
     saved_ = whole_;
     if (!Saved(saver_->Save(task_.Save(whole_))).ok()) return failure;
@@ -448,27 +374,6 @@ absl::Status TrainingLoop::SaveAfter(const absl::Status& failure) {
   if (!saver_->Wait().ok() || saver_->newest().empty()) return failure;
   return absl::Status(failure.code(), absl::StrCat(failure.message(), ". The state after update ", whole_.updates,
                                                    " is saved in ", saver_->newest()));
-}
-
-void TrainingLoop::ShowProgress() {
-  if (!context_.progress().WouldShow(position_.next_micro_step, plan_.steps_done())) return;
-  const RunClock::Span recent = clock_.Recent();
-  ProgressState state;
-  state.epoch = position_.epoch;
-  state.epochs = options_.epochs;
-  state.step = position_.next_micro_step;
-  state.steps_per_epoch = plan_.steps_done();
-  state.lr = position_.lr;
-  for (size_t i = 0; i < position_.losses.size(); ++i) {
-    const Meter& losses = position_.losses[i];
-    if (losses.count() > 0) state.losses.push_back({task_.loss_names()[i], losses.Median(), losses.Mean()});
-  }
-  state.step_seconds = clock_.step_seconds();
-  state.data_wait_seconds = clock_.step_wait();
-  state.images_per_second = Rate(recent);
-  const int64_t left = (state.epochs - state.epoch) * state.steps_per_epoch - state.step;
-  state.eta_seconds = static_cast<double>(left) * recent.seconds / static_cast<double>(recent.steps);
-  context_.progress().Update(state);
 }
 
 }  // namespace tec

@@ -22,9 +22,9 @@
 #include "tec/run/folder_lock.h"
 #include "tec/run/run_clock.h"
 #include "tec/run/run_context.h"
-#include "tec/run/run_log.h"
 #include "tec/run/run_options.h"
 #include "tec/run/run_position.h"
+#include "tec/run/run_report.h"
 #include "tec/run/run_saver.h"
 #include "tec/run/shared_bad_images.h"
 #include "tec/run/task.h"
@@ -64,7 +64,6 @@ class TrainingLoop {
   // An error that only this rank has met: with others it is told at the next agreement.
   absl::Status Keep(const absl::Status& error);
   bool SaveIsDue() const;
-  absl::Status LogUpdate(const std::vector<std::vector<double>>& losses, const UpdateResult& update);
   absl::Status NonFinite(const std::string& what);
   // this_checkpoint, in the background; every rank learns whether the save before went well.
   absl::Status SaveThis();
@@ -75,19 +74,17 @@ class TrainingLoop {
   bool WholeIsSaved() const;
   // Of a save: if it failed, it is not known any more what the newest checkpoint says.
   absl::Status Saved(const absl::Status& status);
-  void ShowProgress();
-  double Rate(const RunClock::Span& span) const { return span.steps * plan_.images_per_micro_step / span.seconds; }
 
   RunContext& context_;
   Task& task_;
   const LoopOptions& options_;
   std::unique_ptr<FolderLock> lock_;  // First rank only.
   std::optional<RunSaver> saver_;
-  std::optional<RunLog> log_;  // First rank only.
   std::optional<SharedBadImages> bad_images_;
   UpdateAgreement agreement_;
   RunClock clock_;
   EpochPlan plan_;
+  RunReport report_;
   RunPosition position_;
   // Of the newest update: what a checkpoint says at any moment, as what micro-steps since have added to the gradient is
   // in none. What the newest checkpoint says.
@@ -100,11 +97,6 @@ class TrainingLoop {
   bool all_know_ = false;        // Of the error that ends the run.
   LoopResult result_;
 };
-
-// The state that a run goes on from: the file options.resume, or the newest of output_dir, or none. The first rank
-// chooses the file, so that all read the same one.
-absl::StatusOr<std::optional<LoadedState>> FindSharedRunState(RunContext& context, const LoopOptions& options,
-                                                              const RunSaver* saver);
 
 }  // namespace tec
 

@@ -1,0 +1,50 @@
+// What a run says of itself while it trains: the lines and scalars of its logs (run_log.h), and the console's progress.
+
+#ifndef TEC_RUN_RUN_REPORT_H_
+#define TEC_RUN_RUN_REPORT_H_
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "tec/run/run_clock.h"
+#include "tec/run/run_context.h"
+#include "tec/run/run_log.h"
+#include "tec/run/run_options.h"
+#include "tec/run/run_position.h"
+#include "tec/run/task.h"
+
+namespace tec {
+
+class RunReport {
+ public:
+  // All outlive it; `plan` may be filled in until Open.
+  RunReport(RunContext& context, Task& task, const LoopOptions& options, const EpochPlan& plan, const RunClock& clock);
+
+  // First rank only, as LogEpoch and Sync: begins the logs, or cuts them back to `position`.
+  absl::Status Open(const RunPosition& position);
+  // Of the update that ended at `position`; `losses`: of its micro-steps. Nothing on the other ranks.
+  absl::Status LogUpdate(const RunPosition& position, const std::vector<std::vector<double>>& losses,
+                         const UpdateResult& update);
+  // Of the epoch finished.epoch, which took `span`; adds the run's own fields to those of the task. The disk has them
+  // afterwards.
+  absl::Status LogEpoch(const RunPosition& finished, const RunClock::Span& span, EpochReport* report);
+  absl::Status Sync();
+  // On the console, when it is time for it.
+  void ShowProgress(const RunPosition& position);
+
+  // Images a second, of all ranks.
+  double Rate(const RunClock::Span& span) const { return span.steps * plan_.images_per_micro_step / span.seconds; }
+
+ private:
+  RunContext& context_;
+  Task& task_;
+  const LoopOptions& options_;
+  const EpochPlan& plan_;
+  const RunClock& clock_;
+  std::optional<RunLog> log_;  // First rank only.
+};
+
+}  // namespace tec
+
+#endif  // TEC_RUN_RUN_REPORT_H_
