@@ -1,11 +1,11 @@
 """The project's build rules. A BUILD file says what is particular to a target; what is common to all stands here."""
 
-load("@compiler//:options.bzl", "WARNINGS")
+load("@compiler//:options.bzl", "ERRORS", "WARNINGS")
 
 _COPTS = [
     "-Wall",
     "-Wextra",
-    "-Werror",
+] + ERRORS + [
     "-Wno-sign-compare",
     "-Wno-unused-parameter",
 ]
@@ -13,7 +13,7 @@ _COPTS = [
 # LibTorch's own headers do not survive -Wextra; --copt=-isystem would need a toolchain of our own.
 _TORCH_COPTS = [
     "-Wall",
-    "-Werror",
+] + ERRORS + [
     "-Wno-sign-compare",
     "-Wno-unused-function",
     "-Wno-unknown-pragmas",
