@@ -9,7 +9,8 @@ namespace tec {
 FinetuneStep::FinetuneStep(FinetuneModel& model, AdamW& optimizer, const FinetuneStepOptions& options)
     : model_(model),
       options_(options),
-      update_(optimizer, {options.accum_iter, options.clip_grad, /*scale_loss=*/options.precision == at::kHalf}) {}
+      update_(optimizer,
+              {options.accum_iter, options.clip_grad, /*scale_loss=*/options.precision == at::kHalf, options.group}) {}
 
 at::Tensor FinetuneStep::Loss(const at::Tensor& images, const at::Tensor& targets,
                               const at::Tensor& drop_path_uniforms) {

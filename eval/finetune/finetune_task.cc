@@ -56,6 +56,7 @@ absl::StatusOr<EpochPlan> FinetuneTask::Open(const LoadedState* resume) {
   step.smoothing = settings_.augmentation().smoothing();
   step.clip_grad = optimizer.clip_grad();
   step.precision = ComputeType(settings_.runtime().precision());
+  step.group = &context_.group();
   step_ = std::make_unique<FinetuneStep>(*models_.model, *optimizer_, step);
   schedule_.lr = tec::LearningRate(optimizer, context_.group().world_size());
   schedule_.min_lr = settings_.schedule().min_lr();
@@ -155,7 +156,7 @@ absl::StatusOr<at::Tensor> FinetuneTask::MicroStep(const MicroStepPlace& place) 
 }
 
 absl::StatusOr<UpdateResult> FinetuneTask::Update(double lr) {
-  TEC_RETURN_IF_ERROR(context_.group().AverageGradients(optimizer_->parameters()));
+  TEC_RETURN_IF_ERROR(step_->AverageOverRanks());
   const UpdateResult update = step_->Finish(lr);
   if (averaging_ && !update.skipped) averaging_->Update();
   return update;

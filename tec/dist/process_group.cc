@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iterator>
+#include <map>
 #include <set>
 #include <thread>
 #include <utility>
@@ -49,6 +51,13 @@ struct ProcessGroup::Implementation {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> backend;
   c10::Device device = c10::Device(c10::kCPU);
+  // A sum that is on its way; or why it could not be begun.
+  struct Sum {
+    c10::intrusive_ptr<c10d::Work> work;
+    std::string problem;
+  };
+  std::map<int64_t, Sum> sums;
+  int64_t newest_sum = 0;
   std::vector<c10::intrusive_ptr<c10d::Work>> given_up;
   bool agreed_on_end = false;
 
@@ -58,19 +67,37 @@ struct ProcessGroup::Implementation {
   template <typename Start>
   absl::Status Run(const std::string& what, Start start) {
     TEC_RETURN_IF_ERROR(line->failure());
-    c10::intrusive_ptr<c10d::Work> work;
+    std::vector<c10::intrusive_ptr<c10d::Work>> works;
     try {
-      work = start();
-      const absl::Status status = line->Wait(what, [&](double seconds) { return IsDone(*work, seconds); });
-      if (!status.ok()) given_up.push_back(std::move(work));
-      return status;
+      works.push_back(start());
     } catch (const std::exception& error) {
-      // A broken connection is what a rank's end looks like from here.
-      const absl::Status cause = line->Cause(absl::UnavailableError(
-          absl::StrCat("rank ", line->rank(), ": '", what, "' among the ranks failed: ", FirstLine(error))));
-      line->Fail(cause);
-      return cause;
+      return Broken(what, FirstLine(error));
     }
+    return Finish(what, std::move(works));
+  }
+
+  // One wait for all of them.
+  absl::Status Finish(const std::string& what, std::vector<c10::intrusive_ptr<c10d::Work>> works) {
+    absl::Status status;
+    try {
+      size_t next = 0;
+      status = line->Wait(what, [&](double seconds) {
+        while (next < works.size() && IsDone(*works[next], seconds)) ++next;
+        return next == works.size();
+      });
+    } catch (const std::exception& error) {
+      status = Broken(what, FirstLine(error));
+    }
+    if (!status.ok()) std::move(works.begin(), works.end(), std::back_inserter(given_up));
+    return status;
+  }
+
+  // A broken connection is what a rank's end looks like from here.
+  absl::Status Broken(const std::string& what, const std::string& error) {
+    const absl::Status cause = line->Cause(
+        absl::UnavailableError(absl::StrCat("rank ", line->rank(), ": '", what, "' among the ranks failed: ", error)));
+    line->Fail(cause);
+    return cause;
   }
 
   bool IsDone(c10d::Work& work, double seconds) const {
@@ -100,6 +127,9 @@ struct ProcessGroup::Implementation {
 
 ProcessGroup::Implementation::~Implementation() {
   if (!backend) return;
+  for (auto& [number, sum] : sums) {
+    if (sum.work) given_up.push_back(std::move(sum.work));
+  }
   const bool failed = line == nullptr || !line->failure().ok();
   try {
     if (!failed) {
@@ -317,46 +347,39 @@ void ProcessGroup::Fail(const absl::Status& why) {
 }
 
 absl::Status ProcessGroup::AllReduceSum(at::Tensor tensor, const std::string& what) {
-  if (implementation_ == nullptr) return absl::OkStatus();
-  return implementation_->Run(what, [&] {
-    std::vector<at::Tensor> tensors = {tensor};
-    return implementation_->backend->allreduce(tensors, c10d::AllreduceOptions());
-  });
+  return FinishSums({StartSum(std::move(tensor))}, what);
 }
 
-absl::Status ProcessGroup::AverageGradients(const std::vector<at::Tensor>& parameters) {
-  if (implementation_ == nullptr) return absl::OkStatus();
-  size_t next = 0;
-  while (next < parameters.size()) {
-    std::vector<at::Tensor> bucket;
-    int64_t elements = 0, bytes = 0;
-    for (; next < parameters.size(); ++next) {
-      const at::Tensor& gradient = parameters[next].grad();
-      if (!gradient.defined()) continue;
-      if (!bucket.empty() &&
-          (gradient.scalar_type() != bucket[0].scalar_type() || bytes + gradient.nbytes() > kBucketBytes)) {
-        break;
-      }
-      bucket.push_back(gradient);
-      elements += gradient.numel();
-      bytes += gradient.nbytes();
-    }
-    if (bucket.empty()) break;
-    at::Tensor flat = at::empty({elements}, bucket[0].options());
-    int64_t offset = 0;
-    for (const at::Tensor& gradient : bucket) {
-      flat.narrow(0, offset, gradient.numel()).view_as(gradient).copy_(gradient);
-      offset += gradient.numel();
-    }
-    TEC_RETURN_IF_ERROR(Annotate(AllReduceSum(flat), "averaging gradients"));
-    flat.div_(world_size_);
-    offset = 0;
-    for (at::Tensor& gradient : bucket) {
-      gradient.copy_(flat.narrow(0, offset, gradient.numel()).view_as(gradient));
-      offset += gradient.numel();
+int64_t ProcessGroup::StartSum(at::Tensor tensor) {
+  if (implementation_ == nullptr) return 0;
+  Implementation::Sum sum;
+  if (implementation_->line->failure().ok()) {
+    try {
+      std::vector<at::Tensor> tensors = {std::move(tensor)};
+      sum.work = implementation_->backend->allreduce(tensors, c10d::AllreduceOptions());
+    } catch (const std::exception& error) {
+      sum.problem = FirstLine(error);
     }
   }
-  return absl::OkStatus();
+  implementation_->sums[++implementation_->newest_sum] = std::move(sum);
+  return implementation_->newest_sum;
+}
+
+absl::Status ProcessGroup::FinishSums(const std::vector<int64_t>& sums, const std::string& what) {
+  if (implementation_ == nullptr) return absl::OkStatus();
+  TEC_RETURN_IF_ERROR(implementation_->line->failure());
+  std::vector<c10::intrusive_ptr<c10d::Work>> works;
+  std::string problem;
+  for (const int64_t number : sums) {
+    const auto found = implementation_->sums.find(number);
+    TEC_CHECK(found != implementation_->sums.end()) << "a sum that was not started, or is finished";
+    if (found->second.work) works.push_back(std::move(found->second.work));
+    if (problem.empty()) problem = found->second.problem;
+    implementation_->sums.erase(found);
+  }
+  if (problem.empty()) return implementation_->Finish(what, std::move(works));
+  std::move(works.begin(), works.end(), std::back_inserter(implementation_->given_up));
+  return implementation_->Broken(what, problem);
 }
 
 absl::Status ProcessGroup::Broadcast(const std::vector<at::Tensor>& tensors, const std::string& what) {

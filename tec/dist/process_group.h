@@ -44,14 +44,15 @@ class ProcessGroup {
 
   // Sum over ranks, in place. A tensor of the group's device. `what`: for messages.
   absl::Status AllReduceSum(at::Tensor tensor, const std::string& what = "sum");
+  // The same in two parts, for what can be done meanwhile; the tensor is of no use in between. Returns at once,
+  // whatever happens, a number for FinishSums, which waits for all those sums and has the errors. Other operations may
+  // come in between.
+  int64_t StartSum(at::Tensor tensor);
+  absl::Status FinishSums(const std::vector<int64_t>& sums, const std::string& what);
+  // What travels at once of many tensors, at most.
+  static constexpr int64_t kBucketBytes = int64_t{25} << 20;
   // Rank 0's bytes, in place, in contiguous tensors of the group's device.
   absl::Status Broadcast(const std::vector<at::Tensor>& tensors, const std::string& what);
-
-  // Mean over ranks, in place, of gradients: averaged in flat buckets of at most kBucketBytes, each of one dtype, so
-  // that there are few operations. Undefined gradients (of parameters that got none) are skipped; they must be
-  // undefined on every rank.
-  absl::Status AverageGradients(const std::vector<at::Tensor>& parameters);
-  static constexpr int64_t kBucketBytes = int64_t{25} << 20;
 
   // Mean over ranks of each number.
   absl::StatusOr<std::vector<double>> Mean(const std::vector<double>& values);

@@ -40,27 +40,6 @@ TEST(ProcessGroupTest, SumsMeansAndTexts) {
   });
 }
 
-TEST(ProcessGroupTest, AveragesGradientsOverBuckets) {
-  RunRanks(2, [](ProcessGroup& group) -> std::string {
-    // Two that together exceed a bucket, one of another dtype, one without a gradient.
-    const int64_t large = ProcessGroup::kBucketBytes / 4 - 3;
-    std::vector<at::Tensor> parameters = {at::zeros({2, 3}), at::zeros({large}), at::zeros({4}),
-                                          at::zeros({3}, at::kDouble), at::zeros({7})};
-    for (int i = 0; i < 4; ++i) {
-      const at::Tensor rising = at::arange(parameters[i].numel(), parameters[i].options()) * (i + 1);
-      parameters[i].mutable_grad() = (rising + (group.rank() == 0 ? 1.0 : 3.0)).view_as(parameters[i]);
-    }
-    const absl::Status status = group.AverageGradients(parameters);
-    if (!status.ok()) return status.ToString();
-    for (int i = 0; i < 4; ++i) {
-      // Whole numbers below 2^24: exact in float32.
-      const at::Tensor rising = at::arange(parameters[i].numel(), parameters[i].options()) * (i + 1);
-      if (!parameters[i].grad().equal((rising + 2.0).view_as(parameters[i]))) return "gradient " + std::to_string(i);
-    }
-    return Expect(!parameters[4].grad().defined(), "a gradient out of nothing");
-  });
-}
-
 TEST(ProcessGroupTest, AllLearnOfOneRanksError) {
   RunRanks(2, [](ProcessGroup& group) -> std::string {
     absl::Status status = group.Agree(absl::OkStatus());

@@ -9,12 +9,16 @@ namespace tec {
 
 WeightUpdate::WeightUpdate(AdamW& optimizer, const Options& options) : optimizer_(optimizer), options_(options) {
   if (options.scale_loss) scaler_.emplace();
+  if (options.group != nullptr) reducer_.emplace(*options.group, optimizer.parameters());
 }
 
 void WeightUpdate::Backward(const at::Tensor& loss) {
   const at::Tensor share = loss / static_cast<double>(options_.accum_iter);
+  if (++micro_steps_ == options_.accum_iter && reducer_) reducer_->Arm();
   (scaler_ ? scaler_->Scale(share) : share).backward();
 }
+
+absl::Status WeightUpdate::AverageOverRanks() { return reducer_ ? reducer_->Wait() : absl::OkStatus(); }
 
 UpdateResult WeightUpdate::Finish(double lr) {
   const std::vector<at::Tensor>& parameters = optimizer_.parameters();
@@ -32,6 +36,7 @@ UpdateResult WeightUpdate::Finish(double lr) {
     result.loss_scale = scaler_->state().scale;
   }
   optimizer_.ZeroGrad();
+  micro_steps_ = 0;
   return result;
 }
 

@@ -109,7 +109,7 @@ absl::StatusOr<EpochPlan> PretrainTask::Open(const LoadedState* resume) {
                                             AdamWOptions{optimizer.beta1(), optimizer.beta2(), optimizer.epsilon()});
     own.update = std::make_unique<WeightUpdate>(
         *own.optimizer, WeightUpdate::Options{optimizer.accum_iter(), optimizer.clip_grad(),
-                                              experiment_.runtime().precision() == config::FLOAT16});
+                                              experiment_.runtime().precision() == config::FLOAT16, &context_.group()});
     updates_.push_back(std::move(own));
   }
   schedule_.lr = tec::LearningRate(optimizer, context_.group().world_size());
@@ -220,7 +220,7 @@ absl::StatusOr<at::Tensor> PretrainTask::MicroStep(const MicroStepPlace& place) 
 absl::StatusOr<UpdateResult> PretrainTask::Update(double lr) {
   UpdateResult first;
   for (size_t m = 0; m < updates_.size(); ++m) {
-    TEC_RETURN_IF_ERROR(context_.group().AverageGradients(updates_[m].optimizer->parameters()));
+    TEC_RETURN_IF_ERROR(updates_[m].update->AverageOverRanks());
     const UpdateResult result = updates_[m].update->Finish(lr);
     if (m == 0) first = result;
     // One that is not finite ends the run, whichever it is of; the norm that is logged is the first one's.

@@ -1,0 +1,129 @@
+#include "tec/dist/gradient_reducer.h"
+
+#include <memory>
+#include <utility>
+
+#include "ATen/ops/empty.h"
+#include "c10/core/GradMode.h"
+#include "tec/base/logging.h"
+#include "tec/base/status.h"
+#include "torch/csrc/autograd/function_hook.h"
+#include "torch/csrc/autograd/variable.h"
+
+namespace tec {
+
+// Called when a backward pass has added its part to the parameter's gradient, once a pass.
+class GradientReducer::Hook : public torch::autograd::PostAccumulateGradHook {
+ public:
+  Hook(GradientReducer* reducer, int64_t parameter) : reducer_(reducer), parameter_(parameter) {}
+  void operator()(const torch::autograd::Variable&) override { reducer_->Ready(parameter_); }
+
+ private:
+  GradientReducer* reducer_;
+  int64_t parameter_;
+};
+
+GradientReducer::GradientReducer(ProcessGroup& group, const std::vector<at::Tensor>& parameters, Options options)
+    : group_(group), options_(std::move(options)), parameters_(parameters), places_(parameters.size()) {
+  if (group_.world_size() == 1) return;
+  int64_t bytes = 0;
+  for (int64_t i = static_cast<int64_t>(parameters_.size()) - 1; i >= 0; --i) {
+    const at::Tensor& parameter = parameters_[i];
+    const auto own = static_cast<int64_t>(parameter.nbytes());
+    if (buckets_.empty() || bytes + own > options_.bucket_bytes ||
+        parameters_[buckets_.back().parameters[0]].scalar_type() != parameter.scalar_type()) {
+      buckets_.emplace_back();
+      bytes = 0;
+    }
+    Bucket& bucket = buckets_.back();
+    places_[i] = {buckets_.size() - 1, bucket.elements};
+    bucket.parameters.push_back(i);
+    bucket.elements += parameter.numel();
+    bytes += own;
+  }
+  for (int64_t i = 0; i < static_cast<int64_t>(parameters_.size()); ++i) {
+    TEC_CHECK(torch::autograd::impl::post_acc_grad_hooks(parameters_[i]) == nullptr) << "two reducers of a parameter";
+    torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i], std::make_unique<Hook>(this, i));
+  }
+}
+
+GradientReducer::~GradientReducer() {
+  if (buckets_.empty()) return;
+  for (const at::Tensor& parameter : parameters_) torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+}
+
+void GradientReducer::Arm() {
+  if (buckets_.empty()) return;
+  const std::unique_lock<std::mutex> lock(mutex_);
+  TEC_CHECK(!armed_) << "Wait() comes between";
+  Begin();
+}
+
+void GradientReducer::Begin() {
+  armed_ = true;
+  taken_.assign(parameters_.size(), false);
+  for (Bucket& bucket : buckets_) bucket.missing = static_cast<int64_t>(bucket.parameters.size());
+}
+
+// On the thread, and the stream, of the backward pass.
+void GradientReducer::Ready(int64_t parameter) {
+  const std::unique_lock<std::mutex> lock(mutex_);
+  if (!armed_) return;
+  TEC_CHECK(!taken_[parameter]) << "a second backward pass after Arm()";
+  Take(parameter);
+  StartFullBuckets();
+}
+
+// The gradient moves into its bucket, and its own memory is free again; zeros stand for one that is not there.
+void GradientReducer::Take(int64_t parameter) {
+  c10::NoGradGuard no_grad;
+  const auto [number, offset] = places_[parameter];
+  Bucket& bucket = buckets_[number];
+  at::Tensor gradient = parameters_[parameter];
+  if (!bucket.flat.defined()) bucket.flat = at::empty({bucket.elements}, gradient.options().requires_grad(false));
+  const at::Tensor slice = bucket.flat.narrow(0, offset, gradient.numel()).view(gradient.sizes());
+  if (gradient.grad().defined()) {
+    slice.copy_(gradient.grad());
+    gradient.mutable_grad() = slice;
+  } else {
+    slice.zero_();
+  }
+  taken_[parameter] = true;
+  --bucket.missing;
+}
+
+// In the buckets' order, so that it is the same on every rank, whichever is full first.
+void GradientReducer::StartFullBuckets() {
+  while (sums_.size() < buckets_.size() && buckets_[sums_.size()].missing == 0) {
+    const at::Tensor& flat = buckets_[sums_.size()].flat;
+    sums_.push_back(options_.start_sum ? options_.start_sum(flat) : group_.StartSum(flat));
+  }
+}
+
+absl::Status GradientReducer::Wait() {
+  if (buckets_.empty()) return absl::OkStatus();
+  c10::NoGradGuard no_grad;
+  const std::unique_lock<std::mutex> lock(mutex_);
+  if (!armed_) Begin();
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (!taken_[i]) Take(static_cast<int64_t>(i));
+  }
+  StartFullBuckets();
+  const std::vector<int64_t> sums = std::exchange(sums_, {});
+  const absl::Status status =
+      options_.finish_sums ? options_.finish_sums(sums) : group_.FinishSums(sums, "averaging gradients");
+  armed_ = false;
+  for (Bucket& bucket : buckets_) {
+    if (status.ok()) bucket.flat.div_(group_.world_size());
+    bucket.flat.reset();  // The gradients hold it.
+  }
+  return status;
+}
+
+std::vector<std::vector<int64_t>> GradientReducer::buckets() const {
+  std::vector<std::vector<int64_t>> all;
+  for (const Bucket& bucket : buckets_) all.push_back(bucket.parameters);
+  return all;
+}
+
+}  // namespace tec
