@@ -21,10 +21,14 @@ Program::Program(const std::vector<std::string>& arguments, const std::map<std::
                  const std::function<void()>& in_child) {
   static int count = 0;
   output_ = absl::StrCat(EmptyFolder(absl::StrCat("program", count++)), "/output");
+  // Here, so that it is there at once for Output.
+  const int fd = open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   pid_ = fork();
   TEC_CHECK_GE(pid_, 0);
-  if (pid_ != 0) return;
-  const int fd = open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  if (pid_ != 0) {
+    close(fd);
+    return;
+  }
   dup2(fd, STDOUT_FILENO);
   dup2(fd, STDERR_FILENO);
   for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);

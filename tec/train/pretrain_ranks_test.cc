@@ -1,6 +1,7 @@
 // Several processes of the program: that they train as one, agree before they train, and that every fault ends all of
 // them with a line that names its cause, after which the same command goes on.
 
+#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -233,6 +234,34 @@ TEST_F(PretrainRanksTest, KilledAtAnyMomentItGoesOn) {
   ExpectToGoOn(out);
 }
 
+// Rank 0, while the file of a checkpoint is being written.
+TEST_F(PretrainRanksTest, KilledInASaveItGoesOn) {
+  const std::string out = EmptyFolder("killed_saving");
+  for (int i = 0; i < 5; ++i) {
+    const Ranks ranks = Start(out);
+    const auto saving = [&out] {
+      DIR* const folder = opendir(out.c_str());
+      bool found = false;
+      while (folder != nullptr && !found) {
+        const dirent* const entry = readdir(folder);
+        if (entry == nullptr) break;
+        found = absl::StrContains(entry->d_name, ".pth.");
+      }
+      if (folder != nullptr) closedir(folder);
+      return found;
+    };
+    // What the run before left half written is gone by then.
+    ASSERT_TRUE(WaitForUpdates(*ranks[0], out, CountLines(out + "/metrics.jsonl") + 2)) << Outputs(ranks);
+    while (!saving() && ranks[0]->Running()) {
+    }
+    ranks[0]->Signal(SIGKILL);
+    EXPECT_EQ(ranks[0]->Wait(), -SIGKILL) << Outputs(ranks);
+    EXPECT_EQ(ranks[1]->Wait(), 2) << Outputs(ranks);
+    EXPECT_TRUE(absl::StrContains(ranks[1]->Output(), Named(0) + " ended without a word")) << Outputs(ranks);
+  }
+  ExpectToGoOn(out);
+}
+
 // Stopped for 20 s nothing has happened; for good, all end within the limit, the stopped one when it wakes up.
 TEST_F(PretrainRanksTest, AStoppedRankIsWaitedForWithALimit) {
   for (const int victim : {0, 1}) {
@@ -276,11 +305,50 @@ TEST_F(PretrainRanksTest, AFullDiskOfRankZeroIsToldToAll) {
   ExpectToGoOn(out);
 }
 
+TEST_F(PretrainRanksTest, APortThatIsTakenIsSaidByAll) {
+  const auto listener = ListenAt(LoopbackAddress(0));
+  ASSERT_TRUE(listener.ok());
+  Rank at_port;
+  at_port.environment["MASTER_PORT"] = absl::StrCat(LocalAddress(listener->fd())->port());
+  at_port.more = {"--dist_timeout=3"};
+  const Ranks ranks = Start(EmptyFolder("port"), {{0, at_port}, {1, at_port}});
+  EXPECT_EQ(ranks[0]->Wait(), 1) << Outputs(ranks);
+  EXPECT_EQ(ranks[1]->Wait(), 2) << Outputs(ranks);
+  EXPECT_TRUE(absl::StrContains(ranks[0]->Output(), "choose another MASTER_PORT")) << Outputs(ranks);
+  EXPECT_TRUE(absl::StrContains(ranks[1]->Output(), "another program has the port")) << Outputs(ranks);
+}
+
 TEST_F(PretrainRanksTest, AWrongAddressIsSaidAtOnceByAll) {
   Rank wrong;
   wrong.environment["MASTER_ADDR"] = "300.1.2.3";
   ExpectEnd(Start(EmptyFolder("address"), {{0, wrong}, {1, wrong}}), 1,
             {"the address of '300.1.2.3' cannot be found", "the address of '300.1.2.3' cannot be found"});
+}
+
+TEST_F(PretrainRanksTest, SigtermOfOneRankStopsAllAfterSaving) {
+  const std::string out = EmptyFolder("terminated");
+  for (const int asked : {1, 0}) {
+    const Ranks ranks = Start(out);
+    ASSERT_TRUE(WaitForUpdates(*ranks[0], out, CountLines(out + "/metrics.jsonl") + 4)) << Outputs(ranks);
+    ranks[asked]->Signal(SIGTERM);
+    const std::string line = "stopping: " + Named(asked) + " was asked to";
+    ExpectEnd(ranks, 3, {line, line});
+    EXPECT_TRUE(absl::StrContains(ranks[0]->Output(), "saved " + out + "/this_checkpoint.pth")) << Outputs(ranks);
+  }
+  ExpectToGoOn(out);
+}
+
+// Before the others have come there is nothing to save.
+TEST_F(PretrainRanksTest, SigtermIsObeyedWhileWaiting) {
+  for (const int rank : {0, 1}) {
+    Program program(Arguments(EmptyFolder("alone")), RankEnvironment(rank, *FreePort()));
+    while (!absl::StrContains(program.Output(), "waiting for rank ") && program.Running()) {
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+    program.Signal(SIGTERM);
+    EXPECT_EQ(program.Wait(), 3) << program.Output();
+    EXPECT_TRUE(absl::StrContains(program.Output(), "stopped before the ranks had met")) << program.Output();
+  }
 }
 
 }  // namespace
