@@ -18,7 +18,6 @@
 #include "eval/report/run_pictures.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
-#include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/flags.h"
@@ -48,14 +47,11 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   return options;
 }
 
-// The run's page while it trains. The calls that end it may come once.
-std::function<std::string(bool)> WatchedBy(const config::Experiment& experiment, double last_seconds) {
+BackgroundReportOptions PageOf(const config::Experiment& experiment) {
   BackgroundReportOptions options;
   options.folder = experiment.logging().output_dir();
   options.pictures = SectionsByProcess;
-  options.last_seconds = last_seconds;
-  const auto report = std::make_shared<BackgroundReport>(std::move(options));
-  return [report](bool finished) { return report->Finish(/*pictures=*/finished); };
+  return options;
 }
 
 // What an error of this rank alone, before it meets the others, would make them wait for.
@@ -85,12 +81,9 @@ absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
     TellRanks(command_line.distributed, status);
     return status;
   }
-  if (!command_line.saving.report || options.environment.rank != 0) return Train(command_line.experiment, options);
-  const auto end = WatchedBy(command_line.experiment, BackgroundReportOptions().last_seconds);
-  absl::StatusOr<TrainResult> result = Train(command_line.experiment, options);
-  const std::string page = end(result.ok() && !result->stopped);
-  if (!page.empty()) std::printf("report: %s\n", Printable(page).c_str());
-  return result;
+  BackgroundReportOptions page = PageOf(command_line.experiment);
+  if (!command_line.saving.report || options.environment.rank != 0) page.folder.clear();
+  return WithReport<TrainResult>(std::move(page), [&] { return Train(command_line.experiment, options); });
 }
 
 absl::Status Quickstart(const CommandLine& command_line) {
@@ -98,7 +91,12 @@ absl::Status Quickstart(const CommandLine& command_line) {
   constexpr double kPictureSeconds = 60;
   WatchRun watch;
   if (command_line.saving.report) {
-    watch = [](const config::Experiment& run) { return WatchedBy(run, kPictureSeconds); };
+    watch = [](const config::Experiment& run) {
+      BackgroundReportOptions page = PageOf(run);
+      page.last_seconds = kPictureSeconds;
+      const auto report = std::make_shared<BackgroundReport>(std::move(page));
+      return [report](bool finished) { return report->Finish(/*pictures=*/finished); };
+    };
   }
   TEC_ASSIGN_OR_RETURN(const QuickstartResult result, RunQuickstart(command_line.quickstart, CompareEncoders, watch));
   if (command_line.open && !result.report.empty()) {

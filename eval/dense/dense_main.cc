@@ -22,9 +22,9 @@
 #include "eval/dense/segmentation_data.h"
 #include "eval/metrics/report.h"
 #include "eval/program/frozen_program.h"
+#include "eval/program/head_flags.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
-#include "tec/base/path.h"
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
@@ -59,10 +59,6 @@ ABSL_FLAG(int64_t, accum_iter, 1, "Micro-steps an update.");
 ABSL_FLAG(int64_t, epochs, 60, "Passes over the training pictures.");
 ABSL_FLAG(double, lr, 2e-4, "Learning rate at the start; it falls to 0 with the power 0.9 of what is left.");
 ABSL_FLAG(double, weight_decay, 0.01, "Of all of the head.");
-ABSL_FLAG(std::string, log_dir, "", "TensorBoard events; empty: output_dir.");
-ABSL_FLAG(std::string, resume, "", "Checkpoint to go on from; unless given, the newest of output_dir, if any.");
-ABSL_FLAG(bool, eval, false, "Only evaluate output_dir's best_checkpoint.pth, or --resume.");
-ABSL_FLAG(int64_t, print_freq, 20, "Micro-steps between two printed lines where there is no terminal.");
 
 namespace tec {
 namespace {
@@ -93,19 +89,15 @@ std::vector<FlagGroup> Flags() {
                        {"pictures"}}};
   const std::vector<FlagSpec> vit = VitFlags();
   inputs.flags.insert(inputs.flags.begin() + 1, vit.begin(), vit.end());
+  FlagGroup both = {"Both", {{"batch_size"}}};
+  for (FlagSpec& flag : ReportFlags()) both.flags.push_back(std::move(flag));
+  FlagGroup pixio_output = HeadOutputFlags();
+  pixio_output.title = "pixio: results, checkpoints and logs";
   return {inputs,
           {"capi", {{"classifiers"}, {"k"}, {"c"}, {"validation_fraction"}, {"max_iterations"}, {"tolerance"}}},
-          {"pixio",
-           {{"nb_classes"},
-            {"accum_iter"},
-            {"epochs"},
-            {"lr"},
-            {"weight_decay"},
-            {"eval"},
-            {"log_dir"},
-            {"resume"},
-            {"print_freq"}}},
-          {"Both", {{"batch_size"}}},
+          {"pixio", {{"nb_classes"}, {"accum_iter"}, {"epochs"}, {"lr"}, {"weight_decay"}}},
+          pixio_output,
+          both,
           FrozenRuntimeFlags()};
 }
 
@@ -160,7 +152,7 @@ absl::StatusOr<CapiOptions> CapiOptionsFromFlags() {
 absl::StatusOr<DenseRunOptions> RunOptionsFromFlags(const FrozenSettings& settings, const ParsedFlags& parsed) {
   DenseRunOptions options;
   options.frozen = settings;
-  if (options.frozen.output_dir.empty()) options.frozen.output_dir = UserPath("output_dir");
+  TEC_RETURN_IF_ERROR(ReadHeadFlags(&options));
   options.layout = absl::GetFlag(FLAGS_layout);
   options.train_list = absl::GetFlag(FLAGS_train_list);
   options.nb_classes = absl::GetFlag(FLAGS_nb_classes);
@@ -170,22 +162,12 @@ absl::StatusOr<DenseRunOptions> RunOptionsFromFlags(const FrozenSettings& settin
   options.lr = absl::GetFlag(FLAGS_lr);
   options.weight_decay = absl::GetFlag(FLAGS_weight_decay);
   options.pictures = absl::GetFlag(FLAGS_pictures);
-  options.resume = UserPath(absl::GetFlag(FLAGS_resume));
-  options.eval = absl::GetFlag(FLAGS_eval);
-  options.log_dir = UserPath(absl::GetFlag(FLAGS_log_dir));
-  options.print_freq = absl::GetFlag(FLAGS_print_freq);
   if (options.nb_classes < 0 || options.nb_classes > 256) {
     return absl::InvalidArgumentError("--nb_classes must be from 1 to 256, or 0");
   }
-  if (options.accum_iter < 1 || options.epochs < 1 || options.print_freq < 1) {
-    return absl::InvalidArgumentError("--accum_iter, --epochs and --print_freq must be at least 1");
-  }
-  for (const auto& [name, value] :
-       {std::pair<const char*, double>{"lr", options.lr}, {"weight_decay", options.weight_decay}}) {
-    if (!(value >= 0) || !std::isfinite(value)) {
-      return absl::InvalidArgumentError(absl::StrCat("--", name, "=", value, ": it must be a number from 0"));
-    }
-  }
+  TEC_RETURN_IF_ERROR(CheckAtLeast("accum_iter", options.accum_iter, 1));
+  TEC_RETURN_IF_ERROR(CheckAtLeast("epochs", options.epochs, 1));
+  TEC_RETURN_IF_ERROR(CheckNotNegative({{"lr", options.lr}, {"weight_decay", options.weight_decay}}));
   return options;
 }
 
@@ -236,14 +218,20 @@ absl::Status Run(const ParsedFlags& parsed) {
   if (settings.features.batch_size < 1) return absl::InvalidArgumentError("--batch_size must be at least 1");
   if (absl::GetFlag(FLAGS_pictures) < 0) return absl::InvalidArgumentError("--pictures must be at least 0");
   const std::string protocol = absl::GetFlag(FLAGS_protocol);
-  if (protocol == "capi") return RunProtocolOfCapi(settings, ignored);
+  if (protocol == "capi") {
+    return RunWithPage(settings.output_dir, /*draws=*/false, [&]() -> absl::StatusOr<LoopResult> {
+      TEC_RETURN_IF_ERROR(RunProtocolOfCapi(settings, ignored));
+      return LoopResult();
+    });
+  }
   if (protocol != "pixio") {
     return absl::InvalidArgumentError(absl::StrCat("--protocol=", protocol, ": it must be capi or pixio"));
   }
   TEC_ASSIGN_OR_RETURN(DenseRunOptions options, RunOptionsFromFlags(settings, parsed));
   options.ignored = ignored;
-  TEC_ASSIGN_OR_RETURN(const DenseRunResult result, RunDense(options));
-  return result.stopped ? absl::CancelledError("stopped on request") : absl::OkStatus();
+  // The page has the pictures that the evaluation draws itself.
+  return RunWithPage(options.eval ? "" : options.frozen.output_dir, /*draws=*/false,
+                     [&options] { return RunDense(options); });
 }
 
 }  // namespace

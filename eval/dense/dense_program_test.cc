@@ -72,10 +72,32 @@ TEST_F(DenseProgramTest, TellsShapesFromTheGround) {
   EXPECT_EQ(json.at("pictures").at("panels").size(), 4);
   EXPECT_TRUE(ReadFile(out + "/pictures/00008.png").ok());
 
+  // Its page shows them.
+  EXPECT_NE(result.output.find("report: " + out + "/report.html\n"), std::string::npos) << result.output;
+  const std::string page = *ReadFile(out + "/report.html");
+  for (const char* part : {"<h2>Segmentation</h2>", "IoU of logistic", "data:image/png;base64,"}) {
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  }
+
   // Again: the fits are taken from the folder, and nothing differs.
   const std::string before = *ReadFile(out + "/results.json");
   ASSERT_EQ(Run(flags).exit_code, 0);
   EXPECT_EQ(*ReadFile(out + "/results.json"), before);
+}
+
+TEST_F(DenseProgramTest, ALinearHeadHasAPage) {
+  const std::string out = folder_ + "/head", flags = "--protocol=pixio --epochs=1 --output_dir=";
+  const ProgramResult result = Run(flags + out);
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_NE(result.output.find("report: " + out + "/report.html\n"), std::string::npos) << result.output;
+  const std::string page = *ReadFile(out + "/report.html");
+  for (const char* part : {"Mean IoU and accuracy of pixels, percent, over epochs", "<h2>Segmentation</h2>",
+                           "data:image/png;base64,", "best_checkpoint.pth"}) {
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  }
+  ASSERT_EQ(Run(flags + folder_ + "/silent --noreport").exit_code, 0);
+  EXPECT_FALSE(ReadFile(folder_ + "/silent/report.html").ok());
+  EXPECT_TRUE(ReadFile(folder_ + "/silent/results.json").ok());
 }
 
 // A mask of one class everywhere: every prediction is right, by both.

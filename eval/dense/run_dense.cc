@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -72,12 +73,7 @@ absl::StatusOr<double> ReportHead(const DenseRunOptions& options, const DenseInp
 }
 
 absl::StatusOr<DenseRunResult> Run(const DenseRunOptions& options) {
-  RunContext::Options run;
-  run.device = options.frozen.device;
-  run.threads = options.frozen.threads;
-  run.print_freq = options.print_freq;
-  run.quiet = options.quiet;
-  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context, RunContext::Open(run));
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context, RunContext::Open(ContextOptionsOf(options)));
   const std::string best = options.frozen.output_dir + "/best_checkpoint.pth";
   DenseRunResult result;
   if (options.eval) {
@@ -89,15 +85,7 @@ absl::StatusOr<DenseRunResult> Run(const DenseRunOptions& options) {
                          ReportHead(options, inputs, options.resume.empty() ? best : options.resume, *context));
     return result;
   }
-  LoopOptions loop;
-  loop.method = kDenseMethod;
-  loop.instead = "give it as --checkpoint";
-  loop.data_path = options.frozen.data_path;
-  loop.output_dir = options.frozen.output_dir;
-  loop.log_dir = options.log_dir;
-  loop.resume = options.resume;
-  loop.epochs = options.epochs;
-  loop.stop_after_update = options.stop_after_update;
+  const LoopOptions loop = LoopOptionsOf(options, kDenseMethod);
   DenseTask task(options, *context);
   TEC_ASSIGN_OR_RETURN(static_cast<LoopResult&>(result), TrainingLoop(*context, task, loop).Run());
   result.max_miou = task.max_miou() >= 0 ? task.max_miou() : std::numeric_limits<double>::quiet_NaN();
@@ -112,13 +100,9 @@ absl::StatusOr<DenseRunResult> Run(const DenseRunOptions& options) {
 }  // namespace
 
 absl::StatusOr<DenseRunResult> RunDense(const DenseRunOptions& options) {
-  absl::StatusOr<DenseRunResult> result = Run(options);
-  if (!absl::IsCancelled(result.status())) return result;
-  // Before the first update, or after the last one: there is nothing to save.
-  DenseRunResult stopped;
-  stopped.stopped = true;
-  stopped.max_miou = std::numeric_limits<double>::quiet_NaN();
-  return stopped;
+  DenseRunResult nothing;
+  nothing.max_miou = std::numeric_limits<double>::quiet_NaN();
+  return StoppedIfCancelled(Run(options), std::move(nothing));
 }
 
 }  // namespace tec

@@ -10,37 +10,27 @@
 #define TEC_EVAL_DENSE_RUN_DENSE_H_
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "eval/dense/segmentation_data.h"
-#include "eval/program/frozen_program.h"
-#include "tec/run/run_options.h"
+#include "eval/program/head_run.h"
 
 namespace tec {
 
-struct DenseRunOptions {
-  FrozenSettings frozen;                              // output_dir is needed.
+struct DenseRunOptions : HeadRunOptions {
+  DenseRunOptions() { epochs = 60; }
+
   std::string layout = "auto", train_list = "train";  // This and the next as OpenSegmentationData takes them.
   std::vector<int> ignored;
   int64_t nb_classes = 0;  // Numbers below this are classes; 0: as the data set says, or by the training masks.
 
   int64_t batch_size = 16;
-  int64_t accum_iter = 1;
-  int64_t epochs = 60;
   double lr = 2e-4;  // Falls to 0 with the power 0.9 of what is left of the updates.
   double weight_decay = 0.01;
 
   int64_t pictures = 8;  // Held-out ones that are drawn at the end.
-  std::string resume;    // Checkpoint to go on from; empty: the newest of output_dir, if any.
-  bool eval = false;     // Only evaluate best_checkpoint.pth of output_dir, or `resume`.
-  std::string log_dir;   // Empty: output_dir.
-  int64_t print_freq = 20;
-  bool quiet = false;
-  // Called after each update with the number of updates since epoch 0; true stops the run as a signal would.
-  std::function<bool(int64_t updates)> stop_after_update;
 };
 
 struct DenseRunResult : LoopResult {

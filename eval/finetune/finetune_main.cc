@@ -4,7 +4,6 @@
 //
 // Exit codes: 0 done, 1 bad use or input, 2 failed while running, 3 stopped on request after saving.
 
-#include <cstdio>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,7 +14,6 @@
 #include "eval/report/run_pictures.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
-#include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/config/finetune_flags.h"
@@ -32,17 +30,12 @@ absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_li
   options.retention.encoder_only = command_line.saving.encoder_only;
   options.log_seconds = command_line.saving.log_seconds;
   options.confusion = command_line.confusion;
-  if (!command_line.saving.report || command_line.finetune.eval() || options.environment.rank != 0) {
-    return RunFinetune(command_line.finetune, options);
+  BackgroundReportOptions page;
+  if (command_line.saving.report && !command_line.finetune.eval() && options.environment.rank == 0) {
+    page.folder = command_line.finetune.logging().output_dir();
   }
-  BackgroundReportOptions page_options;
-  page_options.folder = command_line.finetune.logging().output_dir();
-  page_options.pictures = SectionsByProcess;
-  BackgroundReport report(std::move(page_options));
-  absl::StatusOr<RunFinetuneResult> result = RunFinetune(command_line.finetune, options);
-  const std::string page = report.Finish(/*pictures=*/result.ok() && !result->stopped);
-  if (!page.empty()) std::printf("report: %s\n", Printable(page).c_str());
-  return result;
+  page.pictures = SectionsByProcess;
+  return WithReport<RunFinetuneResult>(std::move(page), [&] { return RunFinetune(command_line.finetune, options); });
 }
 
 int Main(int argc, char** argv) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +20,8 @@
 #include "eval/linear/run_linear.h"
 #include "eval/metrics/confusion_file.h"
 #include "eval/program/frozen_program.h"
-#include "tec/base/path.h"
+#include "eval/program/head_flags.h"
+#include "eval/report/run_pictures.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/optim/schedule.h"
@@ -51,11 +53,6 @@ ABSL_FLAG(double, min_lr, 0, "Learning rate at the end of the schedule.");
 ABSL_FLAG(double, warmup_epochs, 10, "Epochs of linear warm-up (0 in a sweep).");
 ABSL_FLAG(double, weight_decay, 0, "Of the heads' weights.");
 
-ABSL_FLAG(std::string, log_dir, "", "TensorBoard events; empty: output_dir.");
-ABSL_FLAG(std::string, resume, "", "Checkpoint to go on from; unless given, the newest of output_dir, if any.");
-ABSL_FLAG(bool, eval, false, "Only evaluate output_dir's best_checkpoint.pth, or --resume.");
-ABSL_FLAG(int64_t, print_freq, 20, "Micro-steps between two printed lines where there is no terminal.");
-
 namespace tec {
 namespace {
 
@@ -70,6 +67,8 @@ constexpr char kUsage[] =
     "Without --output_dir the results are in ./output_dir. Called again, a run goes on where it stopped.\n\n";
 
 std::vector<FlagGroup> Flags() {
+  FlagGroup output = HeadOutputFlags();
+  for (FlagSpec& flag : ReportFlags()) output.flags.push_back(std::move(flag));
   return {FrozenInputFlags(),
           {"Protocol",
            {{"protocol"},
@@ -79,8 +78,7 @@ std::vector<FlagGroup> Flags() {
             {"cls_token"},
             {"finetune"},
             {"nb_classes"},
-            {"augment"},
-            {"eval"}}},
+            {"augment"}}},
           {"Optimiser and schedule",
            {{"batch_size"},
             {"accum_iter"},
@@ -91,7 +89,7 @@ std::vector<FlagGroup> Flags() {
             {"min_lr"},
             {"warmup_epochs"},
             {"weight_decay"}}},
-          {"Results, checkpoints and logs", {{"log_dir"}, {"resume"}, {"print_freq"}}},
+          output,
           ConfusionFlags(),
           FrozenRuntimeFlags()};
 }
@@ -172,7 +170,7 @@ absl::StatusOr<LinearRunOptions> OptionsFromFlags(const ParsedFlags& parsed) {
   options.protocol = absl::GetFlag(FLAGS_protocol);
   TEC_ASSIGN_OR_RETURN(Preset preset, PresetOf(options.protocol));
   TEC_ASSIGN_OR_RETURN(options.frozen, FrozenSettingsFromFlags());
-  if (options.frozen.output_dir.empty()) options.frozen.output_dir = UserPath("output_dir");
+  TEC_RETURN_IF_ERROR(ReadHeadFlags(&options));
   options.features = std::move(preset.features);
   options.rates = std::move(preset.rates);
   TEC_RETURN_IF_ERROR(TakeLists(&options));
@@ -200,37 +198,24 @@ absl::StatusOr<LinearRunOptions> OptionsFromFlags(const ParsedFlags& parsed) {
                  : options.protocol == "ibot"  ? LinearRunOptions::Crop::kRandomResizedBilinear
                                                : LinearRunOptions::Crop::kRandomResized;
   options.nb_classes = absl::GetFlag(FLAGS_nb_classes);
-  options.resume = UserPath(absl::GetFlag(FLAGS_resume));
-  options.eval = absl::GetFlag(FLAGS_eval);
-  options.log_dir = UserPath(absl::GetFlag(FLAGS_log_dir));
-  options.print_freq = absl::GetFlag(FLAGS_print_freq);
 
-  const auto at_least = [](const char* name, int64_t value, int64_t least) -> absl::Status {
-    if (value >= least) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("--", name, "=", value, ": it must be at least ", least));
-  };
-  TEC_RETURN_IF_ERROR(at_least("batch_size", options.batch_size, options.batch_norm ? 2 : 1));
-  TEC_RETURN_IF_ERROR(at_least("accum_iter", options.accum_iter, 1));
-  TEC_RETURN_IF_ERROR(at_least("epochs", options.epochs, 1));
-  TEC_RETURN_IF_ERROR(at_least("epoch_length", options.epoch_length, 0));
-  TEC_RETURN_IF_ERROR(at_least("print_freq", options.print_freq, 1));
-  TEC_RETURN_IF_ERROR(at_least("nb_classes", options.nb_classes, 0));
-  for (const auto& [name, value] : {std::pair<const char*, double>{"lr", options.lr},
-                                    {"min_lr", options.min_lr},
-                                    {"warmup_epochs", options.warmup_epochs},
-                                    {"weight_decay", options.weight_decay}}) {
-    if (!(value >= 0) || !std::isfinite(value)) {
-      return absl::InvalidArgumentError(absl::StrCat("--", name, "=", value, ": it must be a number from 0"));
-    }
-  }
+  TEC_RETURN_IF_ERROR(CheckAtLeast("batch_size", options.batch_size, options.batch_norm ? 2 : 1));
+  TEC_RETURN_IF_ERROR(CheckAtLeast("accum_iter", options.accum_iter, 1));
+  TEC_RETURN_IF_ERROR(CheckAtLeast("epochs", options.epochs, 1));
+  TEC_RETURN_IF_ERROR(CheckAtLeast("epoch_length", options.epoch_length, 0));
+  TEC_RETURN_IF_ERROR(CheckAtLeast("nb_classes", options.nb_classes, 0));
+  TEC_RETURN_IF_ERROR(CheckNotNegative({{"lr", options.lr},
+                                        {"min_lr", options.min_lr},
+                                        {"warmup_epochs", options.warmup_epochs},
+                                        {"weight_decay", options.weight_decay}}));
   options.frozen.features.batch_size = std::min<int64_t>(options.batch_size, 128);  // Of unaugmented images.
   return options;
 }
 
 absl::Status Run(const ParsedFlags& parsed) {
   TEC_ASSIGN_OR_RETURN(const LinearRunOptions options, OptionsFromFlags(parsed));
-  TEC_ASSIGN_OR_RETURN(const LinearRunResult result, RunLinear(options));
-  return result.stopped ? absl::CancelledError("stopped on request") : absl::OkStatus();
+  return RunWithPage(options.eval ? "" : options.frozen.output_dir, /*draws=*/true,
+                     [&options] { return RunLinear(options); });
 }
 
 }  // namespace
@@ -238,6 +223,7 @@ absl::Status Run(const ParsedFlags& parsed) {
 
 int main(int argc, char** argv) {
   return tec::RunProgram(argc, argv, [](int count, char** arguments) {
+    if (const std::optional<int> exit_code = tec::DrawRunPicturesIfAsked()) return *exit_code;
     return tec::FrozenMain(count, arguments, "linear", tec::kUsage, tec::Flags(), tec::Run);
   });
 }

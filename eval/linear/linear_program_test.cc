@@ -109,6 +109,15 @@ TEST_F(LinearProgramTest, ProbesByMaesProtocol) {
   EXPECT_TRUE(json.at("best").at("accuracy").at("per_class_top1")[0].is_null());
   EXPECT_EQ(json.at("best").at("accuracy").at("images_of_class"), (std::vector<int>{0, 4, 4}));
 
+  // Its page, which has what the encoder sees.
+  EXPECT_NE(result.output.find("report: " + out + "/report.html\n"), std::string::npos) << result.output;
+  const std::string page = Read(out + "/report.html");
+  for (const char* part : {"linear probe", "<h2>Did it help?</h2>", "<h2>Pictures</h2>", "data:image/jpeg;base64,",
+                           "<h2>Command, versions, machine</h2>"}) {
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  }
+  EXPECT_EQ(page.find("Not drawn"), std::string::npos);
+
   // The best head alone gives the same again, from the run's folder and by name.
   for (const std::string& more : {std::string(), " --resume=" + out + "/best_checkpoint.pth"}) {
     const std::string where = more.empty() ? out : out + "-eval";

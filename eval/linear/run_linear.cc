@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "eval/linear/linear_inputs.h"
@@ -29,12 +30,7 @@ absl::StatusOr<double> EvaluateOnly(const LinearRunOptions& options, const std::
 
 absl::StatusOr<LinearRunResult> Run(const LinearRunOptions& options) {
   TEC_CHECK(!options.frozen.output_dir.empty() && !options.features.empty() && !options.rates.empty());
-  RunContext::Options run;
-  run.device = options.frozen.device;
-  run.threads = options.frozen.threads;
-  run.print_freq = options.print_freq;
-  run.quiet = options.quiet;
-  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context, RunContext::Open(run));
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context, RunContext::Open(ContextOptionsOf(options)));
   const std::string best = absl::StrCat(options.frozen.output_dir, "/", kBestCheckpoint);
   LinearRunResult result;
   result.max_accuracy = std::numeric_limits<double>::quiet_NaN();
@@ -42,15 +38,7 @@ absl::StatusOr<LinearRunResult> Run(const LinearRunOptions& options) {
     TEC_ASSIGN_OR_RETURN(result.max_accuracy, EvaluateOnly(options, best, *context));
     return result;
   }
-  LoopOptions loop;
-  loop.method = kLinearMethod;
-  loop.instead = "give it as --checkpoint";
-  loop.data_path = options.frozen.data_path;
-  loop.output_dir = options.frozen.output_dir;
-  loop.log_dir = options.log_dir;
-  loop.resume = options.resume;
-  loop.epochs = options.epochs;
-  loop.stop_after_update = options.stop_after_update;
+  const LoopOptions loop = LoopOptionsOf(options, kLinearMethod);
   LinearTask task(options, *context);
   TEC_ASSIGN_OR_RETURN(static_cast<LoopResult&>(result), TrainingLoop(*context, task, loop).Run());
   if (task.best().head >= 0) {
@@ -67,13 +55,9 @@ absl::StatusOr<LinearRunResult> Run(const LinearRunOptions& options) {
 }  // namespace
 
 absl::StatusOr<LinearRunResult> RunLinear(const LinearRunOptions& options) {
-  absl::StatusOr<LinearRunResult> result = Run(options);
-  if (!absl::IsCancelled(result.status())) return result;
-  // Before the first update: there is nothing to save.
-  LinearRunResult stopped;
-  stopped.stopped = true;
-  stopped.max_accuracy = std::numeric_limits<double>::quiet_NaN();
-  return stopped;
+  LinearRunResult nothing;
+  nothing.max_accuracy = std::numeric_limits<double>::quiet_NaN();
+  return StoppedIfCancelled(Run(options), std::move(nothing));
 }
 
 }  // namespace tec

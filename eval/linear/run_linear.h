@@ -11,21 +11,20 @@
 #define TEC_EVAL_LINEAR_RUN_LINEAR_H_
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "eval/features/feature_spec.h"
-#include "eval/program/frozen_program.h"
+#include "eval/program/head_run.h"
 #include "tec/optim/lars.h"
-#include "tec/run/run_options.h"
 
 namespace tec {
 
-struct LinearRunOptions {
-  FrozenSettings frozen;  // output_dir is needed.
-  std::string protocol;   // For messages and results.
+struct LinearRunOptions : HeadRunOptions {
+  LinearRunOptions() { epochs = 90; }
+
+  std::string protocol;  // For messages and results.
 
   std::vector<FeatureSpec> features = {kClsFeatures};
   std::vector<double> rates = {1};  // A head for each pair of features and rate; its learning rate is rate * lr.
@@ -39,8 +38,6 @@ struct LinearRunOptions {
   Crop crop = Crop::kSingleDraw;
 
   int64_t batch_size = 512;  // Images a micro-step.
-  int64_t accum_iter = 1;
-  int64_t epochs = 90;
   int64_t epoch_length = 0;  // Updates of an epoch, whatever the number of images; 0: one pass over them.
   double lr = 0;             // Of a head of rate 1.
   double min_lr = 0;
@@ -48,13 +45,6 @@ struct LinearRunOptions {
   bool lr_by_epoch = false;  // The rate stays the same within an epoch.
 
   int64_t nb_classes = 0;  // 0: as many as the training images have.
-  std::string resume;      // Checkpoint to go on from; empty: the newest of output_dir, if any.
-  bool eval = false;       // Only evaluate best_checkpoint.pth of output_dir, or `resume`.
-  std::string log_dir;     // Empty: output_dir.
-  int64_t print_freq = 20;
-  bool quiet = false;
-  // Called after each update with the number of updates since epoch 0; true stops the run as a signal would.
-  std::function<bool(int64_t updates)> stop_after_update;
 };
 
 struct LinearRunResult : LoopResult {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <system_error>
@@ -18,6 +19,7 @@
 #include "eval/report/run_info.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
+#include "tec/base/printable.h"
 #include "tec/base/status.h"
 #include "tec/base/steady_seconds.h"
 
@@ -45,6 +47,18 @@ std::string NumberedCheckpoints(const std::string& folder, int64_t* bytes) {
   return absl::StrJoin(found, "\n");
 }
 
+// The same of the checkpoint that an evaluation's results name.
+std::string EvaluatedCheckpoint(const RunFolder& run, int64_t* bytes) {
+  if (!run.results.is_object() || !run.results.contains("checkpoint") || !run.results["checkpoint"].is_string()) {
+    return "";
+  }
+  const std::string path = run.results["checkpoint"].get<std::string>();
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  if (!error) *bytes = static_cast<int64_t>(size);
+  return absl::StrCat(path, " ", LookOf(path));
+}
+
 // This thread, and those that it starts, run where nothing else wants to.
 void GiveWay() {
   struct sched_param none = {};
@@ -58,6 +72,7 @@ BackgroundReport::BackgroundReport(BackgroundReportOptions options)
       page_(options_.folder + "/report.html"),
       started_(SteadySeconds()),
       first_log_(LookOf(options_.folder + "/log.txt")),
+      first_results_(LookOf(options_.folder + "/results.json")),
       last_log_(first_log_),
       thread_([this] { Watch(); }) {}
 
@@ -87,14 +102,15 @@ void BackgroundReport::Watch() {
     last_log_ = log;
     const double allowed = options_.share * (now - started_) - picture_seconds_;
     // A try that was too short is made again when twice as much may be spent.
-    WritePage(/*pictures=*/allowed >= 1 && allowed >= 2 * tried_seconds_, allowed);
+    WritePage(/*pictures=*/!options_.pictures_of_results && allowed >= 1 && allowed >= 2 * tried_seconds_, allowed);
     next = SteadySeconds() + (SteadySeconds() - now) / options_.share;
   }
 }
 
 void BackgroundReport::DrawPictures(const RunFolder& run, double seconds) {
   int64_t bytes = 0;
-  const std::string checkpoints = NumberedCheckpoints(options_.folder, &bytes);
+  const std::string checkpoints =
+      options_.pictures_of_results ? EvaluatedCheckpoint(run, &bytes) : NumberedCheckpoints(options_.folder, &bytes);
   if (!options_.pictures || checkpoints.empty() || checkpoints == drawn_) return;
   const auto not_drawn = [this](absl::string_view why) {
     sections_ = {{"pictures", "Pictures", absl::StrCat("<p class=\"warning\">Not drawn: ", HtmlText(why), "</p>\n")}};
@@ -149,9 +165,17 @@ bool BackgroundReport::WritePage(bool pictures, double seconds) {
 
 std::string BackgroundReport::Finish(bool pictures) {
   Stop();
-  if (LookOf(options_.folder + "/log.txt") == first_log_) return "";
+  if (LookOf(options_.folder + "/log.txt") == first_log_ &&
+      LookOf(options_.folder + "/results.json") == first_results_) {
+    return "";
+  }
   const double allowed = options_.share * (SteadySeconds() - started_) - picture_seconds_;
   return WritePage(pictures, std::max(options_.last_seconds, allowed)) ? page_ : "";
+}
+
+void BackgroundReport::FinishAndSay(bool pictures) {
+  const std::string page = Finish(pictures);
+  if (!page.empty()) std::printf("report: %s\n", Printable(page).c_str());
 }
 
 }  // namespace tec

@@ -19,6 +19,7 @@ enum class RunKind { kPretraining, kFinetuning, kEvaluation };
 
 struct RunFolder {
   std::string path;
+  std::string name;  // On pages; empty: the folder's.
   RunKind kind = RunKind::kEvaluation;
   std::string what;  // "TEC pretraining", "MAE pretraining", "finetuning", "linear probe", "kNN", "logistic
                      // regression", "segmentation".

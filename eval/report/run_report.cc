@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -52,7 +53,9 @@ std::vector<json> LinesOf(const RunFolder& run, const char* name) {
 // What the runs are called on the page: their folders' names, with those of the folders around where names are equal.
 std::vector<std::string> NamesOf(const std::vector<RunFolder>& runs) {
   std::vector<std::string> names;
-  for (const RunFolder& run : runs) names.push_back(std::filesystem::path(run.path).filename().string());
+  for (const RunFolder& run : runs) {
+    names.push_back(run.name.empty() ? std::filesystem::path(run.path).filename().string() : run.name);
+  }
   const std::set<std::string> different(names.begin(), names.end());
   if (different.size() == names.size()) return names;
   for (size_t i = 0; i < runs.size(); ++i) {
@@ -313,10 +316,12 @@ std::vector<std::string> WarningsOf(const RunFolder& run) {
   return warnings;
 }
 
-std::string FormatRunReport(const std::vector<RunFolder>& runs, const std::vector<ReportSection>& sections) {
+std::string FormatRunReport(const std::vector<RunFolder>& runs, const std::vector<ReportSection>& sections,
+                            const std::optional<ReportSection>& first) {
   const std::vector<std::string> names = NamesOf(runs);
   const bool one = runs.size() == 1;
   std::vector<ReportSection> all;
+  if (first) all.push_back(*first);
   std::string warnings;
   for (size_t i = 0; i < runs.size(); ++i) {
     for (const std::string& warning : WarningsOf(runs[i])) {
@@ -351,7 +356,10 @@ std::string FormatRunReport(const std::vector<RunFolder>& runs, const std::vecto
     absl::StrAppend(&body, "<section id=\"", section.id, "\"><h2>", HtmlText(section.title), "</h2>\n", section.html,
                     "</section>\n");
   }
-  return HtmlPage(one ? absl::StrCat(names[0], ": ", runs[0].what) : absl::StrJoin(names, ", "), body);
+  return HtmlPage(first ? first->title
+                  : one ? absl::StrCat(names[0], ": ", runs[0].what)
+                        : absl::StrJoin(names, ", "),
+                  body);
 }
 
 }  // namespace tec

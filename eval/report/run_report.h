@@ -3,6 +3,7 @@
 #ifndef TEC_EVAL_REPORT_RUN_REPORT_H_
 #define TEC_EVAL_REPORT_RUN_REPORT_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,11 @@ struct ReportSection {
   std::string id, title, html;
 };
 
-// The page. `sections` come after the curves. Several runs: their curves overlaid and the settings that differ. What a
-// run's folder lacks is left out; the page says when it was made, and for what.
-std::string FormatRunReport(const std::vector<RunFolder>& runs, const std::vector<ReportSection>& sections);
+// The page. `sections` come after the curves, `first` before everything, its title the page's. Several runs: their
+// curves overlaid and the settings that differ. What a run's folder lacks is left out; the page says when it was made,
+// and for what.
+std::string FormatRunReport(const std::vector<RunFolder>& runs, const std::vector<ReportSection>& sections,
+                            const std::optional<ReportSection>& first = std::nullopt);
 
 // What in a run asks for attention, a sentence each: waiting for data, skipped updates, unreadable pictures, a
 // warm-up longer than the run.

@@ -9,7 +9,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "eval/report/curves.h"
+#include "eval/report/html.h"
+#include "eval/report/run_folder.h"
 #include "eval/report/run_info.h"
+#include "eval/report/run_report.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/json_text.h"
@@ -110,6 +113,35 @@ std::vector<Curve> Curves(const ReproducePlan& plan, const char* field) {
   return curves;
 }
 
+// All runs of the reproduction on one page, the verdict first. Runs' own pages are copied beside it.
+absl::Status WritePage(const ReproducePlan& plan, const std::vector<StageResult>& results, const Verdict& verdict,
+                       const std::string& folder) {
+  std::vector<std::vector<std::string>> stages = {{"stage", "what", "held-out top-1, percent", "seconds", "its page"}};
+  const Json durations = Durations(plan.options.output_dir);
+  std::vector<RunFolder> runs;
+  for (const Stage& stage : plan.stages) {
+    const std::string left = FolderOf(plan, stage), page = absl::StrCat("pages/", stage.name, ".html");
+    std::error_code error;
+    const bool has_page = std::filesystem::exists(left + "/report.html", error);
+    TEC_RETURN_IF_ERROR(CopyIfThere(left + "/report.html", absl::StrCat(folder, "/", page)));
+    const auto result = std::find_if(results.begin(), results.end(),
+                                     [&stage](const StageResult& of) { return of.stage == stage.name; });
+    stages.push_back({HtmlText(stage.name), HtmlText(stage.what),
+                      result == results.end() ? "" : absl::StrFormat("%.2f", result->top1),
+                      durations.contains(stage.name) ? absl::StrFormat("%.0f", durations.value(stage.name, 0.0)) : "",
+                      has_page ? absl::StrCat("<a href=\"", HtmlText(page), "\">", HtmlText(page), "</a>") : ""});
+    absl::StatusOr<RunFolder> run = ReadRunFolder(left);
+    if (!run.ok()) continue;  // Not begun yet, or a conversion.
+    run->name = stage.name;
+    runs.push_back(*std::move(run));
+  }
+  const ReportSection first = {"verdict",
+                               absl::StrCat(plan.row.name(), plan.options.scale == Scale::kMini ? ", small scale" : ""),
+                               absl::StrCat("<p>", HtmlText(verdict.text), "</p>\n<pre>",
+                                            HtmlText(FormatResults(plan, results)), "</pre>\n", HtmlTable(stages))};
+  return WriteFile(folder + "/report.html", FormatRunReport(runs, {}, first));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<StageResult>> ReadResults(const ReproducePlan& plan) {
@@ -199,7 +231,8 @@ absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResul
       "\n\n## Stages\n\nconfigs/ holds the settings of each, every field set; logs/ what it printed (.log) and its "
       "epochs (.jsonl). The time is that of all its starts. Its checkpoints are in a folder beside this one.\n\n",
       stages);
-  return WriteFile(folder + "/report.md", PrintableLines(text));
+  TEC_RETURN_IF_ERROR(WriteFile(folder + "/report.md", PrintableLines(text)));
+  return WritePage(plan, results, verdict, folder);
 }
 
 }  // namespace tec

@@ -52,9 +52,11 @@ std::string FormatResults(const ReproducePlan& plan, const std::vector<StageResu
 // Adds to what a stage has taken, over all its starts, in output_dir/durations.json.
 absl::Status AddDuration(const std::string& output_dir, const std::string& stage, double seconds);
 
-// Writes output_dir/report/, which needs nothing else to be read or sent: report.md, results.json (with commands,
-// seeds, durations and versions), curves.svg (loss and accuracy by epoch of every run), and copies of what the stages
-// left: configs/STAGE.textproto, resolved, logs/STAGE.log, as printed, and logs/STAGE.jsonl, an epoch a line.
+// Writes output_dir/report/, which needs nothing else to be read or sent: report.html (run_report.h: verdict, all runs'
+// curves over one another, settings that differ), report.md, results.json (with commands, seeds, durations and
+// versions), curves.svg (loss and accuracy by epoch of every run), and copies of what the stages left:
+// pages/STAGE.html, configs/STAGE.textproto, resolved, logs/STAGE.log, as printed, and logs/STAGE.jsonl, an epoch a
+// line.
 absl::Status WriteReport(const ReproducePlan& plan, const std::vector<StageResult>& results, const Verdict& verdict);
 
 }  // namespace tec

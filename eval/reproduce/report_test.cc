@@ -108,6 +108,7 @@ TEST(Report, ReadsWhatTheRunsLeftAndShowsIt) {
   EXPECT_EQ(json["stages"][3]["done"], true);
   EXPECT_THAT(*ReadFile(folder + "/report/report.md"), HasSubstr("84.62 % top-1 after finetuning, published 84.7"));
   EXPECT_THAT(*ReadFile(folder + "/report/curves.svg"), HasSubstr(">finetune</text>"));
+  EXPECT_THAT(*ReadFile(folder + "/report/report.html"), HasSubstr("84.62 % top-1 after finetuning, published 84.7"));
 }
 
 // The folder alone tells how the result came about.
@@ -116,6 +117,7 @@ TEST(Report, HoldsConfigsLogsDurationsAndVersions) {
   const ReproducePlan plan = Plan(Scale::kMini, folder);
   ASSERT_TRUE(MakeDirectories(folder + "/seed-0/base").ok() && MakeDirectories(folder + "/logs/seed-0").ok());
   ASSERT_TRUE(WriteFile(folder + "/seed-0/base/experiment.textproto", "seed: 0").ok());
+  ASSERT_TRUE(WriteFile(folder + "/seed-0/base/report.html", "its page").ok());
   ASSERT_TRUE(WriteFile(folder + "/seed-0/base/log.txt", "{\"epoch\": 0}\n").ok());
   ASSERT_TRUE(WriteFile(folder + "/logs/seed-0/base.log", "printed").ok());
   ASSERT_TRUE(AddDuration(folder, "seed-0/base", 100).ok());
@@ -136,6 +138,9 @@ TEST(Report, HoldsConfigsLogsDurationsAndVersions) {
 
   EXPECT_EQ(*ReadFile(folder + "/report/configs/seed-0/base.textproto"), "seed: 0");
   EXPECT_EQ(*ReadFile(folder + "/report/logs/seed-0/base.log"), "printed");
+  EXPECT_EQ(*ReadFile(folder + "/report/pages/seed-0/base.html"), "its page");
+  EXPECT_THAT(*ReadFile(folder + "/report/report.html"),
+              HasSubstr("<a href=\"pages/seed-0/base.html\">pages/seed-0/base.html</a>"));
   EXPECT_EQ(*ReadFile(folder + "/report/logs/seed-0/base.jsonl"), "{\"epoch\": 0}\n");
   const nlohmann::json json = nlohmann::json::parse(*ReadFile(folder + "/report/results.json"));
   EXPECT_EQ(json["stages"][0]["seconds"], 123.5);

@@ -116,6 +116,11 @@ TEST_F(ReproduceChainTest, StoppedAndContinuedItGivesTheSameReport) {
   }
   EXPECT_THAT(Content("parts/report/report.md"), HasSubstr("| new model (TEC)                |    0 |"));
   EXPECT_THAT(Content("parts/report/curves.svg"), HasSubstr("seed-0/finetune_tec"));
+  const std::string page = Content("parts/report/report.html");
+  EXPECT_THAT(page, HasSubstr(got["verdict"].get<std::string>()));
+  EXPECT_THAT(page, HasSubstr("</i>seed-0/finetune_tec test_acc1<"));
+  EXPECT_THAT(page, HasSubstr("<h2>Settings that differ</h2>"));
+  EXPECT_THAT(Content("parts/report/pages/seed-0/finetune_tec.html"), HasSubstr("<h2>Curves</h2>"));
 
   // Another setting is another reproduction.
   const ProgramResult other = testing::RunProgram("eval/reproduce/reproduce", Arguments("parts") + " --epochs=3");
@@ -136,6 +141,8 @@ TEST_F(ReproduceChainTest, AChainOfThreeHasItsReportAndGoesOn) {
   EXPECT_EQ(report["results"].size() == 4u, absl::StrContains(rest.output, "left out; kNN of stage-1"));
   EXPECT_THAT(report["verdict"].get<std::string>(), HasSubstr("% of the base model"));
   EXPECT_THAT(Content("stages/report/report.md"), HasSubstr("| new model 1 (TEC)              |    0 |"));
+  EXPECT_THAT(Content("stages/report/report.html"), HasSubstr("</i>seed-0/stage-1 train_loss<"));
+  EXPECT_THAT(Content("stages/report/pages/seed-0/linear_stage-1.html"), HasSubstr("linear probe"));
 }
 
 }  // namespace

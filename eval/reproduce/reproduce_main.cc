@@ -267,11 +267,18 @@ absl::Status Run(const ReproduceOptions& options, bool* reproduced) {
 
   absl::Status status;
   if (options.scale == Scale::kMini) plan.options.held_out_images = held_out;
+  const auto write_report = [&plan](std::vector<StageResult>* results, Verdict* verdict) -> absl::Status {
+    TEC_ASSIGN_OR_RETURN(*results, ReadResults(plan));
+    *verdict = Judge(plan, *results);
+    return WriteReport(plan, *results, *verdict);
+  };
+  std::vector<StageResult> results;
+  Verdict verdict;
   for (size_t i = 0; i < plan.stages.size(); ++i) {
     const Stage& stage = plan.stages[i];
     const bool done = std::filesystem::exists(stage.done_file);
     if (stage.link > 1 && !done) {
-      TEC_ASSIGN_OR_RETURN(const std::vector<StageResult> results, ReadResults(plan));
+      TEC_ASSIGN_OR_RETURN(results, ReadResults(plan));
       if (const std::string why = LeftOut(stage, results, held_out); !why.empty()) {
         std::printf("\n[%d/%d] %s: left out; %s\n", static_cast<int>(i + 1), static_cast<int>(plan.stages.size()),
                     stage.name.c_str(), why.c_str());
@@ -289,11 +296,10 @@ absl::Status Run(const ReproduceOptions& options, bool* reproduced) {
               : RunStage(stage, options);
     }
     if (!status.ok()) break;
+    if (!done && i + 1 < plan.stages.size()) TEC_RETURN_IF_ERROR(write_report(&results, &verdict));
   }
-  TEC_ASSIGN_OR_RETURN(const std::vector<StageResult> results, ReadResults(plan));
-  const Verdict verdict = Judge(plan, results);
-  TEC_RETURN_IF_ERROR(WriteReport(plan, results, verdict));
-  std::printf("\n%s\n%s\nReport: %s/report/report.md\n", FormatResults(plan, results).c_str(), verdict.text.c_str(),
+  TEC_RETURN_IF_ERROR(write_report(&results, &verdict));
+  std::printf("\n%s\n%s\nReport: %s/report/report.html\n", FormatResults(plan, results).c_str(), verdict.text.c_str(),
               Printable(options.output_dir).c_str());
   if (!status.ok()) return status;
   if (!verdict.reproduced) return absl::InternalError(verdict.text);
