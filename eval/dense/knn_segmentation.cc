@@ -51,11 +51,11 @@ std::vector<at::Tensor> KnnSegmentation::Predict(const at::Tensor& queries) cons
   for (int64_t begin = 0; begin < m; begin += kQueriesAtOnce) {
     const int64_t count = std::min(kQueriesAtOnce, m - begin);
     const at::Tensor part = Queries(queries.narrow(0, begin, count));
-    at::Tensor similarities, nearest;
+    at::Tensor products, similarities, nearest;
     for (int64_t first = 0; first < n; first += kBankAtOnce) {
       const int64_t length = std::min(kBankAtOnce, n - first);
       TakeNearest(part, bank_.narrow(0, first, length), rows_.narrow(0, first, length), most, /*own=*/std::nullopt,
-                  &similarities, &nearest);
+                  &products, &similarities, &nearest);
     }
     const at::Tensor host = nearest.cpu().contiguous();
     at::parallel_for(0, count, 16, [&](int64_t low, int64_t high) {

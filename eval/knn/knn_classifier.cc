@@ -112,10 +112,11 @@ KnnVotes KnnClassifier::Vote(const at::Tensor& queries, int64_t first_row) const
   const int64_t n = bank_.size(0), others = first_row < 0 ? n : n - 1;
   const int64_t k_max = std::min(others, *std::max_element(options_.k.begin(), options_.k.end()));
   KnnVotes votes;
+  at::Tensor products;
   for (int64_t begin = 0; begin < n; begin += options_.bank_block) {
     const int64_t length = std::min(options_.bank_block, n - begin);
     TakeNearest(queries, bank_.narrow(0, begin, length), at::arange(begin, begin + length, labels_.options()), k_max,
-                first_row < 0 ? std::nullopt : std::make_optional(first_row - begin), &votes.similarities,
+                first_row < 0 ? std::nullopt : std::make_optional(first_row - begin), &products, &votes.similarities,
                 &votes.neighbours);
   }
   const at::Tensor labels = labels_.index_select(0, votes.neighbours.reshape({-1})).view_as(votes.neighbours);
@@ -198,10 +199,11 @@ void KnnStream::Flush() {
   bank_size_ += buffered_;
   buffered_ = 0;
   const int64_t k_max = *std::max_element(options_.k.begin(), options_.k.end());
+  at::Tensor products;
   for (size_t i = 0; i < nearest_.size(); ++i) {
     const int64_t begin = static_cast<int64_t>(i) * options_.query_block;
     const int64_t length = std::min(options_.query_block, queries_.size(0) - begin);
-    TakeNearest(queries_.narrow(0, begin, length), block, labels, k_max, /*own=*/std::nullopt,
+    TakeNearest(queries_.narrow(0, begin, length), block, labels, k_max, /*own=*/std::nullopt, &products,
                 &nearest_[i].similarities, &nearest_[i].labels);
   }
 }

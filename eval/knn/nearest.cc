@@ -13,8 +13,11 @@ at::Tensor NormaliseRows(const at::Tensor& features) {
 }
 
 void TakeNearest(const at::Tensor& queries, const at::Tensor& block, const at::Tensor& ids, int64_t k,
-                 std::optional<int64_t> own, at::Tensor* similarities, at::Tensor* nearest_ids) {
-  at::Tensor all = at::matmul(queries, block.t());
+                 std::optional<int64_t> own, at::Tensor* products, at::Tensor* similarities, at::Tensor* nearest_ids) {
+  at::Tensor& all = *products;
+  if (!all.defined()) all = at::empty({0}, queries.options());
+  all.resize_({queries.size(0), block.size(0)});
+  at::mm_out(all, queries, block.t());
   if (own && *own < all.size(1) && -*own < all.size(0)) {
     all.diagonal(*own).fill_(-std::numeric_limits<double>::infinity());
   }

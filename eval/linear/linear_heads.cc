@@ -52,16 +52,17 @@ void LinearHeads::Step(double lr) const {
 }
 
 std::vector<LinearHeads::Accuracy> LinearHeads::Evaluate(const Features& features) const {
-  constexpr int64_t kRows = 256;
+  constexpr int64_t kMostRows = 256, kMostLogits = int64_t{1} << 24;
   std::vector<Accuracy> result;
   const int64_t images = features.values.size(0);
   const int64_t* labels = features.labels.const_data_ptr<int64_t>();
   for (size_t p = 0; p < probes_.size(); ++p) {
     const int64_t count = probes_[p]->heads();
+    const int64_t most_rows = std::clamp<int64_t>(kMostLogits / (count * classes_), 1, kMostRows);
     std::vector<AccuracyCounter> counters(count, AccuracyCounter(classes_));
     at::Tensor loss = at::zeros({count}, at::kDouble);
-    for (int64_t begin = 0; begin < images; begin += kRows) {
-      const int64_t rows = std::min(kRows, images - begin);
+    for (int64_t begin = 0; begin < images; begin += most_rows) {
+      const int64_t rows = std::min(most_rows, images - begin);
       const at::Tensor logits = probes_[p]->Logits(
           SelectFeatures(features.values.narrow(0, begin, rows), options_.features[p], whole_, width_));
       const at::Tensor own = features.labels.narrow(0, begin, rows).to(logits.device()).view({rows, 1, 1});

@@ -1,5 +1,6 @@
 #include "eval/linear/linear_report.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -75,13 +76,17 @@ absl::StatusOr<BestHead> ReadBestHead(const LinearInputs& inputs, const std::str
 
 ClassificationReport Evaluate(const BestHead& head, const LinearInputs& inputs) {
   ReportCounter counter(inputs.classes);
-  const at::Tensor logits =
-      head.probe->Logits(SelectFeatures(inputs.held_out.values, head.features, inputs.whole, inputs.width()))
-          .cpu()
-          .contiguous();
-  for (int64_t i = 0; i < logits.size(0); ++i) {
-    counter.Add(absl::Span<const float>(logits.const_data_ptr<float>() + i * inputs.classes, inputs.classes),
-                inputs.held_out.labels.const_data_ptr<int64_t>()[i]);
+  constexpr int64_t kRows = 256;  // All at once, the logits of 21,841 classes would take gigabytes.
+  const at::Tensor& values = inputs.held_out.values;
+  const int64_t* labels = inputs.held_out.labels.const_data_ptr<int64_t>();
+  for (int64_t begin = 0; begin < values.size(0); begin += kRows) {
+    const int64_t rows = std::min(kRows, values.size(0) - begin);
+    const at::Tensor part = SelectFeatures(values.narrow(0, begin, rows), head.features, inputs.whole, inputs.width());
+    const at::Tensor logits = head.probe->Logits(part).cpu().contiguous();
+    for (int64_t i = 0; i < rows; ++i) {
+      counter.Add(absl::Span<const float>(logits.const_data_ptr<float>() + i * inputs.classes, inputs.classes),
+                  labels[begin + i]);
+    }
   }
   return counter.Report();
 }
