@@ -57,32 +57,42 @@ absl::Status BackgroundSaver::Save(const std::vector<StateFiles>& files) {
   return absl::OkStatus();
 }
 
+absl::Status BackgroundSaver::SaveHere(const std::vector<StateFiles>& files) {
+  const absl::Status before = Wait();
+  if (!before.ok()) TEC_LOG(WARNING) << before.message();
+  Write(files);
+  return Wait();
+}
+
+// An exception of a thread would end the process.
 void BackgroundSaver::Write(const std::vector<StateFiles>& files) {
+  try {
+    status_ = WriteAll(files);
+  } catch (const std::exception& exception) {  // No memory.
+    status_ = absl::ResourceExhaustedError(absl::StrCat("cannot save in ", folder_.PathOf(""), ": ", exception.what()));
+  }
+}
+
+absl::Status BackgroundSaver::WriteAll(const std::vector<StateFiles>& files) {
   for (const StateFiles& one : files) {
     std::string twin;  // A file with all of the state.
     for (const std::string& name : one.names) {
       const bool numbered = CheckpointFolder::EpochOfName(name).has_value();
       const bool encoder_only = numbered && retention_.encoder_only;
-      status_ = SaveOne(one.state, name, encoder_only, twin);
-      if (!status_.ok()) return;
+      TEC_RETURN_IF_ERROR(SaveOne(one.state, name, encoder_only, twin));
       if (encoder_only) continue;
       twin = name;
       if (numbered || (name == CheckpointFolder::kThis && written_.empty())) written_ = folder_.PathOf(name);
     }
   }
-  status_ = folder_.KeepLast(retention_.keep_last);
+  return folder_.KeepLast(retention_.keep_last);
 }
 
-// An exception of a thread would end the process.
 absl::Status BackgroundSaver::SaveOne(const TrainingState& state, const std::string& name, bool encoder_only,
                                       const std::string& twin) {
-  try {
-    return RetryWhileAway(folder_.PathOf(""), [&] {
-      return encoder_only ? folder_.Save(EncoderOf(state), name) : folder_.Save(state, name, twin);
-    });
-  } catch (const std::exception& exception) {  // No memory.
-    return absl::ResourceExhaustedError(absl::StrCat("cannot save ", folder_.PathOf(name), ": ", exception.what()));
-  }
+  return RetryWhileAway(folder_.PathOf(""), [&] {
+    return encoder_only ? folder_.Save(EncoderOf(state), name) : folder_.Save(state, name, twin);
+  });
 }
 
 absl::Status BackgroundSaver::Wait() {

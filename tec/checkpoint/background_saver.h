@@ -52,6 +52,10 @@ class BackgroundSaver {
   // removed when all files are there.
   absl::Status Save(const std::vector<StateFiles>& files);
 
+  // The same for a run that ends: in the caller's thread and without copies, for which there may be no memory left. An
+  // error of the save in progress, which this one makes good, is logged. Returns this one's.
+  absl::Status SaveHere(const std::vector<StateFiles>& files);
+
   // Waits for the save in progress. Its status, once; OK if there was none since the last call.
   absl::Status Wait();
 
@@ -60,7 +64,9 @@ class BackgroundSaver {
   const std::string& newest() const { return newest_; }
 
  private:
+  // Into status_.
   void Write(const std::vector<StateFiles>& files);
+  absl::Status WriteAll(const std::vector<StateFiles>& files);
   // encoder_only: EncoderOf the state; twin: as CheckpointFolder::Save.
   absl::Status SaveOne(const TrainingState& state, const std::string& name, bool encoder_only, const std::string& twin);
 

@@ -30,6 +30,10 @@ absl::Status RunSaver::Save(TrainingState state, std::vector<std::string> before
   return Save({StateFiles{std::move(state), std::move(before_this)}});
 }
 
+absl::Status RunSaver::SaveHere(TrainingState state) {
+  return Finished(saver_->SaveHere({StateFiles{std::move(state), {CheckpointFolder::kThis}}}));
+}
+
 absl::Status RunSaver::Wait() { return Finished(saver_->Wait()); }
 
 absl::Status RunSaver::Finished(const absl::Status& status) {

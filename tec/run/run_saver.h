@@ -26,6 +26,9 @@ class RunSaver {
   absl::Status Save(const std::vector<StateFiles>& files);
   // `state` alone: the files `before_this`, then this_checkpoint.pth.
   absl::Status Save(TrainingState state, std::vector<std::string> before_this = {});
+  // As BackgroundSaver::SaveHere: `state` alone to this_checkpoint.pth, of a run that ends for want of memory, threads,
+  // data or logs.
+  absl::Status SaveHere(TrainingState state);
   // Waits for the save in progress and returns its error. A run calls it before it ends, and before it reads what it
   // wrote.
   absl::Status Wait();

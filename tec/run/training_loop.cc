@@ -9,6 +9,7 @@
 #include "tec/base/file.h"
 #include "tec/base/fingerprint.h"
 #include "tec/base/logging.h"
+#include "tec/base/memory_reserve.h"
 #include "tec/base/status.h"
 #include "tec/base/version.h"
 #include "tec/config/advice.h"
@@ -121,8 +122,10 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
     for (const std::string& advice : AdviceOnRun(size)) TEC_LOG(WARNING) << advice;
   }
   KeepFreedMemory();
+  MemoryReserve reserve(size_t{16} << 20);  // For saving the state where there is no more memory.
   const absl::Status trained = CatchTorch([&] { return Train(); });
   if (!trained.ok()) {
+    reserve.Release();
     if (!all_know_) context_.group().Fail(trained);
     return AsFailure(SaveAfter(trained));
   }
@@ -366,12 +369,16 @@ absl::Status TrainingLoop::SaveWhole() {
 absl::Status TrainingLoop::SaveAfter(const absl::Status& failure) {
   if (!context_.first_rank() || !state_is_whole_) return failure;
   if (!report_.Sync().ok()) TEC_LOG(WARNING) << "the logs may lack lines of what the checkpoint says is done";
+  // What was begun in the background may have failed for the same reason; the failure counts, which a disk that is full
+  // may be, too.
+  absl::Status saved = Saved(saver_->Wait());
   if (!WholeIsSaved()) {
-    saved_ = whole_;
-    if (!Saved(saver_->Save(task_.Save(whole_))).ok()) return failure;
+    if (!saved.ok()) TEC_LOG(WARNING) << saved.message();
+    saved = saver_->SaveHere(task_.Save(whole_));
+    if (saved.ok()) saved_ = whole_;
   }
-  // The failure counts; a disk that is full may be both.
-  if (!saver_->Wait().ok() || saver_->newest().empty()) return failure;
+  if (!saved.ok()) TEC_LOG(WARNING) << saved.message();
+  if (!saved.ok() || saver_->newest().empty()) return failure;
   return absl::Status(failure.code(), absl::StrCat(failure.message(), ". The state after update ", whole_.updates,
                                                    " is saved in ", saver_->newest()));
 }

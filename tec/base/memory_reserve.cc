@@ -1,0 +1,16 @@
+#include "tec/base/memory_reserve.h"
+
+#include <sys/mman.h>
+
+namespace tec {
+
+MemoryReserve::MemoryReserve(size_t bytes)
+    : addresses_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)),
+      bytes_(bytes) {}
+
+void MemoryReserve::Release() {
+  if (addresses_ != MAP_FAILED) munmap(addresses_, bytes_);
+  addresses_ = MAP_FAILED;
+}
+
+}  // namespace tec
