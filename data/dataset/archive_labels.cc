@@ -43,24 +43,35 @@ absl::string_view FirstFolder(absl::string_view name, size_t skipped) {
   return slash == absl::string_view::npos ? absl::string_view() : name.substr(0, slash);
 }
 
-// Whether the names differ in a number alone, and the numbers follow one another from 0 or 1 on: those of shards.
+// Whether the names differ in numbers alone ("train-00003-of-00100") that lie close together, as those of shards do, of
+// which some may be missing; WordNet's are thousands apart.
 bool AreNumbered(const std::vector<std::string>& archives) {
+  constexpr int64_t kMostApart = 4;  // On average.
   std::set<std::string> frames;
-  std::vector<int64_t> numbers;
+  std::vector<std::set<int64_t>> numbers;  // For each place of a number.
   for (const std::string& archive : archives) {
-    const std::string stem(StemOf(archive));
-    const size_t end = stem.find_last_of("0123456789");
-    if (end == std::string::npos) return false;
-    const size_t before = stem.find_last_not_of("0123456789", end);
-    const size_t begin = before == std::string::npos ? 0 : before + 1;
-    frames.insert(absl::StrCat(stem.substr(0, begin), "#", stem.substr(end + 1)));
-    int64_t number;
-    if (!absl::SimpleAtoi(stem.substr(begin, end + 1 - begin), &number)) return false;
-    numbers.push_back(number);
+    const absl::string_view stem = StemOf(archive);
+    std::string frame;
+    size_t place = 0;
+    for (size_t i = 0; i < stem.size();) {
+      if (!absl::ascii_isdigit(stem[i])) {
+        frame += stem[i++];
+        continue;
+      }
+      const size_t begin = i;
+      while (i < stem.size() && absl::ascii_isdigit(stem[i])) ++i;
+      int64_t number;
+      if (!absl::SimpleAtoi(stem.substr(begin, i - begin), &number)) return false;
+      frame += '#';
+      if (numbers.size() == place) numbers.emplace_back();
+      numbers[place++].insert(number);
+    }
+    frames.insert(frame);
   }
-  if (frames.size() != 1) return false;
-  std::sort(numbers.begin(), numbers.end());
-  return numbers.front() <= 1 && numbers.back() - numbers.front() + 1 == static_cast<int64_t>(numbers.size());
+  return frames.size() == 1 && !numbers.empty() &&
+         std::all_of(numbers.begin(), numbers.end(), [](const std::set<int64_t>& place) {
+           return *place.rbegin() - *place.begin() < kMostApart * static_cast<int64_t>(place.size());
+         });
 }
 
 // `name_of` gives the class of a picture.
@@ -131,9 +142,8 @@ void LabelByNames(Catalogue* catalogue) {
   } else if (AreNumbered(archives)) {
     catalogue->why_unlabelled = absl::StrCat(
         "no .cls or .json with a label stands beside its pictures, they do not lie in several folders, and the names "
-        "of "
-        "its archives (",
-        Printable(archives.front()), ", ...) are a numbering and no classes");
+        "of its archives (",
+        Printable(archives.front()), ", ...) are a numbering and no classes, which folders in the archives can name");
   } else {
     SetLabels([&](int64_t i) { return std::string(StemOf(archives[catalogue->container[i]])); }, catalogue);
     TEC_LOG(INFO) << "the archives are taken for the " << catalogue->classes.size() << " classes, "

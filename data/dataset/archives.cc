@@ -85,7 +85,8 @@ class OpenArchive {
         member.size = found->size;
         member.name = std::move(name);
       } else if (member.is_link) {
-        continue;  // To a folder, or of no interest.
+        scan_->PassOver("links to folders or to files that are no pictures");
+        continue;
       }
       const std::string name = absl::StrCat(prefix, member.name);
       constexpr int kMostDepth = 2;  // ImageNet's archive of archives, and one around it.

@@ -199,7 +199,9 @@ TEST_F(ArchivesTest, LinksStandForTheirMembers) {
   ASSERT_NE(dataset, nullptr);
   EXPECT_EQ(Contents(*dataset), (Strings{"links.tar/a/1.jpg=one 1", "links.tar/a/2.jpg=one 0",
                                          "links.tar/a/3.jpg=later 0", "links.tar/b/later.png=later 1"}));
-  EXPECT_EQ(dataset->left_out(), "2 members of archives passed over: links to nothing 2");
+  EXPECT_EQ(
+      dataset->left_out(),
+      "3 members of archives passed over: links to nothing 2, links to folders or to files that are no pictures 1");
   EXPECT_TRUE(dataset->defects().empty());
 }
 
@@ -221,14 +223,25 @@ TEST_F(ArchivesTest, OneArchiveAClass) {
   Write("all.tar", all.Finish());
   EXPECT_EQ(Open("all.tar")->size(), 3);
   EXPECT_EQ(Open("all.tar")->defects(), Strings{"all.tar: n1.tar: a bad checksum in the header at byte 0"});
-  // Numbers are no classes.
-  for (const std::string name : {"train-000", "train-001"}) {
-    Write("e/" + name + ".tar", TarMaker().AddFile(name + "_1.jpg", name).Finish());
+}
+
+// Numbers are no classes, from wherever they are counted, whether all are there, and whatever says how many there are.
+TEST_F(ArchivesTest, NumberedArchivesAreNoClasses) {
+  int folder = 0;
+  for (const Strings& names : {Strings{"train-000", "train-001"}, Strings{"train-000", "train-002"},
+                               Strings{"100", "101", "107"}, Strings{"train-00000-of-00003", "train-00002-of-00003"},
+                               Strings{"part0_shard0", "part0_shard1", "part1_shard0"}}) {
+    const std::string where = absl::StrCat("numbered", folder++);
+    for (const std::string& name : names) {
+      Write(absl::StrCat(where, "/", name, ".tar"), TarMaker().AddFile(name + "_1.jpg", name).Finish());
+    }
+    const auto shards = Open(where);
+    EXPECT_TRUE(shards->classes().empty()) << names.front();
+    EXPECT_NE(
+        shards->why_unlabelled().find(absl::StrCat("(", names.front(), ".tar, ...) are a numbering and no classes")),
+        std::string::npos)
+        << shards->why_unlabelled();
   }
-  const auto shards = Open("e");
-  EXPECT_TRUE(shards->classes().empty());
-  EXPECT_NE(shards->why_unlabelled().find("(train-000.tar, ...) are a numbering and no classes"), std::string::npos)
-      << shards->why_unlabelled();
 }
 
 TEST_F(ArchivesTest, LabelsApartFromTheirPictures) {

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "data/dataset/catalogue.h"
 #include "data/dataset/pack.h"
@@ -216,7 +217,17 @@ TEST_F(DatasetTest, ErrorsSayWhatWasLookedFor) {
             "no pictures in text: looked for a folder train/, train.tecpack, train.tar, train.zip, train.txt, "
             "train.csv, class folders with "
             "pictures, for pictures directly in it and for archives, " +
-                extensions);
+                extensions + "; left out 1 file, not taken for pictures by their names: .txt 1");
+  // Below class folders, too.
+  Touch("phone/holiday/IMG_1.HEIC");
+  EXPECT_TRUE(absl::EndsWith(Error("phone", absl::StatusCode::kNotFound),
+                             "; holiday/IMG_1.HEIC is HEIF or AVIF: convert it to JPEG or PNG (heif-convert, avifdec); "
+                             "left out 1 file, not taken for pictures by their names: .heic 1"))
+      << Error("phone", absl::StatusCode::kNotFound);
+  Touch("phone/home/1.jpg");
+  EXPECT_TRUE(absl::EndsWith(Error("phone", absl::StatusCode::kInvalidArgument),
+                             "; holiday/IMG_1.HEIC is HEIF or AVIF: convert it to JPEG or PNG (heif-convert, avifdec)"))
+      << Error("phone", absl::StatusCode::kInvalidArgument);
   ASSERT_TRUE(MakeDirectories("split/train").ok());
   EXPECT_EQ(Error("split", absl::StatusCode::kNotFound),
             "no pictures in split/train: looked for class folders with pictures, for pictures directly in it and for "
@@ -273,6 +284,19 @@ TEST_F(DatasetTest, NestedFoldersWithoutLabels) {
   EXPECT_EQ(Names(**dataset), (Strings{"z.jpg", "a/deep/1.png", "b/2.jpg", "b/x/3.jpg"}));
   EXPECT_FALSE((*dataset)->labelled());
   EXPECT_EQ(*(*dataset)->Read(1), "d/a/deep/1.png");
+}
+
+TEST_F(DatasetTest, ClassesThatAreHardlyOnesAreSaid) {
+  for (const char* name : {"d/Train/a/1.jpg", "d/Test/a/2.jpg", "e/Test/1.jpg", "e/cat/2.jpg"}) Touch(name);
+  const auto log_of = [this](const std::string& path) {
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(Open(path)->classes().size(), 2);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_NE(log_of("d").find("d: Test, Train are taken for classes; parts of a data set are to be called train, and "
+                             "val or test"),
+            std::string::npos);
+  EXPECT_EQ(log_of("e"), "");
 }
 
 TEST_F(DatasetTest, WhatIsLeftOutIsCounted) {

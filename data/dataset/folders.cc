@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "data/dataset/archives.h"
@@ -154,18 +155,45 @@ absl::StatusOr<bool> HoldsPictures(const std::string& root, const std::string& b
   return false;
 }
 
-absl::Status NoPictures(const std::string& path, const std::string& looked_for, bool labels, const Listing& listing) {
-  const std::string foreign = listing.foreign.empty() ? ForeignByBytes(path, listing) : listing.foreign;
+// A file under `below` that would be pictures if it were converted, and how, for messages; empty: none is near.
+std::string FindForeign(const std::string& root, const std::string& below, bool labels, Scan* scan, int depth = 0) {
+  constexpr int kDepth = 4;
+  constexpr size_t kFolders = 4;  // Of a folder, the first ones.
+  const absl::StatusOr<Listing> listing = List(root, below, labels, scan, /*count=*/false);
+  if (!listing.ok()) return "";
+  const std::string own = listing->foreign.empty() ? ForeignByBytes(Join(root, below), *listing) : listing->foreign;
+  if (!own.empty()) return Join(Printable(below), own);
+  for (size_t i = 0; i < std::min(listing->folders.size(), kFolders) && depth < kDepth; ++i) {
+    const std::string found = FindForeign(root, Join(below, listing->folders[i]), labels, scan, depth + 1);
+    if (!found.empty()) return found;
+  }
+  return "";
+}
+
+absl::Status NoPictures(const std::string& path, const std::string& looked_for, bool labels, Scan* scan) {
+  const std::string foreign = FindForeign(path, "", labels, scan);
+  Catalogue seen;
+  scan->Report(&seen);
   return absl::NotFoundError(
       absl::StrCat("no pictures in ", path, ": looked for ", looked_for,
                    "class folders with pictures, for pictures directly in it and for archives, files ending in ",
-                   PictureExtensions(labels), " .tar .zip", foreign.empty() ? "" : absl::StrCat("; ", foreign)));
+                   PictureExtensions(labels), " .tar .zip", foreign.empty() ? "" : absl::StrCat("; ", foreign),
+                   seen.left_out.empty() ? "" : absl::StrCat("; left out ", seen.left_out)));
 }
 
-// Class folders whose names differ in nothing that is seen are hardly two classes.
-void WarnOfLookAlikes(const std::string& path, const std::vector<std::string>& classes) {
+// Class folders whose names differ in nothing that is seen are hardly two classes; nor are "Train" and "Test".
+void WarnOfOddClasses(const std::string& path, const std::vector<std::string>& classes) {
   const std::string pair = FindLookAlikes(classes, classes);
   if (!pair.empty()) TEC_LOG(WARNING) << path << ": class folders that look alike but differ: " << pair;
+  const auto is_part = [](const std::string& name) {
+    const std::string lower = absl::AsciiStrToLower(name);
+    return lower == "train" || lower == "training" || lower == "val" || lower == "valid" || lower == "validation" ||
+           lower == "test" || lower == "testing";
+  };
+  if (classes.size() > 1 && std::all_of(classes.begin(), classes.end(), is_part)) {
+    TEC_LOG(WARNING) << path << ": " << Printable(absl::StrJoin(classes, ", "))
+                     << " are taken for classes; parts of a data set are to be called train, and val or test";
+  }
 }
 
 absl::StatusOr<Catalogue> CatalogueClasses(const std::string& path, const std::string& looked_for,
@@ -174,13 +202,16 @@ absl::StatusOr<Catalogue> CatalogueClasses(const std::string& path, const std::s
   catalogue.classes = listing.folders;
   catalogue.in_class_folders = true;
   std::vector<std::string> empty;
+  std::string foreign;  // In the first of them.
   for (size_t i = 0; i < listing.folders.size(); ++i) {
     TEC_ASSIGN_OR_RETURN(
         const bool any,
         Tree(path, listing.folders[i], /*labels=*/true, scan).AddTo("", static_cast<int32_t>(i), &catalogue));
-    if (!any) empty.push_back(Printable(listing.folders[i]));
+    if (any) continue;
+    if (empty.empty()) foreign = FindForeign(path, listing.folders[i], /*labels=*/true, scan);
+    empty.push_back(Printable(listing.folders[i]));
   }
-  if (catalogue.size() == 0) return NoPictures(path, looked_for, /*labels=*/true, listing);
+  if (catalogue.size() == 0) return NoPictures(path, looked_for, /*labels=*/true, scan);
   if (!empty.empty()) {
     constexpr size_t kNamed = 10;
     const size_t named = std::min(empty.size(), kNamed);
@@ -188,9 +219,9 @@ absl::StatusOr<Catalogue> CatalogueClasses(const std::string& path, const std::s
         empty.size(), " of ", listing.folders.size(), " class folders of ", path, " without a picture: ",
         absl::StrJoin(empty.begin(), empty.begin() + named, ", "), empty.size() > named ? ", ..." : "",
         "; remove them or fill them, or the labels would shift between data sets (pictures are files ending in ",
-        PictureExtensions(/*as_image_folder=*/true), ")"));
+        PictureExtensions(/*as_image_folder=*/true), ")", foreign.empty() ? "" : absl::StrCat("; ", foreign)));
   }
-  WarnOfLookAlikes(path, catalogue.classes);
+  WarnOfOddClasses(path, catalogue.classes);
   return catalogue;
 }
 
@@ -268,7 +299,7 @@ absl::StatusOr<Catalogue> CatalogueFolder(const std::string& path, const std::st
     const absl::StatusOr<bool> any = Tree(path, folder, labels, scan).AddTo(absl::StrCat(folder, "/"), -1, &catalogue);
     TEC_RETURN_IF_ERROR(any.status());
   }
-  if (catalogue.size() == 0) return NoPictures(path, looked_for, labels, listing);
+  if (catalogue.size() == 0) return NoPictures(path, looked_for, labels, scan);
   return catalogue;
 }
 
