@@ -1,17 +1,19 @@
 #include "tec/dist/gradient_reducer.h"
 
+#include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "ATen/ops/empty.h"
 #include "c10/core/GradMode.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/dist/socket.h"
 #include "torch/csrc/autograd/function_hook.h"
 #include "torch/csrc/autograd/variable.h"
 
 namespace tec {
-
 // Called when a backward pass has added its part to the parameter's gradient, once a pass.
 class GradientReducer::Hook : public torch::autograd::PostAccumulateGradHook {
  public:
@@ -41,6 +43,7 @@ GradientReducer::GradientReducer(ProcessGroup& group, const std::vector<at::Tens
     bucket.elements += parameter.numel();
     bytes += own;
   }
+  for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) order_.push_back(bucket);
   for (int64_t i = 0; i < static_cast<int64_t>(parameters_.size()); ++i) {
     TEC_CHECK(torch::autograd::impl::post_acc_grad_hooks(parameters_[i]) == nullptr) << "two reducers of a parameter";
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i], std::make_unique<Hook>(this, i));
@@ -62,6 +65,7 @@ void GradientReducer::Arm() {
 void GradientReducer::Begin() {
   armed_ = true;
   taken_.assign(parameters_.size(), false);
+  full_.clear();
   for (Bucket& bucket : buckets_) bucket.missing = static_cast<int64_t>(bucket.parameters.size());
 }
 
@@ -89,13 +93,13 @@ void GradientReducer::Take(int64_t parameter) {
     slice.zero_();
   }
   taken_[parameter] = true;
-  --bucket.missing;
+  if (--bucket.missing == 0) full_.push_back(number);
 }
 
-// In the buckets' order, so that it is the same on every rank, whichever is full first.
+// In one order, whichever is full first.
 void GradientReducer::StartFullBuckets() {
-  while (sums_.size() < buckets_.size() && buckets_[sums_.size()].missing == 0) {
-    const at::Tensor& flat = buckets_[sums_.size()].flat;
+  while (sums_.size() < buckets_.size() && buckets_[order_[sums_.size()]].missing == 0) {
+    const at::Tensor& flat = buckets_[order_[sums_.size()]].flat;
     sums_.push_back(options_.start_sum ? options_.start_sum(flat) : group_.StartSum(flat));
   }
 }
@@ -104,6 +108,7 @@ absl::Status GradientReducer::Wait() {
   if (buckets_.empty()) return absl::OkStatus();
   c10::NoGradGuard no_grad;
   const std::unique_lock<std::mutex> lock(mutex_);
+  const bool learns = armed_ && !learned_;
   if (!armed_) Begin();
   for (size_t i = 0; i < parameters_.size(); ++i) {
     if (!taken_[i]) Take(static_cast<int64_t>(i));
@@ -117,7 +122,20 @@ absl::Status GradientReducer::Wait() {
     if (status.ok()) bucket.flat.div_(group_.world_size());
     bucket.flat.reset();  // The gradients hold it.
   }
-  return status;
+  return status.ok() && learns ? LearnOrder() : status;
+}
+
+absl::Status GradientReducer::LearnOrder() {
+  PayloadWriter mine;
+  for (const size_t bucket : full_) mine.Number(static_cast<int64_t>(bucket));
+  TEC_ASSIGN_OR_RETURN(const std::string first, group_.BroadcastText(mine.payload()));
+  PayloadReader reader(first);
+  for (size_t& bucket : order_) bucket = static_cast<size_t>(reader.Number());
+  std::vector<size_t> sorted = order_;
+  std::sort(sorted.begin(), sorted.end());
+  for (size_t i = 0; i < sorted.size(); ++i) TEC_CHECK(sorted[i] == i) << "rank 0 has other buckets";
+  learned_ = true;
+  return absl::OkStatus();
 }
 
 std::vector<std::vector<int64_t>> GradientReducer::buckets() const {

@@ -47,7 +47,7 @@ class GradientReducer {
   // every rank, still have none. Errors are the group's: the gradients are then of no use.
   absl::Status Wait();
 
-  // Of indices into the parameters, in the order of their sums.
+  // Of indices into the parameters.
   std::vector<std::vector<int64_t>> buckets() const;
 
  private:
@@ -55,13 +55,14 @@ class GradientReducer {
   struct Bucket {
     std::vector<int64_t> parameters;
     int64_t elements = 0;
-    int64_t missing = 0;  // Gradients that are not there yet.
+    int64_t missing = 0;  // Gradients that are waited for.
     at::Tensor flat;      // From the first gradient to Wait.
   };
   void Begin();                   // With mutex_ held.
   void Ready(int64_t parameter);  // A hook's.
   void Take(int64_t parameter);   // With mutex_ held.
   void StartFullBuckets();        // With mutex_ held.
+  absl::Status LearnOrder();
 
   ProcessGroup& group_;
   const Options options_;
@@ -72,7 +73,13 @@ class GradientReducer {
   std::mutex mutex_;  // The backward pass may have threads of its own.
   bool armed_ = false;
   std::vector<bool> taken_;
-  std::vector<int64_t> sums_;  // Of the first buckets.
+  std::vector<int64_t> sums_;  // Of the first buckets of order_.
+  std::vector<size_t> full_;   // Buckets, as they have become full.
+  // In which buckets are summed, the same on every rank. At first their own; from the second update on as they were
+  // full in the first, on rank 0: a parameter that is registered late and used early, or has no gradient, then keeps
+  // only its own bucket waiting. What is in a bucket, and with it every bit of a sum, stays.
+  std::vector<size_t> order_;
+  bool learned_ = false;
 };
 
 }  // namespace tec

@@ -23,8 +23,9 @@ namespace {
 using testing::RunRanks;
 
 constexpr int kLayers = 8;
+constexpr int kSeldom = 3, kWithSeldom = 100;
 
-// One of another type, and one that the loss does not depend on.
+// One of another type, and one that the loss seldom depends on.
 std::vector<at::Tensor> Weights() {
   std::vector<at::Tensor> weights;
   for (int i = 0; i < kLayers; ++i) {
@@ -40,6 +41,8 @@ at::Tensor LossOf(
     const std::vector<at::Tensor>& weights, int rank, int step,
     const std::function<void(int)>& on_gradient = [](int) {}) {
   at::Tensor x = (at::arange(32, at::kFloat).view({4, 8}) * (1 + 0.1 * rank) + 0.7 * step).cos();
+  // At the very end of the backward pass.
+  if (step >= kWithSeldom) x = x + weights[kSeldom].sum() * (0.1 + rank);
   for (int i = 0; i < static_cast<int>(weights.size()); ++i) {
     if (weights[i].dim() == 1) continue;
     x = x.matmul(weights[i].to(at::kFloat)).tanh();
@@ -110,13 +113,17 @@ TEST(GradientReducerTest, EqualsSumsAfterTheBackwardPass) {
       };
       GradientReducer reducer(group, hooked, options);
       if (reducer.buckets().size() != 5) return "buckets: " + std::to_string(reducer.buckets().size());
-      for (int update = 0; update < 4; ++update) {
+      for (int update = 0; update < 6; ++update) {
         for (int step = 0; step < 2; ++step) {
-          LossOf(plain, group.rank(), 2 * update + step).backward();
+          // From the third on in both micro-steps, in none, in the first alone.
+          const bool seldom = update == 3 || (update == 5 && step == 0);
+          const int number = 2 * update + step + (seldom ? kWithSeldom : 0);
+          LossOf(plain, group.rank(), number).backward();
           if (step == 1 && update != 2) reducer.Arm();
-          LossOf(hooked, group.rank(), 2 * update + step).backward();
-          const bool none_yet = step == 0 || update == 2;
-          if (none_yet && sums != 5 * update) return "sums in the wrong micro-step";
+          LossOf(hooked, group.rank(), number).backward();
+          // Without a gradient it keeps all later buckets waiting, once the order is known its own alone.
+          const int early = step == 0 || update == 2 ? 0 : update == 0 ? 2 : seldom ? 5 : 4;
+          if (sums != 5 * update + early) return "sums meanwhile: " + std::to_string(sums - 5 * update);
         }
         const absl::Status status = reducer.Wait();
         if (!status.ok()) return status.ToString();

@@ -1,3 +1,6 @@
+// Somewhat longer than a file should be: the meeting, the thread and the waits share the state that mutex_ guards, and
+// are understood together.
+
 #include "tec/dist/lifeline.h"
 
 #include <errno.h>

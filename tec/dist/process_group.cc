@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <iterator>
 #include <map>
-#include <set>
 #include <thread>
 #include <utility>
 
@@ -17,7 +15,8 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/base/steady_seconds.h"
-#include "torch/csrc/distributed/c10d/PrefixStore.hpp"
+#include "tec/dist/agent_meeting.h"
+#include "tec/dist/first_line.h"
 #include "torch/csrc/distributed/c10d/ProcessGroupGloo.hpp"
 #include "torch/csrc/distributed/c10d/TCPStore.hpp"
 #ifdef TEC_CUDA
@@ -34,15 +33,6 @@ constexpr std::chrono::milliseconds kNoLimit = std::chrono::hours(24 * 30);
 constexpr double kConnectSeconds = 60;
 // For an operation that was given up to end by itself.
 constexpr double kDrainSeconds = 2;
-
-// The first line: c10d's messages go on with a C++ backtrace.
-std::string FirstLine(const std::exception& error) {
-  const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
-}
-
-std::vector<uint8_t> Bytes(const std::string& text) { return std::vector<uint8_t>(text.begin(), text.end()); }
-std::string Text(const std::vector<uint8_t>& bytes) { return std::string(bytes.begin(), bytes.end()); }
 
 }  // namespace
 
@@ -153,69 +143,6 @@ ProcessGroup::Implementation::~Implementation() {
   backend.release();
   for (auto& work : given_up) work.release();
 }
-
-namespace {
-
-// The store that torchrun's agent serves, where rank 0 says at which port of its machine the ranks meet.
-constexpr char kPortKey[] = "lifeline_port";
-
-absl::StatusOr<c10::intrusive_ptr<c10d::Store>> AgentStore(const LaunchEnvironment& environment,
-                                                           std::chrono::milliseconds timeout) {
-  try {
-    c10d::TCPStoreOptions options;
-    options.port = static_cast<uint16_t>(environment.master_port);
-    options.timeout = timeout;
-    options.waitWorkers = false;
-    auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_address, options);
-    return c10::make_intrusive<c10d::PrefixStore>(absl::StrCat("tec/attempt_", environment.restart_count), store);
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat("torchrun's agent does not answer at ", environment.master_address, ":",
-                                               environment.master_port, ": ", FirstLine(error)));
-  }
-}
-
-// The address of rank 0's machine for the others. The agent that serves the store may be on another one.
-absl::StatusOr<std::string> AddressFor(const LaunchEnvironment& environment) {
-  TEC_ASSIGN_OR_RETURN(const auto addresses, ResolveHost(environment.master_address, environment.master_port));
-  for (const NetAddress& address : addresses) {
-    if (IsOwnAddress(address)) return environment.master_address;
-    TEC_ASSIGN_OR_RETURN(const Socket socket, ConnectTo(address, 5));
-    TEC_ASSIGN_OR_RETURN(const NetAddress own, LocalAddress(socket.fd()));
-    return own.host();
-  }
-  return absl::NotFoundError(environment.master_address);
-}
-
-absl::StatusOr<std::unique_ptr<Lifeline>> MeetAtAgent(const LaunchEnvironment& environment, LifelineOptions options,
-                                                      const absl::Status& own) {
-  TEC_ASSIGN_OR_RETURN(
-      const auto store,
-      AgentStore(environment, std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000))));
-  if (environment.rank == 0) {
-    TEC_ASSIGN_OR_RETURN(const std::string address, AddressFor(environment));
-    options.address = address;
-    options.publish_port = [&](int port) -> absl::Status {
-      try {
-        store->set(kPortKey, Bytes(absl::StrCat(port, " ", address)));
-        return absl::OkStatus();
-      } catch (const std::exception& error) {
-        return absl::UnavailableError(absl::StrCat("torchrun's agent: ", FirstLine(error)));
-      }
-    };
-    return Lifeline::Meet(options, own);
-  }
-  try {
-    const std::string text = Text(store->get(kPortKey));
-    options.port = std::atoi(text.c_str());
-    options.address = text.substr(text.find(' ') + 1);
-  } catch (const std::exception& error) {
-    return absl::DeadlineExceededError(absl::StrCat("rank ", environment.rank, ": rank 0 of ", environment.world_size,
-                                                    " did not come: ", FirstLine(error)));
-  }
-  return Lifeline::Meet(options, own);
-}
-
-}  // namespace
 
 // On rank 0's machine, at a free port of the address where the ranks have met.
 absl::StatusOr<c10::intrusive_ptr<c10d::Store>> ProcessGroup::Implementation::MakeStore(
@@ -417,57 +344,6 @@ absl::Status ProcessGroup::Broadcast(const std::vector<at::Tensor>& tensors, con
 absl::StatusOr<std::vector<std::string>> ProcessGroup::Gather(const std::string& text, const std::string& what) {
   if (implementation_ == nullptr) return std::vector<std::string>{text};
   return implementation_->line->Gather(text, what);
-}
-
-absl::StatusOr<std::vector<double>> ProcessGroup::Mean(const std::vector<double>& values) {
-  if (implementation_ == nullptr) return values;
-  TEC_ASSIGN_OR_RETURN(const auto texts,
-                       Gather(std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double)),
-                              "mean of numbers"));
-  std::vector<double> means(values.size());
-  for (const std::string& text : texts) {
-    TEC_CHECK_EQ(text.size(), values.size() * sizeof(double)) << "each rank has the same numbers";
-    for (size_t i = 0; i < values.size(); ++i) {
-      double value;
-      std::memcpy(&value, text.data() + i * sizeof(double), sizeof(double));
-      means[i] += value / world_size_;
-    }
-  }
-  return means;
-}
-
-absl::StatusOr<std::vector<int64_t>> ProcessGroup::Union(const std::vector<int64_t>& numbers, int64_t limit) {
-  PayloadWriter writer;
-  for (const int64_t number : numbers) {
-    TEC_CHECK(number >= 0 && number < limit) << number << " of " << limit;
-    writer.Number(number);
-  }
-  std::set<int64_t> all(numbers.begin(), numbers.end());
-  TEC_ASSIGN_OR_RETURN(const auto texts, Gather(writer.payload(), "union of numbers"));
-  for (const std::string& text : texts) {
-    PayloadReader reader(text);
-    for (size_t i = 0; i < text.size() / sizeof(int64_t); ++i) all.insert(reader.Number());
-  }
-  return std::vector<int64_t>(all.begin(), all.end());
-}
-
-absl::StatusOr<std::vector<int>> ProcessGroup::Which(bool flag) {
-  TEC_ASSIGN_OR_RETURN(const auto flags, Gather(flag ? "1" : "", "asking all"));
-  std::vector<int> ranks;
-  for (int rank = 0; rank < world_size_; ++rank) {
-    if (!flags[rank].empty()) ranks.push_back(rank);
-  }
-  return ranks;
-}
-
-absl::StatusOr<bool> ProcessGroup::Any(bool flag) {
-  TEC_ASSIGN_OR_RETURN(const std::vector<int> ranks, Which(flag));
-  return !ranks.empty();
-}
-
-absl::StatusOr<std::string> ProcessGroup::BroadcastText(const std::string& text) {
-  TEC_ASSIGN_OR_RETURN(auto texts, Gather(rank_ == 0 ? text : "", "broadcast of a text"));
-  return std::move(texts[0]);
 }
 
 absl::Status ProcessGroup::Agree(const absl::Status& status, const std::string& what) {
