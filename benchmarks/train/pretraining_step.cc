@@ -45,13 +45,15 @@ PretrainingStep::PretrainingStep(const config::Experiment& experiment, int64_t b
   for (int64_t i = 0; i < batch; ++i) samples_.push_back(i);
 }
 
-PretrainingStep::Result PretrainingStep::Run(int64_t micro_steps) {
+PretrainingStep::Result PretrainingStep::Run(int64_t micro_steps, const Around& around) {
   Result result;
   for (int64_t i = 0; i < micro_steps; ++i) {
     const at::Tensor images = NormalizePixels(pixels_.to(device_, /*non_blocking=*/true), kImageNetMean, kImageNetStd);
     const at::Tensor noise = MaskingNoise(/*seed=*/1, epoch_++, samples_, objective_->patches()).to(device_);
     const Objective::Loss loss = objective_->Compute(images, noise);
+    if (around.before && i + 1 == micro_steps) around.before();
     (loss.total() / static_cast<double>(micro_steps)).backward();
+    if (around.after && i + 1 == micro_steps) around.after();
     result.loss = loss.total().detach();
   }
   result.gradient_norm = GradientNorm(optimizer_->parameters());

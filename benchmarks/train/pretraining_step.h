@@ -4,7 +4,9 @@
 #define TEC_BENCHMARKS_TRAIN_PRETRAINING_STEP_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "tec/config/experiment.pb.h"
@@ -24,7 +26,13 @@ class PretrainingStep {
   struct Result {
     at::Tensor loss, gradient_norm;
   };
-  Result Run(int64_t micro_steps = 1);
+  // Around the last micro-step's backward pass: what a rank of several does there.
+  struct Around {
+    std::function<void()> before, after;
+  };
+  Result Run(int64_t micro_steps = 1, const Around& around = Around());
+
+  const std::vector<at::Tensor>& parameters() const { return optimizer_->parameters(); }
 
  private:
   std::unique_ptr<Objective> objective_;

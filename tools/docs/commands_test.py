@@ -43,6 +43,7 @@ PROGRAMS = {
     '//tools:neighbours': 'eval/embed/neighbours',
     '//tools:report': 'eval/report/report',
     '//tools:runs': 'eval/report/runs',
+    '//tools:scale_plan': 'tools/scale_plan/scale_plan',
     '//tools:shard': 'tools/shard/shard',
     '//tools:verify_dataset': 'tools/verify_dataset/verify_dataset',
     '//tools/weights:mutate': 'tools/weights/mutate',
