@@ -47,10 +47,11 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   return options;
 }
 
-BackgroundReportOptions PageOf(const config::Experiment& experiment) {
+BackgroundReportOptions PageOf(const config::Experiment& experiment, double seconds) {
   BackgroundReportOptions options;
   options.folder = experiment.logging().output_dir();
   options.pictures = SectionsByProcess;
+  options.last_seconds = seconds;
   return options;
 }
 
@@ -81,7 +82,7 @@ absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
     TellRanks(command_line.distributed, status);
     return status;
   }
-  BackgroundReportOptions page = PageOf(command_line.experiment);
+  BackgroundReportOptions page = PageOf(command_line.experiment, command_line.saving.report_seconds);
   if (!command_line.saving.report || options.environment.rank != 0) page.folder.clear();
   return WithReport<TrainResult>(std::move(page), [&] { return Train(command_line.experiment, options); });
 }
@@ -91,10 +92,9 @@ absl::Status Quickstart(const CommandLine& command_line) {
   constexpr double kPictureSeconds = 60;
   WatchRun watch;
   if (command_line.saving.report) {
-    watch = [](const config::Experiment& run) {
-      BackgroundReportOptions page = PageOf(run);
-      page.last_seconds = kPictureSeconds;
-      const auto report = std::make_shared<BackgroundReport>(std::move(page));
+    const double seconds = std::max(kPictureSeconds, command_line.saving.report_seconds);
+    watch = [seconds](const config::Experiment& run) {
+      const auto report = std::make_shared<BackgroundReport>(PageOf(run, seconds));
       return [report](bool finished) { return report->Finish(/*pictures=*/finished); };
     };
   }

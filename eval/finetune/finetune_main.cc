@@ -35,6 +35,7 @@ absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_li
     page.folder = command_line.finetune.logging().output_dir();
   }
   page.pictures = SectionsByProcess;
+  page.last_seconds = command_line.saving.report_seconds;
   return WithReport<RunFinetuneResult>(std::move(page), [&] { return RunFinetune(command_line.finetune, options); });
 }
 

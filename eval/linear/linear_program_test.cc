@@ -88,8 +88,9 @@ std::string LinearProgramTest::folder_;
 
 TEST_F(LinearProgramTest, ProbesByMaesProtocol) {
   const std::string out = folder_ + "/mae";
-  const ProgramResult result =
-      Run(Inputs() + "--batch_size=30 --epochs=40 --warmup_epochs=2 --blr=100 --noaugment --output_dir=" + out);
+  const ProgramResult result = Run(
+      Inputs() +
+      "--batch_size=30 --epochs=40 --warmup_epochs=2 --blr=100 --noaugment --report_seconds=1000 --output_dir=" + out);
   ASSERT_EQ(result.exit_code, 0) << result.output;
   EXPECT_NE(result.output.find("30 training images, 8 held-out images, 3 classes"), std::string::npos) << result.output;
   const std::vector<nlohmann::json> log = Log(out);

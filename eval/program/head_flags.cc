@@ -14,6 +14,7 @@ ABSL_FLAG(std::string, resume, "", "Checkpoint to go on from; unless given, the 
 ABSL_FLAG(bool, eval, false, "Only evaluate output_dir's best_checkpoint.pth, or --resume.");
 ABSL_FLAG(int64_t, print_freq, 20, "Micro-steps between two printed lines where there is no terminal.");
 ABSL_FLAG(bool, report, true, "Write report.html, a page to look at, into output_dir in the background.");
+ABSL_FLAG(double, report_seconds, 10, "That drawing the page's pictures may take at the end.");
 
 namespace tec {
 
@@ -21,7 +22,7 @@ FlagGroup HeadOutputFlags() {
   return {"Results, checkpoints and logs", {{"eval"}, {"log_dir"}, {"resume"}, {"print_freq"}}};
 }
 
-std::vector<FlagSpec> ReportFlags() { return {{"report"}}; }
+std::vector<FlagSpec> ReportFlags() { return {{"report"}, {"report_seconds"}}; }
 
 absl::Status ReadHeadFlags(HeadRunOptions* options) {
   if (options->frozen.output_dir.empty()) options->frozen.output_dir = UserPath("output_dir");
@@ -51,6 +52,8 @@ absl::Status RunWithPage(const std::string& output_dir, bool draws,
   BackgroundReportOptions page;
   if (absl::GetFlag(FLAGS_report)) page.folder = output_dir;
   if (draws) page.pictures = SectionsByProcess;
+  page.last_seconds = absl::GetFlag(FLAGS_report_seconds);
+  TEC_RETURN_IF_ERROR(CheckNotNegative({{"report_seconds", page.last_seconds}}));
   page.pictures_of_results = true;
   TEC_ASSIGN_OR_RETURN(const LoopResult result, WithReport<LoopResult>(std::move(page), run));
   return result.stopped ? absl::CancelledError("stopped on request") : absl::OkStatus();

@@ -16,8 +16,8 @@
 
 namespace tec {
 
-// --log_dir --resume --eval --print_freq. --report is apart, as what is no training
-// has it too.
+// --log_dir --resume --eval --print_freq. --report --report_seconds are apart, as what is no training
+// has them too.
 FlagGroup HeadOutputFlags();
 std::vector<FlagSpec> ReportFlags();
 

@@ -4,12 +4,11 @@
 #include <string>
 #include <utility>
 
+#include "ATen/ATen.h"
 #include "absl/strings/str_cat.h"
-#include "data/image/encode.h"
-#include "data/image/image.h"
+#include "absl/strings/str_format.h"
 #include "data/loader/transform.h"
 #include "eval/finetune/augmentation.h"
-#include "eval/report/html.h"
 #include "tec/base/status.h"
 
 namespace tec {
@@ -36,26 +35,25 @@ absl::StatusOr<std::shared_ptr<const Transform>> TransformOf(const RunSubject& s
 }  // namespace
 
 absl::StatusOr<ReportSection> AugmentationSheet(const RunSubject& subject, const Dataset& dataset,
-                                                const std::vector<int64_t>& images, int64_t epochs) {
+                                                const std::vector<int64_t>& images, int64_t epochs, Gallery* gallery) {
   TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const Transform> transform, TransformOf(subject));
   TransformScratch scratch;
   std::string html = absl::StrCat("<p>Each row: what ", epochs, " epochs see of one picture, before normalisation",
                                   subject.finetuning ? ", erasing and mixing" : "", ".</p>\n");
-  for (const int64_t index : images) {
+  const int64_t size = transform->size();
+  for (size_t i = 0; i < images.size(); ++i) {
+    const int64_t index = images[i];
     const absl::StatusOr<std::string> bytes = dataset.Read(index);
     if (!bytes.ok()) continue;
     std::string row;
     for (int64_t epoch = 0; epoch < epochs; ++epoch) {
-      Image image(transform->size(), transform->size(), transform->channels());
+      at::Tensor pixels = at::empty({size, size, transform->channels()}, at::kByte);
       const SampleKey key = {static_cast<uint64_t>(subject.seed), static_cast<uint64_t>(epoch),
                              static_cast<uint64_t>(index)};
-      if (!transform->Apply(*bytes, key, &scratch, image.data()).ok()) break;
-      const absl::StatusOr<std::string> jpeg = EncodeJpeg(image);
-      if (!jpeg.ok()) break;
-      absl::StrAppend(
-          &row, "<figure><img alt=\"\" src=\"", DataUri("image/jpeg", *jpeg), "\"><figcaption>",
-          HtmlText(epoch == 0 ? absl::StrCat("epoch 0 of ", dataset.name(index)) : absl::StrCat("epoch ", epoch)),
-          "</figcaption></figure>\n");
+      if (!transform->Apply(*bytes, key, &scratch, pixels.mutable_data_ptr<uint8_t>()).ok()) break;
+      row += gallery->Photo(
+          pixels, epoch == 0 ? absl::StrCat("epoch 0 of ", dataset.name(index)) : absl::StrCat("epoch ", epoch),
+          absl::StrFormat("augmentation/%02d", i), epoch);
     }
     if (!row.empty()) absl::StrAppend(&html, "<div class=\"pictures\">\n", row, "</div>\n");
   }

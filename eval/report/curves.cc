@@ -93,8 +93,8 @@ std::string Draw(const Chart& chart, double top, double width) {
       absl::StrAppendFormat(&path, "%s%.1f %.1f", pen_up ? "M" : "L", left_of(px), top_of(py));
       pen_up = false;
     }
-    absl::StrAppendFormat(&svg, "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\"/>\n", path,
-                          ColourOf(c));
+    absl::StrAppendFormat(&svg, "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\"%s/>\n", path,
+                          ColourOf(c), chart.curves[c].dashed ? " stroke-dasharray=\"6 4\"" : "");
   }
   return svg;
 }

@@ -12,6 +12,7 @@ namespace tec {
 struct Curve {
   std::string name;
   std::vector<std::pair<double, double>> points;  // x ascending; not finite y: a gap.
+  bool dashed = false;                            // A limit rather than something measured.
 };
 
 struct Chart {

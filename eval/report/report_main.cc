@@ -39,6 +39,9 @@ ABSL_FLAG(std::string, data_path, "", "Where the run's pictures are now; empty: 
 ABSL_FLAG(std::string, base_model, "", "Where the run's base model is now; empty: where it was.");
 ABSL_FLAG(std::string, device, "cpu", "cpu or cuda: where the models compute.");
 ABSL_FLAG(int64_t, num_workers, 2, "Threads that decode images.");
+ABSL_FLAG(bool, tensorboard, false,
+          "Also write the pictures, and vectors of them for the projector, into tensorboard/ beside the run's events.");
+ABSL_FLAG(bool, histograms, false, "With --tensorboard: histograms of weights and features, too.");
 ABSL_FLAG(bool, open, false, "Show the page afterwards, with xdg-open.");
 
 namespace tec {
@@ -51,6 +54,7 @@ constexpr char kUsage[] =
 
 std::vector<FlagGroup> Flags() {
   return {{"The page", {{"output"}, {"open"}, {"pictures"}, {"report_images"}, {"report_bank"}}},
+          {"TensorBoard", {{"tensorboard"}, {"histograms"}}},
           {"What it is drawn from", {{"data_path"}, {"base_model"}, {"device"}, {"num_workers"}}}};
 }
 
@@ -74,10 +78,18 @@ absl::Status Run(const std::vector<std::string>& folders) {
   options.data_path = UserPath(absl::GetFlag(FLAGS_data_path));
   options.base_model = UserPath(absl::GetFlag(FLAGS_base_model));
   options.device = absl::GetFlag(FLAGS_device);
+  options.histograms = absl::GetFlag(FLAGS_histograms);
+  const bool draws = absl::GetFlag(FLAGS_pictures) && runs.size() == 1 && HasPictures(runs[0]);
+  if (absl::GetFlag(FLAGS_tensorboard)) {
+    if (!draws) return absl::InvalidArgumentError("--tensorboard is for one run with --pictures");
+    options.tensorboard_folder = TensorBoardFolderOf(runs[0]);
+  } else if (options.histograms) {
+    return absl::InvalidArgumentError("--histograms needs --tensorboard");
+  }
   const StopSignal stop_signal;
   options.stop = [&stop_signal] { return stop_signal.received() != 0; };
   std::vector<ReportSection> sections;
-  if (absl::GetFlag(FLAGS_pictures) && runs.size() == 1 && HasPictures(runs[0])) {
+  if (draws) {
     TEC_RETURN_IF_ERROR(SelectDevice(options.device).status());
     absl::StatusOr<std::vector<ReportSection>> pictures = RunPictures(runs[0], options);
     if (absl::IsCancelled(pictures.status())) return pictures.status();
@@ -95,6 +107,9 @@ absl::Status Run(const std::vector<std::string>& folders) {
                                                                  : UserPath(absl::GetFlag(FLAGS_output));
   TEC_RETURN_IF_ERROR(WriteFile(output, FormatRunReport(runs, sections)));
   std::printf("report: %s\n", Printable(output).c_str());
+  if (!options.tensorboard_folder.empty()) {
+    std::printf("for tensorboard --logdir: %s\n", Printable(options.tensorboard_folder).c_str());
+  }
   std::fflush(stdout);
   if (absl::GetFlag(FLAGS_open)) {
     execlp("xdg-open", "xdg-open", output.c_str(), nullptr);

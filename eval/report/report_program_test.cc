@@ -75,7 +75,8 @@ TEST_F(ReportProgramTest, TecRun) {
   // For each picture three encoders' attention and colours, and both relation rows.
   EXPECT_EQ(Count(page, ">attention, "), 12);
   EXPECT_EQ(Count(page, ">colours, "), 12);
-  EXPECT_EQ(Count(page, ", predicted<"), 4);
+  EXPECT_EQ(Count(page, ", base model<") - Count(page, ">attention, base") - Count(page, ">colours, base"), 4);
+  EXPECT_EQ(Count(page, ", predicted by checkpoint-"), 8);
   EXPECT_EQ(Count(page, "what the new model sees"), 4);
   // Two encoders' neighbours: five each, and the caption has the cosine.
   EXPECT_THAT(page, HasSubstr("ant &lt;b&gt;/"));
@@ -83,6 +84,26 @@ TEST_F(ReportProgramTest, TecRun) {
   EXPECT_THAT(page, Not(HasSubstr("ant <b>")));
   // Nothing is fetched: every source is in the page.
   EXPECT_EQ(Count(page, "src=\""), Count(page, "src=\"data:image/"));
+  EXPECT_FALSE(std::filesystem::exists(run + "/tensorboard"));
+}
+
+// tools/consumers/vectors_test.py opens it with TensorBoard.
+TEST_F(ReportProgramTest, ForTensorBoard) {
+  const std::string run = WriteRun("board", /*mae=*/false), folder = run + "/tensorboard";
+  const ProgramResult result = Report(run + " --report_images=2 --report_bank=20 --tensorboard --histograms");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("for tensorboard --logdir: " + folder));
+  const std::string config = *ReadFile(folder + "/projector_config.pbtxt");
+  EXPECT_THAT(config, HasSubstr("tensor_name: \"checkpoint-7\"\n  tensor_shape: 20\n  tensor_shape: 16\n"));
+  EXPECT_THAT(config, HasSubstr("tensor_path: \"vectors-before.tsv\""));
+  EXPECT_EQ(Count(*ReadFile(folder + "/vectors.tsv"), "\n"), 20);
+  const std::string metadata = *ReadFile(folder + "/metadata.tsv");
+  EXPECT_EQ(Count(metadata, "\n"), 21);
+  EXPECT_EQ(Count(metadata, "\t"), 21);
+  EXPECT_THAT(metadata, HasSubstr("\tb\\xe9\\x1b[31m\n"));
+  EXPECT_TRUE(std::filesystem::exists(folder + "/sprite.png"));
+  EXPECT_EQ(Report(run + " --histograms").exit_code, 1);
+  EXPECT_EQ(Report(run + " " + run + " --tensorboard").exit_code, 1);
 }
 
 TEST_F(ReportProgramTest, MaeRunHasReconstructions) {
@@ -90,8 +111,8 @@ TEST_F(ReportProgramTest, MaeRunHasReconstructions) {
   const ProgramResult result = Report(run + " --report_images=3 --report_bank=20 --output=" + folder_ + "/page.html");
   ASSERT_EQ(result.exit_code, 0) << result.output;
   const std::string page = *ReadFile(folder_ + "/page.html");
-  EXPECT_EQ(Count(page, ">reconstructed<"), 3);
-  EXPECT_THAT(page, Not(HasSubstr(", predicted<")));
+  EXPECT_EQ(Count(page, ">reconstructed by checkpoint-0<"), 3);
+  EXPECT_THAT(page, Not(HasSubstr(", predicted by")));
 }
 
 TEST_F(ReportProgramTest, WhatIsMissingIsSaidAndTheRestIsThere) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <system_error>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -156,6 +157,21 @@ std::string RunFolder::state() const {
   if (epochs > 0 && done >= epochs) return "finished";
   if (epochs > 0) return absl::StrCat("epoch ", done, " of ", epochs);
   return results.is_object() ? "finished" : absl::StrCat("epoch ", done);
+}
+
+std::string RunFolder::events_folder() const {
+  std::string log_dir, output_dir;  // As in a text file: within quotation marks.
+  for (const auto& [setting, value] : settings) {
+    if (setting == "logging.log_dir") log_dir = value;
+    if (setting == "logging.output_dir") output_dir = value;
+  }
+  std::string folder;
+  // Where both are one, the folder may have been moved since.
+  if (log_dir.size() > 2 && log_dir != output_dir &&
+      absl::CUnescape(absl::string_view(log_dir).substr(1, log_dir.size() - 2), &folder)) {
+    return folder;
+  }
+  return path;
 }
 
 absl::StatusOr<RunFolder> ReadRunFolder(const std::string& path) {

@@ -40,6 +40,8 @@ struct RunFolder {
   std::optional<std::pair<std::string, double>> best() const;
   // "finished", "epoch 12 of 100", "evaluated", "no epoch finished".
   std::string state() const;
+  // Of TensorBoard's events: its log_dir, or the folder itself.
+  std::string events_folder() const;
 };
 
 // NotFound where there is no folder; InvalidArgument where the folder holds no run. A line of a log that cannot be read

@@ -16,17 +16,26 @@
 #include "tec/config/finetune.h"
 
 namespace tec {
+namespace {
+
+// N of "checkpoint-N.pth".
+std::optional<int64_t> EpochOf(absl::string_view name) {
+  int64_t epoch = 0;
+  if (absl::ConsumePrefix(&name, "checkpoint-") && absl::ConsumeSuffix(&name, ".pth") &&
+      absl::SimpleAtoi(name, &epoch)) {
+    return epoch;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 std::vector<std::string> CheckpointsToShow(const RunFolder& run) {
   std::vector<std::pair<int64_t, std::string>> numbered;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(run.path, error)) {
-    const std::string name = entry.path().filename().string();
-    absl::string_view number = name;
-    int64_t epoch = 0;
-    if (absl::ConsumePrefix(&number, "checkpoint-") && absl::ConsumeSuffix(&number, ".pth") &&
-        absl::SimpleAtoi(number, &epoch)) {
-      numbered.emplace_back(epoch, entry.path().string());
+    if (const std::optional<int64_t> epoch = EpochOf(entry.path().filename().string())) {
+      numbered.emplace_back(*epoch, entry.path().string());
     }
   }
   std::sort(numbered.begin(), numbered.end());
@@ -83,6 +92,7 @@ absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name
   LookedAt looked;
   looked.name = name;
   looked.path = path;
+  looked.epoch = EpochOf(std::filesystem::path(path).filename().string()).value_or(0);
   looked.mean = pretrained.mean;
   looked.std = pretrained.std;
   TEC_ASSIGN_OR_RETURN(looked.encoder, MakeEncoder(pretrained));

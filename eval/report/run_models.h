@@ -23,6 +23,7 @@ namespace tec {
 struct LookedAt {
   std::string name;                    // "base model", "epoch 19".
   std::string path;                    // Of its weights.
+  int64_t epoch = 0;                   // Of a checkpoint's name; otherwise 0.
   std::shared_ptr<Encoder> encoder;    // For features.
   std::shared_ptr<BaseModel> targets;  // The same weights: for patch features and [CLS] logits. J = 1.
   std::vector<float> mean, std;        // Of the pictures it takes, as its file says.

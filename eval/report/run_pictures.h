@@ -25,11 +25,17 @@ struct RunPicturesOptions {
   int64_t neighbours = 5;      // Shown of each.
   int threads = 1;             // That decode.
   std::function<bool()> stop;  // As in FeatureOptions.
+  // Where the pictures and vectors of them are written for TensorBoard, too (tensorboard_folder.h); empty: nowhere.
+  std::string tensorboard_folder;
+  bool histograms = false;  // There: of weights and features.
 };
 
 // Sections of a run's page. Pictures that cannot be read are left out, by name. InvalidArgument for a folder that names
 // no encoder or has no checkpoint yet; other errors are those of reading experiment, data set and weights.
 absl::StatusOr<std::vector<ReportSection>> RunPictures(const RunFolder& run, const RunPicturesOptions& options);
+
+// Where a run's folder for TensorBoard is: "tensorboard" in that of its events.
+std::string TensorBoardFolderOf(const RunFolder& run);
 
 // To be called first in the main() of a program that has a BackgroundReport with SectionsByProcess for its pictures:
 // where this process was started to draw them, does so and returns its exit code.

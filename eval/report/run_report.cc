@@ -28,6 +28,7 @@
 #include "tec/base/file.h"
 #include "tec/base/sha256.h"
 #include "tec/base/version.h"
+#include "tec/run/picture_events.h"
 
 namespace tec {
 namespace {
@@ -76,17 +77,41 @@ std::vector<std::pair<double, double>> PointsOf(const std::vector<json>& lines, 
   return Thinned(points, kMostPoints);
 }
 
+double SettingOf(const RunFolder& run, const char* name) {
+  double value = std::numeric_limits<double>::quiet_NaN();
+  for (const auto& [setting, text] : run.settings) {
+    if (setting == name && !absl::SimpleAtod(text, &value)) value = std::numeric_limits<double>::quiet_NaN();
+  }
+  return value;
+}
+
+// loss_att's floor, the entropy of its target: of the pictures of each epoch, where TensorBoard's events have it.
+constexpr char kAttFloor[] = "loss_att_floor";
+std::vector<std::pair<double, double>> FloorOf(const RunFolder& run) {
+  std::map<int64_t, double> floors;  // An epoch that was done twice has the later one.
+  for (const auto& [epoch, floor] : ReadEpochScalars(run.events_folder(), kAttFloor)) floors[epoch] = floor;
+  return Thinned({floors.begin(), floors.end()}, kMostPoints);
+}
+
+// What a cross-entropy with smoothed labels cannot fall below: their entropy. Nothing where labels are whole (0) or
+// mixed (another one in every batch).
+std::optional<double> SmoothedFloorOf(const RunFolder& run) {
+  const double smoothing = SettingOf(run, "augmentation.smoothing"), classes = SettingOf(run, "nb_classes");
+  const bool mixed = SettingOf(run, "augmentation.mixup") > 0 || SettingOf(run, "augmentation.cutmix") > 0;
+  if (run.kind != RunKind::kFinetuning || !(smoothing > 0) || !(classes > 1) || mixed) return std::nullopt;
+  const double off = smoothing / classes, on = 1 - smoothing + off;
+  return -on * std::log(on) - (classes - 1) * off * std::log(off);
+}
+
 std::string ChartsOf(const std::vector<RunFolder>& runs, const std::vector<std::string>& names) {
   // Over updates, from metrics.jsonl, and over epochs, from log.txt.
-  const std::vector<ChartOf> by_update = {
-      {"Losses over updates", {"loss", "loss_fea", "loss_att", "loss_att_floor", "train_loss"}},
-      {"Learning rate", {"lr"}},
-      {"Norm of the gradient", {"grad_norm"}},
-      {"Images a second", {"images_per_second"}},
-      {"Seconds an update waited for data", {"data_wait_seconds"}}};
+  const std::vector<ChartOf> by_update = {{"Losses over updates", {"loss", "loss_fea", "loss_att", "train_loss"}},
+                                          {"Learning rate", {"lr"}},
+                                          {"Norm of the gradient", {"grad_norm"}},
+                                          {"Images a second", {"images_per_second"}},
+                                          {"Seconds an update waited for data", {"data_wait_seconds"}}};
   const std::vector<ChartOf> by_epoch = {
-      {"Mean losses over epochs",
-       {"train_loss", "train_loss_fea", "train_loss_att", "train_loss_att_floor", "test_loss"}},
+      {"Mean losses over epochs", {"train_loss", "train_loss_fea", "train_loss_att", kAttFloor, "test_loss"}},
       {"Top-1 accuracy, percent, over epochs", {"knn_top1", "test_acc1", "test_ema_acc1"}},
       {"Mean IoU and accuracy of pixels, percent, over epochs", {"test_miou", "test_pixel_accuracy"}},
       {"RankMe over epochs", {"rank_me"}},
@@ -99,9 +124,19 @@ std::string ChartsOf(const std::vector<RunFolder>& runs, const std::vector<std::
     for (size_t i = 0; i < runs.size(); ++i) {
       for (const char* key : of.keys) {
         Curve curve;
-        curve.points = PointsOf(epochs ? runs[i].epoch_log : updates[i], epochs ? "epoch" : "update", key);
+        curve.dashed = absl::string_view(key) == kAttFloor;
+        curve.points = curve.dashed
+                           ? FloorOf(runs[i])
+                           : PointsOf(epochs ? runs[i].epoch_log : updates[i], epochs ? "epoch" : "update", key);
         curve.name = runs.size() == 1 ? key : absl::StrCat(names[i], " ", key);
         if (!curve.points.empty()) chart.curves.push_back(std::move(curve));
+      }
+      const std::optional<double> floor =
+          of.keys[0] == absl::string_view("train_loss") ? SmoothedFloorOf(runs[i]) : std::nullopt;
+      if (floor && runs[i].epochs_done() > 0) {
+        chart.curves.push_back({runs.size() == 1 ? "floor of train_loss" : names[i] + " floor of train_loss",
+                                {{0, *floor}, {static_cast<double>(runs[i].epochs_done() - 1), *floor}},
+                                /*dashed=*/true});
       }
     }
     if (!chart.curves.empty()) html += InlineChart(chart);
@@ -269,14 +304,6 @@ std::string MachineText() {
   uname(&machine);
   return absl::StrCat("Made ", absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::Now(), absl::UTCTimeZone()), " UTC on ",
                       machine.sysname, " ", machine.release, ", ", machine.machine, ", by TEC ", kVersion, ".");
-}
-
-double SettingOf(const RunFolder& run, const char* name) {
-  double value = std::numeric_limits<double>::quiet_NaN();
-  for (const auto& [setting, text] : run.settings) {
-    if (setting == name && !absl::SimpleAtod(text, &value)) value = std::numeric_limits<double>::quiet_NaN();
-  }
-  return value;
 }
 
 double SumOf(const std::vector<json>& lines, const char* key) {

@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
+#include "tec/run/event_writer.h"
 
 namespace tec {
 namespace {
@@ -71,6 +72,40 @@ TEST(RunReportTest, HasEverythingAndNothingHostile) {
   EXPECT_THAT(page, HasSubstr("40 % of the time went in waiting for pictures"));
   EXPECT_THAT(page, HasSubstr("2 pictures could not be read"));
   EXPECT_THAT(page, HasSubstr("The warm-up of 5 epochs is as long as the run of 2"));
+}
+
+TEST(RunReportTest, ALossHasItsFloorBesideIt) {
+  const RunFolder run = HostileRun("report_floor");
+  EXPECT_THAT(FormatRunReport({run}, {}), Not(HasSubstr("loss_att_floor")));
+  {
+    auto events = EventWriter::Create(run.path, 0);
+    ASSERT_TRUE(events.ok()) << events.status();
+    for (int64_t epoch = 0; epoch < 2; ++epoch) {
+      ASSERT_TRUE((*events)->AddScalars(1000 * (epoch + 1), {{"loss_att_floor", 1.25 - epoch}}, {-1, epoch}).ok());
+    }
+  }
+  const std::string page = FormatRunReport({run}, {});
+  EXPECT_THAT(page, HasSubstr("</i>loss_att_floor<"));
+  EXPECT_THAT(page, HasSubstr("stroke-dasharray"));
+}
+
+// A cross-entropy with smoothed labels of 4 classes: 0.925 for the true one, 0.025 for each other.
+TEST(RunReportTest, SmoothedLabelsHaveAFloor) {
+  RunFolder run;
+  run.path = "/no/such/folder";
+  run.kind = RunKind::kFinetuning;
+  run.what = "finetuning";
+  run.settings = {{"augmentation.smoothing", "0.1"},
+                  {"augmentation.mixup", "0"},
+                  {"augmentation.cutmix", "0"},
+                  {"nb_classes", "4"}};
+  for (int epoch = 0; epoch < 2; ++epoch) run.epoch_log.push_back({{"epoch", epoch}, {"train_loss", 2}});
+  const std::string page = FormatRunReport({run}, {});
+  EXPECT_THAT(page, HasSubstr("</i>floor of train_loss<"));
+  // -0.925 ln 0.925 - 3 x 0.025 ln 0.025: the lowest number at the axis.
+  EXPECT_THAT(page, HasSubstr(">0.3488</text>"));
+  run.settings[1].second = "0.8";  // Mixing: the target's entropy is another in every batch.
+  EXPECT_THAT(FormatRunReport({run}, {}), Not(HasSubstr("floor of train_loss")));
 }
 
 TEST(RunReportTest, SeveralRunsSideBySide) {

@@ -1,5 +1,6 @@
 #include "tec/config/common_flags.h"
 
+#include <cmath>
 #include <cstdio>
 
 #include "absl/flags/flag.h"
@@ -54,6 +55,7 @@ ABSL_FLAG(bool, overwrite, false,
 ABSL_FLAG(int64_t, print_freq, 20, "micro-steps between two printed lines where there is no terminal");
 ABSL_FLAG(double, log_seconds, 60, "a printed line at least so often where there is no terminal; 0: by --print_freq");
 ABSL_FLAG(bool, report, true, "write report.html, a page to look at, into output_dir in the background");
+ABSL_FLAG(double, report_seconds, 10, "that drawing the page's pictures may take at the end (quickstart: 60)");
 
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu");
 ABSL_FLAG(std::string, precision, "",
@@ -94,6 +96,11 @@ absl::StatusOr<SavingFlags> ReadSavingFlags() {
   flags.keep_last = absl::GetFlag(FLAGS_keep_last);
   flags.log_seconds = absl::GetFlag(FLAGS_log_seconds);
   flags.report = absl::GetFlag(FLAGS_report);
+  flags.report_seconds = absl::GetFlag(FLAGS_report_seconds);
+  if (!(flags.report_seconds >= 0) || !std::isfinite(flags.report_seconds)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--report_seconds=", flags.report_seconds, ": it must be a number from 0"));
+  }
   const std::string weights = absl::GetFlag(FLAGS_save_weights);
   flags.encoder_only = weights == "encoder";
   if (weights != "all" && weights != "encoder") {
@@ -152,7 +159,12 @@ FlagGroup OutputFlags() {
 
 FlagGroup SavingFlagGroup() {
   return {"What stays on the disk, and what is printed",
-          {{"overwrite", ""}, {"keep_last", ""}, {"save_weights", ""}, {"log_seconds", ""}, {"report", ""}}};
+          {{"overwrite", ""},
+           {"keep_last", ""},
+           {"save_weights", ""},
+           {"log_seconds", ""},
+           {"report", ""},
+           {"report_seconds", ""}}};
 }
 
 FlagGroup RuntimeFlags() {

@@ -30,11 +30,12 @@ struct Distributed {
 // How a run saves and logs, and whether over another one. Part of the launch, not of the experiment: none of it changes
 // what is computed.
 struct SavingFlags {
-  bool overwrite = false;     // --overwrite
-  int64_t keep_last = 0;      // --keep_last
-  bool encoder_only = false;  // --save_weights=encoder
-  double log_seconds = 60;    // --log_seconds
-  bool report = true;         // --report
+  bool overwrite = false;      // --overwrite
+  int64_t keep_last = 0;       // --keep_last
+  bool encoder_only = false;   // --save_weights=encoder
+  double log_seconds = 60;     // --log_seconds
+  bool report = true;          // --report
+  double report_seconds = 10;  // --report_seconds
 };
 // InvalidArgument for a value out of range.
 absl::StatusOr<SavingFlags> ReadSavingFlags();
