@@ -15,6 +15,7 @@
 #include "tec/base/status.h"
 #include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/torch_tensors.h"
+#include "tec/dist/launch.h"
 
 namespace tec {
 namespace {
@@ -228,6 +229,16 @@ absl::Status CheckEmbeddingPath(const std::string& path) {
   }
   for (const absl::string_view suffix : {kNpy, kSafetensors, kCsv}) {
     if (absl::EndsWith(path, suffix) && path.size() > suffix.size()) return absl::OkStatus();
+  }
+  // Arrow's C++ library needs C++20, which this project's LibTorch and Abseil are not built with.
+  if (absl::string_view stem = path; absl::ConsumeSuffix(&stem, ".parquet") && !stem.empty()) {
+    const std::string npy = absl::StrCat(stem, kNpy);
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": Parquet is written by pandas with pyarrow. Write ", npy, " and then run\n",
+        ShellCommand({"python3", "-c",
+                      "import sys, numpy, pandas; table = pandas.read_csv(sys.argv[2], keep_default_na=False); "
+                      "table[\"vector\"] = list(numpy.load(sys.argv[1])); table.to_parquet(sys.argv[3])",
+                      npy, ImagesPathOf(npy), path})));
   }
   return absl::InvalidArgumentError(
       absl::StrCat(path, ": the format is told by the name's ending, one of .npy, .safetensors and .csv"));

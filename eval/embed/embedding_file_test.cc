@@ -48,6 +48,10 @@ TEST(EmbeddingPathTest, OtherEndingsAreRefused) {
   EXPECT_EQ(CheckEmbeddingPath("a.h5").message(),
             "a.h5: the format is told by the name's ending, one of .npy, .safetensors and .csv");
   EXPECT_FALSE(CheckEmbeddingPath("a.images.csv").ok());
+  // What writes it: tools/consumers/vectors_test.py runs that.
+  EXPECT_NE(CheckEmbeddingPath("a b.parquet").message().find("' 'a b.npy' 'a b.images.csv' 'a b.parquet'"),
+            std::string::npos)
+      << CheckEmbeddingPath("a b.parquet");
   EXPECT_EQ(ImagesPathOf("out/a.b.npy"), "out/a.b.images.csv");
 }
 

@@ -42,6 +42,9 @@ class BrowserTest(unittest.TestCase):
         first = sorted(pictures.iterdir())[0]
         os.rename(os.fsencode(first), os.fsencode(pictures) + b'/' + HOSTILE)
         cls.page = work / 'report.html'
+        cls.several = work / 'several.html'
+        subprocess.run([REPORT, str(work / 'run' / 'mae'), str(work / 'run' / 'tec'), '--output=' + str(cls.several)],
+                       check=True, capture_output=True)
         subprocess.run([REPORT, str(work / 'run' / 'tec'), '--report_images=3', '--report_bank=60',
                         '--output=' + str(cls.page)], check=True, capture_output=True)
 
@@ -92,7 +95,31 @@ class BrowserTest(unittest.TestCase):
         self.assertLess(brightness['dark'], 110)
         self.assertGreater(brightness['wide'], 160)
 
+    def test_every_section_is_drawn(self):
+        """The whole page on one screenshot, kept where the test's outputs are: nothing of it is blank."""
+        output = pathlib.Path(os.environ.get('TEST_UNDECLARED_OUTPUTS_DIR', self.page.parent))
+        for page in (self.page, self.several):
+            picture, width, height = output / f'{page.stem}_whole.png', 1000, 12000
+            chromium('--screenshot=%s' % picture, f'--window-size={width},{height}', page.as_uri())
+            image = Image.open(picture).convert('RGB')
+            self.assertEqual(image.size, (width, height))
+            background = image.getpixel((0, height - 1))
+            blank = Image.new('RGB', (width, 1), background).tobytes()
+            rows = [image.crop((0, y, width, y + 1)).tobytes() != blank for y in range(height)]
+            end = max(y for y in range(height) if rows[y])
+            self.assertLess(end, height - 10, 'the page is longer than the screenshot')
+            for top in range(0, end, 400):
+                self.assertGreater(sum(rows[top:top + 400]), 20, f'{page}: nearly blank from {top}')
+
+    def test_several_runs_are_side_by_side(self):
+        dom, errors = chromium('--dump-dom', self.several.as_uri())
+        self.assertNotIn(':CONSOLE', errors)
+        for text in ('<h2>Settings that differ', 'mae train_loss', 'tec train_loss', '<td>method'):
+            self.assertIn(text, dom)
+        self.assertLess(self.several.stat().st_size, 20 << 20)
+
     def test_it_is_small(self):
+        # //eval/report:gallery_test: also with pictures of any number and size.
         self.assertLess(self.page.stat().st_size, 20 << 20)
 
 
