@@ -88,6 +88,7 @@ CHECKED = {
     r'\./bazelw run --config=cuda .*': 'it needs a GPU',
     r'pip install tec_pretrain-\S+\.whl': '//package:wheel_test installs and runs it',
     r'tec pretrain': '//package:wheel_test runs the wheel; here ./bazelw run //tec:pretrain is the same program',
+    r"python3 -c '.*to_parquet.*": '//tools/consumers:vectors_test runs it',
     r"python3 -c '": 'lines of Python for the reader to adapt; //tools/consumers:parquet_test runs those for Parquet',
     r'(torchrun|srun) .* bazel-bin/tec/pretrain .*':
         'it needs a launcher; //tools/launchers:launchers_test runs two ranks under each',

@@ -32,6 +32,8 @@ fi
 
 mkdir "$work/docs"
 cp -L docs/*.md "$work/docs"
+mkdir "$work/docs/pictures"
+cp -L docs/pictures/* "$work/docs/pictures"
 cp -L CHANGELOG.md "$work/docs/changelog.md"
 cp -L tools/docs/site.css "$work/docs"
 # What is in the repository and not in the site.
