@@ -222,13 +222,17 @@ std::string HubName(const std::string& path) {
 
 absl::StatusOr<std::string> WeightFileIn(const std::string& path) {
   // UserPath may have put a folder before it, and the file system joins slashes.
-  for (const char* scheme : {"https:/", "http:/"}) {
+  constexpr const char* kSchemes[][3] = {{"https:/", "curl -L -o FILE", ""},
+                                         {"http:/", "curl -L -o FILE", ""},
+                                         {"s3:/", "aws s3 cp", " FILE"},
+                                         {"gs:/", "gsutil cp", " FILE"}};
+  for (const auto& [scheme, command, last] : kSchemes) {
     const size_t at = path.find(scheme);
     if (at == std::string::npos || (at > 0 && path[at - 1] != '/')) continue;
     std::string address = path.substr(at);
     if (!absl::StrContains(address, "://")) address.insert(strlen(scheme), "/");
-    return Invalid(
-        absl::StrCat(address, " is an address, and files are read: curl -L -o FILE \"", address, "\" downloads it"));
+    return Invalid(absl::StrCat(address, " is an address, and files are read: ", command, " \"", address, "\"", last,
+                                " downloads it"));
   }
   struct stat info;
   if (stat(path.c_str(), &info) != 0) {

@@ -144,6 +144,8 @@ TEST(StateDictFileTest, AnAddressGetsTheCommandThatDownloadsIt) {
   for (const std::string& path : {address, "/where/the/user/stands/" + address}) {
     EXPECT_TRUE(absl::StrContains(Refusal(path), absl::StrCat("curl -L -o FILE \"", address, "\""))) << Refusal(path);
   }
+  EXPECT_EQ(Refusal("s3://a/b.pth"),
+            "s3://a/b.pth is an address, and files are read: aws s3 cp \"s3://a/b.pth\" FILE downloads it");
 }
 
 TEST(StateDictFileTest, IndexesAreChecked) {

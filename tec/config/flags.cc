@@ -30,6 +30,7 @@ ABSL_FLAG(std::string, base_model, "",
           "checkpoint file of the base model; needed with --method=tec. Several, with commas between, are learnt from "
           "at once; each may have settings of its own behind colons: a.pth,b.pth:family=ibot:weight=0.5 (family, "
           "entry, grid, weight, last_layers, topkatt, att_tau, label, device)");
+ABSL_FLAG(std::string, checkpoint, "", "the same as --base_model, under the name that every program has for weights");
 ABSL_FLAG(double, drop_base_models, 0,
           "with several base models: rate at which one is left out for an image in each update; one always stays");
 ABSL_FLAG(bool, init_from_base, false,
@@ -78,6 +79,7 @@ std::vector<FlagGroup> Groups() {
       {"What the base model's file does not tell", BaseModelFlags("base_model.")},
       {"Base model and targets",
        {{"base_model", "base_model.path"},
+        {"checkpoint", ""},
         {"drop_base_models", "drop_base_models"},
         {"interpolate_positions", "base_model.interpolate_positions"},
         {"basemodel", "base_model.name"},
@@ -217,7 +219,14 @@ absl::StatusOr<config::Experiment> OwnImagesOf(const ParsedFlags& parsed, const 
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, const Machine& machine,
                                              const SettleExperiment& own_images) {
   const std::vector<FlagGroup> groups = Groups();
-  TEC_ASSIGN_OR_RETURN(const ParsedFlags parsed, ParseFlags(argc, argv, groups));
+  TEC_ASSIGN_OR_RETURN(ParsedFlags parsed, ParseFlags(argc, argv, groups));
+  if (const std::string checkpoint = absl::GetFlag(FLAGS_checkpoint); !checkpoint.empty()) {
+    if (parsed.Given("base_model")) {
+      return absl::InvalidArgumentError("--checkpoint and --base_model mean the same here: give one");
+    }
+    absl::SetFlag(&FLAGS_base_model, checkpoint);
+    std::replace(parsed.given.begin(), parsed.given.end(), std::string("checkpoint"), std::string("base_model"));
+  }
   CommandLine command_line;
   command_line.help = parsed.help;
   if (parsed.help) return command_line;

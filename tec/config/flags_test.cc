@@ -306,6 +306,13 @@ TEST(Flags, MonitorTakesTheRunsData) {
   EXPECT_EQ(ErrorOf({"--data_path=/p", "--base_model=/b", "--knn_every=-1"}), "--knn_every=-1: it must be at least 0");
 }
 
+TEST(Flags, WeightsHaveTheNameThatEveryProgramHasForThem) {
+  EXPECT_EQ(Parsed({"--data_path=/p", "--config=vit_b_mae_300ep", "--checkpoint=/b"}).experiment.base_model().path(),
+            "/b");
+  EXPECT_EQ(ErrorOf({"--data_path=/p", "--base_model=/a", "--checkpoint=/b"}),
+            "--checkpoint and --base_model mean the same here: give one");
+}
+
 TEST(Flags, MistakesAreExplained) {
   EXPECT_EQ(ErrorOf({"--bach_size=3"}),
             "unknown flag --bach_size; did you mean \"--batch_size\"? (--help lists all flags)");
