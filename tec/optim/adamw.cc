@@ -28,6 +28,13 @@ AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options)
 
 void AdamW::Step(double lr) {
   c10::NoGradGuard no_grad;
+  std::vector<at::Tensor> all_steps;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (parameters_[i].grad().defined()) all_steps.push_back(state_[i].step);
+  }
+  if (all_steps.empty()) return;
+  // The kernel reads the number of the update that it is doing. Of all groups at once.
+  at::_foreach_add_(all_steps, 1);
   size_t index = 0;
   for (const ParameterGroup& group : groups_) {
     std::vector<at::Tensor> parameters, gradients, exp_avgs, exp_avg_sqs, steps;
@@ -41,8 +48,6 @@ void AdamW::Step(double lr) {
       steps.push_back(state.step);
     }
     if (parameters.empty()) continue;
-    // The kernel reads the number of the update that it is doing.
-    at::_foreach_add_(steps, 1);
     at::_fused_adamw_(parameters, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, lr * group.lr_scale,
                       options_.beta1, options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
                       /*maximize=*/false);
