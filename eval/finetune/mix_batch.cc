@@ -32,19 +32,39 @@ void CheckSizes(int64_t images, const std::vector<Mix>& mixes) {
 
 }  // namespace
 
+// All boxes of the batch in two uploads and one kernel: one each would keep a GPU waiting for every erased image.
 void EraseBoxes(const std::vector<std::vector<ErasedBox>>& boxes, const at::Tensor& images) {
   TEC_CHECK_EQ(static_cast<int64_t>(boxes.size()), images.size(0));
-  const int64_t channels = images.size(1);
+  TEC_CHECK(images.is_contiguous());
+  const int64_t channels = images.size(1), rows = images.size(2), columns = images.size(3);
+  std::vector<int64_t> places;
+  std::vector<float> values;
+  std::vector<bool> taken;  // Of an image's pixels: the last box counts, and a place is written once.
   for (size_t n = 0; n < boxes.size(); ++n) {
-    for (const ErasedBox& erased : boxes[n]) {
-      const bool whole = static_cast<int64_t>(erased.values.size()) == channels;
-      const int64_t height = whole ? 1 : erased.box.height, width = whole ? 1 : erased.box.width;
-      TEC_CHECK_EQ(static_cast<int64_t>(erased.values.size()), channels * height * width);
-      const at::Tensor values =
-          at::from_blob(const_cast<float*>(erased.values.data()), {channels, height, width}, at::kFloat);
-      Cut(images[static_cast<int64_t>(n)], erased.box).copy_(values);
+    taken.assign(boxes[n].size() > 1 ? rows * columns : 0, false);
+    for (auto erased = boxes[n].rbegin(); erased != boxes[n].rend(); ++erased) {
+      const Box& box = erased->box;
+      const bool whole = static_cast<int64_t>(erased->values.size()) == channels;
+      TEC_CHECK_EQ(static_cast<int64_t>(erased->values.size()), channels * (whole ? 1 : box.height * box.width));
+      TEC_CHECK(box.top >= 0 && box.left >= 0 && box.top + box.height <= rows && box.left + box.width <= columns);
+      for (int64_t y = 0; y < box.height; ++y) {
+        for (int64_t x = 0; x < box.width; ++x) {
+          const int64_t pixel = (box.top + y) * columns + box.left + x;
+          if (!taken.empty() && taken[pixel]) continue;
+          if (!taken.empty()) taken[pixel] = true;
+          for (int64_t c = 0; c < channels; ++c) {
+            places.push_back((static_cast<int64_t>(n) * channels + c) * rows * columns + pixel);
+            values.push_back(erased->values[whole ? c : (c * box.height + y) * box.width + x]);
+          }
+        }
+      }
     }
   }
+  if (places.empty()) return;
+  const auto upload = [&](auto& from, at::ScalarType type) {
+    return at::from_blob(from.data(), {static_cast<int64_t>(from.size())}, type).to(images.device());
+  };
+  images.view({-1}).scatter_(0, upload(places, at::kLong), upload(values, at::kFloat));
 }
 
 at::Tensor MixImages(const at::Tensor& images, const std::vector<Mix>& mixes) {
