@@ -51,6 +51,21 @@ std::vector<std::string> CheckpointsToShow(const RunFolder& run) {
   return paths;
 }
 
+namespace {
+
+// Settings with family, entry and grid, and the encoder of the file that they are of.
+template <typename Settings>
+absl::StatusOr<VitRequest> Told(const Settings& settings, const config::Vit& encoder) {
+  VitRequest request;
+  request.family = settings.family();
+  request.entry = settings.entry();
+  request.heads = encoder.heads();
+  TEC_RETURN_IF_ERROR(ParseGrid(settings.grid(), &request));
+  return request;
+}
+
+}  // namespace
+
 absl::StatusOr<RunSubject> SubjectOf(const RunFolder& run) {
   RunSubject subject;
   const std::string settings = run.path + "/experiment.textproto";
@@ -62,6 +77,7 @@ absl::StatusOr<RunSubject> SubjectOf(const RunFolder& run) {
     if (experiment.method() == config::TEC) {
       subject.before = experiment.base_model().path();
       subject.before_name = "base model";
+      TEC_ASSIGN_OR_RETURN(subject.before_request, Told(experiment.base_model(), experiment.base_model().encoder()));
     }
     subject.pretraining = std::move(experiment);
   } else if (run.kind == RunKind::kFinetuning) {
@@ -71,6 +87,7 @@ absl::StatusOr<RunSubject> SubjectOf(const RunFolder& run) {
     subject.seed = subject.finetuning->seed();
     subject.before = subject.finetuning->finetune();
     subject.before_name = "before finetuning";
+    TEC_ASSIGN_OR_RETURN(subject.before_request, Told(*subject.finetuning, subject.finetuning->encoder()));
   } else {
     const auto text_of = [&run](const char* key) {
       const bool there = run.results.is_object() && run.results.contains(key) && run.results[key].is_string();
@@ -87,8 +104,9 @@ absl::StatusOr<RunSubject> SubjectOf(const RunFolder& run) {
   return subject;
 }
 
-absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name, c10::Device device) {
-  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path));
+absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name, c10::Device device,
+                                const VitRequest& request) {
+  TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(path, request));
   LookedAt looked;
   looked.name = name;
   looked.path = path;

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "c10/core/Device.h"
 #include "eval/report/run_folder.h"
+#include "tec/checkpoint/families/vit_file.h"
 #include "tec/config/experiment.pb.h"
 #include "tec/config/finetune.pb.h"
 #include "tec/models/base_model.h"
@@ -37,6 +38,7 @@ struct RunSubject {
   config::Data data;  // Path of its pictures; mean, std and channels unless the encoder's file says them.
   int64_t seed = 0;
   std::string before, before_name;       // What it is compared with; empty: nothing.
+  VitRequest before_request;             // What the run was told of that file.
   std::vector<std::string> checkpoints;  // Its own, at most three: the first, the middle and the newest.
 };
 
@@ -47,7 +49,8 @@ absl::StatusOr<RunSubject> SubjectOf(const RunFolder& run);
 std::vector<std::string> CheckpointsToShow(const RunFolder& run);
 
 // Reads one encoder from any weight file that ReadPretrained reads, to `device`.
-absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name, c10::Device device);
+absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name, c10::Device device,
+                                const VitRequest& request = {});
 
 }  // namespace tec
 

@@ -42,7 +42,7 @@ absl::Status SeenRun::OpenPictures() {
 absl::Status SeenRun::ReadEncoders() {
   if (is_tec() || !subject_.before.empty()) {
     const std::string path = options_.base_model.empty() ? subject_.before : options_.base_model;
-    absl::StatusOr<LookedAt> base = LookAt(path, subject_.before_name, device_);
+    absl::StatusOr<LookedAt> base = LookAt(path, subject_.before_name, device_, subject_.before_request);
     if (!base.ok()) {
       return Annotate(base.status(), absl::StrCat("the run's ", is_tec() ? "base model" : "weights to begin with",
                                                   " (--base_model says where it is now)"));

@@ -33,6 +33,8 @@ from family_programs_test import FamilyProgramsTest
 from looking_test import LookingTest
 from reader_test import ReaderTest
 from vit_sweep import SweepTest
+from weight_cases_test import WeightCasesTest
+from weight_kinds_test import WeightKindsTest
 
 # Of the issue: float32 through a few blocks leaves two digits to spare.
 TOLERANCE = 1e-4

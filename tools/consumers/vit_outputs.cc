@@ -6,9 +6,9 @@
 //
 // IMAGES: safetensors with "images" [N, 3, S, S]. OUTPUT: safetensors with blocks.<i> [N, T, C] (each block's output),
 // cls and patch_mean (the encoder's), features, relations and idx (the base model's targets).
-// LIST: a line for each of many files, FILE, FAMILY, HEADS, IMAGES and OUTPUT with tabs between; OUTPUT gets cls,
-// patch_mean, patches and prefix (the numbers of patches, and of tokens before them). A line is printed for each,
-// "taken" and the file's description or "refused" and why, a tab between.
+// LIST: a line for each of many files, FILE, FAMILY, HEADS, IMAGES, OUTPUT and, where they are told, ENTRY and GRID,
+// with tabs between; OUTPUT gets cls, patch_mean, patches and prefix (the numbers of patches, and of tokens before
+// them). A line is printed for each, "taken" and the file's description or "refused" and why, a tab between.
 
 #include <cstdio>
 #include <cstdlib>
@@ -68,6 +68,8 @@ absl::StatusOr<std::string> WriteFeatures(const std::vector<std::string>& line) 
   VitRequest request;
   request.family = line[1];
   request.heads = std::atoi(line[2].c_str());
+  if (line.size() > 5) request.entry = line[5];
+  if (line.size() > 6) TEC_RETURN_IF_ERROR(ParseGrid(line[6], &request));
   TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(line[0], request));
   TEC_RETURN_IF_ERROR(CheckHeadsKnown(file));
   const VitTraits& traits = file.plan.traits;
@@ -95,7 +97,9 @@ absl::Status WriteListed(const std::string& path) {
   TEC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     const std::vector<std::string> parts = absl::StrSplit(line, '\t');
-    if (parts.size() != 5) return absl::InvalidArgumentError(absl::StrCat(path, ": \"", line, "\" has not five parts"));
+    if (parts.size() < 5 || parts.size() > 7) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": \"", line, "\" has not five to seven parts"));
+    }
     const absl::StatusOr<std::string> taken = WriteFeatures(parts);
     std::printf("%s\t%s\n", taken.ok() ? "taken" : "refused",
                 taken.ok() ? taken->c_str() : std::string(taken.status().message()).c_str());

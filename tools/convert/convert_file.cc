@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/elements.h"
 #include "tec/checkpoint/families/own_encoder.h"
 #include "tec/checkpoint/families/vit_export.h"
 #include "tec/checkpoint/families/vit_file.h"
@@ -128,8 +129,8 @@ absl::Status ExportFolder(const ConvertOptions& options, const VitFile& file, St
       beside->files["preprocessor_config.json"] = PreprocessorConfig(traits, details.preprocessing);
     }
   }
-  if (details.preprocessing.assumed) {
-    absl::StrAppend(&beside->notes, "\nnormalisation: ImageNet's mean and deviation, assumed: the file does not say");
+  if (const std::string normalisation = DescribeNormalisation(details.preprocessing); !normalisation.empty()) {
+    absl::StrAppend(&beside->notes, "\n", normalisation);
   }
   beside->files["README.md"] = ModelCard(traits, details, timm ? "timm" : "transformers");
   return absl::OkStatus();
@@ -178,6 +179,8 @@ absl::StatusOr<std::string> ConvertFile(const ConvertOptions& options) {
       tensors = *std::move(exported);
     }
   }
+  // Of the encoder's it is known; a file that is kept whole may have others.
+  for (const auto& [name, tensor] : tensors) TEC_RETURN_IF_ERROR(Annotate(CheckFinite(name, tensor), options.input));
   if (dtype.has_value()) {
     TEC_ASSIGN_OR_RETURN(tensors, CastAll(tensors, *dtype));
   }

@@ -3,7 +3,11 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/checkpoint/families/own_encoder.h"
 #include "tec/checkpoint/state_dict_file.h"
@@ -107,7 +111,25 @@ absl::Status TakeRecord(const std::string& path, const TrainingState& state, Mod
   return absl::OkStatus();
 }
 
+// The numbers that were written down, not what their floats are.
+std::vector<double> Doubles(const std::vector<float>& floats) {
+  std::vector<double> doubles;
+  for (float number : floats) {
+    double value = number;
+    TEC_CHECK(absl::SimpleAtod(absl::StrFormat("%.8g", number), &value));
+    doubles.push_back(value);
+  }
+  return doubles;
+}
+
 }  // namespace
+
+std::string DescribeNormalisation(const Preprocessing& preprocessing) {
+  if (preprocessing.assumed) return "normalisation: ImageNet's mean and deviation, assumed: the file does not say";
+  if (preprocessing.source.empty()) return "";
+  return absl::StrCat("normalisation: mean ", absl::StrJoin(preprocessing.mean, ","), ", deviation ",
+                      absl::StrJoin(preprocessing.std, ","), " (", preprocessing.source, ")");
+}
 
 absl::StatusOr<ModelDetails> DetailsOf(const std::string& path, const VitFile& file) {
   ModelDetails details;
@@ -119,6 +141,11 @@ absl::StatusOr<ModelDetails> DetailsOf(const std::string& path, const VitFile& f
   const absl::StatusOr<TrainingState> state = LoadTrainingState(path);
   details.head = HeadIn(tensors.tensors, file.plan, state.ok() && EncoderRecordIn(state->args) != nullptr);
   if (state.ok()) TEC_RETURN_IF_ERROR(TakeRecord(path, *state, &details));
+  if (details.preprocessing.mean.empty() && file.statistics.known()) {
+    details.preprocessing.mean = Doubles(file.statistics.mean);
+    details.preprocessing.std = Doubles(file.statistics.std);
+    details.preprocessing.source = file.statistics.source;
+  }
   if (details.preprocessing.mean.empty() && traits.channels == 3) {
     details.preprocessing.mean = ImageNetMean();
     details.preprocessing.std = ImageNetStd();

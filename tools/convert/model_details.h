@@ -21,6 +21,8 @@ struct Preprocessing {
   int64_t size = 0, resize = 0;
   std::vector<double> mean, std;  // One for each channel; empty where the file does not say and it is not RGB.
   bool assumed = false;           // The file says nothing: ImageNet's, of RGB.
+  // Of another project's file: what says them, or why they are assumed.
+  std::string source;
 };
 
 // A linear classifier on the encoder's output.
@@ -35,6 +37,9 @@ struct ClassifierHead {
 
   int64_t classes() const { return weight.shape[0]; }
 };
+
+// "normalisation: ...", where they come from; "" of a checkpoint that records them.
+std::string DescribeNormalisation(const Preprocessing& preprocessing);
 
 struct ModelDetails {
   Preprocessing preprocessing;

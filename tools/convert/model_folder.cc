@@ -164,7 +164,9 @@ std::string ModelCard(const VitTraits& traits, const ModelDetails& details, cons
   if (!preprocessing.mean.empty()) {
     absl::StrAppend(&card, " less (", absl::StrJoin(preprocessing.mean, ", "), "), divided by (",
                     absl::StrJoin(preprocessing.std, ", "), ")",
-                    preprocessing.assumed ? ": ImageNet's, assumed, for the file does not say" : "");
+                    preprocessing.assumed          ? ": ImageNet's, assumed, for the file does not say"
+                    : preprocessing.source.empty() ? ""
+                                                   : absl::StrCat(" (", preprocessing.source, ")"));
   }
   absl::StrAppend(&card, ".\n\n## Data\n\n");
   absl::StrAppend(&card, details.training_images > 0 ? absl::StrCat(details.training_images, " training images")

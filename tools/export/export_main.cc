@@ -83,8 +83,8 @@ absl::Status Export() {
                 details.head->global_pool ? "mean of the patches" : "[CLS] token",
                 details.head->assumed ? " (assumed)" : "");
   }
-  if (details.preprocessing.assumed) {
-    std::printf("normalisation: ImageNet's mean and deviation, assumed: the file does not say\n");
+  if (const std::string normalisation = DescribeNormalisation(details.preprocessing); !normalisation.empty()) {
+    std::printf("%s\n", normalisation.c_str());
   }
   return absl::OkStatus();
 }

@@ -286,6 +286,7 @@ void AddMetadata(const VitTraits& traits, const ModelDetails& details, onnx::Mod
     add("mean", absl::StrJoin(preprocessing.mean, ","));
     add("std", absl::StrJoin(preprocessing.std, ","));
     if (preprocessing.assumed) add("mean_and_std", "ImageNet's, assumed: the weight file does not say");
+    if (!preprocessing.source.empty()) add("mean_and_std", preprocessing.source);
   }
   if (details.head && !details.head->names.empty()) {
     using Json = nlohmann::json;

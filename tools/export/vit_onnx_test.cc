@@ -64,7 +64,7 @@ TEST(VitToOnnxTest, AClassifierAndThePreprocessingComeAlong) {
   const absl::StatusOr<VitFile> file = ReadVitFile("tec/testing/goldens/weight_convert/pretrain.pth");
   ASSERT_TRUE(file.ok()) << file.status();
   ModelDetails details;
-  details.preprocessing = {16, 18, {0.1, 0.2, 0.3}, {0.5, 0.6, 0.7}};
+  details.preprocessing = {16, 18, {0.1, 0.2, 0.3}, {0.5, 0.6, 0.7}, /*assumed=*/false, /*source=*/""};
   details.head.emplace();
   details.head->weight = TensorView::FromFloats({2, 16}, std::vector<float>(32, 1.0f));
   details.head->bias = TensorView::FromFloats({2}, {1, 2});

@@ -29,6 +29,7 @@ Family ClipFamily() {
   family.left_out = {"proj",       "transformer.*",    "token_embedding.*", "positional_embedding",
                      "ln_final.*", "input_resolution", "context_length",    "vocab_size"};
   family.must_be_said = true;
+  family.architectures = {kOpenClipTower};
   family.published_mean = {0.48145466f, 0.4578275f, 0.40821073f};
   family.published_std = {0.26862954f, 0.26130258f, 0.27577711f};
   family.norm_epsilon = 1e-5;

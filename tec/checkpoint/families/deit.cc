@@ -11,6 +11,7 @@ Family DeitFamily() {
   family.marks = {"cls_token", "pos_embed", "patch_embed.proj.weight", "dist_token"};
   family.names = PlainNames();
   family.names.push_back({"dist_token", "dist_token"});
+  TakePlainArchitectures(&family);
   return family;
 }
 

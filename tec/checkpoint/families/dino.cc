@@ -14,6 +14,7 @@ Family DinoFamily() {
   family.names = PlainNames();
   // Its vision_transformer.py scales by (grid + 0.1) / old grid.
   family.interpolation = PositionInterpolation::kOffset;
+  TakePlainArchitectures(&family);
   return family;
 }
 

@@ -29,6 +29,7 @@ Family Dinov2Family() {
   // registers.
   family.interpolation = PositionInterpolation::kOffset;
   family.interpolation_with_registers = PositionInterpolation::kAntialias;
+  TakePlainArchitectures(&family);
   return family;
 }
 

@@ -39,6 +39,8 @@ Family Dinov3Family() {
                                            {"blocks.#.mlp.w1.*", "blocks.#.mlp.gate.*"},
                                            {"blocks.#.mlp.w2.*", "blocks.#.mlp.up.*"},
                                            {"blocks.#.mlp.w3.*", "blocks.#.mlp.fc2.*"}});
+  family.architectures = {"vit_*"};
+  family.architecture_parts = {"dinov3", "lingbot"};
   // Of the crops of training.
   family.left_out = {"local_cls_norm.*"};
   SetTraits(&family);

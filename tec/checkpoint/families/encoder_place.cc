@@ -105,9 +105,7 @@ absl::Status WhyNot(const StateDict& tensors) {
 bool Says(const VitConfig& config, const Family& family) {
   if (!Concerns(config, family)) return false;
   if (config.architecture.empty() && config.model_type.empty()) return false;
-  // What gates a gated MLP is told by its shape.
-  return !config.activation.has_value() || family.activation == Activation::kSwiGlu ||
-         *config.activation == family.activation;
+  return AgreeOnActivation(config, family);
 }
 
 }  // namespace
@@ -209,6 +207,14 @@ absl::StatusOr<const Family*> RecogniseFamily(const StateDict& tensors, const Cl
 
 bool Concerns(const VitConfig& config, const Family& family) {
   return config.architecture.empty() != family.model_types.empty();
+}
+
+bool AgreeOnActivation(const VitConfig& config, const Family& family) {
+  // What gates a gated MLP is told by its shape.
+  if (!config.activation.has_value() || family.activation == Activation::kSwiGlu) return true;
+  // OpenCLIP's GELU may be by tanh, which its config says (act_kwargs).
+  const bool by_tanh = config.architecture == kOpenClipTower && *config.activation == Activation::kGeluTanh;
+  return *config.activation == family.activation || (by_tanh && family.activation == Activation::kGelu);
 }
 
 absl::Status CheckKind(const VitConfig& config, const Family& family) {

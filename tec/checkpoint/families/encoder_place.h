@@ -45,6 +45,8 @@ absl::StatusOr<const Family*> RecogniseFamily(const StateDict& tensors, const Cl
 // Whether a config.json is of the kind that stands beside such files: Hugging Face's beside Hugging Face's names,
 // timm's beside all others.
 bool Concerns(const VitConfig& config, const Family& family);
+// Whether the config, if it says any, has the activation of the family's models.
+bool AgreeOnActivation(const VitConfig& config, const Family& family);
 // InvalidArgument if it concerns the family, but is of another kind of model.
 absl::Status CheckKind(const VitConfig& config, const Family& family);
 

@@ -69,6 +69,7 @@ Family Eva02EnormousFamily() {
   family.must_be_said = true;
   family.architectures = {"eva02_enormous_*"};
   family.post_norm = true;
+  family.published_heads = {{1792, 16}};
   family.published_mean = {0.48145466f, 0.4578275f, 0.40821073f};
   family.published_std = {0.26862954f, 0.26130258f, 0.27577711f};
   return family;
@@ -113,6 +114,7 @@ Family TimmPeGiganticFamily() {
   family.marks.erase(family.marks.begin());
   family.absent = {"cls_token"};
   family.class_token = false;
+  family.published_heads = {{1536, 16}};
   family.rotary->shift = 0;
   return family;
 }

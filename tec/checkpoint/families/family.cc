@@ -82,6 +82,12 @@ std::vector<NameRule> PlainNamesWithoutPositions() {
   return rules;
 }
 
+void TakePlainArchitectures(Family* family) {
+  family->architectures = {"vit_*", "deit*", "test_vit*", "flexivit_*", "eva_large_*"};
+  family->other_architecture_parts = {"clip",   "siglip", "_gap_", "_rpn_",   "relpos",   "_rope",
+                                      "vit_pe", "dinov3", "sam",   "lingbot", "test_vit3"};
+}
+
 const std::vector<Family>& Families() {
   // A family stands before those whose marks its files have too.
   static const auto* families = new std::vector<Family>{
@@ -112,6 +118,7 @@ const std::vector<Family>& Families() {
       TimmSiglipFamily(),
       TimmNoClassFamily(),
       IjepaFamily(),
+      MmpretrainFamily(),
       HuggingFaceMaeFamily(),
       HuggingFaceDeitFamily(),
       HuggingFaceVitFamily(),

@@ -60,7 +60,7 @@ struct Family {
   int64_t published_size = 0;
   // How their images are normalised, if others than by ImageNet's statistics: of each channel.
   std::vector<float> published_mean, published_std;
-  // Heads of the published models by their width; UsualHeads (usual_heads.h) unless given.
+  // Heads of the published models by their width, 0 where there are several; UsualHeads (usual_heads.h) unless given.
   std::vector<std::pair<int64_t, int64_t>> published_heads;
   // The config.json that may stand beside such a file. Families with Hugging Face's names: its "model_type", one of
   // these. All others: timm's "architecture", which fits one of these patterns, none: any; and has one of these parts,
@@ -82,6 +82,13 @@ struct Family {
 std::vector<NameRule> PlainNames();
 // The same without pos_embed: of families that have rotary positions alone.
 std::vector<NameRule> PlainNamesWithoutPositions();
+
+// What an architecture is called here that OpenCLIP's own open_clip_config.json describes and does not name.
+inline constexpr char kOpenClipTower[] = "open_clip";
+
+// Lets timm's config.json of a plain ViT with [CLS] stand beside the family's files, and none of its models of the same
+// shapes that have more than that, or something else (norms before the blocks, rotary positions, ...).
+void TakePlainArchitectures(Family* family);
 
 // `name` under the first of `rules` whose pattern fits; nullopt if none does.
 std::optional<std::string> Renamed(absl::string_view name, const std::vector<NameRule>& rules);
@@ -119,6 +126,7 @@ Family TimmAimv2Family();
 Family MocoV3Family();
 Family DeitFamily();
 Family TimmFamily();
+Family MmpretrainFamily();
 Family HuggingFaceVitFamily();
 Family HuggingFaceMaeFamily();
 Family HuggingFaceDinov2Family();

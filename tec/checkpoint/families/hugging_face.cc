@@ -7,9 +7,9 @@ namespace tec {
 namespace {
 
 // Names inside a block, `from` being what the block is called.
-void AddBlock(const std::string& from, Family* family) {
+void AddBlock(const std::string& from, std::vector<NameRule>* names) {
   const auto add = [&](const char* part, const char* own) {
-    family->names.push_back({from + part, std::string("blocks.#.") + own});
+    names->push_back({from + part, std::string("blocks.#.") + own});
   };
   for (const char* attention : {"attention.attention.", "attention."}) {
     for (const auto& [theirs, own] : {std::pair("query", "q"), {"key", "k"}, {"value", "v"}}) {
@@ -37,8 +37,8 @@ Family Base() {
                   {"embeddings.position_embeddings", "pos_embed"},
                   {"embeddings.patch_embeddings.projection.*", "patch_embed.proj.*"},
                   {"layernorm.*", "norm.*"}};
-  AddBlock("encoder.layer.#.", &family);
-  AddBlock("layers.#.", &family);
+  AddBlock("encoder.layer.#.", &family.names);
+  AddBlock("layers.#.", &family.names);
   family.left_out = {"embeddings.mask_token"};
   return family;
 }
@@ -53,6 +53,9 @@ Family HuggingFaceVitFamily() {
   family.marks = {"embeddings.cls_token", "embeddings.position_embeddings",
                   "encoder.layer.#.layernorm_before.weight|layers.#.layernorm_before.weight", "layernorm.weight"};
   family.norm_epsilon = 1e-12;
+  // transformers 5 writes ViTMSNForImageClassification so: the blocks beside "vit.", the embeddings in it.
+  AddBlock("encoder.layer.#.", &family.names_outside);
+  family.names_outside.push_back({"layernorm.*", "norm.*"});
   return family;
 }
 

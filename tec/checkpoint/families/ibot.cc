@@ -17,6 +17,7 @@ Family IbotFamily() {
   family.left_out = {"masked_embed"};
   // Its vision_transformer.py scales by (grid + 0.1) / old grid.
   family.interpolation = PositionInterpolation::kOffset;
+  TakePlainArchitectures(&family);
   return family;
 }
 

@@ -10,6 +10,7 @@ Family MaeFamily() {
   family.what = "MAE, full (decoder left out) or encoder";
   family.marks = {"cls_token", "patch_embed.proj.weight", "decoder_embed.weight"};
   family.names = PlainNames();
+  TakePlainArchitectures(&family);
   return family;
 }
 

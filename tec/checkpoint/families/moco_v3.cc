@@ -15,6 +15,7 @@ Family MocoV3Family() {
   family.names = PlainNames();
   // vits.py: vit_small has twelve heads of 32, not the usual six.
   family.published_heads = {{384, 12}, {768, 12}};
+  TakePlainArchitectures(&family);
   return family;
 }
 

@@ -31,6 +31,7 @@ Family TimmSiglipFamily() {
   family.architectures = {"vit_*"};
   family.architecture_parts = {"siglip"};
   family.activation = Activation::kGeluTanh;
+  family.published_heads = {{768, 12}, {1024, 16}, {1152, 16}, {1536, 16}};
   family.published_mean = family.published_std = {0.5f, 0.5f, 0.5f};
   return family;
 }
@@ -41,8 +42,11 @@ Family TimmNoClassFamily() {
   family.what = "ViTs without [CLS] as timm saves them, SigLIP's that it has with exact GELU among them";
   family.must_be_said = true;
   family.architectures = {"vit_*", "test_vit*"};
-  // Their norms stand after the sublayers; its pool looks at the registers too. Neither leaves a trace.
-  family.other_architecture_parts = {"_rpn_", "test_vit3"};
+  // Their norms stand after the sublayers; its pool looks at the registers too. Neither leaves a trace. The others have
+  // names of their own.
+  family.other_architecture_parts = {"_rpn_", "test_vit3", "_clip_", "relpos", "_rope", "vit_pe", "dinov3", "lingbot"};
+  // SigLIP's has 12, vit_base_patch16_gap_224 has 16.
+  family.published_heads = {{768, 0}};
   return family;
 }
 

@@ -56,7 +56,9 @@ class TokenPlanner {
     traits_.absolute_positions = positions_ != nullptr;
     if (positions_ != nullptr) {
       FindLayout();
-    } else if (!traits_.relative_positions && traits_.rotary.has_value()) {
+    } else if (traits_.relative_positions) {
+      CheckRelativeGrid();
+    } else if (traits_.rotary.has_value()) {
       FindGrid();
     }
     PlanClass();
@@ -106,6 +108,19 @@ class TokenPlanner {
     traits_.grid = layout_.grid;
     if (traits_.rotary.has_value() && traits_.rotary->span_of_table) {
       traits_.rotary->span = static_cast<double>(traits_.grid);
+    }
+  }
+
+  // Of a model with relative positions alone, whose table may have as many rows for another grid. (TakeConfig compares
+  // with a config.json.)
+  void CheckRelativeGrid() {
+    const int64_t rows = hints_.grid_rows, columns = hints_.grid_columns, grid = traits_.grid;
+    if (rows > 0 && (rows != grid || columns != grid)) {
+      builder_.AddProblem(absl::StrCat("the relative positions are for ", grid, " x ", grid,
+                                       " patches, or a grid that is no square; --grid says ", rows, " x ", columns,
+                                       rows == columns ? "" : absl::StrCat(": ", kSquareAlone)));
+    } else if (rows == 0 && (hints_.config == nullptr || hints_.config->image_height == 0)) {
+      traits_.assumed.push_back(absl::StrCat("a square grid of ", grid, " x ", grid, " patches"));
     }
   }
 
@@ -165,21 +180,34 @@ class TokenPlanner {
     const bool sized =
         builder_.Find("blocks.0.ls1.gamma") != nullptr && IsPublishedSize(layout.grid * traits_.patch_size);
     const bool no_rows = layout.token_rows == 0 && builder_.Find("cls_token") != nullptr;
-    if (fitting.size() > 1 || (no_rows && registers_ == nullptr && !sized)) {
+    // Tokens without rows of their own: all of these rows could be of fewer patches and of them.
+    if (fitting.size() > 1 || (layout.token_rows == 0 && TokenRows().size() > 1 && !sized)) {
       // n n = (n - 1)(n + 1) + 1: a square number of rows may also be [CLS] and patches of no square grid.
       const std::string square = absl::StrCat(layout.grid, "x", layout.grid);
-      builder_.AddProblem(absl::StrCat(
-          positions_->name, " has ", rows, " rows, which may be ", square, " patches with rows for ", layout.token_rows,
-          " tokens or others, such as ",
-          fitting.size() > 1
-              ? absl::StrCat(fitting[1].grid, "x", fitting[1].grid, " with rows for ", fitting[1].token_rows)
-              : absl::StrCat(layout.grid - 1, "x", layout.grid + 1, " with a row for [CLS]"),
-          ": say --grid=", square, " if it is that"));
+      builder_.AddProblem(absl::StrCat(positions_->name, " has ", rows, " rows, which may be ", square,
+                                       " patches with rows for ", layout.token_rows, " tokens or others, such as ",
+                                       fitting.size() > 1 ? absl::StrCat(fitting[1].grid, "x", fitting[1].grid,
+                                                                         " with rows for ", fitting[1].token_rows)
+                                                          : Oblong(rows, TokenRows()),
+                                       ": say --grid=", square, " if it is that"));
       return;
     }
     layout_ = layout;
     traits_.assumed.push_back(absl::StrCat("a square grid of ", layout.grid, " x ", layout.grid, " patches",
                                            no_rows ? " and no position of [CLS]" : ""));
+  }
+
+  // Of a square number of rows another reading: patches in no square, and rows for tokens.
+  static std::string Oblong(int64_t rows, const std::vector<int64_t>& token_rows) {
+    for (const int64_t tokens : token_rows) {
+      const int64_t patches = rows - tokens;
+      for (int64_t side = std::llround(std::sqrt(static_cast<double>(patches))); tokens > 0 && side > 1; --side) {
+        if (patches % side == 0) {
+          return absl::StrCat(side, "x", patches / side, " with rows for ", tokens, tokens == 1 ? " token" : " tokens");
+        }
+      }
+    }
+    return "those of a grid that is no square";
   }
 
   void PlanClass() {

@@ -14,6 +14,7 @@ Family TecFamily() {
   family.names = PlainNames();
   family.names.push_back({"cls_token_mlp.*", "cls_token_mlp.*"});
   family.left_out = {"encoder_adaptor.*", "further_bases.*"};
+  TakePlainArchitectures(&family);
   return family;
 }
 

@@ -19,7 +19,7 @@ Family TimmFamily() {
                                            {"blocks.#.ls2.gamma", "blocks.#.ls2.gamma"}});
   // timm's resample_abs_pos_embed. MAE and TEC do it plainly, but their encoders' files look the same.
   family.interpolation = PositionInterpolation::kAntialias;
-  family.architectures = {"vit_*", "deit*", "test_vit*", "flexivit_*", "eva_large_*"};
+  TakePlainArchitectures(&family);
   return family;
 }
 
@@ -32,6 +32,7 @@ Family TimmClipFamily() {
   family.must_be_said = true;
   // Perception Encoders, which have rotary positions, have the same names.
   family.architecture_parts = {"clip"};
+  family.other_architecture_parts = {};
   family.norm_epsilon = 1e-5;
   family.activation = Activation::kQuickGelu;
   family.published_mean = {0.48145466f, 0.4578275f, 0.40821073f};

@@ -1,6 +1,7 @@
 #include "tec/checkpoint/families/vit_config.h"
 
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -9,6 +10,7 @@
 #include "nlohmann/json.hpp"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/family.h"
 #include "tec/checkpoint/mapped_file.h"
 #include "tec/checkpoint/small_json.h"
 
@@ -104,7 +106,12 @@ absl::Status TakeHuggingFace(const json& config, VitConfig* result) {
   TEC_RETURN_IF_ERROR(TakeSizes(config, "image_size", &result->image_height, &result->image_width));
   TakePositive(config, "layer_norm_eps", &result->norm_epsilon);
   TakePositive(config, "rope_theta", &result->rotary_theta);
-  TakePositive(ObjectIn(config, "rope_parameters"), "rope_theta", &result->rotary_theta);
+  const json rope = ObjectIn(config, "rope_parameters");
+  TakePositive(rope, "rope_theta", &result->rotary_theta);
+  if (const std::string kind = TextIn(rope, "rope_type"); !kind.empty() && kind != "default") {
+    return Invalid(absl::StrCat("rope_parameters has rope_type \"", Printable(kind.substr(0, 100)),
+                                "\", where only default is known"));
+  }
   // With a gated MLP it is the gate's, which is always SiLU.
   const auto gated = config.find("use_swiglu_ffn");
   if (gated != config.end() && gated->is_boolean() && gated->get<bool>()) {
@@ -130,6 +137,66 @@ absl::Status TakeHuggingFace(const json& config, VitConfig* result) {
   return TakeActivation(config, "hidden_act", &result->activation);
 }
 
+// Which arguments of timm's models are told by the tensors, are of heads, or of training alone. What others change
+// leaves no trace, and only the architecture's own value of them is known.
+bool IsToldByTensors(const std::string& argument) {
+  static const auto* known = new std::set<std::string>{"act_layer",
+                                                       "attn_drop_rate",
+                                                       "attn_pool_mlp_ratio",
+                                                       "class_token",
+                                                       "depth",
+                                                       "drop_path_rate",
+                                                       "drop_rate",
+                                                       "dynamic_img_pad",
+                                                       "dynamic_img_size",
+                                                       "embed_dim",
+                                                       "fc_norm",
+                                                       "final_norm",
+                                                       "fix_init",
+                                                       "global_pool",
+                                                       "head_init_scale",
+                                                       "img_size",
+                                                       "in_chans",
+                                                       "init_values",
+                                                       "mlp_ratio",
+                                                       "no_embed_class",
+                                                       "num_classes",
+                                                       "num_heads",
+                                                       "num_reg_tokens",
+                                                       "patch_drop_rate",
+                                                       "patch_size",
+                                                       "pos_drop_rate",
+                                                       "pos_embed",
+                                                       "pre_norm",
+                                                       "proj_bias",
+                                                       "proj_drop_rate",
+                                                       "qk_norm",
+                                                       "qkv_bias",
+                                                       "qkv_fused",
+                                                       "ref_feat_shape",
+                                                       "reg_tokens",
+                                                       "rope_temperature",
+                                                       "scale_attn_inner",
+                                                       "scale_mlp",
+                                                       "scale_mlp_norm",
+                                                       "swiglu_mlp",
+                                                       "use_abs_pos_emb",
+                                                       "use_fc_norm",
+                                                       "use_post_transformer_norm",
+                                                       "use_pre_transformer_norm",
+                                                       "use_rel_pos_bias",
+                                                       "use_shared_rel_pos_bias",
+                                                       "weight_init"};
+  return known->count(argument) != 0;
+}
+
+// Of timm's models, where its config.json leaves to the architecture what the width does not tell.
+int64_t HeadsOfTimm(const std::string& architecture) {
+  if (architecture == "vit_base_patch16_gap_224") return 16;
+  if (absl::StartsWith(architecture, "vit_base_") && absl::StrContains(architecture, "siglip")) return 12;
+  return absl::StrContains(architecture, "giantopt") ? 16 : 0;
+}
+
 // Of timm's names alone: QuickGELU is in those of CLIP, GELU by tanh in nothing but the model (vision_transformer.py).
 Activation ActivationOfTimm(const std::string& architecture) {
   if (absl::StrContains(architecture, "quickgelu")) return Activation::kQuickGelu;
@@ -143,20 +210,18 @@ Activation ActivationOfTimm(const std::string& architecture) {
 absl::Status TakeTimm(const json& config, VitConfig* result) {
   result->architecture = TextIn(config, "architecture");
   const json arguments = ObjectIn(config, "model_args"), pretrained = ObjectIn(config, "pretrained_cfg");
-  // Other values than the architecture's own, which no tensor shows.
-  for (const char* key : {"rope_type", "rope_grid_offset", "rope_grid_indexing", "rope_rotate_half", "use_rot_pos_emb",
-                          "use_post_norm", "norm_layer", "scale_attn_norm", "pool_include_prefix"}) {
-    if (const auto found = arguments.find(key); found != arguments.end() && !found->is_null()) {
-      // Of another code than what is wrong with a file that need not be timm's: ReadVitFile passes over that.
-      return absl::FailedPreconditionError(
-          absl::StrCat("model_args has ", key, ", of which only the architecture's own value is known"));
-    }
+  for (const auto& [key, value] : arguments.items()) {
+    if (value.is_null() || IsToldByTensors(key)) continue;
+    // Of another code than what is wrong with a file that need not be timm's: ReadVitFile passes over that.
+    return absl::FailedPreconditionError(absl::StrCat("model_args has ", Printable(key.substr(0, 100)),
+                                                      ", of which only the architecture's own value is known"));
   }
   TEC_RETURN_IF_ERROR(TakeSize(config, "num_features", &result->width));
   TEC_RETURN_IF_ERROR(TakeSize(arguments, "embed_dim", &result->width));
   TEC_RETURN_IF_ERROR(TakeSize(arguments, "depth", &result->depth));
   TEC_RETURN_IF_ERROR(TakeSize(arguments, "num_heads", &result->heads));
   TEC_RETURN_IF_ERROR(TakeSize(arguments, "in_chans", &result->channels));
+  if (result->heads == 0) result->heads = HeadsOfTimm(result->architecture);
   TEC_RETURN_IF_ERROR(TakeSize(arguments, "reg_tokens", &result->registers, /*least=*/0));
   TEC_RETURN_IF_ERROR(TakeSquare(arguments, "patch_size", &result->patch_size));
   TEC_RETURN_IF_ERROR(TakeSizes(pretrained, "input_size", &result->image_height, &result->image_width));
@@ -171,6 +236,36 @@ absl::Status TakeTimm(const json& config, VitConfig* result) {
   return TakeActivation(arguments, "act_layer", &result->activation);
 }
 
+// OpenCLIP's model_cfg: towers of its own, or timm's in it.
+absl::Status TakeOpenClip(const json& model, VitConfig* result) {
+  const json vision = ObjectIn(model, "vision_cfg");
+  TEC_RETURN_IF_ERROR(TakeSizes(vision, "image_size", &result->image_height, &result->image_width));
+  result->architecture = TextIn(vision, "timm_model_name");
+  if (!result->architecture.empty()) {
+    result->heads = HeadsOfTimm(result->architecture);
+    result->activation = ActivationOfTimm(result->architecture);
+    return absl::OkStatus();
+  }
+  if (vision.contains("layers") && !vision["layers"].is_number()) return Invalid("vision_cfg is of a ResNet");
+  result->architecture = kOpenClipTower;
+  TEC_RETURN_IF_ERROR(TakeSize(vision, "width", &result->width));
+  TEC_RETURN_IF_ERROR(TakeSize(vision, "layers", &result->depth));
+  TEC_RETURN_IF_ERROR(TakeSquare(vision, "patch_size", &result->patch_size));
+  int64_t head_width = 64;
+  TEC_RETURN_IF_ERROR(TakeSize(vision, "head_width", &head_width));
+  result->heads = result->width / head_width;
+  std::optional<double> ratio;
+  TakePositive(vision, "mlp_ratio", &ratio);
+  result->hidden = static_cast<int64_t>(static_cast<double>(result->width) * ratio.value_or(4));
+  TakePositive(ObjectIn(vision, "norm_kwargs"), "eps", &result->norm_epsilon);
+  const auto quick = model.find("quick_gelu");
+  const std::string approximate = TextIn(ObjectIn(vision, "act_kwargs"), "approximate");
+  result->activation = quick != model.end() && quick->is_boolean() && quick->get<bool>() ? Activation::kQuickGelu
+                       : approximate == "tanh"                                           ? Activation::kGeluTanh
+                                                                                         : Activation::kGelu;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<VitConfig> ParseVitConfig(absl::string_view text) {
@@ -179,6 +274,10 @@ absl::StatusOr<VitConfig> ParseVitConfig(absl::string_view text) {
   VitConfig result;
   if (config.contains("architecture")) {
     TEC_RETURN_IF_ERROR(TakeTimm(config, &result));
+    return result;
+  }
+  if (const json model = ObjectIn(config, "model_cfg"); !ObjectIn(model, "vision_cfg").empty()) {
+    TEC_RETURN_IF_ERROR(TakeOpenClip(model, &result));
     return result;
   }
   const json vision = ObjectIn(config, "vision_config");
@@ -194,7 +293,9 @@ absl::StatusOr<VitConfig> ParseVitConfig(absl::string_view text) {
 
 absl::StatusOr<std::optional<VitConfig>> ReadVitConfigBeside(const std::string& file) {
   const size_t slash = file.rfind('/');
-  const std::string path = slash == std::string::npos ? "config.json" : file.substr(0, slash + 1) + "config.json";
+  const std::string folder = slash == std::string::npos ? "" : file.substr(0, slash + 1);
+  const bool open_clip = absl::StartsWith(file.substr(folder.size()), "open_clip_");
+  const std::string path = absl::StrCat(folder, open_clip ? "open_clip_config.json" : "config.json");
   const absl::StatusOr<std::shared_ptr<const MappedFile>> text = MappedFile::Open(path);
   if (absl::IsNotFound(text.status())) return std::optional<VitConfig>();
   TEC_RETURN_IF_ERROR(text.status());

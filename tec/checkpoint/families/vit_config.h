@@ -1,5 +1,5 @@
-// The config.json beside a weight file, Hugging Face's or timm's: what it says of the model, each entry of which is
-// believed where the tensors do not tell, and must agree with them where they do.
+// The config.json beside a weight file, Hugging Face's or timm's, or OpenCLIP's open_clip_config.json: what it says of
+// the model, each entry of which is believed where the tensors do not tell, and must agree with them where they do.
 
 #ifndef TEC_CHECKPOINT_FAMILIES_VIT_CONFIG_H_
 #define TEC_CHECKPOINT_FAMILIES_VIT_CONFIG_H_
@@ -21,7 +21,7 @@ namespace tec {
 struct VitConfig {
   std::string path;          // For messages.
   std::string model_type;    // Hugging Face's.
-  std::string architecture;  // timm's: "vit_base_patch16_clip_quickgelu_224".
+  std::string architecture;  // timm's: "vit_base_patch16_clip_quickgelu_224"; or kOpenClipTower.
   int64_t width = 0, depth = 0, heads = 0, hidden = 0, patch_size = 0, channels = 0;
   int64_t image_height = 0, image_width = 0;
   int64_t registers = -1;  // -1: not said.
@@ -34,7 +34,8 @@ struct VitConfig {
 // InvalidArgument: no JSON object of at most 1 MiB, an entry of another type, an unknown activation.
 absl::StatusOr<VitConfig> ParseVitConfig(absl::string_view text);
 
-// The config.json in the folder of `file`; nullopt if there is none.
+// The config.json in the folder of `file`; beside a file that is called as OpenCLIP's are, open_clip_config.json.
+// nullopt if there is none.
 absl::StatusOr<std::optional<VitConfig>> ReadVitConfigBeside(const std::string& file);
 
 // Puts into `traits`, which hold what the tensors say, what only the config tells (heads, epsilon, activation, rotary

@@ -78,6 +78,7 @@ absl::StatusOr<std::string> ChooseEntry(const Value& root, const VitRequest& req
 void AssumeHeads(const Family& family, VitTraits* traits) {
   for (const auto& [width, heads] : family.published_heads) {
     if (width != traits->width) continue;
+    if (heads == 0) return;
     traits->heads = heads;
     traits->assumed.push_back(
         absl::StrCat(heads, " heads (those of the published models of family ", family.name, " of width ", width, ")"));
@@ -96,7 +97,7 @@ absl::Status SettleHeads(const Family& family, int64_t asked, const std::string&
   }
   if (asked > 0) traits->heads = asked;
   for (const auto& [width, heads] : family.published_heads) {
-    if (asked > 0 && width == traits->width && heads != asked) {
+    if (asked > 0 && width == traits->width && heads != 0 && heads != asked) {
       traits->assumed.push_back(absl::StrCat(asked, " heads as asked for (the published models of family ", family.name,
                                              " of width ", width, " have ", heads, ")"));
     }
@@ -113,6 +114,10 @@ absl::Status CheckFinite(const VitPlan& plan) {
   for (const PlannedTensor& planned : plan.tensors) {
     for (size_t i = 0; i < planned.sources.size(); ++i) {
       TEC_RETURN_IF_ERROR(CheckFinite(planned.from[i], planned.sources[i]));
+    }
+    // A product of what is finite need not be.
+    if (planned.sources.size() > 1) {
+      TEC_RETURN_IF_ERROR(CheckFinite(absl::StrJoin(planned.from, " with "), planned.read()));
     }
   }
   return absl::OkStatus();
@@ -145,6 +150,13 @@ void AssumeNumbers(const Family& family, const VitConfig* config, bool said, Vit
   }
 }
 
+// Of families that differ in nothing else the user's word says the activation.
+absl::Status CheckActivation(const Family& family, const VitConfig& config) {
+  if (!family.must_be_said || AgreeOnActivation(config, family)) return absl::OkStatus();
+  return Invalid(absl::StrCat("--family=", family.name, " has ", NameOf(family.activation), ", but ", config.path,
+                              " says ", NameOf(*config.activation), ": leave the flag out"));
+}
+
 // The plan with what config.json and the request say, and where the former is to be mentioned.
 absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, VitHints hints,
                                const VitRequest& request, const std::string& path) {
@@ -154,6 +166,7 @@ absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, V
   std::string source = traits.rotary.has_value() ? "rope_embed.periods" : "the relative position table";
   if (config != nullptr) {
     if (traits.heads == 0) source = config->path;
+    if (request.family == family.name) TEC_RETURN_IF_ERROR(CheckActivation(family, *config));
     TEC_RETURN_IF_ERROR(TakeConfig(*config, path, &traits));
   }
   AssumeNumbers(family, config, request.family == family.name, &traits);
@@ -161,6 +174,26 @@ absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, V
   TEC_RETURN_IF_ERROR(ArrangeRotary(&plan));
   TEC_RETURN_IF_ERROR(CheckFinite(plan));
   return plan;
+}
+
+// Without what wraps modules inside of an encoder (compiled, checkpointed or sharded blocks): those parts of a name
+// that come after a number. Any before the encoder are of its prefix.
+std::string WithoutWrappers(absl::string_view name) {
+  std::vector<absl::string_view> kept;
+  bool inside = false;
+  for (absl::string_view part : absl::StrSplit(name, '.')) {
+    int64_t number;
+    inside = inside || absl::SimpleAtoi(part, &number);
+    const bool wrapper = part == "_orig_mod" || part == "_fsdp_wrapped_module" || part == "_checkpoint_wrapped_module";
+    if (!inside || !wrapper) kept.push_back(part);
+  }
+  return absl::StrJoin(kept, ".");
+}
+
+absl::StatusOr<StateDict> Unwrapped(const StateDict& tensors) {
+  StateDict unwrapped;
+  for (const auto& [name, tensor] : tensors) TEC_RETURN_IF_ERROR(unwrapped.Add(WithoutWrappers(name), tensor));
+  return unwrapped;
 }
 
 // timm's config.json, what else stands beside the file, or what the family's published models have.
@@ -230,7 +263,7 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& r
     if (const Value* record = FindEncoderRecord(root)) own = EncoderOfRecord(*record);
     return ChooseEntry(root, request, own ? nullptr : family);
   };
-  TEC_ASSIGN_OR_RETURN(const StateDictFile file, ReadStateDictBy(path, choose));
+  TEC_ASSIGN_OR_RETURN(StateDictFile file, ReadStateDictBy(path, choose));
   if (own) {
     if (!own->ok()) return Naming(file.path, own->status());
     absl::StatusOr<VitPlan> plan = SettleOwn(**own, file, request);
@@ -244,6 +277,9 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& r
                                       result.plan.Report(), "; as the checkpoint itself says");
     return result;
   }
+  absl::StatusOr<StateDict> unwrapped = Unwrapped(file.tensors);
+  if (!unwrapped.ok()) return Naming(file.path, unwrapped.status());
+  file.tensors = *std::move(unwrapped);
   VitHints hints;
   if (request.entry != file.top_level) hints.entry = request.entry;
   hints.grid_rows = request.grid_rows;

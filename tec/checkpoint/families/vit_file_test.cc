@@ -293,6 +293,94 @@ TEST(VitFileTest, TimmsConfigTellsTheActivation) {
       Activation::kGelu);
   WriteConfig(R"({"architecture": "eva02_small_patch14_224"})");
   EXPECT_THAT(Refusal(path, With(2)), HasSubstr("config.json is of architecture \"eva02_small_patch14_224\""));
+  // What the user says is not overridden.
+  WriteConfig(R"({"architecture": "vit_base_patch16_clip_224", "model_args": {"num_heads": 2, "img_size": 6}})");
+  EXPECT_THAT(Refusal(path, With(0, "", "timm_clip")),
+              AllOf(HasSubstr("--family=timm_clip has QuickGELU, but"), HasSubstr("config.json says GELU")));
+  WriteConfig(R"({"architecture": "vit_base_patch16_clip_224", "model_args": {"block_fn": "other"}})");
+  EXPECT_THAT(Refusal(path, With(2, "", "timm_clip")),
+              HasSubstr("model_args has block_fn, of which only the architecture's own"));
+}
+
+TEST(VitFileTest, TimmsConfigIsOfTheTensorsStructure) {
+  const std::string plain = WriteOne("model.safetensors", Plain().tensors());
+  const std::string moco = WriteOne("moco.safetensors", Plain("base_encoder.").tensors());
+  for (const char* other : {"vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_siglip_224",
+                            "vit_small_patch16_dinov3", "vit_small_patch16_rope_224", "vit_pe_core_base_patch16_224"}) {
+    WriteConfig(absl::StrCat("{\"architecture\": \"", other, "\"}"));
+    for (const std::string& path : {plain, moco}) {
+      EXPECT_THAT(Refusal(path, With(2)), HasSubstr(absl::StrCat("config.json is of architecture \"", other)));
+    }
+  }
+}
+
+TEST(VitFileTest, OpenClipsConfigTellsTheActivation) {
+  Builder file;
+  file.Add("visual.class_embedding", {kWidth}).Add("visual.positional_embedding", {1 + kGrid * kGrid, kWidth});
+  file.Add("visual.conv1.weight", {kWidth, 3, kPatch, kPatch}).Norm("visual.ln_pre").Norm("visual.ln_post");
+  const std::string block = "visual.transformer.resblocks.0.";
+  file.Add(block + "attn.in_proj_weight", {3 * kWidth, kWidth}).Add(block + "attn.in_proj_bias", {3 * kWidth});
+  file.Linear(block + "attn.out_proj", kWidth, kWidth).Norm(block + "ln_1").Norm(block + "ln_2");
+  file.Linear(block + "mlp.c_fc", 10, kWidth).Linear(block + "mlp.c_proj", kWidth, 10);
+  const std::string path = WriteOne("open_clip_model.safetensors", file.tensors());
+  const auto write = [](const std::string& model, const std::string& vision) {
+    const std::string text =
+        absl::StrCat("{\"model_cfg\": {", model,
+                     "\"vision_cfg\": {\"layers\": 1, \"width\": 4, \"head_width\": 2, \"patch_size\": 2, "
+                     "\"image_size\": 6, \"mlp_ratio\": 2.7",
+                     vision, "}}}");
+    EXPECT_TRUE(WriteFile(Path("open_clip_config.json"), text).ok());
+  };
+  EXPECT_THAT(Refusal(path, With(2)), AllOf(HasSubstr("--family=clip"), HasSubstr("--family=open_clip")));
+  write("\"quick_gelu\": true, ", "");
+  EXPECT_EQ(ReadVitFile(path)->plan.family, "clip");
+  EXPECT_EQ(ReadVitFile(path)->plan.traits.heads, 2);
+  EXPECT_THAT(Refusal(path, With(0, "", "open_clip")), HasSubstr("--family=open_clip has GELU, but"));
+  write("", "");
+  EXPECT_EQ(ReadVitFile(path)->plan.family, "open_clip");
+  write("", ", \"act_kwargs\": {\"approximate\": \"tanh\"}");
+  EXPECT_EQ(ReadVitFile(path)->plan.family, "open_clip");
+  EXPECT_EQ(ReadVitFile(path)->plan.traits.activation, Activation::kGeluTanh);
+  write("", ", \"layers\": 2");
+  EXPECT_THAT(Refusal(path), AllOf(HasSubstr("open_clip_config.json"), HasSubstr("depth 2 (the tensors have 1)")));
+}
+
+TEST(VitFileTest, WhatWrapsTheBlocksIsNoPartOfTheirNames) {
+  StateDict wrapped;
+  const StateDict plain = Plain("_orig_mod.").tensors();
+  for (const auto& [name, tensor] : plain) {
+    std::string inner = name;
+    if (const size_t block = name.find("blocks.1."); block != std::string::npos) {
+      inner.insert(block + 9, "_checkpoint_wrapped_module._fsdp_wrapped_module.");
+    }
+    ASSERT_TRUE(wrapped.Add(inner, tensor).ok());
+  }
+  const absl::StatusOr<VitFile> file = ReadVitFile(WriteOne("a.safetensors", wrapped), With(2));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->plan.prefix, "_orig_mod.");
+  EXPECT_EQ(file->plan.tensors.size(), 4 + 12 * kDepth + 2);
+}
+
+TEST(VitFileTest, ProductsThatAreNotFiniteAreNamed) {
+  const StateDict whole = Plain().Add("blocks.0.ls1.gamma", {kWidth}).Add("blocks.1.ls1.gamma", {kWidth}).tensors();
+  StateDict file;
+  for (const auto& [name, tensor] : whole) {
+    std::vector<float> values = tensor.Values<float>();
+    if (name == "blocks.1.attn.proj.weight") values[5] = 3e38f;
+    if (name == "blocks.1.ls1.gamma") values[1] = 100;
+    ASSERT_TRUE(file.Add(name, TensorView::FromFloats(tensor.shape, values)).ok());
+  }
+  EXPECT_THAT(Refusal(WriteOne("a.safetensors", file), With(2)),
+              HasSubstr("blocks.1.attn.proj.weight with blocks.1.ls1.gamma has 1 of 16 values that are not finite"));
+}
+
+TEST(VitFileTest, TokensWithoutRowsLeaveTwoReadings) {
+  // 9 rows: 3 x 3 patches, or 2 x 3 with rows for [CLS] and two registers.
+  const std::string path = WriteOne("a.safetensors", Plain("", 9).Add("reg_token", {1, 2, kWidth}).tensors());
+  EXPECT_THAT(Refusal(path, With(2)), AllOf(HasSubstr("9 rows, which may be 3x3"), HasSubstr("--grid=3x3")));
+  VitRequest told = With(2);
+  told.grid_rows = told.grid_columns = 3;
+  EXPECT_EQ(ReadVitFile(path, told)->plan.traits.grid, 3);
 }
 
 }  // namespace
