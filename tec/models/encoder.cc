@@ -139,11 +139,17 @@ absl::Status LoadPretrained(FinetuneModel& model, const TensorMap& state, uint64
       positions->second = InterpolatePositions(table.to(at::kFloat), options.encoder.grid(), interpolation);
     }
   }
-  // What the file need not have keeps its value; the head's is new.
+  // What the file need not have keeps its value; the head's is new. Of a final norm that the file has none of
+  // (converted weights, BEiT) that is the plain one, as everywhere else.
+  const bool no_norm = start.count("norm.weight") == 0 && start.count("norm.bias") == 0;
+  if (no_norm && !options.global_pool) {
+    TEC_LOG(WARNING) << "the weights come without a final norm, which the [CLS] token goes through: it begins as a new "
+                     << "one, weight 1 and bias 0";
+  }
   const NamedTensors own = NamedState(model);
   for (size_t i = 0; i < own.size(); ++i) {
     const auto& [name, tensor] = own[i];
-    if (absl::StartsWith(name, "fc_norm.")) start.emplace(name, tensor);
+    if (absl::StartsWith(name, "fc_norm.") || (no_norm && absl::StartsWith(name, "norm."))) start.emplace(name, tensor);
     if (name == "head.weight") {
       at::Tensor weight = at::empty(tensor.sizes());
       FillTruncatedNormal(weight, 2e-5, seed, i);

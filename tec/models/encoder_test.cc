@@ -160,6 +160,28 @@ TEST(LoadPretrainedTest, TakesTheEncoderAndSetsTheHeadAnew) {
   EXPECT_TRUE(BitEqual(own.at("fc_norm.weight"), at::ones({24})));
 }
 
+TEST(LoadPretrainedTest, ClassifiesByTheTokenWithoutAFinalNorm) {
+  FinetuneOptions options = Classifier(false);
+  options.global_pool = false;
+  Encoder encoder(options.encoder);
+  InitialisePretraining(encoder, 2);
+  TensorMap state = StateOf(encoder);
+  const at::Tensor bias = state["norm.bias"];
+  state.erase("norm.weight");
+  state.erase("norm.bias");
+  FinetuneModel classifier(options);
+  InitialiseFinetuning(classifier, 7);
+  const absl::Status status = LoadPretrained(classifier, state, 7);
+  ASSERT_TRUE(status.ok()) << status;
+  const at::Tensor token = encoder.LastBlocks(Images(12), 1).front().select(1, 0);
+  EXPECT_TRUE(
+      TensorNear(classifier.Pool(Images(12)), at::layer_norm(token, {24}, {}, {}, kNormEpsilon), kOutputTolerance));
+  // Half of one is damage.
+  state["norm.bias"] = bias;
+  EXPECT_NE(std::string(LoadPretrained(classifier, state, 7).message()).find("norm.weight is missing"),
+            std::string::npos);
+}
+
 TEST(LoadPretrainedTest, ChangesTheGridOfThePositions) {
   TecModel model(NewModel(false));
   InitialisePretraining(model, 2);
