@@ -25,6 +25,7 @@
 #include "tec/models/factory.h"
 #include "tec/own_images/own_images.h"
 #include "tec/quickstart/quickstart.h"
+#include "tec/run/rank_runtime.h"
 #include "tec/train/trainer.h"
 
 namespace tec {
@@ -59,6 +60,9 @@ BackgroundReportOptions PageOf(const config::Experiment& experiment, double seco
 absl::Status Prepare(const CommandLine& command_line, std::optional<KnnMonitor>* monitor, TrainOptions* prepared) {
   TrainOptions& options = *prepared;
   TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
+  const Distributed& distributed = command_line.distributed;
+  TEC_RETURN_IF_ERROR(PrepareRank(
+      {command_line.experiment.runtime().device(), distributed.bind, distributed.deterministic}, options.environment));
   options.overwrite = command_line.saving.overwrite;
   options.retention.keep_last = command_line.saving.keep_last;
   options.retention.encoder_only = command_line.saving.encoder_only;

@@ -18,6 +18,7 @@
 #include "tec/base/status.h"
 #include "tec/config/finetune_flags.h"
 #include "tec/dist/flags.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 namespace {
@@ -25,6 +26,9 @@ namespace {
 absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_line) {
   RunFinetuneOptions options;
   TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
+  const Distributed& distributed = command_line.distributed;
+  TEC_RETURN_IF_ERROR(PrepareRank(
+      {command_line.finetune.runtime().device(), distributed.bind, distributed.deterministic}, options.environment));
   options.overwrite = command_line.saving.overwrite;
   options.retention.keep_last = command_line.saving.keep_last;
   options.retention.encoder_only = command_line.saving.encoder_only;

@@ -1,6 +1,5 @@
 #include "eval/finetune/held_out_evaluation.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -17,6 +16,7 @@
 #include "tec/config/finetune.h"
 #include "tec/run/count_progress.h"
 #include "tec/run/precision.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 
@@ -24,7 +24,7 @@ absl::StatusOr<HeldOutEvaluation::Result> HeldOutEvaluation::Evaluate(FinetuneMo
   const config::Data& data = settings_.data();
   EvaluateOptions options;
   options.batch_size = settings_.optimizer().batch_size();
-  options.threads = static_cast<int>(std::max<int64_t>(1, data.num_workers()));
+  options.threads = static_cast<int>(DecodingThreads(data.num_workers()));
   options.pin_mem = data.pin_mem();
   options.mean.assign(data.mean().begin(), data.mean().end());
   options.std.assign(data.std().begin(), data.std().end());

@@ -1,5 +1,6 @@
 #include "tec/config/advice.h"
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 namespace tec {
@@ -26,6 +27,17 @@ std::vector<std::string> AdviceOnRun(const RunSize& size) {
         size.images, updates, updates == 1 ? "" : "s", update, smaller, size.images / smaller));
   }
   return advice;
+}
+
+std::string AdviceOnWaiting(double waited, double seconds, int64_t threads, int64_t cores) {
+  if (!(waited > 0.05 * seconds) || waited <= 3) return "";
+  const std::string what =
+      absl::StrFormat("%.0f %% of the epoch went in waiting for pictures, with %d decoding threads on %d cores: ",
+                      100 * waited / seconds, threads, cores);
+  if (threads < cores) return absl::StrCat(what, "--num_workers=", cores, " would shorten it");
+  return absl::StrCat(what,
+                      "pictures that are packed small (//tools:shard), --fast_jpeg, a faster disk or more cores a "
+                      "rank would shorten it");
 }
 
 }  // namespace tec

@@ -21,6 +21,11 @@ struct RunSize {
 // reached and never falls; fewer than ten updates an epoch, for which an update's images are too many.
 std::vector<std::string> AdviceOnRun(const RunSize& size);
 
+// What to warn of after an epoch of `seconds`, `waited` of them for pictures from `threads` decoding threads, on
+// `cores`;
+// "" if that is fine: up to 5 %, or 3 seconds, in which the first pictures come.
+std::string AdviceOnWaiting(double waited, double seconds, int64_t threads, int64_t cores);
+
 }  // namespace tec
 
 #endif  // TEC_CONFIG_ADVICE_H_

@@ -34,5 +34,13 @@ TEST(AdviceTest, BatchesForImageNet) {
   EXPECT_THAT(AdviceOnRun({3000, 256, 1, 90, 10}), IsEmpty());
 }
 
+TEST(AdviceTest, WaitingForPictures) {
+  EXPECT_EQ(AdviceOnWaiting(5, 100, 4, 8), "");
+  EXPECT_EQ(AdviceOnWaiting(3, 4, 4, 8), "");
+  EXPECT_THAT(AdviceOnWaiting(6, 100, 4, 8), HasSubstr("6 % of the epoch went in waiting for pictures"));
+  EXPECT_THAT(AdviceOnWaiting(6, 100, 4, 8), HasSubstr("--num_workers=8"));
+  EXPECT_THAT(AdviceOnWaiting(60, 100, 8, 8), HasSubstr("//tools:shard"));
+}
+
 }  // namespace
 }  // namespace tec

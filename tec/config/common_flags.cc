@@ -22,7 +22,7 @@ ABSL_FLAG(int64_t, channels, 3,
 ABSL_FLAG(std::string, mean, "0.485,0.456,0.406",
           "of each channel, in units of [0, 1], to normalise by; //tools:verify_dataset --stats computes it");
 ABSL_FLAG(std::string, std, "0.229,0.224,0.225", "standard deviation of each channel; as --mean");
-ABSL_FLAG(int64_t, num_workers, 10, "threads that decode pictures");
+ABSL_FLAG(int64_t, num_workers, 0, "threads that decode pictures; 0: as many as this rank has cores");
 ABSL_FLAG(bool, pin_mem, true, "copy to the GPU from page-locked memory");
 ABSL_FLAG(bool, no_pin_mem, false, "switch --pin_mem off");
 ABSL_FLAG(double, max_bad_fraction, 0.001, "stop if more than this part of the pictures cannot be read");
@@ -60,7 +60,8 @@ ABSL_FLAG(double, report_seconds, 10, "that drawing the page's pictures may take
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu");
 ABSL_FLAG(std::string, precision, "",
           "float32, bfloat16 or float16 (CUDA only); unless given, bfloat16 where the processor or GPU has it");
-ABSL_FLAG(int64_t, threads, 0, "compute threads on the CPU; 0: all cores");
+ABSL_FLAG(int64_t, threads, 0,
+          "compute threads on the CPU; 0: the cores that the process may use, shared among the ranks of a machine");
 ABSL_FLAG(int64_t, seed, 5, "of everything random");
 
 ABSL_FLAG(int64_t, world_size, 1, "number of ranks; the environment overrides it");
@@ -73,6 +74,9 @@ ABSL_FLAG(double, dist_timeout, 600,
           "seconds that a rank may be missing, show no sign of life or keep the others waiting before all end");
 ABSL_FLAG(int64_t, check_ranks_every, 0,
           "compare weights and optimiser state over all ranks every so many updates; 0: at the start and at saves");
+ABSL_FLAG(bool, bind, true, "run a rank on the cores of the memory node that its GPU is at, where the kernel tells");
+ABSL_FLAG(bool, deterministic, false,
+          "on GPUs: sums in one order, so that equal runs give equal bytes; slower; the CPU's always do");
 
 namespace tec {
 
@@ -86,6 +90,8 @@ Distributed DistributedFlags() {
   distributed.multinode = absl::GetFlag(FLAGS_multinode);
   distributed.dist_timeout = absl::GetFlag(FLAGS_dist_timeout);
   distributed.check_ranks_every = absl::GetFlag(FLAGS_check_ranks_every);
+  distributed.bind = absl::GetFlag(FLAGS_bind);
+  distributed.deterministic = absl::GetFlag(FLAGS_deterministic);
   return distributed;
 }
 
@@ -184,7 +190,9 @@ FlagGroup DistributedFlagGroup() {
            {"dist_url", ""},
            {"multinode", ""},
            {"dist_timeout", ""},
-           {"check_ranks_every", ""}}};
+           {"check_ranks_every", ""},
+           {"bind", ""},
+           {"deterministic", ""}}};
 }
 
 void FollowOutputDir(const ParsedFlags& parsed, const config::Logging& before, config::Logging* logging) {

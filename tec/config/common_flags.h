@@ -25,6 +25,8 @@ struct Distributed {
   bool multinode = false;           // --multinode
   double dist_timeout = 600;        // --dist_timeout, in seconds
   int64_t check_ranks_every = 0;    // --check_ranks_every, in updates
+  bool bind = true;                 // --bind: to its GPU's memory node.
+  bool deterministic = false;       // --deterministic
 };
 
 // How a run saves and logs, and whether over another one. Part of the launch, not of the experiment: none of it changes

@@ -81,7 +81,7 @@ TEST(ReferenceExperiment, IsMainPretrain) {
   EXPECT_THAT(e.data().mean(), ElementsAre(0.485, 0.456, 0.406));
   EXPECT_THAT(e.data().std(), ElementsAre(0.229, 0.224, 0.225));
   EXPECT_EQ(e.data().max_bad_fraction(), 0.001);
-  EXPECT_EQ(e.data().num_workers(), 10);
+  EXPECT_EQ(e.data().num_workers(), 0);
   EXPECT_TRUE(e.data().pin_mem());
   EXPECT_EQ(e.optimizer().batch_size(), 64);
   EXPECT_EQ(e.optimizer().accum_iter(), 1);

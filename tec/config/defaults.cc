@@ -22,7 +22,7 @@ constexpr char kShared[] = R"(
     mean: [0.485, 0.456, 0.406]
     std: [0.229, 0.224, 0.225]
     max_bad_fraction: 0.001
-    num_workers: 10
+    num_workers: 0
     pin_mem: true
     sampler: "own"
     train_fraction: 1

@@ -8,7 +8,6 @@
 #include <fstream>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "ATen/DeviceAccelerator.h"
@@ -135,10 +134,8 @@ SettleExperiment SettleOwnImages() {
       rate = ExpectedTrainingRate(resolved, device);
       return absl::OkStatus();
     }));
-    const double threads = std::max(
-        1.0, std::min(static_cast<double>(resolved.data().num_workers()),
-                      static_cast<double>(std::thread::hardware_concurrency()) / environment.local_world_size));
-    std::string text = DescribeOwnImages(facts, resolved, rate, threads * kDecodedPerSecond);
+    const int64_t threads = std::min(DecodingThreads(resolved.data().num_workers()), RankCores());
+    std::string text = DescribeOwnImages(facts, resolved, rate, static_cast<double>(threads) * kDecodedPerSecond);
     const config::Vit& vit = resolved.model().encoder();
     absl::StrAppend(&text, "\nmodel as ", given.base_model().path(), " (", facts.family, "): ", vit.image_size(),
                     " pixels, patches of ", vit.patch_size(), ", width ", vit.width(), ", ", vit.depth(), " blocks, ",

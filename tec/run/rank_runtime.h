@@ -16,8 +16,23 @@ namespace tec {
 // or the only one that this process sees.
 absl::StatusOr<c10::Device> SelectRankDevice(const std::string& name, const LaunchEnvironment& environment);
 
-// Compute threads on the CPU; 0: this machine's cores, shared among its ranks.
+struct RankRuntimeOptions {
+  std::string device;          // As SelectRankDevice; what is wrong with it is said there.
+  bool bind = true;            // --bind
+  bool deterministic = false;  // --deterministic
+};
+// Before anything else of a run, on its main thread, from which all others inherit. bind: this rank runs on the cores,
+// and takes memory, of the node that its GPU is at, where the kernel tells. deterministic: on a GPU, the same sums in
+// the same order, of one run as of the next (docs/cluster.md); FailedPrecondition for an environment variable that says
+// otherwise.
+absl::Status PrepareRank(const RankRuntimeOptions& options, const LaunchEnvironment& environment);
+
+// Compute threads on the CPU; 0: the cores that this process may use, shared among this machine's ranks.
 void SetComputeThreads(int64_t threads, const LaunchEnvironment& environment);
+// This rank's share of them (tec/base/cores.h), since PrepareRank or SetComputeThreads.
+int64_t RankCores();
+// --num_workers; 0: RankCores().
+int64_t DecodingThreads(int64_t num_workers);
 
 // From here on freed memory stays with this process, up to 1 GiB a block, instead of going back to the kernel and being
 // cleared again at the next step: 8 % of a ViT-B step in bfloat16 (//benchmarks/train:step). The process never shrinks

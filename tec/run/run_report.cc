@@ -6,7 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "c10/core/CachingDeviceAllocator.h"
+#include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/config/advice.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 namespace {
@@ -81,6 +84,11 @@ absl::Status RunReport::LogEpoch(const RunPosition& finished, const RunClock::Sp
   fields.emplace_back("seconds", span.seconds);
   fields.emplace_back("data_wait_seconds", span.waited);
   if (task_.loader() != nullptr) fields.emplace_back("bad_images", task_.loader()->bad_count());
+  if (task_.loader() != nullptr) {
+    const std::string advice =
+        AdviceOnWaiting(span.waited, span.seconds, task_.loader()->options().threads, RankCores());
+    if (!advice.empty()) TEC_LOG(WARNING) << advice;
+  }
   TEC_RETURN_IF_ERROR(log_->LogEpoch(finished.epoch, fields, report->scalars_step, report->scalars));
   return log_->Sync();
 }

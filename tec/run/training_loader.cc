@@ -1,6 +1,5 @@
 #include "tec/run/training_loader.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -8,6 +7,7 @@
 #include "data/loader/batch_images.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 
@@ -20,7 +20,7 @@ absl::StatusOr<std::unique_ptr<Loader>> MakeTrainingLoader(std::shared_ptr<const
   options.world_size = context.group().world_size();
   options.rank = context.group().rank();
   options.seed = static_cast<uint64_t>(seed);
-  options.threads = static_cast<int>(std::max<int64_t>(1, data.num_workers()));
+  options.threads = static_cast<int>(DecodingThreads(data.num_workers()));
   options.max_bad_fraction = data.max_bad_fraction();
   options.order = data.sampler() == "reference" ? SampleOrder::kReference : SampleOrder::kOwn;
   options.bad_images_path = absl::StrCat(output_dir, "/bad_images.txt");

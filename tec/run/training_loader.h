@@ -18,8 +18,8 @@
 
 namespace tec {
 
-// This rank's share of `dataset`, by data.num_workers threads. Pictures that cannot be read are listed in
-// output_dir/bad_images.txt. Errors name data.path.
+// This rank's share of `dataset`, by DecodingThreads(data.num_workers) threads. Pictures that cannot be read are listed
+// in output_dir/bad_images.txt. Errors name data.path.
 absl::StatusOr<std::unique_ptr<Loader>> MakeTrainingLoader(std::shared_ptr<const Dataset> dataset,
                                                            std::shared_ptr<const Transform> transform,
                                                            const config::Data& data, int64_t batch_size, int64_t seed,

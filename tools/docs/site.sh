@@ -67,6 +67,7 @@ flags //tools:convert tools/convert/convert
 flags //tools:export tools/export/export
 flags //tools:inspect tools/weights/inspect
 flags //tools:diff tools/weights/diff
+flags //tools:scale_plan tools/scale_plan/scale_plan
 flags //tools:shard tools/shard/shard
 flags //tools:verify_dataset tools/verify_dataset/verify_dataset
 flags //tools:augment_preview tools/augment_preview/augment_preview
