@@ -85,6 +85,14 @@ std::string Draw(const Chart& chart, double top, double width) {
   for (size_t c = 0; c < chart.curves.size(); ++c) {
     std::string path;
     bool pen_up = true;
+    if (chart.curves[c].points.size() == 1) {  // No line to draw yet.
+      const auto& [px, py] = chart.curves[c].points[0];
+      if (std::isfinite(px) && std::isfinite(py)) {
+        absl::StrAppendFormat(&svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", left_of(px), top_of(py),
+                              ColourOf(c));
+      }
+      continue;
+    }
     for (const auto& [px, py] : chart.curves[c].points) {
       if (!std::isfinite(px) || !std::isfinite(py)) {
         pen_up = true;

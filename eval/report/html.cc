@@ -33,7 +33,7 @@ figcaption i { display: inline-block; width: 1.1em; height: .25em; margin-right:
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere; }
+  vertical-align: top; overflow-wrap: break-word; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .pictures { display: flex; flex-wrap: wrap; gap: .5rem; margin: .8rem 0; align-items: flex-end; }
 .pictures figure { width: 7.5rem; } .pictures img { width: 100%; image-rendering: pixelated; display: block; }

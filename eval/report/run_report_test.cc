@@ -1,6 +1,9 @@
 #include "eval/report/run_report.h"
 
+#include <cmath>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "eval/report/curves.h"
 #include "eval/report/html.h"
@@ -32,6 +35,16 @@ TEST(CurvesTest, ThinnedPointsAreMeans) {
   EXPECT_DOUBLE_EQ(thin[0].first, 49.5);
   EXPECT_DOUBLE_EQ(thin[9].second, 2 * 949.5);
   EXPECT_EQ(Thinned(points, 1000), points);
+}
+
+TEST(CurvesTest, OnePointIsADot) {
+  const auto circles = [](std::vector<std::pair<double, double>> points) {
+    const std::string svg = InlineChart({"a", {{"b", std::move(points)}}});
+    return svg.find("<circle") != std::string::npos;
+  };
+  EXPECT_TRUE(circles({{0, 1}}));
+  EXPECT_FALSE(circles({{0, 1}, {1, 2}}));
+  EXPECT_FALSE(circles({{0, std::nan("")}}));
 }
 
 // A run whose every text is hostile.
