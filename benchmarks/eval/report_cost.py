@@ -23,7 +23,8 @@ PRETRAIN = 'tec/pretrain'
 def costs(base, folder, report, epochs):
     """Updates a second; processor seconds of the whole run, with what draws."""
     command = [PRETRAIN, f'--config={base}/tec/experiment.textproto', f'--epochs={epochs}', '--save_period=1',
-               f'--output_dir={folder}', '--report' if report else '--noreport', '--report_seconds=0']
+               '--train_fraction=0.2', f'--output_dir={folder}', '--report' if report else '--noreport',
+               '--report_seconds=0']
     seen = []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         while True:
@@ -47,9 +48,10 @@ def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 16
     with tempfile.TemporaryDirectory() as work:
-        base = work + '/base'
-        subprocess.run([PRETRAIN, '--config=quickstart', '--epochs=1', '--noreport', '--output_dir=' + base],
-                       stdout=subprocess.DEVNULL, check=True)
+        base = os.environ.get('TEC_QUICKSTART', work + '/base')
+        if not os.path.exists(base):
+            subprocess.run([PRETRAIN, '--config=quickstart', '--epochs=1', '--noreport', '--output_dir=' + base],
+                           stdout=subprocess.DEVNULL, check=True)
         ratios, processor = [], []
         for number in range(rounds):
             rate, seconds = {}, {}
@@ -58,7 +60,7 @@ def main():
             ratios.append(rate[True] / rate[False])
             processor.append(seconds[True] / seconds[False])
             print(f'round {number + 1}: {rate[True]:.2f} updates/s with the page, {rate[False]:.2f} without: '
-                  f'{100 * (1 - ratios[-1]):+.2f} %; processor seconds {seconds[True]:.1f} and {seconds[False]:.1f}',
+                  f'{100 * (1 - ratios[-1]):+.2f} %; processor seconds {seconds[True]:.2f} and {seconds[False]:.2f}',
                   flush=True)
         print(f'median: the page takes {100 * (1 - statistics.median(ratios)):.2f} % of the updates a second '
               f'(rounds: {100 * (1 - max(ratios)):.2f} to {100 * (1 - min(ratios)):.2f}), '
