@@ -29,9 +29,11 @@ import torch
 import transformers
 from PIL import Image
 from dense_test import DenseTest
+from encoders_test import EncodersTest
 from family_programs_test import FamilyProgramsTest
 from looking_test import LookingTest
 from reader_test import ReaderTest
+from true_sizes_test import TrueSizesTest
 from vit_sweep import SweepTest
 from weight_cases_test import WeightCasesTest
 from weight_kinds_test import WeightKindsTest
