@@ -13,8 +13,9 @@ absl::StatusOr<std::unique_ptr<RunContext>> RunContext::Open(const Options& opti
   SetComputeThreads(options.threads, options.environment);
   ProcessGroupOptions group;
   group.cuda = device.ok() && device->is_cuda();
-  // It may wait for minutes for a rank that does not come.
-  context->stop_signal_.set_ends_at_once(true);
+  // It may wait for minutes for a rank that does not come. Alone it waits for none: a request to stop is kept for
+  // later.
+  context->stop_signal_.set_ends_at_once(options.environment.world_size > 1);
   absl::StatusOr<std::unique_ptr<ProcessGroup>> met = ProcessGroup::Create(options.environment, group, device.status());
   context->stop_signal_.set_ends_at_once(false);
   if (!met.ok()) return met.status();
