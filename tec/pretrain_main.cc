@@ -72,8 +72,9 @@ absl::Status Prepare(const CommandLine& command_line, std::optional<KnnMonitor>*
     absl::StatusOr<KnnMonitor> made = KnnMonitor::Create(MonitorOptions(command_line));
     if (!made.ok()) return Annotate(made.status(), "--knn_every");
     *monitor = *std::move(made);
-    options.monitor = [monitor, every](int64_t epoch, const torch::nn::Module& model) {
-      return (epoch + 1) % every == 0 ? (*monitor)->Evaluate(model) : std::vector<std::pair<std::string, double>>();
+    options.monitor = [monitor, every](int64_t epoch, const torch::nn::Module& model, ProcessGroup& group) {
+      return (epoch + 1) % every == 0 ? (*monitor)->Evaluate(model, &group)
+                                      : std::vector<std::pair<std::string, double>>();
     };
   }
   return absl::OkStatus();

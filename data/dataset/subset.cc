@@ -101,6 +101,19 @@ std::shared_ptr<const Dataset> EvenlySpaced(std::shared_ptr<const Dataset> datas
   return std::make_shared<Subset>(std::move(dataset), std::move(indices), std::vector<int32_t>(), classes);
 }
 
+std::shared_ptr<const Dataset> ShareOfBatches(std::shared_ptr<const Dataset> dataset, int64_t batch_size, int64_t rank,
+                                              int64_t world_size) {
+  TEC_CHECK(batch_size >= 1 && rank >= 0 && rank < world_size);
+  if (world_size == 1) return dataset;
+  std::vector<int64_t> indices;
+  for (int64_t begin = rank * batch_size; begin < dataset->size(); begin += world_size * batch_size) {
+    const int64_t end = std::min(begin + batch_size, dataset->size());
+    for (int64_t i = begin; i < end; ++i) indices.push_back(i);
+  }
+  const std::vector<std::string> classes = dataset->classes();
+  return std::make_shared<Subset>(std::move(dataset), std::move(indices), std::vector<int32_t>(), classes);
+}
+
 absl::StatusOr<std::shared_ptr<const Dataset>> KeepClasses(std::shared_ptr<const Dataset> dataset,
                                                            absl::string_view names) {
   if (names.empty()) return dataset;

@@ -34,6 +34,12 @@ std::shared_ptr<const Dataset> SubsetOf(std::shared_ptr<const Dataset> dataset, 
 // At most `count` images of `dataset`, evenly spaced from its first on; all of a smaller one. count >= 1.
 std::shared_ptr<const Dataset> EvenlySpaced(std::shared_ptr<const Dataset> dataset, int64_t count);
 
+// Of `dataset`, cut into batches of `batch_size` (the last may be smaller): batch `rank` and each `world_size`-th after
+// it. The shares of all ranks hold every image once, and each is in a batch with the images that it would be with
+// without ranks. May be empty.
+std::shared_ptr<const Dataset> ShareOfBatches(std::shared_ptr<const Dataset> dataset, int64_t batch_size, int64_t rank,
+                                              int64_t world_size);
+
 // The images of the named classes alone, which are numbered anew in the data set's order. `names`: separated by commas;
 // empty: all. InvalidArgument for a data set without labels and for a name that is not among its classes.
 absl::StatusOr<std::shared_ptr<const Dataset>> KeepClasses(std::shared_ptr<const Dataset> dataset,

@@ -86,6 +86,22 @@ TEST(SubsetTest, EvenlySpacedImages) {
   EXPECT_EQ(EvenlySpaced(whole, 99), whole);
 }
 
+TEST(SubsetTest, SharesOfBatches) {
+  const auto whole = std::make_shared<NumberedDataset>(10, std::vector<std::string>{"a", "b"});
+  // Batches 012 345 678 9.
+  const std::vector<std::vector<int64_t>> expected = {{0, 1, 2, 9}, {3, 4, 5}, {6, 7, 8}};
+  for (int64_t rank = 0; rank < 3; ++rank) {
+    const auto share = ShareOfBatches(whole, 3, rank, 3);
+    ASSERT_EQ(share->size(), static_cast<int64_t>(expected[rank].size()));
+    for (int64_t i = 0; i < share->size(); ++i) {
+      EXPECT_EQ(share->name(i), whole->name(expected[rank][i]));
+      EXPECT_EQ(share->label(i), whole->label(expected[rank][i]));
+    }
+  }
+  EXPECT_EQ(ShareOfBatches(whole, 3, 4, 5)->size(), 0);
+  EXPECT_EQ(ShareOfBatches(whole, 3, 0, 1), whole);
+}
+
 TEST(SubsetTest, AFractionWithoutLabels) {
   const auto whole = std::make_shared<NumberedDataset>(300, std::vector<std::string>());
   SubsetOptions options;

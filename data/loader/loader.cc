@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
@@ -18,7 +17,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "data/loader/bad_image_limit.h"
 #include "tec/base/logging.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
@@ -51,10 +50,7 @@ class Loader::Implementation {
         sampler_(std::move(sampler)),
         image_bytes_(int64_t{transform_->channels()} * transform_->size() * transform_->size()),
         ring_(options.prefetch_batches + 1) {
-    // The factor keeps 0.29 * 100 at 29.
-    const double allowed = options.max_bad_fraction * static_cast<double>(dataset_->size()) * (1 + 1e-12);
-    bad_allowed_ = std::min(dataset_->size(), static_cast<int64_t>(std::floor(allowed)));
-    if (options.max_bad_fraction > 0) bad_allowed_ = std::max<int64_t>(bad_allowed_, 1);
+    bad_allowed_ = BadImagesAllowed(options.max_bad_fraction, dataset_->size());
     CountListed();
     for (Slot& slot : ring_) {
       slot.batch.size = transform_->size();
@@ -337,18 +333,9 @@ class Loader::Implementation {
   }
 
   absl::Status TooManyBad() const {
-    constexpr size_t kNamed = 100;
     std::vector<std::string> lines;
-    for (const auto& [index, reason] : bad_) {
-      if (lines.size() == kNamed) {
-        lines.push_back(absl::StrCat("... and ", bad_.size() - kNamed, " more"));
-        break;
-      }
-      lines.push_back(absl::StrCat(Printable(dataset_->name(index)), ": ", Printable(reason.message())));
-    }
-    return absl::DataLossError(absl::StrCat(bad_.size(), " of ", dataset_->size(), " images cannot be read; at most ",
-                                            bad_allowed_, " may be replaced by others (max_bad_fraction ",
-                                            options_.max_bad_fraction, "):\n  ", absl::StrJoin(lines, "\n  ")));
+    for (const auto& [index, reason] : bad_) lines.push_back(BadImageLine(dataset_->name(index), reason));
+    return TooManyBadImages(lines, options_.max_bad_fraction, dataset_->size());
   }
 
   const std::shared_ptr<const Dataset> dataset_;

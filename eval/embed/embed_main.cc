@@ -24,7 +24,7 @@
 #include "tec/base/program.h"
 #include "tec/base/status.h"
 #include "tec/run/folder_lock.h"
-#include "tec/run/stop_signal.h"
+#include "tec/run/run_context.h"
 
 ABSL_FLAG(std::string, output, "", "The file to write; its ending says the format: .npy, .safetensors or .csv.");
 ABSL_FLAG(std::string, features, "pool",
@@ -70,52 +70,22 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenImages(const FrozenSettings& 
     const absl::Status why = dataset.status();
     options.labels = false;
     dataset = OpenDataset(settings.data_path, part, options);
-    if (dataset.ok()) std::printf("without labels: %s\n", Printable(why.message()).c_str());
+    if (dataset.ok() && settings.first_rank()) std::printf("without labels: %s\n", Printable(why.message()).c_str());
   }
   TEC_RETURN_IF_ERROR(dataset.status());
   TEC_ASSIGN_OR_RETURN(dataset, KeepClasses(*std::move(dataset), settings.classes));
   return SubsetOf(*std::move(dataset), settings.subset);
 }
 
-absl::Status Run(const ParsedFlags&) {
-  TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
-  const std::string output = UserPath(absl::GetFlag(FLAGS_output));
-  if (output.empty())
-    return absl::InvalidArgumentError("--output is needed: the file to write, photos.npy for example");
-  TEC_RETURN_IF_ERROR(Annotate(CheckEmbeddingPath(output), "--output"));
-  const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
-  if (!spec.ok()) return Annotate(spec.status(), "--features");
-  settings.features.spec = *spec;
-  settings.features.batch_size = absl::GetFlag(FLAGS_batch_size);
-  if (settings.features.batch_size < 1) return absl::InvalidArgumentError("--batch_size must be at least 1");
-  const StopSignal stop_signal;
-  settings.features.stop = [&stop_signal] { return stop_signal.received() != 0; };
-
-  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, FolderLock::TakeForFile(output, "--output"));
-  std::unique_ptr<FolderLock> folder_lock;
-  if (!settings.output_dir.empty()) {
-    TEC_ASSIGN_OR_RETURN(folder_lock, FolderLock::Take(settings.output_dir));
-  }
-  TEC_ASSIGN_OR_RETURN(const FrozenEncoder encoder, OpenFrozenEncoder(&settings));
-  TEC_RETURN_IF_ERROR(CheckFeatureSpec(*spec, encoder.encoder->options()));
-  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset, OpenImages(settings));
-  TEC_RETURN_IF_ERROR(MakeFrozenFolders(&settings));
-  std::printf("%s: %s\n%s: %d images%s\n", Printable(settings.checkpoint).c_str(),
-              Printable(encoder.description).c_str(), Printable(settings.data_path).c_str(),
-              static_cast<int>(dataset->size()),
-              dataset->labelled() ? absl::StrCat(", ", dataset->classes().size(), " classes").c_str() : "");
-  std::fflush(stdout);
-
-  // Without a folder for parts the rows are kept till the last is there: the number of rows stands in a file's header.
-  TEC_ASSIGN_OR_RETURN(const Features features, StoredFeatures(encoder, settings, NumberedImages(dataset), "the images",
-                                                               "embed", "bad_images.txt"));
+absl::Status WriteOutput(const std::string& output, const FrozenSettings& settings, const FrozenEncoder& encoder,
+                         const Dataset& images_of, const Features& features) {
   const int64_t rows = features.values.size(0), width = features.values.size(1);
   TEC_ASSIGN_OR_RETURN(const std::unique_ptr<EmbeddingWriter> writer,
                        EmbeddingWriter::Open(output, rows, width,
                                              {{"checkpoint", settings.checkpoint},
                                               {"encoder", encoder.description},
                                               {"data_path", settings.data_path},
-                                              {"features", NameOf(*spec)}}));
+                                              {"features", NameOf(settings.features.spec)}}));
   constexpr int64_t kRowsAtOnce = 4096;
   for (int64_t begin = 0; begin < rows; begin += kRowsAtOnce) {
     const int64_t count = std::min(kRowsAtOnce, rows - begin);
@@ -123,9 +93,9 @@ absl::Status Run(const ParsedFlags&) {
     for (int64_t row = begin; row < begin + count; ++row) {
       const int64_t index = features.labels[row].item<int64_t>();
       EmbeddedImage image;
-      image.name = dataset->name(index);
-      image.label = dataset->label(index);
-      if (image.label >= 0) image.class_name = dataset->classes()[image.label];
+      image.name = images_of.name(index);
+      image.label = images_of.label(index);
+      if (image.label >= 0) image.class_name = images_of.classes()[image.label];
       images.push_back(std::move(image));
     }
     TEC_RETURN_IF_ERROR(writer->Append(features.values.narrow(0, begin, count), images));
@@ -138,11 +108,53 @@ absl::Status Run(const ParsedFlags&) {
   return absl::OkStatus();
 }
 
+absl::Status Run(const std::string& output, FrozenSettings& settings, RunContext& context) {
+  std::unique_ptr<FolderLock> file_lock;  // First rank only.
+  TEC_RETURN_IF_ERROR(context.OnFirstRank([&]() -> absl::Status {
+    TEC_ASSIGN_OR_RETURN(file_lock, FolderLock::TakeForFile(output, "--output"));
+    return absl::OkStatus();
+  }));
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, LockOutput(settings));
+  TEC_ASSIGN_OR_RETURN(const FrozenEncoder encoder, OpenFrozenEncoder(&settings));
+  TEC_RETURN_IF_ERROR(CheckFeatureSpec(settings.features.spec, encoder.encoder->options()));
+  TEC_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset, OpenImages(settings));
+  TEC_RETURN_IF_ERROR(MakeFrozenFolders(&settings));
+  if (settings.first_rank()) {
+    std::printf("%s: %s\n%s: %d images%s\n", Printable(settings.checkpoint).c_str(),
+                Printable(encoder.description).c_str(), Printable(settings.data_path).c_str(),
+                static_cast<int>(dataset->size()),
+                dataset->labelled() ? absl::StrCat(", ", dataset->classes().size(), " classes").c_str() : "");
+    std::fflush(stdout);
+  }
+  TEC_RETURN_IF_ERROR(CompareRanks(settings, encoder, {{"images", dataset.get()}}));
+
+  // Without a folder for parts the rows are kept till the last is there: the number of rows stands in a file's header.
+  TEC_ASSIGN_OR_RETURN(const Features features, StoredFeatures(encoder, settings, NumberedImages(dataset), "the images",
+                                                               "embed", "bad_images.txt"));
+  return context.OnFirstRank([&] { return WriteOutput(output, settings, encoder, *dataset, features); }, "writing");
+}
+
+absl::StatusOr<FrozenWork> Prepare(const ParsedFlags&) {
+  TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
+  const std::string output = UserPath(absl::GetFlag(FLAGS_output));
+  if (output.empty())
+    return absl::InvalidArgumentError("--output is needed: the file to write, photos.npy for example");
+  TEC_RETURN_IF_ERROR(Annotate(CheckEmbeddingPath(output), "--output"));
+  const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
+  if (!spec.ok()) return Annotate(spec.status(), "--features");
+  settings.features.spec = *spec;
+  settings.features.batch_size = absl::GetFlag(FLAGS_batch_size);
+  if (settings.features.batch_size < 1) return absl::InvalidArgumentError("--batch_size must be at least 1");
+  return FrozenWork([output, settings]() mutable {
+    return OverRanks(&settings, [&](RunContext& context) { return Run(output, settings, context); });
+  });
+}
+
 }  // namespace
 }  // namespace tec
 
 int main(int argc, char** argv) {
   return tec::RunProgram(argc, argv, [](int count, char** arguments) {
-    return tec::FrozenMain(count, arguments, "embed", tec::kUsage, tec::Flags(), tec::Run);
+    return tec::FrozenRanksMain(count, arguments, "embed", tec::kUsage, tec::Flags(), tec::Prepare);
   });
 }

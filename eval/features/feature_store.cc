@@ -1,11 +1,15 @@
 #include "eval/features/feature_store.h"
 
 #include <map>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "ATen/ATen.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -119,17 +123,32 @@ absl::Status FeatureStore::Read(
 
 absl::StatusOr<Features> ExtractStored(Encoder& encoder, std::shared_ptr<const Dataset> dataset,
                                        const FeatureOptions& options, FeatureStore* store) {
-  if (!store->complete()) {
-    FeatureOptions rest = options;
-    rest.first_image = store->images();
+  Features features;
+  FeatureOptions rest = options;
+  rest.first_image = store == nullptr ? 0 : store->images();
+  if (options.group != nullptr) {
+    TEC_ASSIGN_OR_RETURN(
+        const std::string there,
+        options.group->BroadcastText(absl::StrCat(rest.first_image, " ", store == nullptr ? 0 : store->unreadable())));
+    const std::pair<std::string, std::string> numbers = absl::StrSplit(there, ' ');
+    TEC_CHECK(absl::SimpleAtoi(numbers.first, &rest.first_image) &&
+              absl::SimpleAtoi(numbers.second, &features.unreadable))
+        << there;
+  }
+  if (rest.first_image < dataset->size()) {
     rest.sink = [store](const at::Tensor& values, const at::Tensor& labels, int64_t images) {
       return store->Append(values, labels, images);
     };
-    const absl::Status status = ExtractFeatures(encoder, dataset, rest).status();
-    if (status.ok() || absl::IsCancelled(status)) TEC_RETURN_IF_ERROR(store->Flush());
-    TEC_RETURN_IF_ERROR(status);
+    const absl::StatusOr<Features> computed = ExtractFeatures(encoder, dataset, rest);
+    if (store != nullptr && (computed.ok() || absl::IsCancelled(computed.status()))) {
+      TEC_RETURN_IF_ERROR(store->Flush());
+    }
+    TEC_RETURN_IF_ERROR(computed.status());
+    features.unreadable += computed->unreadable;
   }
-  Features features;
+  if (store == nullptr) return features;
+  std::optional<ProcessGroup::Work> work;
+  if (options.group != nullptr) work.emplace(*options.group, "reading features");
   features.unreadable = store->unreadable();
   const auto stop = [&options]() -> absl::Status {
     return options.stop && options.stop() ? absl::CancelledError("stopped on request") : absl::OkStatus();

@@ -68,7 +68,8 @@ class FeatureStore {
 // options.batch_size: what is not there is computed and written. Stopped, it writes what it has and returns Cancelled;
 // with the store opened anew, the next call computes the rest alone, and the features are the same to the bit.
 // options.sink is given one part after the other once all are there, options.stop asked before each. Further errors are
-// those of writing.
+// those of writing. Of several ranks (options.group) the first one alone has a store and gets the features; the others
+// give null.
 absl::StatusOr<Features> ExtractStored(Encoder& encoder, std::shared_ptr<const Dataset> dataset,
                                        const FeatureOptions& options, FeatureStore* store);
 

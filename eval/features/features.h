@@ -17,6 +17,7 @@
 #include "data/dataset/dataset.h"
 #include "data/loader/transform.h"
 #include "eval/features/feature_spec.h"
+#include "tec/dist/process_group.h"
 #include "tec/models/encoder.h"
 #include "tec/nn/normalize.h"
 
@@ -42,19 +43,28 @@ struct FeatureOptions {
   std::function<absl::Status(const at::Tensor& values, const at::Tensor& labels, int64_t images)> sink;
   // Begin with this image, a multiple of batch_size.
   int64_t first_image = 0;
+  // Of several ranks, all of which make the call with the same encoder, images and options: each computes every
+  // world_size-th batch, and the first rank gets the features of all, as it would have them alone: on the CPU, with as
+  // many compute threads, to the bit. Null: this process alone. It outlives the call.
+  ProcessGroup* group = nullptr;
 };
 
 struct Features {
-  // Undefined with a sink.
+  // Undefined with a sink, and on ranks other than the first.
   at::Tensor values;       // float32 [n, spec.Width(C)], on the CPU, in the data set's order.
   at::Tensor labels;       // int64 [n], on the CPU; -1 without labels.
   int64_t unreadable = 0;  // Images left out because they could not be read; n = dataset.size() - unreadable.
 };
 
 // Runs every image of `dataset` once through `encoder`, which stays where it is, without gradient. An unreadable image
-// is left out, counted and logged. Errors are the loader's.
+// is left out, counted and logged. Errors are the loader's. Of several ranks the first one alone calls sink and
+// progress; an error of one is returned on all, and Cancelled if one was asked to stop, after which the group is still
+// good.
 absl::StatusOr<Features> ExtractFeatures(Encoder& encoder, std::shared_ptr<const Dataset> dataset,
                                          const FeatureOptions& options);
+
+// The first rank's features, on all ranks.
+absl::Status SendFeatures(ProcessGroup& group, at::Device device, Features* features);
 
 // The evaluation transform (EvalTransform) for features: an image that is exactly size x size is taken as it is,
 // because small pictures would only be blurred and cut by the way over a larger size; any other as EvalTransform does.

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,7 @@
 #include "tec/base/status.h"
 #include "tec/base/version.h"
 #include "tec/run/folder_lock.h"
-#include "tec/run/stop_signal.h"
+#include "tec/run/run_context.h"
 
 ABSL_FLAG(std::string, k, "10,20,100,200", "Numbers of neighbours that vote, separated by commas.");
 ABSL_FLAG(double, temperature, 0.07, "A neighbour's vote counts exp(cosine / temperature).");
@@ -70,39 +71,16 @@ absl::StatusOr<KnnOptions> KnnOptionsFromFlags() {
   return options;
 }
 
-absl::Status Run(const ParsedFlags&) {
-  TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
-  TEC_RETURN_IF_ERROR(CheckConfusionFlag(settings.output_dir));
-  TEC_ASSIGN_OR_RETURN(const KnnOptions options, KnnOptionsFromFlags());
-  const StopSignal stop_signal;
-  settings.features.stop = [&stop_signal] { return stop_signal.received() != 0; };
-  const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
-  if (!spec.ok()) return Annotate(spec.status(), "--features");
-  settings.features.spec = *spec;
-  settings.features.batch_size = absl::GetFlag(FLAGS_batch_size);
-  if (settings.features.batch_size < 1) return absl::InvalidArgumentError("--batch_size must be at least 1");
-  std::unique_ptr<FolderLock> lock;
-  if (!settings.output_dir.empty()) {
-    TEC_ASSIGN_OR_RETURN(lock, FolderLock::Take(settings.output_dir));
-  }
-  TEC_ASSIGN_OR_RETURN(const FrozenInputs inputs, OpenFrozenInputs(&settings, "kNN"));
-  TEC_RETURN_IF_ERROR(CheckFeatureSpec(*spec, inputs.encoder->options()));
-
+// Prints, and writes into output_dir.
+absl::Status Report(const FrozenSettings& settings, const KnnOptions& options, const FrozenInputs& inputs,
+                    const Features& queries, const Features& bank, KnnStream* stream) {
+  KnnStream& knn = *stream;
   const std::vector<std::string>& classes = inputs.data.classes();
-  TEC_ASSIGN_OR_RETURN(const Features queries, FrozenFeatures(inputs, settings, Split::kHeldOut));
-  TEC_ASSIGN_OR_RETURN(KnnStream knn, KnnStream::Create(queries.values.to(inputs.device), queries.labels,
-                                                        static_cast<int64_t>(classes.size()), options));
-  // The bank's features are compared as they come, from the encoder or from the disk, and never held at once.
-  settings.features.sink = [&knn](const at::Tensor& values, const at::Tensor& labels, int64_t) {
-    return values.size(0) == 0 ? absl::OkStatus() : knn.AddBank(values, labels);
-  };
-  TEC_ASSIGN_OR_RETURN(const Features bank, FrozenFeatures(inputs, settings, Split::kTrain));
   TEC_ASSIGN_OR_RETURN(const std::vector<KnnAccuracy> results, knn.Finish());
-
   nlohmann::ordered_json json = {{"checkpoint", settings.checkpoint},
                                  {"encoder", inputs.description},
                                  {"data_path", settings.data_path},
-                                 {"features", NameOf(*spec)},
+                                 {"features", NameOf(settings.features.spec)},
                                  {"temperature", options.temperature},
                                  {"train_images", knn.bank_size()},
                                  {"test_images", queries.values.size(0)},
@@ -139,11 +117,48 @@ absl::Status Run(const ParsedFlags&) {
   return absl::OkStatus();
 }
 
+absl::Status Run(FrozenSettings& settings, const KnnOptions& options, RunContext& context) {
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, LockOutput(settings));
+  TEC_ASSIGN_OR_RETURN(const FrozenInputs inputs, OpenFrozenInputs(&settings, "kNN"));
+  TEC_RETURN_IF_ERROR(CheckFeatureSpec(settings.features.spec, inputs.encoder->options()));
+  TEC_RETURN_IF_ERROR(
+      CompareRanks(settings, inputs,
+                   {{"training images", inputs.data.train.get()}, {"held-out images", inputs.data.held_out.get()}}));
+
+  TEC_ASSIGN_OR_RETURN(const Features queries, FrozenFeatures(inputs, settings, Split::kHeldOut));
+  std::optional<KnnStream> knn;  // First rank only.
+  TEC_RETURN_IF_ERROR(context.OnFirstRank([&]() -> absl::Status {
+    TEC_ASSIGN_OR_RETURN(knn, KnnStream::Create(queries.values.to(inputs.device), queries.labels,
+                                                static_cast<int64_t>(inputs.data.classes().size()), options));
+    return absl::OkStatus();
+  }));
+  // The bank's features are compared as they come, from the encoder or from the disk, and never held at once.
+  settings.features.sink = [&knn](const at::Tensor& values, const at::Tensor& labels, int64_t) {
+    return values.size(0) == 0 ? absl::OkStatus() : knn->AddBank(values, labels);
+  };
+  TEC_ASSIGN_OR_RETURN(const Features bank, FrozenFeatures(inputs, settings, Split::kTrain));
+  return context.OnFirstRank([&] { return Report(settings, options, inputs, queries, bank, &*knn); }, "classifying");
+}
+
+absl::StatusOr<FrozenWork> Prepare(const ParsedFlags&) {
+  TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
+  TEC_RETURN_IF_ERROR(CheckConfusionFlag(settings.output_dir));
+  TEC_ASSIGN_OR_RETURN(const KnnOptions options, KnnOptionsFromFlags());
+  const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
+  if (!spec.ok()) return Annotate(spec.status(), "--features");
+  settings.features.spec = *spec;
+  settings.features.batch_size = absl::GetFlag(FLAGS_batch_size);
+  if (settings.features.batch_size < 1) return absl::InvalidArgumentError("--batch_size must be at least 1");
+  return FrozenWork([settings, options]() mutable {
+    return OverRanks(&settings, [&](RunContext& context) { return Run(settings, options, context); });
+  });
+}
+
 }  // namespace
 }  // namespace tec
 
 int main(int argc, char** argv) {
   return tec::RunProgram(argc, argv, [](int count, char** arguments) {
-    return tec::FrozenMain(count, arguments, "knn", tec::kUsage, tec::Flags(), tec::Run);
+    return tec::FrozenRanksMain(count, arguments, "knn", tec::kUsage, tec::Flags(), tec::Prepare);
   });
 }

@@ -42,6 +42,8 @@ absl::StatusOr<KnnMonitor> KnnMonitor::Create(const KnnMonitorOptions& options) 
     subset.per_class = std::max<int64_t>(1, options.max_images / classes);
     monitor.train_ = SubsetOf(std::move(monitor.train_), subset);
   }
+  monitor.fingerprint_ = absl::StrCat(absl::Hex(FingerprintOf(*monitor.train_)), " ",
+                                      monitor.held_out_ ? absl::Hex(FingerprintOf(*monitor.held_out_)) : absl::Hex(0));
   return monitor;
 }
 
@@ -50,7 +52,8 @@ std::string KnnMonitor::Describe() const {
                       held_out_ ? absl::StrCat(train_->size()) : "the others");
 }
 
-absl::StatusOr<std::vector<std::pair<std::string, double>>> KnnMonitor::Evaluate(const torch::nn::Module& model) const {
+absl::StatusOr<std::vector<std::pair<std::string, double>>> KnnMonitor::Evaluate(const torch::nn::Module& model,
+                                                                                 ProcessGroup* group) const {
   TensorMap state;
   at::Device device = at::kCPU;
   for (const auto& [name, tensor] : NamedState(model)) {
@@ -64,12 +67,28 @@ absl::StatusOr<std::vector<std::pair<std::string, double>>> KnnMonitor::Evaluate
   const int64_t classes = static_cast<int64_t>(train_->classes().size());
   KnnOptions knn_options;
   knn_options.k = {options_.k};
-  TEC_ASSIGN_OR_RETURN(const Features bank, ExtractFeatures(encoder, train_, options_.features));
+  FeatureOptions feature_options = options_.features;
+  if (group != nullptr && group->world_size() > 1) {
+    // Ranks that see other images would wait for each other in vain. An error would not end the run, as Agree's does.
+    feature_options.group = group;
+    TEC_ASSIGN_OR_RETURN(const std::vector<std::string> images, group->Gather(fingerprint_, "a monitor's images"));
+    for (int rank = 1; rank < group->world_size(); ++rank) {
+      if (images[rank] == images[0]) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("kNN monitor: ", group->NameOf(rank), " has other images or names in ", options_.data_path));
+    }
+  }
+  // All that the ranks do together comes first: an error later on is the first rank's alone.
+  TEC_ASSIGN_OR_RETURN(const Features bank, ExtractFeatures(encoder, train_, feature_options));
+  Features queries;
+  if (held_out_) {
+    TEC_ASSIGN_OR_RETURN(queries, ExtractFeatures(encoder, held_out_, feature_options));
+  }
+  if (!bank.values.defined()) return std::vector<std::pair<std::string, double>>();
   TEC_ASSIGN_OR_RETURN(const KnnClassifier knn,
                        KnnClassifier::Create(bank.values.to(device), bank.labels.to(device), classes, knn_options));
   absl::StatusOr<std::vector<KnnAccuracy>> accuracy = absl::UnknownError("not run");
   if (held_out_) {
-    TEC_ASSIGN_OR_RETURN(const Features queries, ExtractFeatures(encoder, held_out_, options_.features));
     accuracy = knn.Evaluate(queries.values.to(device),
                             at::tensor(class_of_held_out_, at::kLong).index_select(0, queries.labels));
   } else {

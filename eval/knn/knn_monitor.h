@@ -16,6 +16,7 @@
 #include "data/dataset/dataset.h"
 #include "eval/features/features.h"
 #include "eval/knn/knn_classifier.h"
+#include "tec/dist/process_group.h"
 
 namespace tec {
 
@@ -38,7 +39,10 @@ class KnnMonitor {
   static absl::StatusOr<KnnMonitor> Create(const KnnMonitorOptions& options);
 
   // `model` has an encoder (EncoderState). {"knn_top1", percent}, {"knn_top5", percent}. Changes nothing of the model.
-  absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(const torch::nn::Module& model) const;
+  // group: ranks that all make the call with the same model and share the images; the first one gets the numbers, the
+  // others none. The group is still good after an error.
+  absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(const torch::nn::Module& model,
+                                                                       ProcessGroup* group = nullptr) const;
 
   // "kNN (k 20) of 500 images by 10000", for the run's first lines.
   std::string Describe() const;
@@ -49,6 +53,7 @@ class KnnMonitor {
   KnnMonitorOptions options_;
   std::shared_ptr<const Dataset> train_, held_out_;  // held_out_ null: leave one out.
   std::vector<int64_t> class_of_held_out_;
+  std::string fingerprint_;  // Of all images.
 };
 
 }  // namespace tec

@@ -47,6 +47,45 @@ at::Tensor LinearHeads::Accumulate(const at::Tensor& features, const at::Tensor&
   return losses.size() == 1 ? losses[0] : at::cat(losses);
 }
 
+absl::Status LinearHeads::Average(ProcessGroup& group) const {
+  if (group.world_size() == 1) return absl::OkStatus();
+  std::vector<at::Tensor> tensors, flat;
+  for (const std::unique_ptr<LinearProbe>& probe : probes_) {
+    for (const at::Tensor& tensor :
+         {probe->weight_gradient(), probe->bias_gradient(), probe->running_mean(), probe->running_var()}) {
+      if (!tensor.defined()) continue;
+      tensors.push_back(tensor);
+      flat.push_back(tensor.reshape({-1}));
+    }
+  }
+  at::Tensor all = at::cat(flat);
+  TEC_RETURN_IF_ERROR(group.AllReduceSum(all, "averaging gradients"));
+  all.div_(group.world_size());
+  int64_t begin = 0;
+  for (const at::Tensor& tensor : tensors) {
+    tensor.copy_(all.narrow(0, begin, tensor.numel()).view_as(tensor));
+    begin += tensor.numel();
+  }
+  return absl::OkStatus();
+}
+
+ReplicatedTensors LinearHeads::Replicated() const {
+  ReplicatedTensors replicas;
+  for (size_t i = 0; i < probes_.size(); ++i) {
+    const LinearProbe& probe = *probes_[i];
+    const std::string prefix = absl::StrCat(tec::NameOf(options_.features[i]), ".");
+    const auto add = [&](const std::string& name, const at::Tensor& tensor) {
+      if (tensor.defined()) replicas.emplace_back(prefix + name, tensor);
+    };
+    add("weight", probe.weight());
+    add("bias", probe.bias());
+    add("running_mean", probe.running_mean());
+    add("running_var", probe.running_var());
+    for (size_t k = 0; k < probe.momentum().size(); ++k) add(absl::StrCat("momentum.", k), probe.momentum()[k]);
+  }
+  return replicas;
+}
+
 void LinearHeads::Step(double lr) const {
   for (const std::unique_ptr<LinearProbe>& probe : probes_) probe->Step(lr);
 }

@@ -16,6 +16,8 @@
 #include "eval/linear/linear_probe.h"
 #include "eval/linear/run_linear.h"
 #include "tec/checkpoint/training_state.h"
+#include "tec/dist/process_group.h"
+#include "tec/dist/replicas.h"
 
 namespace tec {
 
@@ -33,6 +35,8 @@ class LinearHeads {
 
   // One micro-batch: float32 [N, whole width], int64 [N] -> the heads' losses, float32 [count()].
   at::Tensor Accumulate(const at::Tensor& features, const at::Tensor& labels) const;
+  // Over ranks, before Step: the mean of the gradients, and of the running averages that the micro-batches have moved.
+  absl::Status Average(ProcessGroup& group) const;
   // One update with learning rate lr times each head's.
   void Step(double lr) const;
 
@@ -41,6 +45,9 @@ class LinearHeads {
   };
   // Of each head. features.labels are on the CPU.
   std::vector<Accuracy> Evaluate(const Features& features) const;
+
+  // All tensors that an update changes: weights, running averages, momentum.
+  ReplicatedTensors Replicated() const;
 
   // All heads and their momentum, in state->model and state->extra.
   void Save(TrainingState* state) const;

@@ -13,13 +13,13 @@ std::string LinearInputs::encoder_record() const {
 absl::StatusOr<LinearInputs> OpenLinearInputs(const LinearRunOptions& options, RunContext& context) {
   LinearInputs inputs;
   inputs.settings = options.frozen;
+  ShareOver(context, &inputs.settings);
   TEC_ASSIGN_OR_RETURN(inputs.frozen, OpenFrozenInputs(&inputs.settings, "linear probing"));
   TEC_ASSIGN_OR_RETURN(inputs.whole, UnionOf(options.features));
   for (const FeatureSpec& spec : options.features) {
     TEC_RETURN_IF_ERROR(CheckFeatureSpec(spec, inputs.frozen.encoder->options()));
   }
   inputs.settings.features.spec = inputs.whole;
-  inputs.settings.features.stop = [&context] { return context.stop_requested(); };
   inputs.class_names = inputs.frozen.data.classes();
   const int64_t classes = static_cast<int64_t>(inputs.class_names.size());
   inputs.classes = options.nb_classes == 0 ? classes : options.nb_classes;
@@ -32,8 +32,15 @@ absl::StatusOr<LinearInputs> OpenLinearInputs(const LinearRunOptions& options, R
   return inputs;
 }
 
+absl::Status LinearInputs::CompareRanks() const {
+  return tec::CompareRanks(
+      settings, frozen,
+      {{"training images", frozen.data.train.get()}, {"held-out images", frozen.data.held_out.get()}});
+}
+
 absl::Status ReadHeldOut(LinearInputs* inputs) {
   TEC_ASSIGN_OR_RETURN(inputs->held_out, FrozenFeatures(inputs->frozen, inputs->settings, Split::kHeldOut));
+  if (!inputs->held_out.values.defined()) return absl::OkStatus();
   inputs->held_out.values = inputs->held_out.values.to(inputs->frozen.device);
   return absl::OkStatus();
 }

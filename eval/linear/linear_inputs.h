@@ -24,10 +24,12 @@ struct LinearInputs {
   FeatureSpec whole;  // All that any head reads.
   int64_t classes = 0;
   std::vector<std::string> class_names;  // Of `classes`, which may be more than the images have: those have numbers.
-  Features held_out;                     // Values on the device, labels on the CPU. Empty before ReadHeldOut.
+  // Values on the device, labels on the CPU. Empty before ReadHeldOut, and on ranks other than the first.
+  Features held_out;
 
   int64_t width() const { return frozen.encoder->options().width; }
   std::string encoder_record() const;  // As the runs' records name the encoder.
+  absl::Status CompareRanks() const;   // As tec::CompareRanks.
 };
 
 // Opens everything but the features; computing them ends with Cancelled if the run is asked to stop.

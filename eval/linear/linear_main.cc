@@ -24,6 +24,8 @@
 #include "eval/report/run_pictures.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/config/distributed_flags.h"
+#include "tec/dist/flags.h"
 #include "tec/optim/schedule.h"
 
 // Defaults are those of main_linprobe; a sweep's own ones (Preset below) take their place where a flag is not given.
@@ -43,11 +45,11 @@ ABSL_FLAG(int64_t, nb_classes, 0, "Number of classes; 0: as many as the training
 
 ABSL_FLAG(bool, augment, true,
           "Crop and flip training images at random. Without it their features are computed once and for all.");
-ABSL_FLAG(int64_t, batch_size, 512, "Images a micro-step (128 in a sweep).");
+ABSL_FLAG(int64_t, batch_size, 512, "Images a rank and micro-step (128 in a sweep).");
 ABSL_FLAG(int64_t, accum_iter, 1, "Micro-steps an update (8 in a sweep, whose rates are for 1024 images).");
 ABSL_FLAG(int64_t, epochs, 90, "Passes over the images (ibot: 100, dinov2: 10).");
 ABSL_FLAG(int64_t, epoch_length, 0, "Updates of an epoch, whatever the number of images; 0: one pass (dinov2: 1250).");
-ABSL_FLAG(double, lr, 0, "Learning rate; 0: blr x batch_size x accum_iter / 256.");
+ABSL_FLAG(double, lr, 0, "Learning rate; 0: blr x batch_size x accum_iter x ranks / 256.");
 ABSL_FLAG(double, blr, 0.1, "Learning rate per 256 images (1 in a sweep: --rates has the numbers).");
 ABSL_FLAG(double, min_lr, 0, "Learning rate at the end of the schedule.");
 ABSL_FLAG(double, warmup_epochs, 10, "Epochs of linear warm-up (0 in a sweep).");
@@ -171,6 +173,7 @@ absl::StatusOr<LinearRunOptions> OptionsFromFlags(const ParsedFlags& parsed) {
   TEC_ASSIGN_OR_RETURN(Preset preset, PresetOf(options.protocol));
   TEC_ASSIGN_OR_RETURN(options.frozen, FrozenSettingsFromFlags());
   TEC_RETURN_IF_ERROR(ReadHeadFlags(&options));
+  TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(DistributedFlags()));
   options.features = std::move(preset.features);
   options.rates = std::move(preset.rates);
   TEC_RETURN_IF_ERROR(TakeLists(&options));
@@ -186,7 +189,7 @@ absl::StatusOr<LinearRunOptions> OptionsFromFlags(const ParsedFlags& parsed) {
   const double blr = number("blr", absl::GetFlag(FLAGS_blr), preset.blr);
   options.lr = absl::GetFlag(FLAGS_lr) > 0
                    ? absl::GetFlag(FLAGS_lr)
-                   : EffectiveLearningRate(blr, options.batch_size, options.accum_iter, /*world_size=*/1);
+                   : EffectiveLearningRate(blr, options.batch_size, options.accum_iter, options.environment.world_size);
   options.min_lr = absl::GetFlag(FLAGS_min_lr);
   options.weight_decay = absl::GetFlag(FLAGS_weight_decay);
   const bool mae = options.protocol == "mae";
@@ -212,10 +215,14 @@ absl::StatusOr<LinearRunOptions> OptionsFromFlags(const ParsedFlags& parsed) {
   return options;
 }
 
-absl::Status Run(const ParsedFlags& parsed) {
+absl::StatusOr<FrozenWork> Prepare(const ParsedFlags& parsed) {
   TEC_ASSIGN_OR_RETURN(const LinearRunOptions options, OptionsFromFlags(parsed));
-  return RunWithPage(options.eval ? "" : options.frozen.output_dir, /*draws=*/true,
-                     [&options] { return RunLinear(options); });
+  return FrozenWork([options] {
+    // The page is the first rank's.
+    const bool has_page = !options.eval && options.environment.rank == 0;
+    return RunWithPage(has_page ? options.frozen.output_dir : "", /*draws=*/true,
+                       [&options] { return RunLinear(options); });
+  });
 }
 
 }  // namespace
@@ -224,6 +231,6 @@ absl::Status Run(const ParsedFlags& parsed) {
 int main(int argc, char** argv) {
   return tec::RunProgram(argc, argv, [](int count, char** arguments) {
     if (const std::optional<int> exit_code = tec::DrawRunPicturesIfAsked()) return *exit_code;
-    return tec::FrozenMain(count, arguments, "linear", tec::kUsage, tec::Flags(), tec::Run);
+    return tec::FrozenRanksMain(count, arguments, "linear", tec::kUsage, tec::Flags(), tec::Prepare);
   });
 }

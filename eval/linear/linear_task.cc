@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "eval/linear/linear_report.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -52,6 +53,7 @@ absl::Status LinearTask::OpenData() {
 }
 
 absl::StatusOr<EpochPlan> LinearTask::Open(const LoadedState* resume) {
+  TEC_RETURN_IF_ERROR(inputs_.CompareRanks());
   // Before computing features, which may take hours.
   if (resume != nullptr) {
     const std::vector<std::string> changes = CompareLines(resume->state.experiment, Record());
@@ -63,12 +65,13 @@ absl::StatusOr<EpochPlan> LinearTask::Open(const LoadedState* resume) {
   heads_.emplace(options_, inputs_.whole, inputs_.width(), inputs_.classes, inputs_.frozen.device);
   loss_names_ = {heads_->count() == 1 ? "loss" : "lowest_loss"};
   loss_sum_ = at::zeros({heads_->count()}, at::TensorOptions(inputs_.frozen.device).dtype(at::kDouble));
+  own_loss_sum_ = at::zeros_like(loss_sum_);
   TEC_RETURN_IF_ERROR(ReadHeldOut(&inputs_));
   absl::StatusOr<ProbeImages> images = ProbeImages::Open(options_, inputs_.settings, inputs_.frozen);
   TEC_RETURN_IF_ERROR(images.status());
   images_.emplace(*std::move(images));
   plan_.dataset_size = images_->images();
-  plan_.images_per_micro_step = options_.batch_size;
+  plan_.images_per_micro_step = options_.batch_size * context_.group().world_size();
   plan_.steps_per_epoch = images_->batches();
   plan_.accum_iter = options_.accum_iter;
   plan_.seed = static_cast<int64_t>(inputs_.settings.seed);
@@ -102,12 +105,14 @@ absl::StatusOr<RunPosition> LinearTask::Load(const LoadedState& resume, std::vec
 }
 
 std::vector<std::string> LinearTask::Describe() const {
+  const int ranks = context_.group().world_size();
   return {absl::StrFormat(
-      "linear probing by %s: %d head%s on %d-wide features, %d classes; %d images x %d micro-steps an update, %d "
+      "linear probing by %s: %d head%s on %d-wide features, %d classes; %s%d images x %d micro-steps an update, %d "
       "updates an epoch; lr %.3g%s; results in %s",
       options_.protocol, heads_->count(), heads_->count() == 1 ? "" : "s", inputs_.whole.Width(inputs_.width()),
-      inputs_.classes, options_.batch_size, options_.accum_iter, plan_.updates_per_epoch(), options_.lr,
-      options_.rates.size() == 1 ? "" : " times each rate", options_.frozen.output_dir)};
+      inputs_.classes, ranks == 1 ? "" : absl::StrCat(ranks, " ranks x "), options_.batch_size, options_.accum_iter,
+      plan_.updates_per_epoch(), options_.lr, options_.rates.size() == 1 ? "" : " times each rate",
+      options_.frozen.output_dir)};
 }
 
 double LinearTask::LearningRate(double epoch) const {
@@ -136,7 +141,7 @@ absl::StatusOr<at::Tensor> LinearTask::MicroStep(const MicroStepPlace& at) {
   if (place.pass != started_pass_) StartEpoch(at.epoch, at.step);
   TEC_ASSIGN_OR_RETURN(const ProbeImages::Batch batch, images_->Next(place.batch));
   const at::Tensor losses = heads_->Accumulate(batch.features, batch.labels);
-  loss_sum_.add_(losses);
+  (context_.group().world_size() == 1 ? loss_sum_ : own_loss_sum_).add_(losses);
   ++loss_count_;
   // A head with too high a rate may diverge; the run goes on while there is one that does not.
   const at::Tensor finite =
@@ -145,6 +150,13 @@ absl::StatusOr<at::Tensor> LinearTask::MicroStep(const MicroStepPlace& at) {
 }
 
 absl::StatusOr<UpdateResult> LinearTask::Update(double lr) {
+  ProcessGroup& group = context_.group();
+  TEC_RETURN_IF_ERROR(heads_->Average(group));
+  if (group.world_size() > 1) {
+    TEC_RETURN_IF_ERROR(group.AllReduceSum(own_loss_sum_, "averaging losses"));
+    loss_sum_.add_(own_loss_sum_.div_(group.world_size()));
+    own_loss_sum_.zero_();
+  }
   heads_->Step(lr);
   return UpdateResult();
 }
@@ -153,6 +165,7 @@ absl::Status LinearTask::FinishEpoch(const RunPosition& position, EpochReport* r
   const at::Tensor train_losses = (loss_sum_ / static_cast<double>(loss_count_)).cpu();
   loss_sum_.zero_();
   loss_count_ = 0;
+  if (!context_.first_rank()) return absl::OkStatus();
   last_epoch_ = heads_->Evaluate(inputs_.held_out);
   int64_t head = 0;
   for (int64_t h = 1; h < heads_->count(); ++h) {
@@ -184,30 +197,40 @@ std::string LinearTask::Record() const {
   std::vector<std::string> features, rates;
   for (const FeatureSpec& spec : options_.features) features.push_back(tec::NameOf(spec));
   for (const double rate : options_.rates) rates.push_back(Exact(rate));
-  return absl::StrJoin(
-      std::vector<std::string>{
-          inputs_.encoder_record(),
-          absl::StrFormat("training images: %016x", FingerprintOf(*inputs_.frozen.data.train)),
-          absl::StrCat("features: ", absl::StrJoin(features, " ")),
-          absl::StrCat("rates: ", absl::StrJoin(rates, " ")),
-          absl::StrCat("nb_classes: ", inputs_.classes),
-          absl::StrCat("batch norm: ", options_.batch_norm ? "yes" : "no"),
-          absl::StrCat("momentum: ", Exact(options_.optimizer.momentum)),
-          absl::StrCat("trust coefficient: ", Exact(options_.optimizer.trust_coefficient)),
-          absl::StrCat("weight_decay: ", Exact(options_.weight_decay)),
-          absl::StrCat("crop: ", NameOf(options_.crop)),
-          absl::StrCat("batch_size: ", options_.batch_size),
-          absl::StrCat("accum_iter: ", options_.accum_iter),
-          absl::StrCat("epochs: ", options_.epochs),
-          absl::StrCat("epoch_length: ", options_.epoch_length),
-          absl::StrCat("lr: ", Exact(options_.lr)),
-          absl::StrCat("min_lr: ", Exact(options_.min_lr)),
-          absl::StrCat("warmup_epochs: ", Exact(options_.warmup_epochs)),
-          absl::StrCat("rate changes: ", options_.lr_by_epoch ? "every epoch" : "every update"),
-          absl::StrCat("precision: ", at::toString(inputs_.settings.features.precision)),
-          absl::StrCat("seed: ", inputs_.settings.seed),
-      },
-      "\n");
+  std::vector<std::string> lines = {
+      inputs_.encoder_record(),
+      absl::StrFormat("training images: %016x", FingerprintOf(*inputs_.frozen.data.train)),
+      absl::StrCat("features: ", absl::StrJoin(features, " ")),
+      absl::StrCat("rates: ", absl::StrJoin(rates, " ")),
+      absl::StrCat("nb_classes: ", inputs_.classes),
+      absl::StrCat("batch norm: ", options_.batch_norm ? "yes" : "no"),
+      absl::StrCat("momentum: ", Exact(options_.optimizer.momentum)),
+      absl::StrCat("trust coefficient: ", Exact(options_.optimizer.trust_coefficient)),
+      absl::StrCat("weight_decay: ", Exact(options_.weight_decay)),
+      absl::StrCat("crop: ", NameOf(options_.crop)),
+      absl::StrCat("batch_size: ", options_.batch_size),
+      absl::StrCat("accum_iter: ", options_.accum_iter),
+      absl::StrCat("epochs: ", options_.epochs),
+      absl::StrCat("epoch_length: ", options_.epoch_length),
+      absl::StrCat("lr: ", Exact(options_.lr)),
+      absl::StrCat("min_lr: ", Exact(options_.min_lr)),
+      absl::StrCat("warmup_epochs: ", Exact(options_.warmup_epochs)),
+      absl::StrCat("rate changes: ", options_.lr_by_epoch ? "every epoch" : "every update"),
+      absl::StrCat("precision: ", at::toString(inputs_.settings.features.precision)),
+      absl::StrCat("seed: ", inputs_.settings.seed),
+  };
+  // The records of one rank are those of before.
+  if (context_.group().world_size() > 1) lines.push_back(absl::StrCat("ranks: ", context_.group().world_size()));
+  return absl::StrJoin(lines, "\n");
+}
+
+RankFacts LinearTask::Facts() const {
+  RankFacts facts;
+  for (const absl::string_view line : absl::StrSplit(Record(), '\n')) {
+    const std::pair<std::string, std::string> fact = absl::StrSplit(line, absl::MaxSplits(": ", 1));
+    facts.push_back(fact);
+  }
+  return facts;
 }
 
 TrainingState LinearTask::Save(const RunPosition& position) const {

@@ -37,9 +37,12 @@ class LinearTask : public Task {
   absl::StatusOr<UpdateResult> Update(double lr) override;
   absl::Status FinishEpoch(const RunPosition& position, EpochReport* report) override;
 
+  RankFacts Facts() const override;
+  ReplicatedTensors Replicated() const override { return heads_->Replicated(); }
+
   TrainingState Save(const RunPosition& position) const override;
 
-  // Of the head with the highest top-1 of all epochs; nothing before the first evaluation.
+  // Of the head with the highest top-1 of all epochs; nothing before the first evaluation. The first rank's.
   struct Best {
     double max_accuracy = -1;
     int64_t head = -1, epoch = -1;
@@ -72,7 +75,8 @@ class LinearTask : public Task {
   int64_t started_pass_ = -1;
   Best best_;
   std::vector<LinearHeads::Accuracy> last_epoch_;
-  at::Tensor loss_sum_;  // float64 [heads], over the micro-steps of the epoch.
+  at::Tensor loss_sum_;      // float64 [heads], over the micro-steps of the epoch; the mean over ranks.
+  at::Tensor own_loss_sum_;  // Of several ranks, this one's, over the micro-steps since the newest update.
   int64_t loss_count_ = 0;
 };
 

@@ -37,11 +37,16 @@ absl::StatusOr<ProbeImages> ProbeImages::Open(const LinearRunOptions& options, c
   images.features_ = frozen.features;
   if (options.crop == Crop::kNone) {
     TEC_ASSIGN_OR_RETURN(images.stored_, FrozenFeatures(inputs, frozen, Split::kTrain));
+    if (frozen.features.group != nullptr) {
+      TEC_RETURN_IF_ERROR(SendFeatures(*frozen.features.group, inputs.device, &images.stored_));
+    }
     images.stored_.values = images.stored_.values.to(inputs.device);
     images.stored_.labels = images.stored_.labels.to(inputs.device);
     SamplerOptions order;
     order.dataset_size = images.stored_.values.size(0);
     order.batch_size = options.batch_size;
+    order.world_size = options.environment.world_size;
+    order.rank = options.environment.rank;
     order.seed = frozen.seed;
     absl::StatusOr<Sampler> sampler = Sampler::Create(order);
     TEC_RETURN_IF_ERROR(Annotate(sampler.status(), frozen.data_path));
@@ -50,6 +55,8 @@ absl::StatusOr<ProbeImages> ProbeImages::Open(const LinearRunOptions& options, c
   }
   LoaderOptions loader;
   loader.batch_size = options.batch_size;
+  loader.world_size = options.environment.world_size;
+  loader.rank = options.environment.rank;
   loader.seed = frozen.seed;
   loader.threads = frozen.features.threads;
   loader.max_bad_fraction = frozen.features.max_bad_fraction;

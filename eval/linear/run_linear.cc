@@ -1,7 +1,9 @@
 #include "eval/linear/run_linear.h"
 
+#include <functional>
 #include <limits>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,23 +21,45 @@
 namespace tec {
 namespace {
 
+// The first rank reports; the others have NaN.
+absl::StatusOr<double> Report(const std::function<absl::StatusOr<double>()>& report, RunContext& context) {
+  double top1 = std::numeric_limits<double>::quiet_NaN();
+  TEC_RETURN_IF_ERROR(context.OnFirstRank(
+      [&]() -> absl::Status {
+        TEC_ASSIGN_OR_RETURN(top1, report());
+        return absl::OkStatus();
+      },
+      "evaluating the best head"));
+  return top1;
+}
+
 absl::StatusOr<double> EvaluateOnly(const LinearRunOptions& options, const std::string& best, RunContext& context) {
-  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, FolderLock::Take(options.frozen.output_dir));
+  FrozenSettings frozen = options.frozen;
+  ShareOver(context, &frozen);
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, LockOutput(frozen));
   TEC_ASSIGN_OR_RETURN(LinearInputs inputs, OpenLinearInputs(options, context));
+  TEC_RETURN_IF_ERROR(inputs.CompareRanks());
   // An evaluation of a named file leaves no checkpoint behind.
-  if (options.resume.empty()) TEC_RETURN_IF_ERROR(RunSaver::Open(options.frozen.output_dir).status());
+  TEC_RETURN_IF_ERROR(context.OnFirstRank(
+      [&] { return options.resume.empty() ? RunSaver::Open(options.frozen.output_dir).status() : absl::OkStatus(); }));
   TEC_RETURN_IF_ERROR(ReadHeldOut(&inputs));
-  return ReportBestHead(options, inputs, options.resume.empty() ? best : options.resume);
+  return Report([&] { return ReportBestHead(options, inputs, options.resume.empty() ? best : options.resume); },
+                context);
 }
 
 absl::StatusOr<LinearRunResult> Run(const LinearRunOptions& options) {
   TEC_CHECK(!options.frozen.output_dir.empty() && !options.features.empty() && !options.rates.empty());
-  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context, RunContext::Open(ContextOptionsOf(options)));
+  RunContext::Options run = ContextOptionsOf(options);
+  run.environment = options.environment;
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context, RunContext::Open(run));
   const std::string best = absl::StrCat(options.frozen.output_dir, "/", kBestCheckpoint);
   LinearRunResult result;
   result.max_accuracy = std::numeric_limits<double>::quiet_NaN();
   if (options.eval) {
-    TEC_ASSIGN_OR_RETURN(result.max_accuracy, EvaluateOnly(options, best, *context));
+    const absl::StatusOr<double> top1 = EvaluateOnly(options, best, *context);
+    // Where the others do not know of it yet, they would wait for this rank.
+    if (!top1.ok()) context->group().Fail(top1.status());
+    TEC_ASSIGN_OR_RETURN(result.max_accuracy, top1);
     return result;
   }
   const LoopOptions loop = LoopOptionsOf(options, kLinearMethod);
@@ -46,7 +70,8 @@ absl::StatusOr<LinearRunResult> Run(const LinearRunOptions& options) {
     result.best_head = task.heads().NameOf(task.best().head);
   }
   if (result.stopped) return result;
-  const absl::StatusOr<double> top1 = ReportBestHead(options, task.inputs(), best, &task.heads(), task.last_epoch());
+  const absl::StatusOr<double> top1 =
+      Report([&] { return ReportBestHead(options, task.inputs(), best, &task.heads(), task.last_epoch()); }, *context);
   TEC_RETURN_IF_ERROR(AsFailure(top1.status()));
   result.max_accuracy = *top1;
   return result;

@@ -6,6 +6,10 @@
 // best_checkpoint.pth (the head with the highest top-1 so far), log.txt, metrics.jsonl, results.json, and TensorBoard
 // events in log_dir. Called again with the same output_dir it goes on where the newest checkpoint stands. Being stopped
 // and resumed changes no byte of the checkpoints, on one machine with one number of compute threads.
+//
+// Several ranks (options.environment) train by the mean of their gradients: without batch normalisation N of them with
+// accum_iter 1 train as one with accum_iter N, but for rounding. A batch is normalised by the statistics of the rank
+// that has it, as in the reference; the running averages are the mean of the ranks' (the reference's: rank 0's).
 
 #ifndef TEC_EVAL_LINEAR_RUN_LINEAR_H_
 #define TEC_EVAL_LINEAR_RUN_LINEAR_H_
@@ -17,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "eval/features/feature_spec.h"
 #include "eval/program/head_run.h"
+#include "tec/dist/environment.h"
 #include "tec/optim/lars.h"
 
 namespace tec {
@@ -24,7 +29,8 @@ namespace tec {
 struct LinearRunOptions : HeadRunOptions {
   LinearRunOptions() { epochs = 90; }
 
-  std::string protocol;  // For messages and results.
+  LaunchEnvironment environment;  // Which rank this process is; by default the only one.
+  std::string protocol;           // For messages and results.
 
   std::vector<FeatureSpec> features = {kClsFeatures};
   std::vector<double> rates = {1};  // A head for each pair of features and rate; its learning rate is rate * lr.
@@ -37,7 +43,7 @@ struct LinearRunOptions : HeadRunOptions {
   enum class Crop { kSingleDraw, kRandomResized, kRandomResizedBilinear, kNone };
   Crop crop = Crop::kSingleDraw;
 
-  int64_t batch_size = 512;  // Images a micro-step.
+  int64_t batch_size = 512;  // Images a rank and micro-step.
   int64_t epoch_length = 0;  // Updates of an epoch, whatever the number of images; 0: one pass over them.
   double lr = 0;             // Of a head of rate 1.
   double min_lr = 0;
@@ -48,7 +54,7 @@ struct LinearRunOptions : HeadRunOptions {
 };
 
 struct LinearRunResult : LoopResult {
-  // Of the best head at its best epoch, percent; NaN before the first evaluation.
+  // Of the best head at its best epoch, percent; NaN before the first evaluation, and on ranks other than the first.
   double max_accuracy = 0;
   std::string best_head;  // "cls", or in a sweep "cls4+pool, rate 0.01".
 };

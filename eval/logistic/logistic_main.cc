@@ -31,7 +31,7 @@
 #include "tec/base/status.h"
 #include "tec/base/version.h"
 #include "tec/run/folder_lock.h"
-#include "tec/run/stop_signal.h"
+#include "tec/run/run_context.h"
 
 ABSL_FLAG(std::string, c, "1e-4,1e-3,1e-2,0.1,1,10,100",
           "Inverse strengths of the penalty, as scikit-learn's C, separated by commas. Of several, the one that does "
@@ -130,34 +130,11 @@ void PrintFit(double c, const StoredFit& fit, const ClassificationReport& report
   std::fflush(stdout);
 }
 
-absl::Status Run(const ParsedFlags&) {
-  TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
-  TEC_RETURN_IF_ERROR(CheckConfusionFlag(settings.output_dir));
-  TEC_ASSIGN_OR_RETURN(const std::vector<double> grid, GridFromFlag());
-  const StopSignal stop_signal;
-  settings.features.stop = [&stop_signal] { return stop_signal.received() != 0; };
-  const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
-  if (!spec.ok()) return Annotate(spec.status(), "--features");
-  settings.features.spec = *spec;
-  settings.features.batch_size = absl::GetFlag(FLAGS_batch_size);
+// Fits, prints, and writes into output_dir.
+absl::Status FitAndReport(const FrozenSettings& settings, const std::vector<double>& grid, const FrozenInputs& inputs,
+                          const Features& train_features, const Features& test_features) {
   const double fraction = absl::GetFlag(FLAGS_validation_fraction);
-  if (settings.features.batch_size < 1 || absl::GetFlag(FLAGS_max_iterations) < 1) {
-    return absl::InvalidArgumentError("--batch_size and --max_iterations must be at least 1");
-  }
-  if (!(fraction > 0 && fraction < 1)) {
-    return absl::InvalidArgumentError("--validation_fraction must be between 0 and 1");
-  }
-  if (!(absl::GetFlag(FLAGS_tolerance) > 0)) return absl::InvalidArgumentError("--tolerance must be above 0");
-  std::unique_ptr<FolderLock> lock;
-  if (!settings.output_dir.empty()) {
-    TEC_ASSIGN_OR_RETURN(lock, FolderLock::Take(settings.output_dir));
-  }
-  TEC_ASSIGN_OR_RETURN(const FrozenInputs inputs, OpenFrozenInputs(&settings, "logistic regression"));
-  TEC_RETURN_IF_ERROR(CheckFeatureSpec(*spec, inputs.encoder->options()));
-
   const std::vector<std::string>& classes = inputs.data.classes();
-  TEC_ASSIGN_OR_RETURN(const Features train_features, FrozenFeatures(inputs, settings, Split::kTrain));
-  TEC_ASSIGN_OR_RETURN(const Features test_features, FrozenFeatures(inputs, settings, Split::kHeldOut));
   const auto problem = [&](const at::Tensor& values, const at::Tensor& labels) {
     // Only a fit that is kept needs to be told from others.
     const uint64_t fingerprint = settings.output_dir.empty() ? 0 : FingerprintOfProblem(values.cpu(), labels.cpu());
@@ -211,7 +188,7 @@ absl::Status Run(const ParsedFlags&) {
     const nlohmann::ordered_json json = {{"checkpoint", settings.checkpoint},
                                          {"encoder", inputs.description},
                                          {"data_path", settings.data_path},
-                                         {"features", NameOf(*spec)},
+                                         {"features", NameOf(settings.features.spec)},
                                          {"normalise", absl::GetFlag(FLAGS_normalise)},
                                          {"train_images", train.values.size(0)},
                                          {"test_images", test.values.size(0)},
@@ -230,11 +207,44 @@ absl::Status Run(const ParsedFlags&) {
   return absl::OkStatus();
 }
 
+absl::Status Run(FrozenSettings& settings, const std::vector<double>& grid, RunContext& context) {
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock, LockOutput(settings));
+  TEC_ASSIGN_OR_RETURN(const FrozenInputs inputs, OpenFrozenInputs(&settings, "logistic regression"));
+  TEC_RETURN_IF_ERROR(CheckFeatureSpec(settings.features.spec, inputs.encoder->options()));
+  TEC_RETURN_IF_ERROR(
+      CompareRanks(settings, inputs,
+                   {{"training images", inputs.data.train.get()}, {"held-out images", inputs.data.held_out.get()}}));
+  TEC_ASSIGN_OR_RETURN(const Features train, FrozenFeatures(inputs, settings, Split::kTrain));
+  TEC_ASSIGN_OR_RETURN(const Features test, FrozenFeatures(inputs, settings, Split::kHeldOut));
+  return context.OnFirstRank([&] { return FitAndReport(settings, grid, inputs, train, test); }, "fitting");
+}
+
+absl::StatusOr<FrozenWork> Prepare(const ParsedFlags&) {
+  TEC_ASSIGN_OR_RETURN(FrozenSettings settings, FrozenSettingsFromFlags());
+  TEC_RETURN_IF_ERROR(CheckConfusionFlag(settings.output_dir));
+  TEC_ASSIGN_OR_RETURN(const std::vector<double> grid, GridFromFlag());
+  const absl::StatusOr<FeatureSpec> spec = ParseFeatureSpec(absl::GetFlag(FLAGS_features));
+  if (!spec.ok()) return Annotate(spec.status(), "--features");
+  settings.features.spec = *spec;
+  settings.features.batch_size = absl::GetFlag(FLAGS_batch_size);
+  const double fraction = absl::GetFlag(FLAGS_validation_fraction);
+  if (settings.features.batch_size < 1 || absl::GetFlag(FLAGS_max_iterations) < 1) {
+    return absl::InvalidArgumentError("--batch_size and --max_iterations must be at least 1");
+  }
+  if (!(fraction > 0 && fraction < 1)) {
+    return absl::InvalidArgumentError("--validation_fraction must be between 0 and 1");
+  }
+  if (!(absl::GetFlag(FLAGS_tolerance) > 0)) return absl::InvalidArgumentError("--tolerance must be above 0");
+  return FrozenWork([settings, grid]() mutable {
+    return OverRanks(&settings, [&](RunContext& context) { return Run(settings, grid, context); });
+  });
+}
+
 }  // namespace
 }  // namespace tec
 
 int main(int argc, char** argv) {
   return tec::RunProgram(argc, argv, [](int count, char** arguments) {
-    return tec::FrozenMain(count, arguments, "logistic", tec::kUsage, tec::Flags(), tec::Run);
+    return tec::FrozenRanksMain(count, arguments, "logistic", tec::kUsage, tec::Flags(), tec::Prepare);
   });
 }

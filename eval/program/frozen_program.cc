@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <thread>
+#include <optional>
 #include <utility>
 
 #include "ATen/ATen.h"
-#include "ATen/Parallel.h"
 #include "absl/flags/flag.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -23,10 +22,15 @@
 #include "tec/base/printable.h"
 #include "tec/base/program.h"
 #include "tec/base/status.h"
+#include "tec/base/version.h"
+#include "tec/config/distributed_flags.h"
 #include "tec/config/vit_flags.h"
 #include "tec/dist/environment.h"
+#include "tec/dist/flags.h"
+#include "tec/dist/replicas.h"
 #include "tec/nn/module_state.h"
 #include "tec/run/count_progress.h"
+#include "tec/run/rank_runtime.h"
 #include "tec/run/torch_runtime.h"
 
 ABSL_FLAG(std::string, checkpoint, "",
@@ -139,6 +143,11 @@ uint64_t FingerprintOfEncoder(const Encoder& encoder, const FeatureOptions& opti
 // How ExtractFeatures makes an image of a file. To be changed with it: features that are stored are then not used.
 constexpr char kImageTransform[] = "own size, or EvalCrop, bicubic";
 
+// Runs `body` on the first rank; all learn how it ended.
+absl::Status OnFirstRank(const FrozenSettings& settings, const std::function<absl::Status()>& body, const char* what) {
+  return settings.context == nullptr ? body() : settings.context->OnFirstRank(body, what);
+}
+
 absl::Status CheckSingleProcess(const std::string& name) {
   const absl::StatusOr<LaunchEnvironment> environment = DetectLaunchEnvironment(LaunchOptions());
   if (!environment.ok()) return environment.status();
@@ -204,11 +213,55 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
   return settings;
 }
 
+void ShareOver(RunContext& context, FrozenSettings* settings) {
+  settings->context = &context;
+  settings->features.stop = [&context] { return context.stop_requested(); };
+  settings->features.group = context.group().world_size() > 1 ? &context.group() : nullptr;
+}
+
+absl::Status OverRanks(FrozenSettings* settings, const std::function<absl::Status(RunContext& context)>& body) {
+  RunContext::Options options;
+  const Distributed flags = DistributedFlags();
+  TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(flags));
+  TEC_RETURN_IF_ERROR(PrepareRank({settings->device, flags.bind, flags.deterministic}, options.environment));
+  options.device = settings->device;
+  options.threads = settings->threads;
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<RunContext> context, RunContext::Open(options));
+  ShareOver(*context, settings);
+  const absl::Status status = CatchTorch([&] { return body(*context); });
+  // Where the others do not know of it yet, they would wait for this rank.
+  if (!status.ok()) context->group().Fail(status);
+  settings->context = nullptr;
+  settings->features.group = nullptr;
+  settings->features.stop = nullptr;
+  return status;
+}
+
+absl::Status CompareRanks(const FrozenSettings& settings, const FrozenEncoder& encoder,
+                          const std::vector<std::pair<std::string, const Dataset*>>& datasets) {
+  if (settings.features.group == nullptr) return absl::OkStatus();
+  RankFacts facts = {{"version", kVersion},
+                     {"kind of device", encoder.device.is_cpu() ? "cpu" : "cuda"},
+                     {"encoder's fingerprint", absl::StrCat(absl::Hex(encoder.encoder_fingerprint))},
+                     {"precision", at::toString(settings.features.precision)},
+                     {"features", NameOf(settings.features.spec)},
+                     {"images a forward pass", absl::StrCat(settings.features.batch_size)},
+                     {"max_bad_fraction", absl::StrCat(settings.features.max_bad_fraction)}};
+  for (const auto& [name, dataset] : datasets) {
+    facts.emplace_back(absl::StrCat("number of ", name), absl::StrCat(dataset->size()));
+    facts.emplace_back(absl::StrCat("fingerprint of ", name), absl::StrCat(absl::Hex(FingerprintOf(*dataset))));
+  }
+  return CompareFacts(*settings.features.group, facts);
+}
+
 absl::StatusOr<FrozenEncoder> OpenFrozenEncoder(FrozenSettings* settings) {
   FrozenEncoder opened;
-  TEC_ASSIGN_OR_RETURN(opened.device, SelectDevice(settings->device));
-  at::set_num_threads(static_cast<int>(
-      settings->threads > 0 ? settings->threads : std::max<int64_t>(1, std::thread::hardware_concurrency())));
+  if (settings->context != nullptr) {
+    opened.device = settings->context->device();
+  } else {
+    TEC_ASSIGN_OR_RETURN(opened.device, SelectDevice(settings->device));
+    SetComputeThreads(settings->threads, LaunchEnvironment());
+  }
   TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(settings->checkpoint, settings->encoder));
   absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(pretrained);
   if (!encoder.ok()) return Annotate(encoder.status(), settings->checkpoint);
@@ -218,6 +271,16 @@ absl::StatusOr<FrozenEncoder> OpenFrozenEncoder(FrozenSettings* settings) {
   opened.encoder_fingerprint = FingerprintOfEncoder(*opened.encoder, settings->features);
   opened.encoder->to(opened.device);
   return opened;
+}
+
+absl::StatusOr<std::unique_ptr<FolderLock>> LockOutput(const FrozenSettings& settings) {
+  std::unique_ptr<FolderLock> lock;
+  const auto take = [&]() -> absl::Status {
+    TEC_ASSIGN_OR_RETURN(lock, FolderLock::Take(settings.output_dir));
+    return absl::OkStatus();
+  };
+  if (!settings.output_dir.empty()) TEC_RETURN_IF_ERROR(OnFirstRank(settings, take, "locking the output folder"));
+  return lock;
 }
 
 absl::Status MakeFrozenFolders(FrozenSettings* settings) {
@@ -237,13 +300,33 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
   data_options.subset = settings->subset;
   data_options.index_folder = settings->output_dir.empty() ? settings->feature_cache : settings->output_dir;
   TEC_ASSIGN_OR_RETURN(inputs.data, OpenLabelledData(settings->data_path, use, data_options));
-  std::printf("%s: %s\n", Printable(settings->checkpoint).c_str(), Printable(inputs.description).c_str());
-  std::printf("%s: %d training images, %d held-out images, %d classes\n", Printable(settings->data_path).c_str(),
-              static_cast<int>(inputs.data.train->size()), static_cast<int>(inputs.data.held_out->size()),
-              static_cast<int>(inputs.data.classes().size()));
+  if (settings->first_rank()) {
+    std::printf("%s: %s\n", Printable(settings->checkpoint).c_str(), Printable(inputs.description).c_str());
+    std::printf("%s: %d training images, %d held-out images, %d classes\n", Printable(settings->data_path).c_str(),
+                static_cast<int>(inputs.data.train->size()), static_cast<int>(inputs.data.held_out->size()),
+                static_cast<int>(inputs.data.classes().size()));
+  }
   TEC_RETURN_IF_ERROR(MakeFrozenFolders(settings));
   return inputs;
 }
+
+namespace {
+
+std::string StoreFolder(const FrozenEncoder& encoder, const FrozenSettings& settings, const Dataset& dataset,
+                        absl::string_view part) {
+  const uint64_t files = FingerprintOfFiles(dataset);
+  const uint64_t key = Fingerprint()
+                           .Add(&encoder.encoder_fingerprint, sizeof(encoder.encoder_fingerprint))
+                           .Add(&files, sizeof(files))
+                           .Add(part)
+                           .Add(kImageTransform)
+                           .Add(NameOf(settings.features.spec))
+                           .Add(at::toString(settings.features.precision))
+                           .value();
+  return absl::StrFormat("%s/%016x", settings.feature_cache, key);
+}
+
+}  // namespace
 
 absl::StatusOr<Features> StoredFeatures(const FrozenEncoder& encoder, const FrozenSettings& settings,
                                         const std::shared_ptr<const Dataset>& dataset, absl::string_view images,
@@ -255,33 +338,30 @@ absl::StatusOr<Features> StoredFeatures(const FrozenEncoder& encoder, const Froz
   if (!settings.output_dir.empty()) options.bad_images_path = absl::StrCat(settings.output_dir, "/", bad_images);
   if (settings.feature_cache.empty()) {
     absl::StatusOr<Features> features = ExtractFeatures(*encoder.encoder, dataset, options);
-    if (absl::IsCancelled(features.status())) {
+    if (absl::IsCancelled(features.status()) && settings.first_rank()) {
       std::printf("stopped; without --output_dir or --feature_cache nothing is kept\n");
     }
     return features;
   }
-  const uint64_t files = FingerprintOfFiles(*dataset);
-  const uint64_t key = Fingerprint()
-                           .Add(&encoder.encoder_fingerprint, sizeof(encoder.encoder_fingerprint))
-                           .Add(&files, sizeof(files))
-                           .Add(part)
-                           .Add(kImageTransform)
-                           .Add(NameOf(settings.features.spec))
-                           .Add(at::toString(settings.features.precision))
-                           .value();
-  const std::string folder = absl::StrFormat("%s/%016x", settings.feature_cache, key);
-  const int64_t width = settings.features.spec.Width(encoder.encoder->options().width);
-  TEC_ASSIGN_OR_RETURN(FeatureStore store,
-                       FeatureStore::Open(folder, dataset->size(), width, settings.features.batch_size));
-  if (store.images() > 0) {
-    std::printf("%s: %d of %d from %s\n", what.c_str(), static_cast<int>(store.images()),
-                static_cast<int>(dataset->size()), Printable(folder).c_str());
-    std::fflush(stdout);
-  }
-  absl::StatusOr<Features> features = ExtractStored(*encoder.encoder, dataset, options, &store);
-  if (absl::IsCancelled(features.status())) {
+  std::string folder;
+  std::optional<FeatureStore> store;  // First rank only.
+  TEC_RETURN_IF_ERROR(OnFirstRank(
+      settings,
+      [&]() -> absl::Status {
+        folder = StoreFolder(encoder, settings, *dataset, part);
+        const int64_t width = settings.features.spec.Width(encoder.encoder->options().width);
+        TEC_ASSIGN_OR_RETURN(store, FeatureStore::Open(folder, dataset->size(), width, settings.features.batch_size));
+        if (store->images() == 0) return absl::OkStatus();
+        std::printf("%s: %d of %d from %s\n", what.c_str(), static_cast<int>(store->images()),
+                    static_cast<int>(dataset->size()), Printable(folder).c_str());
+        std::fflush(stdout);
+        return absl::OkStatus();
+      },
+      "looking for stored features"));
+  absl::StatusOr<Features> features = ExtractStored(*encoder.encoder, dataset, options, store ? &*store : nullptr);
+  if (absl::IsCancelled(features.status()) && store) {
     std::printf("stopped; %s: %d of %d are in %s; the same command goes on from there\n", what.c_str(),
-                static_cast<int>(store.images()), static_cast<int>(dataset->size()), Printable(folder).c_str());
+                static_cast<int>(store->images()), static_cast<int>(dataset->size()), Printable(folder).c_str());
   }
   return features;
 }
@@ -294,24 +374,54 @@ absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const Frozen
   TEC_CHECK(!settings.features.sink) << "held-out labels are to be renumbered";
   TEC_ASSIGN_OR_RETURN(Features features, StoredFeatures(inputs, settings, inputs.data.held_out, "the held-out images",
                                                          "held-out", "bad_images_val.txt"));
-  features.labels = at::tensor(inputs.data.class_of_held_out, at::kLong).index_select(0, features.labels);
+  if (features.labels.defined()) {
+    features.labels = at::tensor(inputs.data.class_of_held_out, at::kLong).index_select(0, features.labels);
+  }
   return features;
 }
 
-int FrozenMain(int argc, char** argv, const std::string& name, const std::string& usage,
-               const std::vector<FlagGroup>& groups,
-               const std::function<absl::Status(const ParsedFlags& parsed)>& body) {
+namespace {
+
+// `work`: what is to be done with the flags, in this process or several.
+int Main(int argc, char** argv, const std::string& name, const std::string& usage, const std::vector<FlagGroup>& groups,
+         const std::function<absl::Status(const ParsedFlags& parsed)>& work,
+         const std::function<void(const absl::Status& error)>& tell) {
   InitLogging(argv[0]);
   const absl::StatusOr<ParsedFlags> parsed = ParseFlags(argc, argv, groups);
   if (parsed.ok() && parsed->help) {
     std::printf("%s%s", usage.c_str(), DescribeFlags(groups).c_str());
     return std::fflush(stdout) == 0 ? kExitDone : kExitBadInput;
   }
-  absl::Status status = parsed.status();
-  if (status.ok()) status = CheckSingleProcess(name);
-  if (status.ok()) status = CatchTorch([&] { return body(*parsed); });
+  if (!parsed.ok()) tell(parsed.status());
+  const absl::Status status = parsed.ok() ? work(*parsed) : parsed.status();
   // A run that was stopped has said so, and where it goes on.
   return absl::IsCancelled(status) ? kExitStopped : ReportStatus(name, status);
+}
+
+}  // namespace
+
+int FrozenMain(int argc, char** argv, const std::string& name, const std::string& usage,
+               const std::vector<FlagGroup>& groups,
+               const std::function<absl::Status(const ParsedFlags& parsed)>& body) {
+  const auto alone = [&](const ParsedFlags& parsed) -> absl::Status {
+    TEC_RETURN_IF_ERROR(CheckSingleProcess(name));
+    return CatchTorch([&] { return body(parsed); });
+  };
+  return Main(argc, argv, name, usage, groups, alone, [](const absl::Status&) {});
+}
+
+int FrozenRanksMain(int argc, char** argv, const std::string& name, const std::string& usage,
+                    std::vector<FlagGroup> groups,
+                    const std::function<absl::StatusOr<FrozenWork>(const ParsedFlags& parsed)>& prepare) {
+  groups.push_back(DistributedFlagGroup());
+  const auto tell = [](const absl::Status& error) { TellRanks(DistributedFlags(), error); };
+  const auto over_ranks = [&](const ParsedFlags& parsed) -> absl::Status {
+    const absl::StatusOr<FrozenWork> work = prepare(parsed);
+    if (!work.ok()) tell(work.status());
+    TEC_RETURN_IF_ERROR(work.status());
+    return CatchTorch(*work);
+  };
+  return Main(argc, argv, name, usage, groups, over_ranks, tell);
 }
 
 }  // namespace tec

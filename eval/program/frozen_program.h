@@ -1,5 +1,5 @@
 // What the programs that judge a frozen encoder (kNN, linear probe, logistic regression) share: flags, opening the
-// inputs, features with a store on disk, and how a program ends.
+// inputs, features with a store on disk, several ranks, and how a program ends.
 
 #ifndef TEC_EVAL_PROGRAM_FROZEN_PROGRAM_H_
 #define TEC_EVAL_PROGRAM_FROZEN_PROGRAM_H_
@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,6 +20,8 @@
 #include "tec/checkpoint/families/vit_file.h"
 #include "tec/config/flag_parser.h"
 #include "tec/models/encoder.h"
+#include "tec/run/folder_lock.h"
+#include "tec/run/run_context.h"
 
 namespace tec {
 
@@ -41,6 +44,11 @@ struct FrozenSettings {
   SubsetOptions subset;
   std::vector<float> mean, std;  // Of each channel; empty: as the checkpoint says.
   FeatureOptions features;  // Its mean and std are set by OpenFrozenInputs, its spec and batch size by the program.
+  // Of the ranks that share the images: set by OverRanks, or by a run with ranks of its own. Null: this process alone.
+  RunContext* context = nullptr;
+
+  // Whether this process prints and writes.
+  bool first_rank() const { return context == nullptr || context->first_rank(); }
 };
 
 // The shared flags' values, checked. InvalidArgument names the flag.
@@ -57,8 +65,24 @@ struct FrozenInputs : FrozenEncoder {
   LabelledData data;
 };
 
+// Gives `settings` a context: from then on its features are computed by all of its ranks.
+void ShareOver(RunContext& context, FrozenSettings* settings);
+
+// Meets the ranks that the launcher's environment tells of, for `body`, which all of them run with `settings` sharing
+// the images over them (ShareOver). An error of one ends all, with its text; a request to stop is an error, too.
+absl::Status OverRanks(FrozenSettings* settings, const std::function<absl::Status(RunContext& context)>& body);
+
+// That the ranks have the same encoder, images and ways of computing features; otherwise InvalidArgument, on all, says
+// what differs. Costs nothing with one rank.
+absl::Status CompareRanks(const FrozenSettings& settings, const FrozenEncoder& encoder,
+                          const std::vector<std::pair<std::string, const Dataset*>>& datasets);
+
 // Reads the encoder. Fills in settings->features.mean and std, and sets the number of compute threads.
 absl::StatusOr<FrozenEncoder> OpenFrozenEncoder(FrozenSettings* settings);
+
+// Keeps other runs out of output_dir while it is held; nothing without one. Of several ranks the first one has it, and
+// all learn of its error.
+absl::StatusOr<std::unique_ptr<FolderLock>> LockOutput(const FrozenSettings& settings);
 
 // Makes output_dir and the folder for stored features, if they are asked for, and fills in settings->feature_cache.
 absl::Status MakeFrozenFolders(FrozenSettings* settings);
@@ -70,7 +94,7 @@ absl::StatusOr<FrozenInputs> OpenFrozenInputs(FrozenSettings* settings, absl::st
 // Features of all of `dataset`, read from settings.feature_cache as far as they are there already, else computed and
 // kept there (ExtractStored). `what`, "the training images", is for messages; `part`, "train", tells the features of
 // two parts of one data set from each other on the disk. bad_images: name of the list of unreadable images in
-// output_dir. Stopped, it says how far it came and returns Cancelled.
+// output_dir. Stopped, it says how far it came and returns Cancelled. Of several ranks the first one gets them.
 absl::StatusOr<Features> StoredFeatures(const FrozenEncoder& encoder, const FrozenSettings& settings,
                                         const std::shared_ptr<const Dataset>& dataset, absl::string_view what,
                                         absl::string_view part, absl::string_view bad_images);
@@ -84,6 +108,13 @@ absl::StatusOr<Features> FrozenFeatures(const FrozenInputs& inputs, const Frozen
 int FrozenMain(int argc, char** argv, const std::string& name, const std::string& usage,
                const std::vector<FlagGroup>& groups,
                const std::function<absl::Status(const ParsedFlags& parsed)>& body);
+
+// The same for a program that runs over ranks, by the flags about them in addition. `prepare` reads the flags, before
+// the ranks meet, and returns what is to be done, which meets them (OverRanks).
+using FrozenWork = std::function<absl::Status()>;
+int FrozenRanksMain(int argc, char** argv, const std::string& name, const std::string& usage,
+                    std::vector<FlagGroup> groups,
+                    const std::function<absl::StatusOr<FrozenWork>(const ParsedFlags& parsed)>& prepare);
 
 }  // namespace tec
 

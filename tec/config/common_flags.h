@@ -10,24 +10,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tec/config/distributed_flags.h"
 #include "tec/config/experiment.pb.h"
 #include "tec/config/flag_parser.h"
 
 namespace tec {
-
-// How this process is one of several (recipe.md section 12). Part of the launch, not of the experiment.
-struct Distributed {
-  int64_t world_size = 1;    // --world_size: the environment, where it says otherwise, wins, as in the reference.
-  int64_t rank = 0;          // --rank
-  int64_t local_rank = -1;   // --local_rank: accepted for launchers that pass it; the reference never uses it.
-  bool dist_on_itp = false;  // --dist_on_itp: take rank and world size from Open MPI's environment.
-  std::string dist_url = "env://";  // --dist_url
-  bool multinode = false;           // --multinode
-  double dist_timeout = 600;        // --dist_timeout, in seconds
-  int64_t check_ranks_every = 0;    // --check_ranks_every, in updates
-  bool bind = true;                 // --bind: to its GPU's memory node.
-  bool deterministic = false;       // --deterministic
-};
 
 // How a run saves and logs, and whether over another one. Part of the launch, not of the experiment: none of it changes
 // what is computed.
@@ -43,19 +30,17 @@ struct SavingFlags {
 absl::StatusOr<SavingFlags> ReadSavingFlags();
 
 // The flags' current values.
-Distributed DistributedFlags();
 std::string ConfigFlag();
 bool PrintConfigFlag();
 
-// Groups for ParseFlags that mean the same in both programs: how the run is spread over machines, and fields of the
-// messages that Experiment and Finetune have in common.
+// Groups for ParseFlags that mean the same in both programs: fields of the messages that Experiment and Finetune have
+// in common.
 FlagGroup DataFlags();
 FlagGroup OptimizerFlags();
 FlagGroup OutputFlags();
 FlagGroup RuntimeFlags();
 // Of ReadSavingFlags; for programs whose runs take them (tec/run/run_options.h).
 FlagGroup SavingFlagGroup();
-FlagGroup DistributedFlagGroup();
 
 // To be called after ApplyFlags, with `before` as the messages were before it: log_dir, where it was not given and was
 // output_dir, follows output_dir.

@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "tec/config/common_flags.h"
+#include "tec/config/distributed_flags.h"
 #include "tec/dist/environment.h"
 
 namespace tec {

@@ -237,11 +237,12 @@ absl::Status PretrainTask::FinishEpoch(const RunPosition& position, EpochReport*
     report->scalars_step = (position.epoch + 1) * 1000;
   }
   if (context_.first_rank()) TEC_RETURN_IF_ERROR(AddFurtherModels(position, report));
-  return monitor_ && context_.first_rank() ? AddMonitored(position.epoch, report) : absl::OkStatus();
+  return monitor_ ? AddMonitored(position.epoch, report) : absl::OkStatus();
 }
 
 absl::Status PretrainTask::AddMonitored(int64_t epoch, EpochReport* report) {
-  const auto values = monitor_(epoch, objective_->model());
+  const auto values = monitor_(epoch, objective_->model(), context_.group());
+  if (!context_.first_rank()) return absl::OkStatus();
   if (!values.ok()) {
     TEC_LOG(WARNING) << "epoch " << epoch << " was not monitored: " << values.status().message();
     return absl::OkStatus();

@@ -36,12 +36,14 @@ class Module;
 
 namespace tec {
 
+class ProcessGroup;
+
 struct TrainOptions : RunOptions {
-  // Called on the first rank at the end of each epoch, numbered from 0, with the model that is trained, which it must
-  // not change. What it returns is logged with the epoch, in log.txt and TensorBoard. Its failure is a warning: no run
-  // ends for it.
+  // Called on every rank at the end of each epoch, numbered from 0, with the model that is trained, which it must not
+  // change. What it returns on the first rank is logged with the epoch, in log.txt and TensorBoard. Its failure is a
+  // warning: no run ends for it.
   using Monitor = std::function<absl::StatusOr<std::vector<std::pair<std::string, double>>>(
-      int64_t epoch, const torch::nn::Module& model)>;
+      int64_t epoch, const torch::nn::Module& model, ProcessGroup& group)>;
   Monitor monitor;
 };
 

@@ -92,6 +92,8 @@ CHECKED = {
     r"python3 -c '": 'lines of Python for the reader to adapt; //tools/consumers:parquet_test runs those for Parquet',
     r'(torchrun|srun) .* bazel-bin/tec/pretrain .*':
         'it needs a launcher; //tools/launchers:launchers_test runs two ranks under each',
+    r'(torchrun|srun) .* bazel-bin/eval/(knn/knn|linear/linear|embed/embed) .*':
+        "it needs a launcher; //eval/program:ranks_test runs two and three ranks by the launchers' variables",
     r'\./bazelw run //eval:finetune -- --finetune=dinov2_\S+ .*':
         "it needs DINOv2's file; //eval/finetune:finetune_encoders_test finetunes such",
     r'tensorboard --logdir=\S+': "another project's",
