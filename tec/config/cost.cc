@@ -1,8 +1,12 @@
 #include "tec/config/cost.h"
 
 #include <cmath>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "tec/base/logging.h"
+#include "tec/config/base_model_settings.h"
 
 namespace tec {
 namespace {
@@ -56,40 +60,54 @@ StepCost Step(Cost embedding, Cost rest) {
   return {2 * embedding.forward + 3 * rest.forward, embedding.parameters + rest.parameters};
 }
 
+// A new model's sizes. Tokens: of an image; visible: those of them that the encoder sees.
+struct Sizes {
+  double tokens = 0, visible = 0, width = 0, depth = 0, decoder_width = 0;
+};
+
+Sizes SizesOf(const config::Experiment& experiment, const config::Model& model) {
+  const config::Vit& vit = model.encoder();
+  const double patches = Patches(vit);
+  return {patches + 1, 1 + std::floor(patches * (1 - experiment.masking().mask_ratio())),
+          static_cast<double>(vit.width()), static_cast<double>(vit.depth()),
+          static_cast<double>(model.decoder().width())};
+}
+
+Cost IntoDecoder(const Sizes& of) {
+  return Linear(of.visible, of.width, of.decoder_width) + Token(of.decoder_width) + LayerNorm(of.decoder_width);
+}
+
+Cost DecoderBlocks(const Sizes& of, const config::Model& model) {
+  return Blocks(of.tokens, of.decoder_width, model.decoder().depth());
+}
+
+// Of a new model's parts those that learn from one base model: adaptor and decoders.
+Cost PartsFor(const config::BaseModel& base_model, const config::Model& model, const Sizes& of) {
+  const double groups = static_cast<double>(model.adaptor_groups()), target_width = base_model.encoder().width();
+  const Cost adaptor = LayerNorm(of.depth * of.width) + LayerNorm(of.width) +
+                       groups * (Linear(of.visible, of.depth / groups * of.width, of.width) +
+                                 Mlp(of.visible, of.width, 4 * of.decoder_width));
+  Cost predictions = IntoDecoder(of) + Linear(of.tokens, of.decoder_width, target_width);
+  if (model.pred_att()) {
+    const double selected = 1 + static_cast<double>(base_model.topkatt());
+    predictions = predictions + IntoDecoder(of) + Linear(of.tokens, of.decoder_width, 2 * target_width) +
+                  Cost{2 * selected * of.tokens * target_width, 0};
+  }
+  return adaptor + Reused(model.pred_att() ? 2 : 1, DecoderBlocks(of, model)) + predictions;
+}
+
 // Of that new model, without base models.
 StepCost NewModelStep(const config::Experiment& experiment, const config::Model& model) {
   const config::Vit& vit = model.encoder();
-  const double patches = Patches(vit), tokens = patches + 1, width = vit.width(), depth = vit.depth();
-  const double visible = 1 + std::floor(patches * (1 - experiment.masking().mask_ratio()));
-  const double decoder_width = model.decoder().width();
+  const Sizes of = SizesOf(experiment, model);
   const Cost embedding = PatchEmbedding(vit, experiment.data());
-  const Cost encoder = Token(width) + Blocks(visible, width, depth) + LayerNorm(width);
-  const Cost into_decoder = Linear(visible, width, decoder_width) + Token(decoder_width) + LayerNorm(decoder_width);
-  const Cost decoder = Blocks(tokens, decoder_width, model.decoder().depth());
+  const Cost encoder = Token(of.width) + Blocks(of.visible, of.width, of.depth) + LayerNorm(of.width);
   if (experiment.method() == config::MAE) {
-    const Cost head = Linear(tokens, decoder_width, PatchValues(vit, experiment.data()));
-    return Step(embedding, encoder + into_decoder + decoder + head);
+    const Cost head = Linear(of.tokens, of.decoder_width, PatchValues(vit, experiment.data()));
+    return Step(embedding, encoder + IntoDecoder(of) + DecoderBlocks(of, model) + head);
   }
-
-  const double groups = static_cast<double>(model.adaptor_groups());
-  const Cost input_adaptor = model.mlp_token() ? Mlp(1, width, 4 * width) : Cost();
-  const Cost adaptor =
-      LayerNorm(depth * width) + LayerNorm(width) +
-      groups * (Linear(visible, depth / groups * width, width) + Mlp(visible, width, 4 * decoder_width));
-  Cost trained = encoder + input_adaptor;
-  const auto add = [&](const config::BaseModel& base_model) {
-    const config::Vit& base = base_model.encoder();
-    const double target_width = base.width();
-    Cost predictions = into_decoder + Linear(tokens, decoder_width, target_width);
-    if (model.pred_att()) {
-      const double selected = 1 + static_cast<double>(base_model.topkatt());
-      predictions = predictions + into_decoder + Linear(tokens, decoder_width, 2 * target_width) +
-                    Cost{2 * selected * tokens * target_width, 0};
-    }
-    trained = trained + adaptor + Reused(model.pred_att() ? 2 : 1, decoder) + predictions;
-  };
-  add(experiment.base_model());
-  for (const config::BaseModel& base_model : experiment.further_base_models()) add(base_model);
+  Cost trained = encoder + (model.mlp_token() ? Mlp(1, of.width, 4 * of.width) : Cost());
+  for (const config::BaseModel* base : BaseModelsOf(experiment)) trained = trained + PartsFor(*base, model, of);
   return Step(embedding, trained);
 }
 
@@ -100,11 +118,9 @@ StepCost PretrainingStep(const config::Experiment& experiment) {
     step = {step.flops + own.flops, step.parameters + own.parameters};
   }
   if (experiment.method() == config::MAE) return step;
-  const auto add = [&](const config::BaseModel& base) {
-    step.flops += EncoderFlopsPerImage(base.encoder(), experiment.data());
-  };
-  add(experiment.base_model());
-  for (const config::BaseModel& base : experiment.further_base_models()) add(base);
+  for (const config::BaseModel* base : BaseModelsOf(experiment)) {
+    step.flops += EncoderFlopsPerImage(base->encoder(), experiment.data());
+  }
   return step;
 }
 
@@ -125,6 +141,43 @@ double TrainingFlopsPerImage(const config::Finetune& resolved) { return Finetuni
 double EncoderFlopsPerImage(const config::Vit& vit, const config::Data& data) {
   return (PatchEmbedding(vit, data) + Blocks(Patches(vit) + 1, vit.width(), vit.depth())).forward;
 }
+double EncoderParameters(const config::Vit& vit, const config::Data& data) {
+  const double width = vit.width(), tokens = Patches(vit) + 1;
+  const Cost positions = {0, tokens * width};
+  return (PatchEmbedding(vit, data) + Token(width) + positions + Blocks(tokens, width, vit.depth())).parameters;
+}
+
+std::string DescribeCost(const config::Experiment& resolved) {
+  // Float32: the weight, its gradient and AdamW's two moments.
+  constexpr double kTrainedBytes = 16, kFrozenBytes = 4;
+  const auto line = [](const std::string& what, double flops, double bytes) {
+    return absl::StrFormat("%s: %.2f GFLOP an image, %.1f MB\n", what, flops * 1e-9, bytes * 1e-6);
+  };
+  double bytes = kTrainedBytes * TrainedParameters(resolved);
+  std::string text;
+  if (resolved.method() != config::MAE) {
+    const std::vector<std::string> labels = BaseModelLabels(resolved);
+    const std::vector<const config::BaseModel*> bases = BaseModelsOf(resolved);
+    for (size_t i = 0; i < bases.size(); ++i) {
+      const double flops = EncoderFlopsPerImage(bases[i]->encoder(), resolved.data());
+      const double own = kFrozenBytes * EncoderParameters(bases[i]->encoder(), resolved.data());
+      absl::StrAppend(&text, line(absl::StrCat("base model ", labels[i]), flops, own));
+      Cost parts;
+      for (int64_t m = 0; m < NewModels(resolved); ++m) {
+        const config::Model& model = m == 0 ? resolved.model() : resolved.further_models(static_cast<int>(m) - 1);
+        parts = parts + PartsFor(*bases[i], model, SizesOf(resolved, model));
+      }
+      absl::StrAppend(&text, line("  what learns from it (adaptor, decoders), with its gradient and moments",
+                                  3 * parts.forward, kTrainedBytes * parts.parameters));
+      bytes += own;
+    }
+  }
+  absl::StrAppend(&text,
+                  line("in all, new models with their gradients and moments", TrainingFlopsPerImage(resolved), bytes),
+                  "Activations come on top, by --batch_size. Weights are counted in float32.\n");
+  return text;
+}
+
 double TrainedParameters(const config::Experiment& resolved) { return PretrainingStep(resolved).parameters; }
 double TrainedParameters(const config::Finetune& resolved) { return FinetuningStep(resolved).parameters; }
 

@@ -3,6 +3,8 @@
 #ifndef TEC_CONFIG_COST_H_
 #define TEC_CONFIG_COST_H_
 
+#include <string>
+
 #include "tec/config/experiment.pb.h"
 #include "tec/config/finetune.pb.h"
 
@@ -17,6 +19,12 @@ double TrainingFlopsPerImage(const config::Finetune& resolved);
 // FLOPs of one image forward through an encoder that sees all its patches, as evaluations do, without the few of a
 // classifier: 35.1e9 for ViT-B/16, 123.1e9 for ViT-L/16. Of a resolved experiment.
 double EncoderFlopsPerImage(const config::Vit& vit, const config::Data& data);
+
+// Numbers in such an encoder, its table of positions included: 86e6 for ViT-B/16.
+double EncoderParameters(const config::Vit& vit, const config::Data& data);
+
+// For people, before a pretraining run: FLOPs and bytes of each base model and of what learns from it, and of all.
+std::string DescribeCost(const config::Experiment& resolved);
 
 // Numbers in the model that is trained: 118,342,144 for ViT-B/16 with --mlp_token and --pred_att, without the frozen
 // position tables. A checkpoint holds each three times in float32: itself and AdamW's two moments.

@@ -9,6 +9,7 @@
 #include "tec/base/path.h"
 #include "tec/base/status.h"
 #include "tec/config/base_model_flags.h"
+#include "tec/config/cost.h"
 #include "tec/config/flag_parser.h"
 #include "tec/config/further_base_models.h"
 #include "tec/config/own_images.h"
@@ -55,6 +56,7 @@ ABSL_FLAG(int64_t, knn_every, 0,
           "epochs between two kNN evaluations of the new model, logged as knn_top1 and knn_top5; 0: none");
 ABSL_FLAG(std::string, knn_data_path, "",
           "class folders for it, with val/ or test/ or else each picture by the others; unless given, --data_path");
+ABSL_FLAG(bool, dry_run, false, "print what the run computes and holds, for each base model and in all, and exit");
 ABSL_FLAG(bool, open, false, "of the quickstart: show its page at the end, with xdg-open");
 
 namespace tec {
@@ -65,7 +67,11 @@ constexpr char kCustom[] = "custom";
 std::vector<FlagGroup> Groups() {
   return {
       {"What to run",
-       {{"config", ""}, {"print_config", ""}, {"method", "method"}, {"input_size", "model.encoder.image_size"}}},
+       {{"config", ""},
+        {"print_config", ""},
+        {"dry_run", ""},
+        {"method", "method"},
+        {"input_size", "model.encoder.image_size"}}},
       {"New model",
        {{"model", "model.name"},
         {"further_models", ""},
@@ -231,6 +237,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, 
   command_line.help = parsed.help;
   if (parsed.help) return command_line;
   command_line.print_config = PrintConfigFlag();
+  command_line.dry_run = absl::GetFlag(FLAGS_dry_run);
   command_line.distributed = DistributedFlags();
   TEC_ASSIGN_OR_RETURN(command_line.saving, ReadSavingFlags());
   command_line.open = absl::GetFlag(FLAGS_open);
@@ -247,6 +254,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, 
     TEC_ASSIGN_OR_RETURN(command_line.is_quickstart, IsQuickstart(name_or_file));
   }
   if (command_line.is_quickstart) {
+    if (command_line.dry_run) {
+      return absl::InvalidArgumentError("--dry_run is not for the quickstart: give --data_path and --base_model");
+    }
     TEC_ASSIGN_OR_RETURN(command_line.quickstart, QuickstartOf(parsed, groups, name_or_file, machine));
   } else {
     if (settle) {
@@ -267,11 +277,15 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, 
 }
 
 std::optional<int> FinishEarly(const absl::StatusOr<CommandLine>& command_line) {
-  return PrintAndFinish(command_line.status(), command_line.ok() && command_line->help, HelpText,
-                        command_line.ok() && command_line->print_config, [&] {
-                          return command_line->is_quickstart ? ToText(command_line->quickstart)
-                                                             : ToText(command_line->experiment);
-                        });
+  return PrintAndFinish(
+      command_line.status(), command_line.ok() && command_line->help, HelpText,
+      command_line.ok() && (command_line->print_config || command_line->dry_run), [&] {
+        if (command_line->dry_run) {
+          return absl::StrCat(command_line->announcement, command_line->announcement.empty() ? "" : "\n",
+                              DescribeCost(command_line->experiment));
+        }
+        return command_line->is_quickstart ? ToText(command_line->quickstart) : ToText(command_line->experiment);
+      });
 }
 
 std::string HelpText() {

@@ -33,6 +33,7 @@ namespace tec {
 struct CommandLine {
   bool help = false;          // --help: nothing else is filled in.
   bool print_config = false;  // --print_config
+  bool dry_run = false;       // --dry_run
   bool is_quickstart = false;
   config::Experiment experiment;  // Unless is_quickstart: resolved, valid, its paths as by UserPath (tec/base/path.h).
   config::Quickstart quickstart;  // If is_quickstart: the same.
@@ -55,8 +56,8 @@ using SettleExperiment =
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv, const Machine& machine = ThisMachine(),
                                              const SettleExperiment& own_images = nullptr);
 
-// The exit code if there is nothing to run: an error was printed to standard error (1), or the help or the resolved
-// experiment to standard output (0).
+// The exit code if there is nothing to run: an error was printed to standard error (1), or the help, the resolved
+// experiment or its cost to standard output (0).
 std::optional<int> FinishEarly(const absl::StatusOr<CommandLine>& command_line);
 
 // What --help prints: examples, then the flags by group with their defaults.
