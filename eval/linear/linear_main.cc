@@ -27,6 +27,7 @@
 #include "tec/config/distributed_flags.h"
 #include "tec/dist/flags.h"
 #include "tec/optim/schedule.h"
+#include "tec/run/rank_runtime.h"
 
 // Defaults are those of main_linprobe; a sweep's own ones (Preset below) take their place where a flag is not given.
 ABSL_FLAG(std::string, protocol, "mae",
@@ -217,7 +218,9 @@ absl::StatusOr<LinearRunOptions> OptionsFromFlags(const ParsedFlags& parsed) {
 
 absl::StatusOr<FrozenWork> Prepare(const ParsedFlags& parsed) {
   TEC_ASSIGN_OR_RETURN(const LinearRunOptions options, OptionsFromFlags(parsed));
-  return FrozenWork([options] {
+  return FrozenWork([options]() -> absl::Status {
+    const Distributed flags = DistributedFlags();
+    TEC_RETURN_IF_ERROR(PrepareRank({options.frozen.device, flags.bind, flags.deterministic}, options.environment));
     // The page is the first rank's.
     const bool has_page = !options.eval && options.environment.rank == 0;
     return RunWithPage(has_page ? options.frozen.output_dir : "", /*draws=*/true,
