@@ -69,7 +69,8 @@ absl::Status PlanPaper(ReproducePlan* plan, const ImageCounts& images) {
   convert.spelled_out = convert.arguments;
   plan->stages.push_back(std::move(convert));
 
-  planner.AddKnn(planner.New(Program::kKnn, "knn", "k-nearest neighbours", seed, "tec"), pretrain, options.data_path);
+  planner.AddKnn(planner.New(Program::kKnn, "knn", "k-nearest neighbours", seed, "tec"), pretrain, checkpoint,
+                 options.data_path);
 
   planner.Place("finetune", options.data_path, seed, &finetune);
   finetune.set_finetune(checkpoint);
@@ -115,7 +116,8 @@ absl::Status PlanMini(ReproducePlan* plan, const ImageCounts& images) {
       const config::Experiment& run = which == "tec" ? tec : which == "base" ? mae : no_relation;
       if (!scratch) {
         const std::string knn = name(absl::StrCat("knn_", which));
-        planner.AddKnn(planner.New(Program::kKnn, knn, absl::StrCat("kNN: ", encoder.what), seed, which), run, data);
+        planner.AddKnn(planner.New(Program::kKnn, knn, absl::StrCat("kNN: ", encoder.what), seed, which), run,
+                       planner.LastCheckpoint(run), data);
       }
       config::Finetune finetune = chain.finetune;
       const std::string stage_name = name(absl::StrCat("finetune_", which));
@@ -196,6 +198,13 @@ absl::StatusOr<ReproducePlan> MakePlan(const ReproduceOptions& options, const Im
   if (options.stages < 0 || (options.stages > 0 && options.scale == Scale::kPaper)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--stages=", options.stages, ": it must be at least 0 and is for --scale=mini only"));
+  }
+  if (options.scale == Scale::kMini && options.stages == 0 && !options.base_model.empty()) {
+    return absl::InvalidArgumentError(
+        "--base_model: the comparison of the small scale makes its own; with --stages it begins a chain");
+  }
+  if (options.stages == 1 && !options.base_model.empty()) {
+    return absl::InvalidArgumentError("--stages=1: nothing is to be trained against --base_model; give at least 2");
   }
   if (options.scale == Scale::kPaper) {
     TEC_RETURN_IF_ERROR(PlanPaper(&plan, images));

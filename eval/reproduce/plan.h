@@ -21,8 +21,9 @@ enum class Scale {
 struct ReproduceOptions {
   std::string row = "vit_b_mae_300ep";
   Scale scale = Scale::kPaper;
-  std::string data_path;   // A folder with train/, and val/ or test/, one folder a class in each.
-  std::string base_model;  // kPaper: the row's base model.
+  std::string data_path;  // A folder with train/, and val/ or test/, one folder a class in each.
+  std::string
+      base_model;  // kPaper: the row's base model. With stages: the first model of the chain; empty: it is made.
   std::string output_dir;
   std::string device = "cuda";
   int ranks = 0;  // Processes on this machine; 0: one or, in a dry run of a row, as many as published. kMini: 1.
@@ -91,7 +92,7 @@ struct MiniEncoder {
 };
 const std::vector<MiniEncoder>& MiniEncoders();
 // Of a chain: "stage-0", "base model (MAE)"; "stage-1", "new model 1 (TEC)"; ...
-std::vector<MiniEncoder> ChainEncoders(int64_t stages);
+std::vector<MiniEncoder> ChainEncoders(const ReproduceOptions& options);
 
 // The program's path in this workspace: "tec/pretrain".
 const char* PathOf(Program program);

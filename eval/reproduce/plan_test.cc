@@ -5,6 +5,9 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tec/base/file.h"
+#include "tec/checkpoint/families/vit_builder.h"
+#include "tec/checkpoint/safetensors.h"
 #include "tec/config/config.h"
 #include "tec/config/finetune.h"
 #include "tec/config/rows.h"
@@ -219,6 +222,43 @@ TEST(ChainPlan, EachModelIsTrainedAgainstTheOneBefore) {
   options.base_model = "/base.pth";
   options.seeds = {};
   EXPECT_THAT(std::string(MakePlan(options, {1, 1}).status().message()), HasSubstr("--stages=3: it must be"));
+}
+
+// Of another width, depth and patch size than the models of the small scale.
+TEST(ChainPlan, BeginsWithAGivenBaseModel) {
+  const std::string folder = ::testing::TempDir() + "/given", file = folder + "/model.safetensors";
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  ASSERT_TRUE(WriteSafetensors(file, Plain().tensors()).ok());
+  ASSERT_TRUE(
+      WriteFile(folder + "/config.json", R"({"architecture": "vit_base_patch16_224", "model_args": {"num_heads": 2}})")
+          .ok());
+  ReproduceOptions options = Mini();
+  options.seeds = {3};
+  options.stages = 3;
+  options.base_model = file;
+  const absl::StatusOr<ReproducePlan> plan = MakePlan(options, {50000, 10000});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->stages.size(), 8u);  // The first model is judged alone; two are trained and judged.
+  EXPECT_THAT(Find(*plan, "seed-3/knn_stage-0").arguments, Contains("--checkpoint=" + file));
+  EXPECT_THAT(Find(*plan, "seed-3/linear_stage-0").arguments, Contains("--checkpoint=" + file));
+  const config::Experiment first = ExperimentOf(Find(*plan, "seed-3/stage-1"));
+  EXPECT_EQ(first.base_model().path(), file);
+  EXPECT_EQ(first.base_model().encoder().width(), kWidth);
+  EXPECT_EQ(first.base_model().encoder().depth(), kDepth);
+  EXPECT_EQ(first.base_model().encoder().image_size(), 8 * kPatch);
+  const absl::Status valid = Validate(Resolve(first), Paths::kOptional);
+  EXPECT_TRUE(valid.ok()) << valid;
+  const config::Experiment second = ExperimentOf(Find(*plan, "seed-3/stage-2"));
+  EXPECT_EQ(second.base_model().path(), Find(*plan, "seed-3/stage-1").done_file);
+  EXPECT_EQ(second.base_model().encoder().width(), first.model().encoder().width());
+  const auto error = [&options](auto change) {
+    ReproduceOptions changed = options;
+    change(&changed);
+    return std::string(MakePlan(changed, {50000, 10000}).status().message());
+  };
+  EXPECT_THAT(error([](ReproduceOptions* o) { o->stages = 1; }), HasSubstr("nothing is to be trained against"));
+  EXPECT_THAT(error([](ReproduceOptions* o) { o->stages = 0; }), HasSubstr("with --stages it begins a chain"));
+  EXPECT_THAT(error([](ReproduceOptions* o) { o->base_model = "/nowhere.pth"; }), HasSubstr("/nowhere.pth"));
 }
 
 }  // namespace

@@ -102,17 +102,17 @@ std::vector<std::string> Planner::MachineFlags(int64_t num_workers) const {
   return flags;
 }
 
-std::vector<std::string> Planner::EvaluatorFlags(const Stage& stage, const config::Experiment& encoder,
+std::vector<std::string> Planner::EvaluatorFlags(const Stage& stage, const std::string& checkpoint,
                                                  const std::string& data_path) const {
-  std::vector<std::string> flags = {absl::StrCat("--checkpoint=", LastCheckpoint(encoder)),
-                                    absl::StrCat("--data_path=", data_path),
+  std::vector<std::string> flags = {absl::StrCat("--checkpoint=", checkpoint), absl::StrCat("--data_path=", data_path),
                                     absl::StrCat("--output_dir=", FolderOf(stage.name))};
   for (const std::string& flag : MachineFlags(std::max<int64_t>(1, plan_.options.num_workers))) flags.push_back(flag);
   return flags;
 }
 
-void Planner::AddKnn(Stage stage, const config::Experiment& encoder, const std::string& data_path) {
-  stage.arguments = EvaluatorFlags(stage, encoder, data_path);
+void Planner::AddKnn(Stage stage, const config::Experiment& encoder, const std::string& checkpoint,
+                     const std::string& data_path) {
+  stage.arguments = EvaluatorFlags(stage, checkpoint, data_path);
   stage.spelled_out = stage.arguments;
   const config::Experiment resolved = Resolve(encoder);
   const config::Vit& vit = resolved.model().encoder();
@@ -125,8 +125,9 @@ void Planner::AddKnn(Stage stage, const config::Experiment& encoder, const std::
   plan_.stages.push_back(std::move(stage));
 }
 
-void Planner::AddLinear(Stage stage, const config::Experiment& encoder, const std::string& data_path) {
-  stage.arguments = EvaluatorFlags(stage, encoder, data_path);
+void Planner::AddLinear(Stage stage, const config::Experiment& encoder, const std::string& checkpoint,
+                        const std::string& data_path) {
+  stage.arguments = EvaluatorFlags(stage, checkpoint, data_path);
   // Features once, then heads alone; the protocol's batches and rate are for ImageNet's million images.
   for (const char* flag :
        {"--features=pool", "--noaugment", "--epochs=50", "--warmup_epochs=5", "--batch_size=64", "--blr=100"}) {

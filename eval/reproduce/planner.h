@@ -96,14 +96,16 @@ class Planner {
     plan_.stages.push_back(std::move(stage));
   }
 
-  // Evaluates the last checkpoint of `encoder`.
-  void AddKnn(Stage stage, const config::Experiment& encoder, const std::string& data_path);
-  void AddLinear(Stage stage, const config::Experiment& encoder, const std::string& data_path);
+  // Evaluates a checkpoint, of a model as `encoder` has it.
+  void AddKnn(Stage stage, const config::Experiment& encoder, const std::string& checkpoint,
+              const std::string& data_path);
+  void AddLinear(Stage stage, const config::Experiment& encoder, const std::string& checkpoint,
+                 const std::string& data_path);
 
  private:
   std::vector<std::string> MachineFlags(int64_t num_workers) const;
   // An evaluator's common flags.
-  std::vector<std::string> EvaluatorFlags(const Stage& stage, const config::Experiment& encoder,
+  std::vector<std::string> EvaluatorFlags(const Stage& stage, const std::string& checkpoint,
                                           const std::string& data_path) const;
 
   ReproducePlan& plan_;

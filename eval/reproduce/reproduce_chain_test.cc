@@ -143,6 +143,21 @@ TEST_F(ReproduceChainTest, AChainOfThreeHasItsReportAndGoesOn) {
   EXPECT_THAT(Content("stages/report/report.md"), HasSubstr("| new model 1 (TEC)              |    0 |"));
   EXPECT_THAT(Content("stages/report/report.html"), HasSubstr("</i>seed-0/stage-1 train_loss<"));
   EXPECT_THAT(Content("stages/report/pages/seed-0/linear_stage-1.html"), HasSubstr("linear probe"));
+
+  // One that begins with a file of one's own judges it and trains against it; what goes on with another beginning
+  // could not be compared.
+  const std::string base = folder_ + "/stages/seed-0/stage-0/checkpoint-1.pth";
+  const std::string flags = " --stages=2 --base_model=" + base;
+  const ProgramResult given = testing::RunProgram("eval/reproduce/reproduce", Arguments("given") + flags);
+  const nlohmann::json of_given = Report("given");
+  ASSERT_TRUE(of_given["reproduced"].is_boolean()) << given.output;
+  EXPECT_EQ(of_given["results"].size(), 4u);
+  EXPECT_EQ(of_given["results"][0], report["results"][0]);  // kNN of the same file.
+  EXPECT_THAT(Content("given/report/report.md"), HasSubstr("| base model (given) "));
+  EXPECT_THAT(Content("given/report/configs/seed-0/stage-1.textproto"), HasSubstr("path: \"" + base + "\""));
+  const ProgramResult other = testing::RunProgram("eval/reproduce/reproduce", Arguments("stages") + flags);
+  EXPECT_EQ(other.exit_code, kExitBadInput);
+  EXPECT_THAT(other.output, HasSubstr("--base_model was \"\" and is \"" + base + "\""));
 }
 
 }  // namespace

@@ -53,7 +53,10 @@ ABSL_FLAG(
     std::string, data_path, "",
     "A folder with train/, and val/ or test/, one folder a class in each. paper: ImageNet-1k; mini: pictures of 32 "
     "to 64 pixels, for instance CIFAR-10.");
-ABSL_FLAG(std::string, base_model, "", "paper: the row's base model; without it the program says which file that is.");
+ABSL_FLAG(
+    std::string, base_model, "",
+    "paper: the row's base model; without it the program says which file that is. With --stages: the chain's first "
+    "model, which is made otherwise.");
 ABSL_FLAG(std::string, output_dir, "./reproduce", "Folder for runs, logs and report/.");
 ABSL_FLAG(int64_t, nproc, 0,
           "paper: processes (GPUs) on this machine, 0: 1 or, with --dry_run, the row's 8; the batch of an update stays "

@@ -136,7 +136,7 @@ std::string FormatResults(const ReproducePlan& plan, const std::vector<StageResu
   const std::set<int64_t> seeds = SeedsOf(plan);
   std::vector<MiniEncoder> encoders = {{"tec", "new model (TEC)"}};
   if (plan.options.scale == Scale::kMini) {
-    encoders = plan.options.stages > 0 ? ChainEncoders(plan.options.stages) : MiniEncoders();
+    encoders = plan.options.stages > 0 ? ChainEncoders(plan.options) : MiniEncoders();
   }
   const bool chain = plan.options.stages > 0;
   std::string text =
