@@ -21,6 +21,7 @@
 #include "tec/testing/tensor_matchers.h"
 #include "tec/train/base_model_drop.h"
 #include "tec/train/objective.h"
+#include "tec/train/pretrain_program.h"
 #include "tec/train/small_run.h"
 #include "tec/train/trainer.h"
 
@@ -233,9 +234,71 @@ TEST_F(SeveralBasesRun, SeveralNewModelsAreWhatEachWouldBeAlone) {
     ASSERT_TRUE(part.ok()) << part.status();
   }
   ASSERT_TRUE(Run(settings(stopped)).ok());
-  for (const char* name : {"/checkpoint-1.pth", "/wide/checkpoint-1.pth", "/narrow/checkpoint-1.pth"}) {
-    EXPECT_TRUE(FileBytes(together + name) == FileBytes(stopped + name)) << name;
+  // Killed without a word, in mid-epoch, where it saves after each update.
+  const std::string killed = EmptyFolder("together_killed"), file = EmptyFolder("killed_settings") + "/run.textproto";
+  config::Experiment saving = settings(killed);
+  saving.mutable_checkpointing()->set_save_every_minutes(1e-6);
+  testing::WriteText(file, ToText(saving));
+  testing::Program program({"--config=" + file, "--noreport"});
+  ASSERT_TRUE(testing::WaitForUpdates(program, killed, 2)) << program.Output();
+  program.Signal(SIGKILL);
+  ASSERT_EQ(program.Wait(), -SIGKILL) << program.Output();
+  ASSERT_TRUE(Run(saving).ok());
+  for (const std::string& out : {stopped, killed}) {
+    for (const char* name : {"/checkpoint-1.pth", "/wide/checkpoint-1.pth", "/narrow/checkpoint-1.pth"}) {
+      EXPECT_TRUE(FileBytes(together + name) == FileBytes(out + name)) << out << name;
+    }
   }
+}
+
+// Through the loss that is trained, with its shares: the second half computes on a device of its own.
+TEST_F(SeveralBasesRun, EqualHalvesOfTheLossGiveTheGradientOfOneInFloat64) {
+  config::Experiment one = testing::Parsed(testing::TecText(*pictures_, bases_[0], EmptyFolder("halves")));
+  config::Experiment two = one;
+  *two.add_further_base_models() = one.base_model();
+  two.mutable_further_base_models(0)->set_label("half");
+  two.mutable_further_base_models(0)->set_device("cpu");
+  TensorMap gradients[2];
+  double losses[2];
+  for (int further = 0; further < 2; ++further) {
+    std::vector<std::shared_ptr<BaseModel>> bases;
+    for (int i = 0; i <= further; ++i) {
+      bases.push_back(std::make_shared<BaseModel>(BaseModelOptions{Options(1).encoder, 2, 5}));
+      at::NoGradGuard no_gradient;
+      for (const auto& [name, tensor] : NamedState(*bases[i])) {
+        at::Tensor(tensor).copy_((at::arange(tensor.numel(), at::kFloat) * 0.7).cos().mul(0.2).view(tensor.sizes()));
+      }
+    }
+    auto model = std::make_shared<TecModel>(Options(1 + further));
+    InitialisePretraining(*model, 4);
+    TieToFirst(*model);
+    const auto objective = Objective::ForTec(further == 0 ? one : two, at::kCPU, bases, {model});
+    model->to(at::kDouble);
+    for (const auto& base : bases) base->to(at::kDouble);
+    Objective::Images images;
+    images.pixels = at::arange(kImages * 3 * 32 * 32, at::kDouble).sin().view({kImages, 3, 32, 32});
+    images.noise = MaskingNoise(1, 0, std::vector<int64_t>{0, 1, 2, 3, 4, 5}, kPatches).to(at::kDouble);
+    const at::Tensor total = objective->Compute(images).total();
+    ASSERT_EQ(total.scalar_type(), at::kDouble);
+    total.backward();
+    losses[further] = total.item<double>();
+    gradients[further] = GradientsOf(*model);
+  }
+  EXPECT_NEAR(losses[1], losses[0], 1e-12 * losses[0]);
+  for (const auto& [name, gradient] : gradients[0]) {
+    // What learns from each is half as much; the encoder has both halves.
+    const at::Tensor expected = IsShared(name) ? gradient : gradient / 2;
+    EXPECT_TRUE(TensorNear(gradients[1][name], expected, 1e-12 * (1 + gradient.abs().max().item<double>()))) << name;
+  }
+}
+
+TEST_F(SeveralBasesRun, SaysThatADeviceIsNotThere) {
+  config::Experiment experiment = Two(EmptyFolder("device"));
+  experiment.mutable_further_base_models(0)->set_device("cuda:99");
+  const auto result = Run(experiment);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument) << result.status();
+  EXPECT_THAT(std::string(result.status().message()),
+              HasSubstr(absl::StrCat("base model ", bases_[1], ": device cuda:99 of a base model is not there")));
 }
 
 // Over all draws, the loss with dropping is that without: each image counts by the inverse of its probability.
