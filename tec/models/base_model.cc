@@ -4,6 +4,7 @@
 #include <iterator>
 #include <vector>
 
+#include "ATen/ops/empty.h"
 #include "ATen/ops/tensor.h"
 #include "absl/strings/match.h"
 #include "tec/base/logging.h"
@@ -11,6 +12,7 @@
 #include "tec/models/encoder_state.h"
 #include "tec/models/fitted_images.h"
 #include "tec/nn/autocast.h"
+#include "tec/nn/token_rows.h"
 
 namespace tec {
 
@@ -51,12 +53,10 @@ Targets BaseModel::forward(const at::Tensor& images) {
   const VitVariant& variant = options_.encoder.variant;
   const int64_t first_patch = variant.prefix();
   BlockList& list = blocks();
-  at::Tensor sum;  // Over the last J blocks.
+  std::vector<at::Tensor> outputs;  // Of the last J blocks but the last one.
   // The output of block i.
   const auto add = [&](int64_t i, const at::Tensor& x) {
-    if (i < depth - options_.last_layers || i < 0) return;
-    const at::Tensor patches = Patches(x).to(at::kFloat);
-    sum = sum.defined() ? sum + patches : patches;
+    if (i >= depth - options_.last_layers && i >= 0) outputs.push_back(x);
   };
   ResidualStream stream = {Tokens(Fitted(images)), {}, {}, {}};
   for (int64_t i = 0; i + 1 < depth; ++i) {
@@ -74,7 +74,9 @@ Targets BaseModel::forward(const at::Tensor& images) {
     // The ranking compares values that are often close: float32, whatever the precision of q and k.
     AutocastGuard float32(images.device().type(), at::kFloat);
     // Of all queries only those that are needed: exact, as the values are of low precision before.
-    const at::Tensor k = p.k.slice(2, first_patch).to(at::kFloat);  // [N, H, L, d]
+    // In one piece, as products take it: a copy less for each.
+    const at::Tensor keys = p.k.slice(2, first_patch);  // [N, H, L, d]
+    const at::Tensor k = at::empty(keys.sizes(), keys.options().dtype(at::kFloat)).copy_(keys);
     const double scale = 1 / std::sqrt(static_cast<double>(k.size(3)));
     const at::Tensor bias = last.attn->RelativeBias(at::kFloat);  // [H, T, T] or undefined
     const at::Tensor first = variant.class_token ? p.q.slice(2, 0, 1).to(at::kFloat)
@@ -91,11 +93,10 @@ Targets BaseModel::forward(const at::Tensor& images) {
       const at::Tensor chosen = bias.slice(2, first_patch).index_select(1, (idx + first_patch).flatten());
       logits = logits + chosen.view({bias.size(0), idx.size(0), top, -1}).transpose(0, 1);
     }
-    targets.relations = at::cat({cls_logits, logits}, 2).transpose(1, 2).unsqueeze(1).contiguous();
+    targets.relations = at::cat({cls_logits.transpose(1, 2), logits.transpose(1, 2)}, 1).unsqueeze(1).contiguous();
     targets.idx = idx.unsqueeze(1).contiguous();
   }
-  add(depth - 1, Sum(last.Leave(entered)));
-  targets.features = sum / static_cast<double>(options_.last_layers);
+  targets.features = MeanOfOutputs(outputs, last.Leave(entered), first_patch).to(at::kFloat);
   return targets;
 }
 

@@ -1,11 +1,15 @@
 #include "tec/models/tec_model.h"
 
+#include <array>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "tec/base/logging.h"
+#include "tec/nn/autocast.h"
 #include "tec/nn/masked_tokens.h"
 #include "tec/nn/positions.h"
+#include "tec/nn/residual_norm_more.h"
 
 namespace tec {
 
@@ -18,9 +22,9 @@ struct TecModel::FeatureDecoder : torch::nn::Module {
     decoder_pred = register_module("decoder_pred", std::make_shared<Linear>(decoder_width, prediction_width));
   }
 
-  // x [N, T, W] -> [N, T, C], of which that of [CLS] is no prediction: a copy of all others, forward and back, costs
-  // more.
-  at::Tensor Predict(const ResidualStream& x) { return decoder_pred->forward(decoder_norm->ForProduct(x).normed); }
+  // normed [N, T, W], of decoder_norm -> [N, T, C], of which that of [CLS] is no prediction: a copy of all others,
+  // forward and back, costs more.
+  at::Tensor Predict(const at::Tensor& normed) { return decoder_pred->forward(normed); }
 
   at::Tensor mask_token;
   std::shared_ptr<Linear> decoder_embed;
@@ -38,12 +42,12 @@ struct TecModel::RelationDecoder : torch::nn::Module {
     decoder_qk = register_module("decoder_qk", std::make_shared<Linear>(decoder_width, 2 * prediction_width));
   }
 
-  // x [N, T, W], idx [N, 1, K] -> [N, 1, 1+K, H, L]. Queries are computed for [CLS] and the selected patches only:
-  // decoder_qk's first C rows give q, the others k. The logits of [CLS] as a key are computed and left out: a copy of
-  // all other tokens, forward and back, costs more.
-  at::Tensor Predict(const ResidualStream& x, const at::Tensor& idx) {
+  // normed [N, T, W], of decoder_norm; idx [N, 1, K] -> [N, 1, 1+K, H, L]. Queries are computed for [CLS] and the
+  // selected patches only: decoder_qk's first C rows give q, the others k. The logits of [CLS] as a key are computed
+  // and left out: a copy of all other tokens, forward and back, costs more.
+  at::Tensor Predict(const at::Tensor& normed, const at::Tensor& idx) {
     const int64_t width = decoder_qk->weight.size(0) / 2;
-    const auto [tokens, queried] = QueriedTokens(decoder_norm->ForProduct(x).normed, idx);
+    const auto [tokens, queried] = QueriedTokens(normed, idx);
     const auto project = [&](const at::Tensor& tokens, int64_t part) {  // [N, n, W] -> [N, H, n, C/H]
       return decoder_qk->Rows(tokens, part * width, width)
           .view({tokens.size(0), tokens.size(1), heads, width / heads})
@@ -113,9 +117,15 @@ TecModel::Encoded TecModel::Encode(const at::Tensor& images, const at::Tensor& n
   encoded.ids_restore = visible.ids_restore;
   ResidualStream stream = {visible.tokens, {}, {}, {}};
   for (const auto& block : blocks_->blocks) {
-    const Block::Entered entered = block->Enter(stream);
-    if (block != blocks_->blocks.front()) encoded.latents.push_back(entered.x);
-    stream = block->Leave(entered);
+    if (block == blocks_->blocks.front()) {
+      stream = block->Leave(block->Enter(stream));
+      continue;
+    }
+    // What the block before gave is a latent too.
+    const LayerNorm& norm = *block->norm1;
+    SumTwiceAndNorm in = NormOfShared(stream, norm.weight, norm.bias, norm.epsilon(), ProductType(stream.x));
+    encoded.latents.push_back(std::move(in.again));
+    stream = block->Leave({in.sum, block->attn->Project(in.normed)});
   }
   encoded.latents.push_back(norm_->forward(stream));
   return encoded;
@@ -135,8 +145,8 @@ TecOutput TecModel::Decode(const at::Tensor& adapted, const at::Tensor& ids_rest
   };
   TecOutput output;
   if (!options_.pred_att) {
-    output.feature_tokens =
-        features.Predict(blocks.Through(Unshuffle({start(features)}, ids_restore, decoder_pos_embed_)));
+    const ResidualStream decoded = blocks.Through(Unshuffle({start(features)}, ids_restore, decoder_pos_embed_));
+    output.feature_tokens = features.Predict(features.decoder_norm->ForProduct(decoded).normed);
     output.feature_prediction = output.feature_tokens.slice(1, 1);
     return output;
   }
@@ -144,11 +154,14 @@ TecOutput TecModel::Decode(const at::Tensor& adapted, const at::Tensor& ids_rest
       << "with pred_att the base model's selected patches are needed, [" << adapted.size(0) << ", 1, K]";
   // The blocks are shared: both passes go through them as one batch of 2N.
   RelationDecoder& relations = *prediction.forward_att_decoder;
-  const std::vector<ResidualStream> decoded =
-      Halves(blocks.Through(Unshuffle({start(features), start(relations)}, ids_restore, decoder_pos_embed_)));
-  output.feature_tokens = features.Predict(decoded[0]);
+  const ResidualStream decoded =
+      blocks.Through(Unshuffle({start(features), start(relations)}, ids_restore, decoder_pos_embed_));
+  const LayerNorm &first = *features.decoder_norm, &second = *relations.decoder_norm;
+  const std::array<at::Tensor, 2> normed = NormsOfHalves(
+      decoded, {{{first.weight, first.bias}, {second.weight, second.bias}}}, first.epsilon(), ProductType(decoded.x));
+  output.feature_tokens = features.Predict(normed[0]);
   output.feature_prediction = output.feature_tokens.slice(1, 1);
-  output.relation_logits = relations.Predict(decoded[1], idx);
+  output.relation_logits = relations.Predict(normed[1], idx);
   return output;
 }
 

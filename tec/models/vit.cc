@@ -12,6 +12,7 @@
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/nn/module_state.h"
 #include "tec/nn/positions.h"
+#include "tec/nn/token_rows.h"
 
 namespace tec {
 namespace {
@@ -57,11 +58,7 @@ at::Tensor Vit::Tokens(const at::Tensor& images, const at::Tensor& cls_token) {
   at::Tensor x = patch_embed_->forward(images);
   const int64_t count = x.size(0);
   if (patch_norm_) x = patch_norm_->forward(x);
-  if (cls_token.defined()) {
-    x = at::cat({cls_token.expand({count, -1, -1}), x}, 1) + pos_embed_;
-  } else {
-    x = x + pos_embed_.slice(1, 1);
-  }
+  x = EmbedTokens(cls_token.defined() ? cls_token + pos_embed_.slice(1, 0, 1) : cls_token, x, {}, pos_embed_);
   if (reg_token_.defined()) {
     const int64_t before = cls_token.defined() ? 1 : 0;
     x = at::cat({x.slice(1, 0, before), reg_token_.expand({count, -1, -1}), x.slice(1, before)}, 1);

@@ -6,6 +6,7 @@
 #include "tec/base/logging.h"
 #include "tec/nn/kernel_launch.h"
 #include "tec/nn/masking.h"
+#include "tec/nn/token_rows.h"
 #include "tec/nn/unshuffle_kernels.h"
 #include "tec/nn/work_record.h"
 #include "torch/csrc/autograd/custom_function.h"
@@ -127,11 +128,8 @@ VisibleTokens EmbedVisible(PatchEmbed& patch_embed, const at::Tensor& images, co
   // Only what is kept is embedded: each patch is embedded by itself.
   const at::Tensor keep = masking.ids_keep.unsqueeze(-1);
   const at::Tensor visible = patches.gather(1, keep.expand({-1, -1, patches.size(2)}));
-  const at::Tensor places =
-      positions.slice(1, 1).expand({batch, -1, -1}).gather(1, keep.expand({-1, -1, positions.size(2)}));
-  const at::Tensor token = cls_token + positions.slice(1, 0, 1);
-  return {at::cat({token.expand({batch, -1, -1}), patch_embed.Embed(visible) + places}, 1), masking.mask,
-          masking.ids_restore};
+  return {EmbedTokens(cls_token + positions.slice(1, 0, 1), patch_embed.Embed(visible), masking.ids_keep, positions),
+          masking.mask, masking.ids_restore};
 }
 
 at::Tensor Unshuffle(const std::vector<VisibleSequence>& sequences, const at::Tensor& ids_restore,

@@ -133,6 +133,12 @@ __global__ void BackwardKernel(ResidualNormBackward a, bool cache) {
       if (a.d_sum != nullptr) {
         X d_sum[V];
         Load<V>(static_cast<const X*>(a.d_sum) + row * a.width + c, d_sum);
+        if (a.d_more != nullptr) {
+          X d_more[V];
+          Load<V>(static_cast<const X*>(a.d_more) + row * a.width + c, d_more);
+#pragma unroll
+          for (int k = 0; k < V; ++k) d_sum[k] += d_more[k];
+        }
 #pragma unroll
         for (int k = 0; k < V; ++k) d[k] += d_sum[k];
       }
@@ -230,8 +236,8 @@ const char* LaunchResidualNormForward(const ResidualNormForward& a, void* stream
 const char* LaunchResidualNormBackward(const ResidualNormBackward& a, void* stream) {
   if (a.rows == 0) return nullptr;
   const bool aligned = a.width % kVector == 0 && IsAligned(a.sum) && IsAligned(a.weight, a.width) &&
-                       IsAligned(a.d_sum, a.width) && IsAligned(a.d_normed) && IsAligned(a.d_x) &&
-                       IsAligned(a.d_branch, a.width) && IsAligned(a.scratch, a.width);
+                       IsAligned(a.d_sum, a.width) && IsAligned(a.d_more, a.width) && IsAligned(a.d_normed) &&
+                       IsAligned(a.d_x) && IsAligned(a.d_branch, a.width) && IsAligned(a.scratch, a.width);
   const bool found = Dispatch(a.type, a.branch_type, a.normed_type, [&](auto x, auto branch, auto normed) {
     const auto run = aligned ? Backward<decltype(x), decltype(branch), decltype(normed), kVector>
                              : Backward<decltype(x), decltype(branch), decltype(normed), 1>;

@@ -90,11 +90,17 @@ template <typename X, typename B, typename O>
 void Backward(const ResidualNormBackward& a, int64_t begin, int64_t end, X* columns) {
   const int64_t width = a.width;
   const bool norm = a.weight != nullptr && a.d_normed.count > 0;
-  std::vector<X> buffer(a.sum.count > 1 ? width : 0), centred(width), d(width);
+  std::vector<X> buffer(a.sum.count > 1 ? width : 0), centred(width), d(width), both(a.d_more == nullptr ? 0 : width);
   std::vector<O> d_buffer(a.d_normed.count > 1 ? width : 0);
   const X* weight = static_cast<const X*>(a.weight);
   for (int64_t row = begin; row < end; ++row) {
     const X* d_sum = a.d_sum == nullptr ? nullptr : RowOf<X>(a.d_sum, row, width);
+    if (a.d_more != nullptr) {
+      const X* d_more = RowOf<X>(a.d_more, row, width);
+#pragma omp simd
+      for (int64_t i = 0; i < width; ++i) both[i] = d_sum[i] + d_more[i];
+      d_sum = both.data();
+    }
     if (norm) {
       const X mean = static_cast<const X*>(a.mean)[row], rstd = static_cast<const X*>(a.rstd)[row];
       const X* x = Whole<X>(a.sum, row, buffer.data());

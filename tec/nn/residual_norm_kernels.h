@@ -31,7 +31,7 @@ struct ResidualNormForward {
   void *mean, *rstd;  // [rows]
 };
 
-// Its gradients, d_x = d_sum + (that through the norm), d_branch = f d_x, and sums over the rows:
+// Its gradients, d_x = d_sum + d_more + (that through the norm), d_branch = f d_x, and sums over the rows:
 // columns[0] = d_weight, columns[1] = d_bias, columns[2] = sum of f d_x before it is rounded, the gradient of a bias
 // that went into the branch.
 struct ResidualNormBackward {
@@ -41,7 +41,7 @@ struct ResidualNormBackward {
   const void *mean, *rstd;              // [rows]
   const void* weight;                   // [width]; null without a norm.
   const void* scale;                    // As forward.
-  const void* d_sum;                    // [rows, width], or null for zero.
+  const void *d_sum, *d_more;           // [rows, width], or null for zero; d_more only beside d_sum.
   RowParts d_normed;                    // Count 0 for zero.
   RowParts d_x;                         // Count 0 where it is d_sum itself.
   void* d_branch;                       // [rows, width], or null where it is d_x itself or there is no branch.

@@ -7,6 +7,7 @@
 #include "ATen/Parallel.h"
 #include "gtest/gtest.h"
 #include "tec/nn/plain_forms.h"
+#include "tec/nn/residual_norm_more.h"
 #include "tec/testing/fused_comparison.h"
 #include "tec/testing/tensor_matchers.h"
 
@@ -141,6 +142,65 @@ TEST(ResidualNormTest, NormsAConcatenationThatIsNeverMade) {
           [groups = groups](const Tensors& in) {
             return testing::PlainNormOfConcatenation({in.begin() + 2, in.end()}, groups, in[0], in[1], kEpsilon);
           });
+    }
+  }
+}
+
+TEST(ResidualNormTest, TakesTheGradientsOfASumThatIsUsedTwice) {
+  for (const Size& size : kSizes) {
+    if (size.width == 1) continue;
+    for (const bool with_branch : {false, true}) {
+      for (const int used : {0, 1, 2, 3}) {  // All, without the norm, without the first sum, without the second.
+        SCOPED_TRACE(::testing::Message() << size.tokens << " branch " << with_branch << " used " << used);
+        const auto stream = [&](const Tensors& in) -> ResidualStream {
+          return with_branch ? ResidualStream{in[0], in[1], in[3], in[2]} : ResidualStream{in[0], {}, {}, {}};
+        };
+        const auto pick = [&](at::Tensor sum, at::Tensor again, at::Tensor normed) -> Tensors {
+          return {used == 2 ? at::Tensor() : sum, used == 3 ? at::Tensor() : again.square(),
+                  used == 1 ? at::Tensor() : normed};
+        };
+        CompareFused(
+            InputsOf(size), kDoubleAndFloat,
+            [&](const Tensors& in) {
+              const SumTwiceAndNorm out = NormOfShared(stream(in), in[4], in[5], kEpsilon, in[0].scalar_type());
+              return pick(out.sum, out.again, out.normed);
+            },
+            [&](const Tensors& in) {
+              const SumAndNorm out = testing::PlainNormOf(stream(in), in[4], in[5], kEpsilon);
+              return pick(out.sum, out.sum, out.normed);
+            });
+      }
+    }
+  }
+}
+
+TEST(ResidualNormTest, NormsHalvesByTheirOwnParameters) {
+  for (const Size& size : std::vector<Size>{{2, 3, 5}, {4, 7, 16}, {6, 197, 12}}) {
+    for (const bool scaled : {false, true}) {
+      for (const int used : {0, 1, 2}) {  // Both, the first, the second.
+        SCOPED_TRACE(::testing::Message() << size.tokens << " scaled " << scaled << " used " << used);
+        Tensors in = InputsOf(size);
+        in.push_back(WaveOf({size.width}, 0.41).requires_grad_(true));
+        in.push_back(WaveOf({size.width}, 0.23).requires_grad_(true));
+        const auto stream = [&](const Tensors& in) -> ResidualStream {
+          return {in[0], in[1], scaled ? in[3] : at::Tensor(), in[2]};
+        };
+        const auto pick = [&](const at::Tensor& first, const at::Tensor& second) -> Tensors {
+          return {used == 2 ? at::Tensor() : first, used == 1 ? at::Tensor() : second};
+        };
+        CompareFused(
+            in, kDoubleAndFloat,
+            [&](const Tensors& in) {
+              const auto out =
+                  NormsOfHalves(stream(in), {{{in[4], in[5]}, {in[6], in[7]}}}, kEpsilon, in[0].scalar_type());
+              return pick(out[0], out[1]);
+            },
+            [&](const Tensors& in) {
+              const std::vector<ResidualStream> halves = Halves(stream(in));
+              return pick(testing::PlainNormOf(halves[0], in[4], in[5], kEpsilon).normed,
+                          testing::PlainNormOf(halves[1], in[6], in[7], kEpsilon).normed);
+            });
+      }
     }
   }
 }

@@ -1,0 +1,27 @@
+// Where the rows of tokens begin and end: patches with their positions behind a [CLS] token, and the mean of blocks'
+// outputs, each in one pass over memory.
+
+#ifndef TEC_NN_TOKEN_ROWS_H_
+#define TEC_NN_TOKEN_ROWS_H_
+
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "tec/nn/residual_norm.h"
+
+namespace tec {
+
+// token: F32 (or F64) [1, 1, C], its position included, or undefined for none; patches [N, V, C], also of a low
+// precision; keep I64 [N, V], which patches they are, or undefined for all in order; positions [1, 1+L, C], of the
+// type of token -> [N, 1+V, C] ([N, V, C] without token), of that type: token, then each patch plus its position, the
+// first of which is the token's.
+at::Tensor EmbedTokens(const at::Tensor& token, const at::Tensor& patches, const at::Tensor& keep,
+                       const at::Tensor& positions);
+
+// The mean of outputs [N, T, C] of the same type (at most 64) and of `last`, a stream without a scale, over the tokens
+// from `first` on: [N, T - first, C]. Without gradient.
+at::Tensor MeanOfOutputs(const std::vector<at::Tensor>& outputs, const ResidualStream& last, int64_t first);
+
+}  // namespace tec
+
+#endif  // TEC_NN_TOKEN_ROWS_H_
