@@ -15,6 +15,7 @@
 #include "tec/checkpoint/load_state.h"
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/config/config.h"
+#include "tec/config/cost.h"
 #include "tec/config/finetune.h"
 #include "tec/config/settings_record.h"
 #include "tec/nn/drop_path.h"
@@ -121,6 +122,10 @@ std::vector<std::string> FinetuneTask::Describe() const {
 }
 
 std::string FinetuneTask::SettingsText() const { return ToText(settings_); }
+
+ImageCost FinetuneTask::Cost() const {
+  return {TrainingFlopsPerImage(settings_), ComputeType(settings_.runtime().precision())};
+}
 
 std::vector<std::string> FinetuneTask::DiffersFrom(const std::string& recorded) const {
   absl::StatusOr<config::Finetune> before = ParseFinetune(recorded, "experiment.textproto");

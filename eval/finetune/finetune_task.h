@@ -41,6 +41,7 @@ class FinetuneTask : public Task {
   std::vector<std::string> DiffersFrom(const std::string& recorded) const override;
 
   const std::vector<std::string>& loss_names() const override;
+  ImageCost Cost() const override;
   Loader* loader() override { return loader_.get(); }
   double LearningRate(double epoch) const override { return tec::LearningRate(schedule_, epoch); }
 

@@ -9,6 +9,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/config/advice.h"
+#include "tec/run/matrix_rate.h"
 #include "tec/run/rank_runtime.h"
 
 namespace tec {
@@ -90,7 +91,19 @@ absl::Status RunReport::LogEpoch(const RunPosition& finished, const RunClock::Sp
     if (!advice.empty()) TEC_LOG(WARNING) << advice;
   }
   TEC_RETURN_IF_ERROR(log_->LogEpoch(finished.epoch, fields, report->scalars_step, report->scalars));
+  if (!std::exchange(rate_shown_, true)) ShowRate(finished.epoch, span);
   return log_->Sync();
+}
+
+void RunReport::ShowRate(int64_t epoch, const RunClock::Span& span) {
+  // A short epoch says nothing of a rate.
+  constexpr double kLeastSeconds = 10, kMeasuredSeconds = 0.1;
+  const ImageCost cost = task_.Cost();
+  if (cost.flops <= 0 || span.seconds < kLeastSeconds) return;
+  const int ranks = context_.group().world_size();
+  context_.progress().Print(absl::StrCat(
+      "epoch ", epoch, ": ", ranks == 1 ? "" : "a rank ",
+      RateText(Rate(span) / ranks, cost.flops, MatrixRate(context_.device(), cost.type, kMeasuredSeconds), cost.type)));
 }
 
 absl::Status RunReport::Sync() { return log_->Sync(); }

@@ -3,6 +3,7 @@
 #ifndef TEC_RUN_RUN_REPORT_H_
 #define TEC_RUN_RUN_REPORT_H_
 
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -27,7 +28,7 @@ class RunReport {
   absl::Status LogUpdate(const RunPosition& position, const std::vector<std::vector<double>>& losses,
                          const UpdateResult& update);
   // Of the epoch finished.epoch, which took `span`; adds the run's own fields to those of the task. The disk has them
-  // afterwards.
+  // afterwards. Of the first one the console gets a line more: its speed, as a part of the device's (matrix_rate.h).
   absl::Status LogEpoch(const RunPosition& finished, const RunClock::Span& span, EpochReport* report);
   absl::Status Sync();
   // On the console, when it is time for it.
@@ -37,12 +38,15 @@ class RunReport {
   double Rate(const RunClock::Span& span) const { return span.steps * plan_.images_per_micro_step / span.seconds; }
 
  private:
+  void ShowRate(int64_t epoch, const RunClock::Span& span);
+
   RunContext& context_;
   Task& task_;
   const LoopOptions& options_;
   const EpochPlan& plan_;
   const RunClock& clock_;
   std::optional<RunLog> log_;  // First rank only.
+  bool rate_shown_ = false;
 };
 
 }  // namespace tec

@@ -46,6 +46,12 @@ struct EpochReport {
   std::vector<StateFiles> states;  // Other states, written before the run's own.
 };
 
+// What training on one image asks for: FLOPs of matrix products, and the type that they are made in.
+struct ImageCost {
+  double flops = 0;
+  at::ScalarType type = at::kFloat;
+};
+
 class Task {
  public:
   virtual ~Task() = default;
@@ -68,6 +74,8 @@ class Task {
 
   // Of what MicroStep returns; the first one decides whether a run goes on.
   virtual const std::vector<std::string>& loss_names() const = 0;
+  // For a comparison with the device's rate; no FLOPs: not known.
+  virtual ImageCost Cost() const { return {}; }
   // Where images come from; null if from no loader.
   virtual Loader* loader() = 0;
   // Of an update that begins `epoch` epochs, with a fraction, after the start.

@@ -16,11 +16,13 @@
 #include "tec/checkpoint/torch_tensors.h"
 #include "tec/config/base_model_settings.h"
 #include "tec/config/config.h"
+#include "tec/config/cost.h"
 #include "tec/config/settings_record.h"
 #include "tec/nn/masking.h"
 #include "tec/nn/module_state.h"
 #include "tec/optim/parameter_groups.h"
 #include "tec/run/optimizer_state.h"
+#include "tec/run/precision.h"
 #include "tec/run/training_loader.h"
 #include "tec/train/base_model_drop.h"
 #include "tec/train/further_state.h"
@@ -174,6 +176,10 @@ std::vector<std::string> PretrainTask::Describe() const {
 }
 
 std::string PretrainTask::SettingsText() const { return ToText(experiment_); }
+
+ImageCost PretrainTask::Cost() const {
+  return {TrainingFlopsPerImage(experiment_), ComputeType(experiment_.runtime().precision())};
+}
 
 std::vector<std::string> PretrainTask::DiffersFrom(const std::string& recorded) const {
   const absl::StatusOr<config::Experiment> before = ParseExperiment(recorded, "experiment.textproto");

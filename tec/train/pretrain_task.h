@@ -45,6 +45,7 @@ class PretrainTask : public Task {
   std::vector<std::string> DiffersFrom(const std::string& recorded) const override;
 
   const std::vector<std::string>& loss_names() const override { return objective_->loss_names(); }
+  ImageCost Cost() const override;
   Loader* loader() override { return loader_.get(); }
   double LearningRate(double epoch) const override { return tec::LearningRate(schedule_, epoch); }
 
