@@ -27,8 +27,7 @@ namespace {
 constexpr char kWeightGradient[] = "tec::weight_gradient";
 
 // Of a tensor, so that none is kept alive.
-struct Operand {
-  std::vector<int64_t> sizes;
+struct Operand : CountedTensor {
   int64_t bytes = 0;    // Distinct elements times their size.
   int64_t numel = 0;    // Elements as its shape says.
   int64_t element = 0;  // Bytes of one.
@@ -38,6 +37,8 @@ struct Operand {
 Operand OperandOf(const at::Tensor& tensor) {
   Operand operand;
   operand.sizes = tensor.sizes().vec();
+  operand.strides = tensor.strides().vec();
+  operand.type = tensor.scalar_type();
   operand.numel = tensor.numel();
   operand.element = static_cast<int64_t>(tensor.element_size());
   operand.floating = tensor.is_floating_point();
@@ -178,6 +179,7 @@ CountedOperation Count(const Frame& frame) {
   result.kind = KindOf(frame);
   result.kernels = frame.kernels;
   result.flops = FlopsOf(frame);
+  result.inputs.assign(frame.inputs.begin(), frame.inputs.end());
   const std::vector<Operand>&in = frame.inputs, &out = frame.outputs;
   result.bytes_read = Bytes(in);
   result.bytes_written = Bytes(out);

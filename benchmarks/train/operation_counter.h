@@ -16,7 +16,15 @@
 #include <string>
 #include <vector>
 
+#include "c10/core/ScalarType.h"
+
 namespace tec {
+
+// What a tensor that an operation got was like.
+struct CountedTensor {
+  std::vector<int64_t> sizes, strides;
+  at::ScalarType type = at::kFloat;
+};
 
 struct CountedOperation {
   std::string name;  // "add", "mm", "tec::residual_norm", ...
@@ -29,6 +37,7 @@ struct CountedOperation {
   // backward reads its two inputs twice; adding into a place reads and writes it.
   int64_t bytes_read = 0, bytes_written = 0;
   double flops = 0;  // Two a multiply-add; of products and attention (backward 2.5 times the forward) alone.
+  std::vector<CountedTensor> inputs;  // Those that are defined, lists one after another.
 };
 
 // The classes that are no elementwise traffic.

@@ -4,6 +4,7 @@
 
 #include "ATen/ATen.h"
 #include "tec/base/logging.h"
+#include "tec/config/config.h"
 #include "tec/models/factory.h"
 #include "tec/nn/masking.h"
 #include "tec/nn/module_state.h"
@@ -13,6 +14,28 @@
 
 namespace tec {
 namespace {
+
+// The reference's tiny size for 32-pixel pictures.
+constexpr char kTiny[] = R"(
+  method: TEC
+  model {
+    name: "custom" mlp_token: true pred_att: true
+    encoder { image_size: 32 patch_size: 4 width: 128 depth: 6 heads: 4 }
+    decoder { width: 64 depth: 2 heads: 4 }
+  }
+  base_model { name: "custom" topkatt: 9 encoder { image_size: 32 patch_size: 4 width: 128 depth: 6 heads: 4 } }
+)";
+
+// ViT-Ti/8 at 64 pixels with row B's decoder and losses: what a small machine trains.
+constexpr char kTinyAt64[] = R"(
+  method: TEC
+  model {
+    name: "custom" mlp_token: true pred_att: true
+    encoder { image_size: 64 patch_size: 8 width: 192 depth: 12 heads: 3 }
+    decoder { width: 512 depth: 2 heads: 16 }
+  }
+  base_model { name: "custom" topkatt: 15 encoder { image_size: 64 patch_size: 8 width: 192 depth: 12 heads: 3 } }
+)";
 
 // A frozen model has no initial values; small distinct weights do for a benchmark.
 void Fill(const BaseModel& model) {
@@ -26,6 +49,10 @@ void Fill(const BaseModel& model) {
 }
 
 }  // namespace
+
+config::Experiment TinyExperiment() { return Resolve(*ParseExperiment(kTiny, "tiny")); }
+config::Experiment TinyAt64Experiment() { return Resolve(*ParseExperiment(kTinyAt64, "vit_ti8_64")); }
+config::Experiment RowBExperiment() { return Resolve(*LoadExperiment("vit_b_mae_300ep")); }
 
 PretrainingStep::PretrainingStep(const config::Experiment& experiment, int64_t batch, c10::Device device)
     : device_(device) {

@@ -15,6 +15,12 @@
 
 namespace tec {
 
+// Resolved: the reference's tiny size for 32-pixel pictures; ViT-Ti/8 at 64 pixels with row B's decoder and losses,
+// what a small machine trains; row B of the paper's table.
+config::Experiment TinyExperiment();
+config::Experiment TinyAt64Experiment();
+config::Experiment RowBExperiment();
+
 class PretrainingStep {
  public:
   // A resolved experiment of method TEC; its base model gets values of its own, whatever its path. The precision is the

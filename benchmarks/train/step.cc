@@ -24,63 +24,17 @@
 #include "benchmarks/train/pretraining_step.h"
 #include "c10/core/CachingDeviceAllocator.h"
 #include "tec/base/logging.h"
-#include "tec/config/config.h"
 #include "tec/config/cost.h"
+#include "tec/run/matrix_rate.h"
 #include "tec/run/rank_runtime.h"
 
 namespace tec {
 namespace {
 
-// The reference's tiny size for 32-pixel pictures.
-constexpr char kTiny[] = R"(
-  method: TEC
-  model {
-    name: "custom" mlp_token: true pred_att: true
-    encoder { image_size: 32 patch_size: 4 width: 128 depth: 6 heads: 4 }
-    decoder { width: 64 depth: 2 heads: 4 }
-  }
-  base_model { name: "custom" topkatt: 9 encoder { image_size: 32 patch_size: 4 width: 128 depth: 6 heads: 4 } }
-)";
-
-// ViT-Ti/8 at 64 pixels with row B's decoder and losses: what a small machine trains.
-constexpr char kTinyAt64[] = R"(
-  method: TEC
-  model {
-    name: "custom" mlp_token: true pred_att: true
-    encoder { image_size: 64 patch_size: 8 width: 192 depth: 12 heads: 3 }
-    decoder { width: 512 depth: 2 heads: 16 }
-  }
-  base_model { name: "custom" topkatt: 15 encoder { image_size: 64 patch_size: 8 width: 192 depth: 12 heads: 3 } }
-)";
-
-config::Experiment TinyAt64() { return Resolve(*ParseExperiment(kTinyAt64, "vit_ti8_64")); }
-config::Experiment Tiny() { return Resolve(*ParseExperiment(kTiny, "tiny")); }
-config::Experiment RowB() { return Resolve(*LoadExperiment("vit_b_mae_300ep")); }
-
 double Seconds() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return now.tv_sec + 1e-9 * now.tv_nsec;
-}
-
-// Reads one value: what was queued on a CUDA device is done then.
-void WaitFor(const at::Tensor& tensor) { TEC_CHECK(std::isfinite(tensor.flatten()[0].item<float>())); }
-
-// FLOP/s of square products of random numbers (of ones, a GPU draws less power and clocks higher), as many as fill
-// about half a second.
-double GemmRate(at::ScalarType precision, at::Device device) {
-  const int64_t size = device.is_cuda() ? 8192 : 2048;
-  const at::TensorOptions options = at::TensorOptions(device).dtype(precision);
-  const at::Tensor a = at::randn({size, size}, options), b = at::randn({size, size}, options);
-  at::Tensor c = at::mm(a, b);
-  WaitFor(c);
-  int64_t products = 0;
-  const double start = Seconds();
-  do {
-    for (int i = 0; i < (device.is_cuda() ? 10 : 1); ++i, ++products) at::mm_out(c, a, b);
-    WaitFor(c);
-  } while (Seconds() - start < 0.5);
-  return products * 2.0 * size * size * size / (Seconds() - start);
 }
 
 double PeakGiB(at::Device device) {
@@ -116,7 +70,7 @@ void TrainingStep(benchmark::State& state, config::Experiment experiment, int64_
   KeepFreedMemory();
   step();  // Allocates the memory and fills the caches.
 
-  const double gemm_before = GemmRate(precision, device);
+  const double gemm_before = MatrixRate(device, precision, 0.5);
   int64_t steps = 0;
   const double start = Seconds();
   for (auto _ : state) {
@@ -124,7 +78,7 @@ void TrainingStep(benchmark::State& state, config::Experiment experiment, int64_
     ++steps;
   }
   const double seconds = (Seconds() - start) / steps;
-  const double gemm = (gemm_before + GemmRate(precision, device)) / 2;
+  const double gemm = (gemm_before + MatrixRate(device, precision, 0.5)) / 2;
   const double flops = TrainingFlopsPerImage(experiment);
   const double images = static_cast<double>(batch * micro_steps), rate = flops * images / seconds;
   state.counters["GFLOP_per_image"] = flops * 1e-9;
@@ -136,43 +90,43 @@ void TrainingStep(benchmark::State& state, config::Experiment experiment, int64_
   state.counters["threads"] = at::get_num_threads();
 }
 
-BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128, Tiny(), 128, at::kFloat)
+BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128, TinyExperiment(), 128, at::kFloat)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(5);
-BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128_bfloat16, Tiny(), 128, at::kBFloat16)
+BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128_bfloat16, TinyExperiment(), 128, at::kBFloat16)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(5);
-BENCHMARK_CAPTURE(TrainingStep, vit_ti8_64_batch_64, TinyAt64(), 64, at::kFloat)
+BENCHMARK_CAPTURE(TrainingStep, vit_ti8_64_batch_64, TinyAt64Experiment(), 64, at::kFloat)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(3);
-BENCHMARK_CAPTURE(TrainingStep, vit_ti8_64_batch_64_bfloat16, TinyAt64(), 64, at::kBFloat16)
+BENCHMARK_CAPTURE(TrainingStep, vit_ti8_64_batch_64_bfloat16, TinyAt64Experiment(), 64, at::kBFloat16)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(3);
-BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8, RowB(), 8, at::kFloat)
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8, RowBExperiment(), 8, at::kFloat)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(3);
-BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8_bfloat16, RowB(), 8, at::kBFloat16)
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_8_bfloat16, RowBExperiment(), 8, at::kBFloat16)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(3);
-BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_256_bfloat16_cuda, RowB(), 256, at::kBFloat16, at::kCUDA)
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_256_bfloat16_cuda, RowBExperiment(), 256, at::kBFloat16, at::kCUDA)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(20);
-BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_128_bfloat16_cuda, RowB(), 128, at::kBFloat16, at::kCUDA)
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_128_bfloat16_cuda, RowBExperiment(), 128, at::kBFloat16, at::kCUDA)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(20);
-BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_512_bfloat16_cuda, RowB(), 512, at::kBFloat16, at::kCUDA)
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_batch_512_bfloat16_cuda, RowBExperiment(), 512, at::kBFloat16, at::kCUDA)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(20);
-BENCHMARK_CAPTURE(TrainingStep, vit_b16_two_of_256_bfloat16_cuda, RowB(), 256, at::kBFloat16, at::kCUDA, 2)
+BENCHMARK_CAPTURE(TrainingStep, vit_b16_two_of_256_bfloat16_cuda, RowBExperiment(), 256, at::kBFloat16, at::kCUDA, 2)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(10);

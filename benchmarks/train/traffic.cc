@@ -25,6 +25,9 @@
 #include "ATen/Context.h"
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "benchmarks/eval/finetuning_step.h"
 #include "benchmarks/train/operation_counter.h"
 #include "benchmarks/train/pretraining_step.h"
@@ -37,6 +40,7 @@ ABSL_FLAG(bool, finetune, false, "Count a finetuning step of the experiment's en
 ABSL_FLAG(std::string, precision, "bfloat16", "float32 or bfloat16.");
 ABSL_FLAG(int64_t, batch, 0, "Images of a step that the counts are for; 0: 256, and 128 in finetuning.");
 ABSL_FLAG(bool, operations, false, "A line for each operation too.");
+ABSL_FLAG(bool, shapes, false, "Also what shapes each operation gets.");
 
 namespace tec {
 namespace {
@@ -49,12 +53,16 @@ using Table = std::map<std::pair<std::string, std::string>, Sums>;  // (class, o
 
 constexpr int64_t kSmall = 4, kLarge = 8;
 
-Table Count(const std::function<void()>& step) {
+std::vector<CountedOperation> Count(const std::function<void()>& step) {
   step();  // What is made once is made here.
   OperationCounter counter;
   step();
+  return counter.Take();
+}
+
+Table TableOf(const std::vector<CountedOperation>& operations) {
   Table table;
-  for (const CountedOperation& operation : counter.Take()) {
+  for (const CountedOperation& operation : operations) {
     for (const std::string& name : {operation.name, std::string()}) {
       Sums& sums = table[{operation.kind, name}];
       sums.kernels += static_cast<double>(operation.kernels);
@@ -76,6 +84,29 @@ Sums Extrapolate(const Sums& small, const Sums& large, double images) {
 void Print(const std::string& name, const Sums& sums, double images) {
   std::printf("%-44s %8.0f %9.1f %9.1f %9.1f %9.2f\n", name.c_str(), sums.kernels, sums.read / images * 1e-6,
               sums.written / images * 1e-6, (sums.read + sums.written) / images * 1e-6, sums.flops / images * 1e-9);
+}
+
+std::string TextOf(const CountedTensor& tensor) {
+  return absl::StrCat(absl::AsciiStrToLower(c10::toString(tensor.type)), "[", absl::StrJoin(tensor.sizes, ","), "]");
+}
+
+// What each operation of the step got, the same ones together.
+void PrintShapes(const std::vector<CountedOperation>& operations) {
+  std::map<std::pair<std::string, std::string>, std::pair<int64_t, int64_t>> sums;  // -> how often, bytes
+  for (const CountedOperation& operation : operations) {
+    std::string name = operation.name;
+    for (const CountedTensor& tensor : operation.inputs) {
+      if (name.size() < 160) absl::StrAppend(&name, " ", TextOf(tensor));
+    }
+    auto& [count, bytes] = sums[{operation.kind, name}];
+    ++count;
+    bytes += operation.bytes_read + operation.bytes_written;
+  }
+  std::printf("\nof %lld images: times, MB an image\n", static_cast<long long>(kLarge));
+  for (const auto& [key, sum] : sums) {
+    std::printf("%5lld %8.2f  %s: %s\n", static_cast<long long>(sum.first), sum.second * 1e-6 / kLarge,
+                key.first.c_str(), key.second.c_str());
+  }
 }
 
 int Run() {
@@ -107,7 +138,8 @@ int Run() {
     PretrainingStep step(experiment, images, at::kCPU);
     return Count([&] { step.Run(); });
   };
-  Table small = count(kSmall), large = count(kLarge);
+  const std::vector<CountedOperation> operations = count(kLarge);
+  Table small = TableOf(count(kSmall)), large = TableOf(operations);
   std::printf("%s of %s, %s, %lld images a step\n\n%-44s %8s %9s %9s %9s %9s\n",
               finetune ? "finetuning" : "pretraining", absl::GetFlag(FLAGS_experiment).c_str(), precision.c_str(),
               static_cast<long long>(batch), "", "kernels", "MB read", "written", "both", "GFLOP");
@@ -129,6 +161,7 @@ int Run() {
   std::printf("\n");
   Print("elementwise, per image", elementwise, static_cast<double>(batch));
   Print("all", all, static_cast<double>(batch));
+  if (absl::GetFlag(FLAGS_shapes)) PrintShapes(operations);
   return kExitDone;
 }
 

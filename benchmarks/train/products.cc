@@ -1,0 +1,237 @@
+// The matrix products and attention of one training step on the CPU, alone: what no way of arranging the rest can go
+// below with LibTorch's products.
+//
+//   ./bazelw run //benchmarks/train:products
+//   ./bazelw run //benchmarks/train:products -- --benchmark_filter=vit_b16
+//
+// The step is run once under the counter of //benchmarks/train:traffic, which says what each product got: sizes, types
+// and how it lay. Each one is then given made-up operands of that kind and every form that LibTorch has for it: as the
+// step does it, with its operands lying the other way round, and transposed as a whole; attention as the fused function
+// and as the bare products without a softmax. The quickest form counts, in the order of the step, with nothing between.
+// So the limit of a comparison is the rival's time divided by this one.
+//
+// Time and CPU: of the products. Counters: step_ms the whole step, measured before and after and averaged, and
+// step_cpu_ms its time on all processors, which other programs on the machine disturb less; of_step and of_step_cpu
+// the products' share; as_is_ms the products in the form of the step; products_GFLOP/s.
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ATen/ATen.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "benchmark/benchmark.h"
+#include "benchmarks/eval/finetuning_step.h"
+#include "benchmarks/train/operation_counter.h"
+#include "benchmarks/train/pretraining_step.h"
+#include "tec/base/logging.h"
+#include "tec/run/rank_runtime.h"
+
+namespace tec {
+namespace {
+
+using Form = std::function<void()>;
+
+double SecondsOf(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return now.tv_sec + 1e-9 * now.tv_nsec;
+}
+
+struct Times {
+  double wall = 0, cpu = 0;
+};
+
+Times TimesOf(const Form& body) {
+  const Times start = {SecondsOf(CLOCK_MONOTONIC), SecondsOf(CLOCK_PROCESS_CPUTIME_ID)};
+  body();
+  return {SecondsOf(CLOCK_MONOTONIC) - start.wall, SecondsOf(CLOCK_PROCESS_CPUTIME_ID) - start.cpu};
+}
+
+// Of the least of a few runs, by processor time.
+double Quickest(const Form& form) {
+  form();
+  double least = TimesOf(form).cpu;
+  for (int i = 0; i < 4; ++i) least = std::min(least, TimesOf(form).cpu);
+  return least;
+}
+
+at::Tensor Made(const CountedTensor& like) {
+  const at::Tensor tensor = at::empty_strided(like.sizes, like.strides, at::TensorOptions(like.type));
+  return like.type == at::kFloat || like.type == at::kBFloat16 ? tensor.normal_() : tensor.zero_();
+}
+
+// The same numbers, its last two dimensions lying the other way round.
+at::Tensor Turned(const at::Tensor& x) {
+  return x.stride(-1) == 1 ? x.transpose(-1, -2).contiguous().transpose(-1, -2) : x.contiguous();
+}
+
+// a b (+ bias).
+void AddProductForms(const at::Tensor& bias, const at::Tensor& a, const at::Tensor& b, std::vector<Form>* forms) {
+  for (const at::Tensor& left : {a, Turned(a)}) {
+    for (const at::Tensor& right : {b, Turned(b)}) {
+      if (bias.defined()) {
+        forms->push_back([=] { at::addmm(bias, left, right); });
+        continue;
+      }
+      forms->push_back([=] { at::matmul(left, right); });
+      forms->push_back([=] { at::matmul(right.transpose(-1, -2), left.transpose(-1, -2)); });
+    }
+  }
+}
+
+std::vector<Form> FormsOf(const CountedOperation& operation) {
+  std::vector<at::Tensor> in;
+  for (const CountedTensor& tensor : operation.inputs) in.push_back(Made(tensor));
+  std::vector<Form> forms;
+  const std::string& name = operation.name;
+  if (name == "addmm") {
+    AddProductForms(in[0], in[1], in[2], &forms);
+  } else if (name == "mm" || name == "bmm" || name == "tec::weight_gradient") {
+    AddProductForms({}, in[0], in[1], &forms);
+  } else if (absl::StrContains(name, "scaled_dot_product_flash_attention_for_cpu")) {
+    const bool backward = absl::EndsWith(name, "_backward");
+    const at::Tensor &q = in[backward ? 1 : 0], &k = in[backward ? 2 : 1], &v = in[backward ? 3 : 2];
+    const at::Tensor weights = at::matmul(q, k.transpose(-1, -2));
+    if (backward) {
+      const at::Tensor &d = in[0], &out = in[4], &sum = in[5];
+      forms.push_back(
+          [=] { at::_scaled_dot_product_flash_attention_for_cpu_backward(d, q, k, v, out, sum, 0, false); });
+      forms.push_back([=] {
+        at::matmul(weights.transpose(-1, -2), d);  // Of v, of the weights, of q and of k.
+        at::matmul(d, v.transpose(-1, -2));
+        at::matmul(weights, k);
+        at::matmul(weights.transpose(-1, -2), q);
+      });
+    } else {
+      forms.push_back([=] { at::_scaled_dot_product_flash_attention_for_cpu(q, k, v); });
+      forms.push_back([=] {
+        at::matmul(q, k.transpose(-1, -2));
+        at::matmul(weights, v);
+      });
+    }
+  }
+  TEC_CHECK(!forms.empty()) << "a product of a kind that is not known here: " << name;
+  return forms;
+}
+
+std::string KeyOf(const CountedOperation& operation) {
+  std::string key = operation.name;
+  for (const CountedTensor& tensor : operation.inputs) {
+    absl::StrAppend(&key, " ", static_cast<int>(tensor.type), "[", absl::StrJoin(tensor.sizes, ","), "](",
+                    absl::StrJoin(tensor.strides, ","), ")");
+  }
+  return key;
+}
+
+// What one step does, and what is measured of it.
+void Products(benchmark::State& state, const std::function<Form(at::ScalarType)>& make, at::ScalarType precision) {
+  if (precision == at::kBFloat16 && !__builtin_cpu_supports("avx512bf16")) {
+    state.SkipWithError("this processor has no bfloat16 instructions");
+    return;
+  }
+  KeepFreedMemory();
+  const Form step = make(precision);
+  step();  // Allocates the memory.
+  std::vector<CountedOperation> operations;
+  {
+    OperationCounter counter;
+    step();
+    operations = counter.Take();
+  }
+  at::NoGradGuard no_grad;
+  std::map<std::string, std::vector<Form>> distinct;  // As the step has it, then the quickest.
+  std::vector<const std::vector<Form>*> list;
+  double flops = 0;
+  for (const CountedOperation& operation : operations) {
+    if (operation.kind != kProducts && operation.kind != kAttention) continue;
+    flops += operation.flops;
+    auto [found, is_new] = distinct.try_emplace(KeyOf(operation));
+    if (is_new) {
+      const std::vector<Form> forms = FormsOf(operation);
+      std::vector<double> seconds;
+      for (const Form& form : forms) seconds.push_back(Quickest(form));
+      found->second = {forms[0], forms[std::min_element(seconds.begin(), seconds.end()) - seconds.begin()]};
+    }
+    list.push_back(&found->second);
+  }
+  TEC_CHECK(!list.empty()) << "a step without products";
+  const auto run = [&](size_t form) {
+    for (const std::vector<Form>* forms : list) (*forms)[form]();
+  };
+  const auto whole_step = [&] {
+    at::AutoGradMode grad(true);
+    step();
+  };
+
+  Times before = TimesOf(whole_step), as_is = TimesOf([&] { run(0); }), products;
+  for (auto _ : state) {
+    const Times times = TimesOf([&] { run(1); });
+    products.wall += times.wall / static_cast<double>(state.max_iterations);
+    products.cpu += times.cpu / static_cast<double>(state.max_iterations);
+  }
+  const Times after = TimesOf(whole_step);
+  const Times whole = {(before.wall + after.wall) / 2, (before.cpu + after.cpu) / 2};
+  state.counters["step_ms"] = whole.wall * 1e3;
+  state.counters["step_cpu_ms"] = whole.cpu * 1e3;
+  state.counters["as_is_ms"] = as_is.wall * 1e3;
+  state.counters["as_is_cpu_ms"] = as_is.cpu * 1e3;
+  state.counters["of_step"] = products.wall / whole.wall;
+  state.counters["of_step_cpu"] = products.cpu / whole.cpu;
+  state.counters["products"] = static_cast<double>(list.size());
+  state.counters["products_GFLOP/s"] = flops / products.wall * 1e-9;
+}
+
+std::function<Form(at::ScalarType)> Pretraining(const config::Experiment& experiment, int64_t batch) {
+  return [experiment, batch](at::ScalarType precision) -> Form {
+    config::Experiment typed = experiment;
+    typed.mutable_runtime()->set_precision(precision == at::kBFloat16 ? config::BFLOAT16 : config::FLOAT32);
+    return [step = std::make_shared<PretrainingStep>(typed, batch, at::kCPU)] { step->Run(); };
+  };
+}
+
+std::function<Form(at::ScalarType)> Finetuning(const VitOptions& encoder, int64_t batch) {
+  return [encoder, batch](at::ScalarType precision) -> Form {
+    FinetuningStepOptions options;
+    options.encoder = encoder;
+    options.precision = precision;
+    return [step = std::make_shared<FinetuningStep>(options, batch, at::kCPU)] { step->Run(); };
+  };
+}
+
+void Register() {
+  const std::vector<std::pair<std::string, std::function<Form(at::ScalarType)>>> steps = {
+      {"vit_ti8_64_batch_64", Pretraining(TinyAt64Experiment(), 64)},
+      {"finetune_vit_small_batch_8", Finetuning({224, 16, 384, 12, 6}, 8)},
+      {"vit_b16_batch_8", Pretraining(RowBExperiment(), 8)}};
+  for (const auto& [name, make] : steps) {
+    for (const at::ScalarType precision : {at::kFloat, at::kBFloat16}) {
+      const std::string full = absl::StrCat("Products/", name, precision == at::kFloat ? "/float32" : "/bfloat16");
+      benchmark::RegisterBenchmark(
+          full.c_str(), [make = make, precision](benchmark::State& state) { Products(state, make, precision); })
+          ->Unit(benchmark::kMillisecond)
+          ->UseRealTime()
+          ->MeasureProcessCPUTime()
+          ->Iterations(3);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tec
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  tec::Register();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
