@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "ATen/ATen.h"
+#include "c10/core/GradMode.h"
 #include "gtest/gtest.h"
 #include "tec/testing/fused_comparison.h"
 #include "tec/testing/tensor_matchers.h"
@@ -67,7 +68,7 @@ TEST(EmbedTokensDeathTest, SaysWhatDoesNotFit) {
 }
 
 TEST(MeanOfOutputsTest, IsThatOfTheOutputs) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   for (const at::Device device : testing::Devices()) {
     for (const at::ScalarType low : {at::kFloat, at::kBFloat16}) {
       for (const int64_t first : {0, 1, 3}) {
