@@ -64,6 +64,9 @@ def transformers_encoder(folder, family, kind, cls=True, tokens=1, resizes=True,
         # CLIP's final norm is for the [CLS] token alone there.
         norm = getattr(getattr(model, 'vision_model', model), 'post_layernorm', None) if 'clip' in family else None
         output = norm(output) if norm is not None else output
+        if family == 'hf_beit':
+            # Pooled before its norm, which is the classifier's: the tokens are normalised plainly here.
+            output = torch.nn.functional.layer_norm(output, output.shape[-1:], eps=settings.layer_norm_eps)
         return (output[:, 0] if cls else None), output[:, tokens:].mean(1)
 
     return Encoder(family, path, [], features, resizes)
