@@ -39,7 +39,7 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   options.exclude = ParseExclude(experiment.data().exclude());
   options.encoder = VitOptionsFrom(experiment.model().encoder(), experiment.data());
   options.features.spec = kPoolFeatures;
-  options.features.threads = static_cast<int>(std::max<int64_t>(1, experiment.data().num_workers()));
+  options.features.threads = static_cast<int>(DecodingThreads(experiment.data().num_workers()));
   options.features.max_bad_fraction = experiment.data().max_bad_fraction();
   const config::Data& data = experiment.data();
   options.features.pin_mem = data.pin_mem();

@@ -111,7 +111,7 @@ absl::Status Run(const ParsedFlags&) {
 
   const StopSignal stop_signal;
   options.stop = [&stop_signal] { return stop_signal.received() != 0; };
-  options.threads = settings.features.threads;
+  options.threads = static_cast<int>(DecodingThreads(settings.features.threads));
   options.precision = settings.features.precision;
   options.max_bad_fraction = 1;  // A line says of each what is wrong with it.
   int64_t unreadable = 0;

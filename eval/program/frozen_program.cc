@@ -58,7 +58,7 @@ ABSL_FLAG(std::string, output_dir, "", "Folder for the results; empty: print onl
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
 ABSL_FLAG(std::string, precision, "float32", "Of the encoder: float32, bfloat16 or float16 (CUDA only).");
 ABSL_FLAG(int64_t, threads, 0, "Compute threads on the CPU; 0: all cores.");
-ABSL_FLAG(int64_t, num_workers, 10, "Threads that decode images; 0: one, as 1.");
+ABSL_FLAG(int64_t, num_workers, 0, "Threads that decode images; 0: as many as this rank has cores.");
 ABSL_FLAG(double, max_bad_fraction, 0.001, "More unreadable images than this part of a set end the run.");
 ABSL_FLAG(int64_t, seed, 0, "Of everything random.");
 
@@ -208,7 +208,7 @@ absl::StatusOr<FrozenSettings> FrozenSettingsFromFlags() {
   TEC_ASSIGN_OR_RETURN(settings.std, NumbersOf("std", absl::GetFlag(FLAGS_std), /*positive=*/true));
   const int64_t workers = absl::GetFlag(FLAGS_num_workers);
   if (workers < 0 || workers > 1024) return absl::InvalidArgumentError("--num_workers must be from 0 to 1024");
-  settings.features.threads = static_cast<int>(std::max<int64_t>(1, workers));
+  settings.features.threads = static_cast<int>(workers);
   settings.features.max_bad_fraction = absl::GetFlag(FLAGS_max_bad_fraction);
   return settings;
 }
@@ -262,6 +262,7 @@ absl::StatusOr<FrozenEncoder> OpenFrozenEncoder(FrozenSettings* settings) {
     TEC_ASSIGN_OR_RETURN(opened.device, SelectDevice(settings->device));
     SetComputeThreads(settings->threads, LaunchEnvironment());
   }
+  settings->features.threads = static_cast<int>(DecodingThreads(settings->features.threads));
   TEC_ASSIGN_OR_RETURN(const Pretrained pretrained, ReadPretrained(settings->checkpoint, settings->encoder));
   absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(pretrained);
   if (!encoder.ok()) return Annotate(encoder.status(), settings->checkpoint);

@@ -13,6 +13,7 @@
 #include "tec/models/encoder.h"
 #include "tec/models/factory.h"
 #include "tec/nn/module_state.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 namespace {
@@ -43,7 +44,7 @@ absl::StatusOr<Features> PictureFeatures(Encoder& encoder, const std::shared_ptr
   FeatureOptions options;
   // The mean of the patches: MAE's [CLS] token is not trained for anything.
   options.spec = kPoolFeatures;
-  options.threads = static_cast<int>(data.num_workers());
+  options.threads = static_cast<int>(DecodingThreads(data.num_workers()));
   options.mean.assign(data.mean().begin(), data.mean().end());
   options.std.assign(data.std().begin(), data.std().end());
   return ExtractFeatures(encoder, dataset, options);

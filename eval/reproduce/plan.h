@@ -29,7 +29,7 @@ struct ReproduceOptions {
   int ranks = 0;  // Processes on this machine; 0: one or, in a dry run of a row, as many as published. kMini: 1.
   std::vector<int64_t> seeds;                            // kPaper: one; empty: the reference's.
   int64_t threads = 0;                                   // As --threads of the programs.
-  int64_t num_workers = 10;                              // As --num_workers.
+  int64_t num_workers = 0;                               // As --num_workers.
   int64_t train_images = 10000, held_out_images = 2000;  // kMini: at most so many of data_path.
   int64_t epochs = 0;                                    // kMini: of each training run, for a trial; 0: the chain's.
   // kMini: a chain of so many models, the first a base model (MAE), each further one against the one before; 0: the

@@ -95,9 +95,9 @@ double EvaluationFlops(const config::Finetune& resolved, int64_t held_out_images
 
 }  // namespace planner_internal
 
-std::vector<std::string> Planner::MachineFlags(int64_t num_workers) const {
+std::vector<std::string> Planner::MachineFlags() const {
   std::vector<std::string> flags = {absl::StrCat("--device=", plan_.options.device),
-                                    absl::StrCat("--num_workers=", num_workers)};
+                                    absl::StrCat("--num_workers=", plan_.options.num_workers)};
   if (plan_.options.threads > 0) flags.push_back(absl::StrCat("--threads=", plan_.options.threads));
   return flags;
 }
@@ -106,7 +106,7 @@ std::vector<std::string> Planner::EvaluatorFlags(const Stage& stage, const std::
                                                  const std::string& data_path) const {
   std::vector<std::string> flags = {absl::StrCat("--checkpoint=", checkpoint), absl::StrCat("--data_path=", data_path),
                                     absl::StrCat("--output_dir=", FolderOf(stage.name))};
-  for (const std::string& flag : MachineFlags(std::max<int64_t>(1, plan_.options.num_workers))) flags.push_back(flag);
+  for (const std::string& flag : MachineFlags()) flags.push_back(flag);
   return flags;
 }
 

@@ -84,7 +84,7 @@ class Planner {
     stage.spelled_out.push_back(absl::StrCat("--data_path=", settings.data().path()));
     stage.spelled_out.insert(stage.spelled_out.end(), inputs.begin(), inputs.end());
     stage.spelled_out.push_back(absl::StrCat("--output_dir=", settings.logging().output_dir()));
-    for (const std::string& flag : MachineFlags(plan_.options.num_workers)) stage.spelled_out.push_back(flag);
+    for (const std::string& flag : MachineFlags()) stage.spelled_out.push_back(flag);
     stage.learning_rate = planner_internal::LearningRateText(settings.optimizer(), ranks);
     stage.done_file = LastCheckpoint(settings);
     stage.images = static_cast<double>(images_.train) * static_cast<double>(settings.schedule().epochs());
@@ -103,7 +103,7 @@ class Planner {
                  const std::string& data_path);
 
  private:
-  std::vector<std::string> MachineFlags(int64_t num_workers) const;
+  std::vector<std::string> MachineFlags() const;
   // An evaluator's common flags.
   std::vector<std::string> EvaluatorFlags(const Stage& stage, const std::string& checkpoint,
                                           const std::string& data_path) const;

@@ -71,7 +71,7 @@ ABSL_FLAG(int64_t, stages, 0,
 ABSL_FLAG(bool, finetune_stages, false, "With --stages: finetune each model of the chain, too.");
 ABSL_FLAG(std::string, device, "cuda", "cuda or cpu.");
 ABSL_FLAG(int64_t, threads, 0, "Compute threads of a process on the CPU; 0: all cores.");
-ABSL_FLAG(int64_t, num_workers, 10, "Threads of a process that decode images.");
+ABSL_FLAG(int64_t, num_workers, 0, "Threads of a process that decode images; 0: as many as it has cores.");
 ABSL_FLAG(
     bool, dry_run, false,
     "Print the commands, their settings and what they cost, and end; --data_path and --base_model may be missing.");
