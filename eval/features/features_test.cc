@@ -362,7 +362,13 @@ TEST_F(OtherFormTest, RegistersAreNoPatches) {
     if (name == "pos_embed") tensor = tensor.slice(1, 1);
   }
   const std::string path = Write("registers", with);
-  const absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, WithHeads(kHeads));
+  // 16 rows: 4 x 4 patches, or 3 x 5 and [CLS].
+  VitRequest request = WithHeads(kHeads);
+  const absl::Status untold = ReadPretrained(path, request).status();
+  EXPECT_EQ(untold.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(untold.message().find("--grid=4x4"), absl::string_view::npos) << untold;
+  request.grid_rows = request.grid_columns = 4;
+  const absl::StatusOr<Pretrained> pretrained = ReadPretrained(path, request);
   ASSERT_TRUE(pretrained.ok()) << pretrained.status();
   const absl::StatusOr<std::shared_ptr<Encoder>> encoder = MakeEncoder(*pretrained);
   ASSERT_TRUE(encoder.ok()) << encoder.status();
