@@ -22,9 +22,12 @@ ReproducePlan Plan(Scale scale, const std::string& folder) {
   ReproduceOptions options;
   options.scale = scale;
   options.data_path = "/data";
-  options.base_model = "/base.pth";
   options.output_dir = folder;
-  if (scale == Scale::kMini) options.seeds = {0, 1};
+  if (scale == Scale::kMini) {
+    options.seeds = {0, 1};
+  } else {
+    options.base_model = "/base.pth";
+  }
   absl::StatusOr<ReproducePlan> plan = MakePlan(options, {100, 10});
   EXPECT_TRUE(plan.ok()) << plan.status();
   return *plan;
