@@ -12,7 +12,7 @@
 namespace tec {
 
 // Counts against a limit of addresses (ulimit -v, a batch system's) and, never written to, takes no memory. Keeps
-// nothing where the system gives nothing.
+// nothing, and says so by held(), where the system gives nothing.
 class MemoryReserve {
  public:
   explicit MemoryReserve(size_t bytes);
@@ -20,6 +20,7 @@ class MemoryReserve {
   MemoryReserve(const MemoryReserve&) = delete;
   MemoryReserve& operator=(const MemoryReserve&) = delete;
   void Release();
+  bool held() const { return addresses_ != nullptr; }
 
  private:
   void* addresses_;

@@ -22,17 +22,19 @@ bool Gives(size_t bytes) {
 TEST(MemoryReserveTest, GivesBackWhatNothingElseCouldHave) {
   constexpr size_t kBytes = size_t{64} << 20;
   MemoryReserve reserve(kBytes);
+  ASSERT_TRUE(reserve.held());
   size_t pages = 0;
   std::ifstream("/proc/self/statm") >> pages;
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
   const rlimit what_there_is = {pages * sysconf(_SC_PAGESIZE), before.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_AS, &what_there_is), 0);
-  const bool before_release = Gives(kBytes);
+  const bool before_release = Gives(kBytes), another = MemoryReserve(kBytes).held();
   reserve.Release();
   const bool after_release = Gives(kBytes);
   ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
   EXPECT_FALSE(before_release);
+  EXPECT_FALSE(another);
   EXPECT_TRUE(after_release);
 }
 

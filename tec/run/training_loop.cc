@@ -122,12 +122,22 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
     for (const std::string& advice : AdviceOnRun(size)) TEC_LOG(WARNING) << advice;
   }
   KeepFreedMemory();
-  MemoryReserve reserve(size_t{16} << 20);  // For saving the state where there is no more memory.
-  const absl::Status trained = CatchTorch([&] { return Train(); });
+  MemoryReserve reserve(size_t{64} << 20);  // For saving the state where there is no more memory.
+  const absl::Status trained = CatchTorch([&]() -> absl::Status {
+    // What is trained without it may be lost.
+    if (!reserve.held()) return absl::ResourceExhaustedError("not enough memory to train and to save in");
+    return Train();
+  });
   if (!trained.ok()) {
     reserve.Release();
     if (!all_know_) context_.group().Fail(trained);
-    return AsFailure(SaveAfter(trained));
+    absl::Status ended = trained;
+    const absl::Status told = CatchTorch([&] {
+      ended = SaveAfter(trained);
+      return absl::OkStatus();
+    });
+    if (!told.ok()) TEC_LOG(WARNING) << "the state could not be saved: " << told.message();
+    return AsFailure(ended);
   }
   const RunClock::Span run = clock_.Since(RunClock::kRun);
   result_.stopped = position_.epoch < options_.epochs;
