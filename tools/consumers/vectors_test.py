@@ -143,7 +143,7 @@ class VectorsTest(unittest.TestCase):
         cls.addClassCleanup(temporary.cleanup)
         cls.folder = temporary.name
         cls.checkpoint = sorted(glob.glob(run_folder + '/tec/checkpoint-*.pth'))[-1]
-        cls.data = run_folder + '/pictures/val'
+        cls.data = run_folder + '/pictures/test'
         run(*cls.embed('photos.npy'))
         run(*cls.embed('photos.csv'))
         run(*cls.embed('photos.safetensors'))

@@ -31,10 +31,11 @@
 namespace tec {
 namespace {
 
-absl::Status WriteOutputs(char** argv) {
+absl::Status WriteOutputs(int argc, char** argv) {
   VitRequest request;
   request.family = argv[2];
   request.heads = std::atoi(argv[3]);
+  if (argc > 8) TEC_RETURN_IF_ERROR(ParseGrid(argv[8], &request));
   TEC_ASSIGN_OR_RETURN(const VitFile file, ReadVitFile(argv[1], request));
   std::printf("%s\n", file.description.c_str());
   const VitTraits& traits = file.plan.traits;
@@ -127,7 +128,7 @@ absl::Status WriteTrainingState(const std::string& path) {
 
 int main(int argc, char** argv) {
   absl::Status status = absl::InvalidArgumentError("vit_outputs: see its source");
-  if (argc == 8) status = tec::WriteOutputs(argv);
+  if (argc == 8 || argc == 9) status = tec::WriteOutputs(argc, argv);
   if (argc == 3 && std::string(argv[1]) == "sweep") {
     status = tec::WriteListed(argv[2]);
   } else if (argc == 3) {
