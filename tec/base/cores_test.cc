@@ -53,13 +53,12 @@ TEST_F(CoresTest, WithoutAQuotaThoseOfTheAffinity) {
 }
 
 TEST_F(CoresTest, AQuotaOfAGroupAboveCounts) {
-  if (own() < 2) GTEST_SKIP() << "one core";
   Write("/proc/self/cgroup", "0::/a/b\n");
   Write("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
   Write("/sys/fs/cgroup/a/cpu.max", "50000 100000\n");
   EXPECT_EQ(UsableCores(root_), 1);
   Write("/sys/fs/cgroup/a/cpu.max", "110000 100000\n");
-  EXPECT_EQ(UsableCores(root_), 2);
+  EXPECT_EQ(UsableCores(root_), own() < 2 ? 1 : 2);
 }
 
 TEST_F(CoresTest, AContainersQuota) {
