@@ -9,11 +9,14 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/base/while_away.h"
+#include "tec/checkpoint/own_bytes.h"
 
 namespace tec {
 namespace {
 
-TensorView Copied(const TensorView& tensor) { return TensorView::Copy(tensor.dtype, tensor.shape, tensor.bytes); }
+TensorView Copied(const TensorView& tensor) {
+  return OwnBytes::Has(tensor) ? tensor : TensorView::Copy(tensor.dtype, tensor.shape, tensor.bytes);
+}
 
 StateDict Copied(const StateDict& tensors) {
   StateDict copy;

@@ -18,6 +18,7 @@
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
 #include "tec/base/file_operations.h"
+#include "tec/checkpoint/own_bytes.h"
 
 namespace {
 std::atomic<bool> no_threads{false};
@@ -103,6 +104,22 @@ TEST(BackgroundSaverTest, TrainingGoesOnWhileTheStateOfBeforeIsWritten) {
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_EQ(loaded->state.model.Find("weight")->Values<float>(), (std::vector<float>{1, 2, 3}));
   EXPECT_EQ(loaded->state.model_ema.Find("weight")->Values<float>(), (std::vector<float>{1, 2, 3}));
+}
+
+// As a state is that was copied from a GPU: the run would stand still for the second copy.
+TEST(BackgroundSaverTest, WhatIsACopyAlreadyIsNotCopiedAgain) {
+  std::vector<float> weights = {1, 2, 3};
+  TrainingState state = StateOver(&weights, 0);
+  TensorView moment = state.model.begin()->second;
+  const auto buffer = OwnBytes::Owner(std::string(moment.bytes));
+  moment.bytes = *buffer;
+  moment.owner = buffer;
+  state.optimizer.moments[0] = {1, moment, moment};
+  const TrainingState copy = CopyOf(state);
+  EXPECT_EQ(copy.optimizer.moments.at(0).exp_avg.bytes.data(), buffer->data());
+  EXPECT_EQ(copy.optimizer.moments.at(0).exp_avg_sq.bytes.data(), buffer->data());
+  EXPECT_NE(copy.model.Find("weight")->bytes.data(), state.model.Find("weight")->bytes.data());
+  EXPECT_NE(copy.model_ema.Find("weight")->bytes.data(), state.model.Find("weight")->bytes.data());
 }
 
 TEST(BackgroundSaverTest, TheNextSaveWaitsAndBothAreThere) {

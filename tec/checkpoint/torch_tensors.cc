@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "c10/core/GradMode.h"
 #include "tec/base/logging.h"
+#include "tec/checkpoint/own_bytes.h"
 
 namespace tec {
 namespace {
@@ -48,12 +49,12 @@ at::Tensor Alias(const TensorView& view) {
 }  // namespace
 
 TensorView ViewOf(const at::Tensor& tensor) {
-  auto dense = std::make_shared<at::Tensor>(tensor.detach().to(at::kCPU).contiguous());
+  const at::Tensor dense = tensor.detach().to(at::kCPU).contiguous();
   TensorView view;
-  view.dtype = DTypeOf(dense->scalar_type());
-  view.shape = dense->sizes().vec();
-  view.bytes = absl::string_view(static_cast<const char*>(dense->const_data_ptr()), dense->nbytes());
-  view.owner = std::move(dense);
+  view.dtype = DTypeOf(dense.scalar_type());
+  view.shape = dense.sizes().vec();
+  view.bytes = absl::string_view(static_cast<const char*>(dense.const_data_ptr()), dense.nbytes());
+  view.owner = dense.is_alias_of(tensor) ? std::make_shared<const at::Tensor>(dense) : OwnBytes::Owner(dense);
   return view;
 }
 

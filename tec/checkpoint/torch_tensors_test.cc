@@ -3,6 +3,7 @@
 #include "ATen/Functions.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "tec/checkpoint/own_bytes.h"
 #include "tec/checkpoint/safetensors.h"
 
 namespace tec {
@@ -23,6 +24,14 @@ TEST(TorchTensorsTest, AViewSharesTheElements) {
 TEST(TorchTensorsTest, StridedTensorsAreDenseInAView) {
   const at::Tensor tensor = at::arange(6, at::kLong).reshape({2, 3}).t();
   EXPECT_EQ(ViewOf(tensor).Values<int64_t>(), (std::vector<int64_t>{0, 3, 1, 4, 2, 5}));
+}
+
+// A save copies once what lies on a device: what is a copy already is known as one.
+TEST(TorchTensorsTest, AViewKnowsWhetherItIsACopy) {
+  const at::Tensor tensor = at::arange(6, at::kFloat).reshape({2, 3});
+  EXPECT_FALSE(OwnBytes::Has(ViewOf(tensor)));
+  EXPECT_FALSE(OwnBytes::Has(ViewOf(tensor.narrow(0, 1, 1))));
+  EXPECT_TRUE(OwnBytes::Has(ViewOf(tensor.t())));
 }
 
 TEST(TorchTensorsTest, EveryTypeGoesThereAndBack) {
