@@ -1,10 +1,12 @@
 """Runs //tec:pretrain as two ranks under every launcher that docs/cluster.md describes, and as two hosts.
 
-Whatever starts the ranks, the last checkpoint is byte for byte that of two processes started by hand. Slurm, network
-namespaces and a host file of one's own need root.
+Whatever starts the ranks, the last checkpoint is byte for byte that of two processes started by hand; so are the results
+of evaluators, kNN's also those of one process. Slurm, network namespaces, a host file of one's own and a small disk
+need root.
 """
 
 import contextlib
+import functools
 import glob
 import os
 import random
@@ -20,6 +22,11 @@ import unittest.mock
 import zlib
 
 PRETRAIN = os.path.realpath('tec/pretrain')
+EVALUATORS = {  # And how many processes give the results that are expected.
+    'knn': (1, [os.path.realpath('eval/knn/knn')]),
+    'linear': (2, [os.path.realpath('eval/linear/linear'), '--epochs=3', '--warmup_epochs=1', '--batch_size=4',
+                   '--blr=20']),
+}
 TORCHRUN = os.environ.get('TEC_TORCHRUN', 'torchrun').split()
 EPOCHS = 30
 LAST = f'checkpoint-{EPOCHS - 1}.pth'
@@ -88,6 +95,10 @@ class LaunchersTest(unittest.TestCase):
         os.mkdir(f'{cls.folder}/pictures')
         for i in range(64):
             write_picture(f'{cls.folder}/pictures/{i}.png', i)
+        for part, images in (('train', 32), ('val', 15)):
+            for i in range(images):
+                os.makedirs(f'{cls.folder}/labelled/{part}/class{i % 2}', exist_ok=True)
+                write_picture(f'{cls.folder}/labelled/{part}/class{i % 2}/{i}.png', i + 100 * len(part))
         cls.config = f'{cls.folder}/experiment.textproto'
         with open(cls.config, 'w', encoding='utf-8') as file:
             file.write(EXPERIMENT.format(cls.folder, EPOCHS))
@@ -104,11 +115,17 @@ class LaunchersTest(unittest.TestCase):
         return [PRETRAIN, f'--config={cls.config}', f'--output_dir={cls.folder}/{out}', *more]
 
     @classmethod
-    def start_rank(cls, out, rank, port, *more, address='127.0.0.1', inside=()):
+    def evaluation(cls, name, out, *more):
+        return [*EVALUATORS[name][1], f'--checkpoint={cls.folder}/by_hand/{LAST}', f'--data_path={cls.folder}/labelled',
+                f'--output_dir={cls.folder}/{out}', '--device=cpu', '--precision=float32', '--threads=1', *more]
+
+    @classmethod
+    def start_rank(cls, out, rank, port, *more, address='127.0.0.1', inside=(), command=()):
         environment = dict(os.environ, RANK=str(rank), LOCAL_RANK=str(0 if inside else rank), WORLD_SIZE='2',
                            LOCAL_WORLD_SIZE='1' if inside else '2', MASTER_ADDR=address, MASTER_PORT=str(port))
         with open(f'{cls.folder}/{out}.{rank}.log', 'ab') as log:
-            return subprocess.Popen([*inside, *cls.command(out, *more)], env=environment, stdout=log, stderr=log)
+            return subprocess.Popen([*inside, *(command or cls.command(out, *more))], env=environment, stdout=log,
+                                    stderr=log)
 
     @classmethod
     def by_hand(cls, out, port):
@@ -124,6 +141,25 @@ class LaunchersTest(unittest.TestCase):
         self.assertTrue(os.path.exists(f'{self.folder}/{out}/{LAST}'), log)
         self.assertEqual(read(f'{self.folder}/{out}/{LAST}'), self.expected)
 
+    @classmethod
+    @functools.lru_cache(maxsize=None)
+    def expected_results(cls, name):
+        out = f'{name}_by_hand'
+        if EVALUATORS[name][0] == 1:
+            subprocess.run(cls.evaluation(name, out), check=True, stdout=subprocess.DEVNULL)
+        else:
+            port = free_port()
+            ranks = [cls.start_rank(out, rank, port, command=cls.evaluation(name, out)) for rank in (0, 1)]
+            assert [rank.wait(timeout=200) for rank in ranks] == [0, 0], text(f'{cls.folder}/{out}.0.log')
+        return read(f'{cls.folder}/{out}/results.json')
+
+    def expect_evaluators(self, launcher, launch, environment, *more):
+        for name in EVALUATORS:
+            out = f'{launcher}_{name}'
+            code, log = self.run_all([*launch, *self.evaluation(name, out, *more)], env=environment)
+            self.assertEqual(code, 0, log)
+            self.assertEqual(text(f'{self.folder}/{out}/results.json').encode(), self.expected_results(name), log)
+
     def torchrun(self, *more):
         return [*TORCHRUN, *more, '--no-python']
 
@@ -135,6 +171,10 @@ class LaunchersTest(unittest.TestCase):
             env=dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port())))
         self.assertEqual(code, 0, log)
         self.expect_whole('mpi', log)
+
+    def test_open_mpi_starts_evaluators(self):
+        self.expect_evaluators('mpi', ['mpirun', '--allow-run-as-root', '--oversubscribe', '-np', '2'],
+                               dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port())), '--dist_on_itp')
 
     def test_open_mpi_without_the_flag_is_refused(self):
         code, log = self.run_all(
@@ -201,6 +241,7 @@ class LaunchersTest(unittest.TestCase):
                                      env=slurm.environment)
             self.assertEqual(code, 0, log)
             self.expect_whole('srun', log)
+            self.expect_evaluators('srun', ['srun', '--ntasks=2', '--overcommit'], slurm.environment)
             # One of several tasks ends: the others say why, and so does srun.
             out = f'{self.folder}/srun_killed'
             with open(f'{out}.log', 'wb') as log:
@@ -238,6 +279,20 @@ class LaunchersTest(unittest.TestCase):
                 if f'SLURM_PROCID={rank}'.encode() in read(path.replace('cmdline', 'environ')).split(b'\0'):
                     return int(path.split('/')[2])
         raise AssertionError('no such rank')
+
+    # A disk that is full, on rank 0 alone.
+
+    def test_a_full_disk_ends_both_and_the_next_start_trains(self):
+        out, port = f'{self.folder}/full', free_port()
+        os.mkdir(out)
+        small = ['unshare', '--mount', 'sh', '-c', f'mount -t tmpfs -o size=150k none {out} && exec "$@"', 'sh']
+        ranks = [self.start_rank('full', rank, port, inside=inside) for rank, inside in ((0, small), (1, ['env']))]
+        self.assertEqual([rank.wait(timeout=100) for rank in ranks], [2, 2], text(f'{out}.0.log'))
+        self.assertRegex(text(f'{out}.0.log'), r'pretrain: .*/full has [0-9.]+ KiB free')
+        self.assertRegex(text(f'{out}.1.log'), r'pretrain: rank 0: .*/full has [0-9.]+ KiB free')
+        ranks = [self.start_rank('full', rank, port) for rank in (0, 1)]
+        self.assertEqual([rank.wait(timeout=200) for rank in ranks], [0, 0], text(f'{out}.0.log'))
+        self.expect_whole('full')
 
     # Two hosts in network namespaces.
 
