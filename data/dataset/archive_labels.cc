@@ -111,16 +111,18 @@ absl::Status SelectPart(const std::string& where, Split split, Catalogue* catalo
   Catalogue part;
   part.containers = catalogue->containers;
   part.defects = catalogue->defects;
+  const bool zips = !catalogue->packed.empty();
   for (int64_t i = 0; i < catalogue->size(); ++i) {
     if (FirstFolder(catalogue->name(i), shared) != wanted) continue;
     part.AddRecord(catalogue->name(i), catalogue->label(i), catalogue->container[i], catalogue->begin[i],
-                   catalogue->bytes[i], catalogue->packed.empty() ? Catalogue::kPlain : catalogue->packed[i]);
+                   catalogue->bytes[i], zips ? catalogue->packed[i] : Catalogue::kPlain,
+                   zips ? catalogue->checksums[i] : 0);
   }
   *catalogue = std::move(part);
   return absl::OkStatus();
 }
 
-void LabelByNames(Catalogue* catalogue) {
+absl::Status LabelByNames(Catalogue* catalogue) {
   const size_t shared = SharedFolders(*catalogue).size();
   std::set<std::string> folders;
   bool all_in_folders = true;
@@ -133,7 +135,7 @@ void LabelByNames(Catalogue* catalogue) {
     SetLabels([&](int64_t i) { return std::string(FirstFolder(catalogue->name(i), shared)); }, catalogue);
     TEC_LOG(INFO) << "the folders in the archives are taken for the " << folders.size() << " classes, "
                   << Printable(*folders.begin()) << " being the first";
-    return;
+    return absl::OkStatus();
   }
   const std::vector<std::string>& archives = catalogue->containers;
   if (archives.size() < 2) {
@@ -145,10 +147,21 @@ void LabelByNames(Catalogue* catalogue) {
         "of its archives (",
         Printable(archives.front()), ", ...) are a numbering and no classes, which folders in the archives can name");
   } else {
+    // As of class folders: a class that is there in one data set and not in another shifts the labels.
+    std::vector<bool> filled(archives.size());
+    for (const uint32_t archive : catalogue->container) filled[archive] = true;
+    const auto empty = std::find(filled.begin(), filled.end(), false);
+    if (empty != filled.end()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          std::count(filled.begin(), filled.end(), false), " of ", archives.size(),
+          " archives, which stand for a class each, have no picture: ", Printable(archives[empty - filled.begin()]),
+          "; remove them or fill them, or the labels would shift between data sets"));
+    }
     SetLabels([&](int64_t i) { return std::string(StemOf(archives[catalogue->container[i]])); }, catalogue);
     TEC_LOG(INFO) << "the archives are taken for the " << catalogue->classes.size() << " classes, "
                   << Printable(catalogue->classes.front()) << " being the first";
   }
+  return absl::OkStatus();
 }
 
 }  // namespace tec

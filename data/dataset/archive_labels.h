@@ -19,7 +19,8 @@ absl::Status SelectPart(const std::string& where, Split split, Catalogue* catalo
 // Gives labels to pictures that have none, if their names tell them: the folder below those that all pictures share, if
 // each lies in one of several; else the archive, if there are several whose names are no numbering. Classes are
 // numbered in the bytewise order of their names. The log says which; otherwise catalogue->why_unlabelled does.
-void LabelByNames(Catalogue* catalogue);
+// InvalidArgument for an archive that stands for a class and has no picture, as of an empty class folder.
+absl::Status LabelByNames(Catalogue* catalogue);
 
 }  // namespace tec
 

@@ -50,8 +50,10 @@ class OpenArchive {
       content->resize(member.size);
       return Read(member.begin, member.size, content->data());
     }
-    const absl::Status status = ReadZipEntry(file_.fd, path_, member.begin, member.packed & ~Catalogue::kDeflated,
-                                             member.size, (member.packed & Catalogue::kDeflated) != 0, content);
+    const absl::Status status = ReadZipEntry(file_.fd, path_,
+                                             {member.begin, member.packed & ~Catalogue::kDeflated, member.size,
+                                              member.checksum, (member.packed & Catalogue::kDeflated) != 0},
+                                             content);
     if (!status.ok() && !absl::IsDataLoss(status)) failure_.Update(status);
     return status;
   }
@@ -59,6 +61,7 @@ class OpenArchive {
   // Calls `take` for the members of a tar of `size` bytes at `begin`; `prefix` comes before their names.
   absl::Status ForEachOfTar(uint64_t begin, uint64_t size, const std::string& prefix, const Take& take, int depth = 0) {
     const auto read_at = [&](uint64_t offset, size_t count, char* out) { return Read(begin + offset, count, out); };
+    if (size == 0) return absl::DataLossError("the file is empty");
     TarReader reader(read_at, size);
     std::unordered_map<std::string, TarMember> targets;  // Every member by its name, once a link asks for one.
     TarMember member;
@@ -90,11 +93,21 @@ class OpenArchive {
       }
       const std::string name = absl::StrCat(prefix, member.name);
       constexpr int kMostDepth = 2;  // ImageNet's archive of archives, and one around it.
-      if (IsTarName(name) && depth < kMostDepth) {
+      if ((IsTarName(name) && depth == kMostDepth) || IsZipName(name) || IsPackedArchiveName(name)) {
+        if (!LeavesOut(name)) scan_->PassOver(absl::StrCat(SuffixOf(name), " in an archive, not opened: unpack it"));
+        continue;
+      }
+      if (IsTarName(name)) {
         if (LeavesOut(name)) continue;
+        bool any = false;
+        const auto take_and_tell = [&](const ArchiveMember& one) {
+          any = true;
+          return take(one);
+        };
         status = Annotate(ForEachOfTar(begin + member.begin, member.size,
-                                       absl::StrCat(name.substr(0, name.size() - 4), "/"), take, depth + 1),
+                                       absl::StrCat(name.substr(0, name.size() - 4), "/"), take_and_tell, depth + 1),
                           Printable(member.name));
+        if (status.ok() && !any) scan_->PassOver("archives in an archive without a file in them");
         // A defect of an archive inside ends that one alone.
         if (!status.ok() && failure_.ok() && depth == 0) {
           inner_defects_.push_back(std::string(status.message()));
@@ -123,7 +136,7 @@ class OpenArchive {
       if (!status.ok() || !*more) break;
       std::string name = TarReader::CleanName(member.name);
       if (name.empty() || LeavesOut(name)) continue;
-      if (IsTarName(name) || IsZipName(name)) {
+      if (IsTarName(name) || IsZipName(name) || IsPackedArchiveName(name)) {
         scan_->PassOver("archives in a zip, which are not opened: unpack the zip");
         continue;
       }
@@ -131,8 +144,8 @@ class OpenArchive {
         scan_->PassOver(member.obstacle);
         continue;
       }
-      members.push_back(
-          {std::move(name), member.begin, member.size, member.stored | (member.deflated ? Catalogue::kDeflated : 0)});
+      members.push_back({std::move(name), member.begin, member.size,
+                         member.stored | (member.deflated ? Catalogue::kDeflated : 0), member.checksum});
     }
     std::stable_sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     for (const ArchiveMember& one : members) TEC_RETURN_IF_ERROR(take(one));
@@ -211,7 +224,8 @@ absl::Status AddArchive(const std::string& folder, uint32_t number, bool labels,
           ++counts->unlabelled;
           return;
         }
-        catalogue->AddRecord(picture.name, label, number, picture.begin, picture.size, picture.packed);
+        catalogue->AddRecord(picture.name, label, number, picture.begin, picture.size, picture.packed,
+                             picture.checksum);
         ++added;
       });
   const absl::Status defect = archive.ForEach([&](const ArchiveMember& member) { return grouper.Add(member); });
@@ -277,12 +291,13 @@ absl::StatusOr<Catalogue> CatalogueArchives(const std::string& folder, std::vect
   TEC_RETURN_IF_ERROR(SelectPart(where, split, &catalogue));
   if (!labels) return catalogue;
   if (catalogue.labels.empty()) {
-    LabelByNames(&catalogue);
+    TEC_RETURN_IF_ERROR(Annotate(LabelByNames(&catalogue), where));
     return catalogue;
   }
   const int32_t largest = *std::max_element(catalogue.labels.begin(), catalogue.labels.end());
   TEC_RETURN_IF_ERROR(Annotate(CheckLargestLabel(largest, catalogue.size()), where));
   for (int32_t i = 0; i <= largest; ++i) catalogue.classes.push_back(absl::StrCat(i));
+  if (std::string empty = EmptyClasses(catalogue); !empty.empty()) catalogue.warnings.push_back(std::move(empty));
   return catalogue;
 }
 

@@ -162,6 +162,42 @@ TEST_F(ArchivesTest, BrokenZips) {
   Write("header.zip", header);
   std::string read;
   EXPECT_EQ(Open("header.zip")->Read(0, &read).message(), "no entry of the zip at byte 0");
+  // The directory's number of the last of several volumes.
+  std::string volumes = bytes;
+  volumes[volumes.rfind("PK\5\6") + 4] = volumes[volumes.rfind("PK\5\6") + 6] = 2;
+  Write("volumes.zip", volumes);
+  EXPECT_NE(Error("volumes.zip").find("a zip of several volumes: put them together"), std::string::npos);
+}
+
+// As Python's zipfile does, whether the index or the directory tells of them, and whatever part is opened.
+TEST_F(ArchivesTest, ZipsWhoseBytesHaveAnotherChecksumAreDamaged) {
+  ZipMaker::Options deflated;
+  deflated.deflate = true;
+  std::string bytes =
+      ZipMaker().Add("train/a/1.jpg", "one").Add("train/b/2.jpg", "two", deflated).Add("val/a/3.jpg", "three").Finish();
+  Write("d/a.tar", TarMaker().AddFile("train/a/0.jpg", "zero").AddFile("val/b/4.jpg", "four").Finish());
+  Write("d/b.zip", bytes);
+  ASSERT_EQ(system("touch -d '2020-01-01' d d/a.tar d/b.zip"), 0);
+  DatasetOptions options;
+  options.index_folder = "index";
+  for (int start = 0; start < 2; ++start) {
+    const auto train = OpenDataset("d", Split::kTrain, options), held_out = OpenDataset("d", Split::kHeldOut, options);
+    ASSERT_TRUE(train.ok() && held_out.ok());
+    EXPECT_EQ(Contents(**train),
+              (Strings{"a.tar/train/a/0.jpg=zero 0", "b.zip/train/a/1.jpg=one 0", "b.zip/train/b/2.jpg=two 1"}));
+    EXPECT_EQ(Contents(**held_out), (Strings{"a.tar/val/b/4.jpg=four 1", "b.zip/val/a/3.jpg=three 0"}));
+  }
+  bytes.replace(bytes.find("one"), 3, "onE");
+  const size_t directory = bytes.find("PK\1\2", bytes.find("PK\1\2") + 1);
+  bytes[directory + 16] ^= 1;
+  Write("b.zip", bytes);
+  const auto dataset = Open("b.zip");
+  std::string read;
+  for (const int picture : {0, 1}) {
+    const absl::Status status = dataset->Read(picture, &read);
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(status.message(), "its bytes do not have the checksum that the zip keeps of them: they are damaged");
+  }
 }
 
 TEST_F(ArchivesTest, PartsInAnArchive) {
@@ -223,6 +259,38 @@ TEST_F(ArchivesTest, OneArchiveAClass) {
   Write("all.tar", all.Finish());
   EXPECT_EQ(Open("all.tar")->size(), 3);
   EXPECT_EQ(Open("all.tar")->defects(), Strings{"all.tar: n1.tar: a bad checksum in the header at byte 0"});
+}
+
+TEST_F(ArchivesTest, ArchivesWithoutAPictureAreSaid) {
+  Write("d/cat.tar", TarMaker().AddFile("1.jpg", "one").Finish());
+  Write("d/dog.tar", TarMaker().AddFile("notes.txt", "said").Finish());
+  EXPECT_EQ(Error("d"),
+            "d: 1 of 2 archives, which stand for a class each, have no picture: dog.tar; remove them or fill them, or "
+            "the labels would shift between data sets");
+  EXPECT_NE(Error(".").find("archives lie in its folder d (cat.tar, ...): give that folder"), std::string::npos);
+  Write("empty.tar", "");
+  EXPECT_EQ(Error("empty.tar"), "no pictures in the archives of ./empty.tar: empty.tar: the file is empty");
+  TarMaker all;
+  all.AddFile("cat.tar", *ReadFile("d/cat.tar")).AddFile("dog.tar", "").AddFile("cow.tar", TarMaker().Finish());
+  Write("all.tar", all.AddFile("pig.tar.gz", "x").AddFile("hen.zip", "x").Finish());
+  const auto dataset = Open("all.tar", false);
+  EXPECT_EQ(dataset->defects(), Strings{"all.tar: dog.tar: the file is empty"});
+  EXPECT_EQ(dataset->left_out(),
+            "3 members of archives passed over: .gz in an archive, not opened: unpack it 1, .zip in an archive, not "
+            "opened: unpack it 1, archives in an archive without a file in them 1");
+}
+
+TEST_F(ArchivesTest, LabelsWithoutAPictureAreSaid) {
+  TarMaker tar;
+  for (int i = 0; i < 3; ++i) tar.AddFile(absl::StrCat(i, ".jpg"), "x").AddFile(absl::StrCat(i, ".cls"), "1");
+  Write("a.tar", tar.Finish());
+  EXPECT_EQ(Open("a.tar")->left_out(),
+            "no picture has the label 0, from which labels count, and that class is kept without one: do they count "
+            "from 1?");
+  Write("b.tar", tar.AddFile("3.jpg", "x").AddFile("3.cls", "9").Finish());
+  EXPECT_EQ(Open("b.tar")->left_out(),
+            "of the 10 labels up to the largest, 8 have no picture, and are kept as classes without one: 0, 2, 3, 4, "
+            "5, ...");
 }
 
 // Numbers are no classes, from wherever they are counted, whether all are there, and whatever says how many there are.

@@ -13,10 +13,10 @@
 namespace tec {
 namespace {
 
-// The version is the last digit. 1 is without defects and left_out, 2 without what follows them; packed files outlive
-// versions.
+// The version is the last digit. 1 is without defects and left_out, 2 without what follows them, 3 without checksums;
+// packed files, which hold no zips, outlive versions.
 constexpr absl::string_view kMagic = "TECCAT0";
-constexpr char kNewest = '3';
+constexpr char kNewest = '4';
 constexpr size_t kHeader = 8 + 4;
 
 uint32_t Crc(absl::string_view bytes) { return crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()); }
@@ -94,9 +94,11 @@ bool Consistent(const Catalogue& c) {
     if (label < 0 || static_cast<size_t>(label) >= c.classes.size()) return false;
   }
   if (c.in_class_folders && c.labels.size() != n) return false;
-  if (c.containers.empty()) return c.container.empty() && c.begin.empty() && c.bytes.empty() && c.packed.empty();
+  if (c.containers.empty())
+    return c.container.empty() && c.begin.empty() && c.bytes.empty() && c.packed.empty() && c.checksums.empty();
   if (c.container.size() != n || c.begin.size() != n || c.bytes.size() != n) return false;
   if (!c.packed.empty() && c.packed.size() != n) return false;
+  if (c.checksums.size() != c.packed.size()) return false;
   for (const uint32_t container : c.container) {
     if (container >= c.containers.size()) return false;
   }
@@ -119,13 +121,15 @@ void Catalogue::Add(absl::string_view name, int32_t label) {
 }
 
 void Catalogue::AddRecord(absl::string_view name, int32_t label, uint32_t container_index, uint64_t first_byte,
-                          uint64_t count, uint64_t packed_bytes) {
+                          uint64_t count, uint64_t packed_bytes, uint32_t checksum) {
   Add(name, label);
   if (packed_bytes != kPlain) packed.resize(container.size(), kPlain);  // Archives of both kinds may stand together.
   container.push_back(container_index);
   begin.push_back(first_byte);
   bytes.push_back(count);
   if (packed_bytes != kPlain || !packed.empty()) packed.push_back(packed_bytes);
+  checksums.resize(packed.size());
+  if (packed_bytes != kPlain) checksums.back() = checksum;
 }
 
 std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& stamps) {
@@ -157,6 +161,7 @@ std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& sta
   for (const std::string& warning : c.warnings) Append(warning, &out);
   Append(c.why_unlabelled, &out);
   Append(c.packed, &out);
+  Append(c.checksums, &out);
   const uint32_t crc = Crc(absl::string_view(out).substr(kHeader));
   std::memcpy(&out[8], &crc, sizeof(crc));
   return out;
@@ -198,6 +203,7 @@ absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<St
     c.why_unlabelled = std::string(parser.Text());
     parser.Array(&c.packed);
   }
+  if (version >= '4') parser.Array(&c.checksums);
   if (!parser.AtEnd() || !Consistent(c)) return damaged;
   return c;
 }

@@ -14,7 +14,7 @@
 namespace tec {
 
 // Names lie one after another in one string; an image costs its name, where that ends and its label, and within a
-// container 20 bytes more.
+// container 20 bytes more, in a zip 32.
 struct Catalogue {
   std::vector<std::string> classes;
   // Files that hold many images, such as tar shards; empty: every image is a file of its own.
@@ -37,6 +37,7 @@ struct Catalogue {
   // compressed; kPlain for images that lie in the file as they are. Empty: all do.
   std::vector<uint64_t> packed;
   static constexpr uint64_t kDeflated = uint64_t{1} << 63, kPlain = ~uint64_t{0};
+  std::vector<uint32_t> checksums;  // CRC-32 of those entries' content; as many as `packed`.
 
   int64_t size() const { return static_cast<int64_t>(ends.size()); }
   int32_t label(int64_t index) const { return labels.empty() ? -1 : labels[index]; }
@@ -46,7 +47,7 @@ struct Catalogue {
   // label -1: none; either all images have one or none.
   void Add(absl::string_view name, int32_t label);
   void AddRecord(absl::string_view name, int32_t label, uint32_t container_index, uint64_t first_byte, uint64_t count,
-                 uint64_t packed_bytes = kPlain);
+                 uint64_t packed_bytes = kPlain, uint32_t checksum = 0);
 };
 
 // A file or folder as it was when it was catalogued.
@@ -57,8 +58,8 @@ struct Stamp {
 };
 
 // To bytes and back; bytes of earlier versions, which knew neither defects nor files left out, or no zips, are read
-// too. Bytes that Serialize did not write, damaged ones included, give DataLoss and never more memory than a few times
-// their size.
+// too, but for those of zips without checksums. Bytes that Serialize did not write, damaged ones included, give
+// DataLoss and never more memory than a few times their size.
 std::string SerializeCatalogue(const Catalogue& catalogue, const std::vector<Stamp>& stamps);
 absl::StatusOr<Catalogue> ParseCatalogue(absl::string_view bytes, std::vector<Stamp>* stamps);
 

@@ -130,8 +130,10 @@ absl::Status CatalogueDataset::ReadMemberOf(int64_t index, std::string* bytes) c
   const uint64_t begin = catalogue_.begin[index], count = catalogue_.bytes[index];
   const uint64_t packed = catalogue_.packed.empty() ? Catalogue::kPlain : catalogue_.packed[index];
   if (packed != Catalogue::kPlain) {
-    return ReadZipEntry(file.fd, path, begin, packed & ~Catalogue::kDeflated, count,
-                        (packed & Catalogue::kDeflated) != 0, bytes);
+    return ReadZipEntry(file.fd, path,
+                        {begin, packed & ~Catalogue::kDeflated, count, catalogue_.checksums[index],
+                         (packed & Catalogue::kDeflated) != 0},
+                        bytes);
   }
   bytes->resize(count);
   return ReadRange(file.fd, path, begin, count, bytes->data());

@@ -99,11 +99,11 @@ absl::Status CheckIsList(const std::string& path) {
                       : absl::InvalidArgumentError(absl::StrCat(path, " is ", what, "; it is no list of files"));
 }
 
-absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path, const DatasetOptions& options) {
+absl::StatusOr<std::unique_ptr<Dataset>> OpenList(const std::string& path, Split split, const DatasetOptions& options) {
   TEC_RETURN_IF_ERROR(CheckIsList(path));
   TEC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   Scan scan(path, options.exclude);
-  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, CatalogueList(text, path, options.labels, &scan));
+  TEC_ASSIGN_OR_RETURN(Catalogue catalogue, CatalogueList(text, path, split, options.labels, &scan));
   scan.Report(&catalogue);
   if (!catalogue.left_out.empty()) TEC_LOG(INFO) << path << ": left out " << catalogue.left_out;
   return CatalogueDataset::OfList(FolderOf(path), std::move(catalogue));
@@ -165,7 +165,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenFile(const std::string& path, Split
   }
   if (IsArchiveName(path)) return OpenArchive(path, split, options);
   if (IsPackName(path)) return OpenPack(path, options);
-  return OpenList(path, options);
+  return OpenList(path, split, options);
 }
 
 // Directly.
@@ -217,7 +217,8 @@ absl::StatusOr<std::unique_ptr<Dataset>> Open(const std::string& path_as_given, 
                                             ", a folder of class folders, a folder of pictures, or a list file"));
   }
   if (!S_ISDIR(info.st_mode)) {
-    if (split == Split::kHeldOut && !(S_ISREG(info.st_mode) && IsArchiveName(path))) {
+    const bool may_have_parts = S_ISREG(info.st_mode) && !IsPackName(path) && !IsPictureName(path, false);
+    if (split == Split::kHeldOut && !may_have_parts) {
       return absl::NotFoundError(
           absl::StrCat(path, " is a file: held-out pictures need a folder with one of val/, test/, ", held_out_files));
     }

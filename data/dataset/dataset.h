@@ -65,7 +65,7 @@ class Dataset {
 
 // Which part of a path to open. A part NAME of a folder is a folder NAME/ in it, or else a file NAME.tecpack, NAME.tar,
 // NAME.zip, NAME.txt or NAME.csv (lists), the first of these that is there. A zip or tar file may hold such folders,
-// too.
+// too, and a table lines of such parts.
 enum class Split {
   kTrain,    // The part "train" if there is one, else path itself.
   kHeldOut,  // The part "val", or else "test"; an error if there is neither. Never path itself.
@@ -96,7 +96,9 @@ struct DatasetOptions {
 //     absolute, or the path, a tab or a space, and the label, a whole number from 0. All lines have a label or none
 //     has. Empty lines and lines starting with # are passed over. A path that itself ends in a space and digits needs a
 //     tab and a label, or quotes around it, in which a quote is doubled. A first line that names columns (path, label
-//     and their like) makes it a table, whose fields are apart by , ; or tabs, and whose labels may be names;
+//     and their like) makes it a table, whose fields are apart by , ; | or tabs, and whose labels may be names. Its
+//     column split (or its like, or is_train) says which lines are the part that is opened, where it says train of some
+//     and val or test of others;
 //   - archives: tar or zip files, a folder of such, or a path with braces, "train-{000..003}.tar" (archives.h);
 //   - a packed file: written by //tools:shard, ending in .tecpack. It keeps names, labels and class names.
 // A picture is a file whose name ends in one of kPictureExtensions (names.h), in upper or lower case, and in archives
@@ -108,7 +110,7 @@ struct DatasetOptions {
 // folders other than val, valid, validation and test.
 //
 // A folder with more than a few seconds to scan shows progress in the log. Memory: 12 bytes an image plus its name, 20
-// more in archives and packed files, 8 more in zips.
+// more in archives and packed files, 12 more in zips.
 //
 // Errors: NotFound for a missing path or a folder without pictures, saying what was looked for; InvalidArgument for
 // what the rules above refuse, with the line number in a list, and for containers that are not read, by name and with

@@ -171,7 +171,14 @@ std::string FindForeign(const std::string& root, const std::string& below, bool 
 }
 
 absl::Status NoPictures(const std::string& path, const std::string& looked_for, bool labels, Scan* scan) {
-  const std::string foreign = FindForeign(path, "", labels, scan);
+  std::string foreign = FindForeign(path, "", labels, scan);
+  const absl::StatusOr<Listing> top = List(path, "", labels, scan, /*count=*/false);
+  for (size_t i = 0; top.ok() && foreign.empty() && i < top->folders.size(); ++i) {
+    const absl::StatusOr<Listing> below = List(path, top->folders[i], labels, scan, /*count=*/false);
+    if (!below.ok() || below->archives.empty()) continue;
+    foreign = absl::StrCat("archives lie in its folder ", Printable(top->folders[i]), " (",
+                           Printable(below->archives.front()), ", ...): give that folder");
+  }
   Catalogue seen;
   scan->Report(&seen);
   return absl::NotFoundError(

@@ -12,8 +12,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 #include "data/dataset/foreign.h"
+#include "data/dataset/list_table.h"
 #include "data/dataset/names.h"
 #include "data/dataset/samples.h"
 #include "tec/base/logging.h"
@@ -42,97 +42,29 @@ std::string WideEncoding(absl::string_view text) {
   return wide ? "UTF-16" : "";
 }
 
-// Fields of a line, apart by `separator`; quotes keep what is in them together, two stand for one. False for a quote
-// that does not end.
-bool SplitFields(absl::string_view line, char separator, std::vector<std::string>* fields) {
-  fields->assign(1, "");
-  for (size_t i = 0; i < line.size(); ++i) {
-    std::string& field = fields->back();
-    if (line[i] == separator) {
-      fields->emplace_back();
-    } else if (line[i] == '"' && absl::StripAsciiWhitespace(field).empty()) {
-      field.clear();
-      for (++i;; ++i) {
-        if (i >= line.size()) return false;
-        if (line[i] != '"') {
-          field += line[i];
-        } else if (i + 1 < line.size() && line[i + 1] == '"') {
-          field += line[i++];
-        } else {
-          break;
-        }
-      }
-    } else {
-      field += line[i];
-    }
+// Characters of several bytes that are as blank as a blank, at the beginning of `text`; 0: none.
+size_t WideBlank(absl::string_view text) {
+  constexpr absl::string_view kBlanks[] = {"\u00A0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004",
+                                           "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200A", "\u200B",
+                                           "\u202F", "\u205F", "\u2060", "\u3000", "\uFEFF"};
+  for (const absl::string_view blank : kBlanks) {
+    if (absl::StartsWith(text, blank)) return blank.size();
   }
-  for (std::string& field : *fields) field = std::string(absl::StripAsciiWhitespace(field));
-  return true;
+  return 0;
 }
 
-// A table with columns: which of them are the path and the label.
-struct Table {
-  char separator = ',';
-  size_t path = 0;
-  std::optional<size_t> label;
-  bool has_header = false;
-};
-
-bool IsOneOf(const std::string& word, absl::string_view words) {
-  return absl::StrContains(absl::StrCat(" ", words, " "), absl::StrCat(" ", absl::AsciiStrToLower(word), " "));
-}
-
-bool IsWholeNumber(absl::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == absl::string_view::npos;
-}
-
-// The table that the first line of a list begins; nullopt if it is a path, and perhaps a label after a blank or tab.
-std::optional<Table> FindTable(absl::string_view line) {
-  constexpr absl::string_view kPaths =
-      "path paths file files filename file_name filepath file_path image images image_path image_file image_name "
-      "imagepath img img_path picture";
-  constexpr absl::string_view kNames = "image_id id name";  // Where nothing better is there.
-  constexpr absl::string_view kLabels =
-      "label labels class classes class_id class_name class_idx class_index label_id label_idx target targets category "
-      "category_id y";
-  for (const char separator : {',', ';', '\t'}) {
-    std::vector<std::string> fields;
-    if (!absl::StrContains(line, separator) || !SplitFields(line, separator, &fields)) continue;
-    Table table;
-    table.separator = separator;
-    auto path = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kPaths); });
-    if (path == fields.end()) {
-      path = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kNames); });
+// Without the blanks of any kind at its ends: pages and word processors leave such.
+absl::string_view StripWideBlanks(absl::string_view text) {
+  for (bool more = true; more && !text.empty();) {
+    const absl::string_view before = text;
+    text = absl::StripAsciiWhitespace(text);
+    text.remove_prefix(WideBlank(text));
+    for (const size_t size : {2, 3}) {
+      if (text.size() >= size && WideBlank(text.substr(text.size() - size)) == size) text.remove_suffix(size);
     }
-    const auto label = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return IsOneOf(f, kLabels); });
-    if (path != fields.end() && (label != fields.end() || fields.size() > 1)) {
-      table.has_header = true;
-      table.path = path - fields.begin();
-      if (label != fields.end()) table.label = label - fields.begin();
-      return table;
-    }
-    // Without a header: a picture and a number.
-    if (separator != '\t' && fields.size() == 2 && IsPictureName(fields[0], false) && IsWholeNumber(fields[1])) {
-      table.label = 1;
-      return table;
-    }
+    more = text.size() < before.size();
   }
-  // "path label", and lines like that.
-  const std::vector<std::string> words = absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipWhitespace());
-  if (words.size() == 2 && IsOneOf(words[0], kPaths) && IsOneOf(words[1], kLabels)) {
-    Table table;
-    table.has_header = true;
-    table.separator = '\0';
-    return table;
-  }
-  // A column alone.
-  if (IsOneOf(std::string(line), kPaths)) {
-    Table table;
-    table.has_header = true;
-    table.separator = '\0';
-    return table;
-  }
-  return std::nullopt;
+  return text;
 }
 
 struct Line {
@@ -193,7 +125,7 @@ size_t EndOfPicture(absl::string_view text) {
 
 // What a line is that means a picture and something else, or no picture, in another way than lists have it; empty for
 // one that may be what it says. Files may be called anything: one that is there is none of these.
-std::string Misread(const std::string& list, const std::string& name) {
+std::string Misread(const std::string& list, const std::string& name, const std::string& label) {
   if (const std::string what = ForeignAddress(name); !what.empty()) return absl::StrCat(name, " is ", what);
   const bool json = absl::StartsWith(name, "{") || absl::StartsWith(name, "[");
   const bool quoted = name.size() > 1 && name.front() == '\'' && name.back() == '\'';
@@ -204,8 +136,11 @@ std::string Misread(const std::string& list, const std::string& name) {
   if (quoted) return absl::StrCat("single quotes: write ", name, " without them, or between double ones");
   if (end != std::string::npos) {
     const absl::string_view rest = absl::StripLeadingAsciiWhitespace(absl::string_view(name).substr(end));
+    if (label.empty() && IsWholeNumber(rest)) {
+      return absl::StrCat("quotes around a path and its label: write \"", name.substr(0, end), "\" ", rest);
+    }
     return absl::StrCat(
-        "after the picture ", name.substr(0, end), " stands \"", rest,
+        "after the picture ", name.substr(0, end), " stands \"", rest, label.empty() ? "" : " ", label,
         "\": what may follow is a blank or tab and one whole number from 0, the label; for anything else, "
         "as classes by name, write a table, whose first line is path,label");
   }
@@ -227,7 +162,8 @@ std::string MissingSuffix(const std::string& list, const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::string& path, bool labels, Scan* scan) {
+absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::string& path, Split split, bool labels,
+                                        Scan* scan) {
   if (const std::string encoding = WideEncoding(text); !encoding.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, " is text in ", encoding, ": save it as UTF-8 (iconv -f ", encoding, " -t UTF-8)"));
@@ -236,30 +172,50 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
   // The first Macintosh ended lines so, and some spreadsheets do.
   const char line_end = !absl::StrContains(text, '\n') && absl::StrContains(text, '\r') ? '\r' : '\n';
   Catalogue catalogue;
-  std::optional<Table> table;
+  if (absl::EndsWith(text, "\x1A")) text.remove_suffix(1);  // The end of a text, once, in DOS.
+  std::optional<ListTable> table;
+  std::string part, first_line;          // The part that is read, empty: all.
   std::map<std::string, int32_t> names;  // Of classes, where labels are no numbers.
   std::vector<std::string> label_of;     // Of each picture, as written.
-  bool first = true, numbers = true, backslashes = false;
+  bool numbers = true, backslashes = false;
   std::string suffix;  // That its paths lack.
   int32_t largest = -1;
   int64_t line_number = 0, labelled_line = 0, unlabelled_line = 0, odd_line = 0;
   while (!text.empty()) {
     ++line_number;
-    const size_t end = std::min(text.find(line_end), text.size());
-    absl::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
+    absl::string_view line = TakeLine(&text, line_end);
     const auto error = [&](absl::string_view what) {
       return absl::InvalidArgumentError(absl::StrCat(path, ":", line_number, ": ", what));
     };
+    const absl::string_view whole = line;
     line = absl::StripTrailingAsciiWhitespace(line);
+    if (const absl::string_view bare = StripWideBlanks(line); bare.size() < absl::StripAsciiWhitespace(line).size()) {
+      if (!IsThere(path, std::string(line))) line = bare;
+    }
     if (absl::StripAsciiWhitespace(line).empty() || line[0] == '#') continue;
     if (line.find('\0') != absl::string_view::npos) return error("a zero byte: this is no list of files");
     if (odd_line == 0 && ToUtf8(line) != line) odd_line = line_number;
-    if (first) table = FindTable(line);
-    const bool is_header = first && table && table->has_header;
-    first = false;
-    if (is_header) {
-      TEC_LOG(INFO) << path << ": its first line is taken for the names of columns: " << line;
+    const bool first = first_line.empty();
+    if (first) {
+      first_line = std::string(line);
+      table = FindListTable(line);
+      if (split == Split::kHeldOut || (table && table->has_header())) {
+        std::string unused;
+        absl::StatusOr<std::string> found = PartOfList(text, line_end, table.value_or(ListTable()), split, &unused);
+        TEC_RETURN_IF_ERROR(Annotate(found.status(), absl::StrCat("no held-out pictures in ", path)));
+        part = *std::move(found);
+        if (!unused.empty()) {
+          TEC_LOG(WARNING) << path << ": the pictures of all its lines are taken, whatever stands in its column "
+                           << Printable(unused) << "; a column split may say train, val or test of each";
+        }
+        if (!part.empty()) {
+          TEC_LOG(INFO) << path << ": the pictures whose column " << Printable(table->names[*table->part]) << " says "
+                        << part;
+        }
+      }
+    }
+    if (first && table && table->has_header()) {
+      TEC_LOG(INFO) << path << ": its first line is taken for the names of columns: " << Printable(line);
       if (!table->label && table->separator != '\0') {
         catalogue.why_unlabelled =
             absl::StrCat("none of its columns (", Printable(line), ") is called label, class, category or target");
@@ -268,11 +224,12 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
     }
     Line parsed;
     if (table && table->separator != '\0') {
-      std::vector<std::string> fields;
-      if (!SplitFields(line, table->separator, &fields)) return error("a quote that does not end");
-      if (fields.size() <= std::max(table->path, table->label.value_or(0))) return error("too few columns");
-      parsed.path = fields[table->path];
-      if (table->label) parsed.label = fields[*table->label];
+      // A blank may be the separator before an empty field.
+      const auto fields = FieldsOf(absl::ascii_isspace(table->separator) ? whole : line, *table);
+      if (!fields.ok()) return error(fields.status().message());
+      if (!part.empty() && PartOf(table->names[*table->part], (*fields)[*table->part]) != part) continue;
+      parsed.path = (*fields)[table->path];
+      if (table->label) parsed.label = (*fields)[*table->label];
     } else {
       const absl::StatusOr<Line> one = ParseLine(line);
       if (!one.ok()) return error(one.status().message());
@@ -287,7 +244,12 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
       }
       if (backslashes) parsed.path = slashes;
     }
-    if (const std::string what = Misread(path, parsed.path); !what.empty()) return error(Printable(what));
+    if (std::string what = Misread(path, parsed.path, parsed.label); !what.empty()) {
+      if (catalogue.size() == 1 && line_number == 2 && !IsThere(path, std::string(catalogue.name(0)))) {
+        absl::StrAppend(&what, "; its first line, \"", first_line, "\", names no column that is known");
+      }
+      return error(Printable(what));
+    }
     if (catalogue.size() == 0) {
       suffix = MissingSuffix(path, parsed.path);
       if (!suffix.empty()) {
@@ -307,7 +269,10 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
         if (!absl::SimpleAtoi(parsed.label, &label) || label >= kMaxClasses) {
           return error(absl::StrCat("label ", parsed.label, " is not below ", kMaxClasses));
         }
-      } else if (table && table->has_header) {
+      } else if (table && table->has_header()) {
+        if (parsed.label[0] == '-' && IsWholeNumber(absl::string_view(parsed.label).substr(1))) {
+          return error(absl::StrCat("label ", parsed.label, " is negative: labels are whole numbers from 0, or names"));
+        }
         numbers = false;
         label = 0;
       } else {
@@ -326,7 +291,7 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
     }
     largest = std::max(largest, label);
     catalogue.Add(parsed.path, labels ? label : -1);
-    if (labels && table && table->has_header && label >= 0) label_of.push_back(parsed.label);
+    if (labels && table && table->has_header() && label >= 0) label_of.push_back(parsed.label);
   }
   if (odd_line > 0) {
     TEC_LOG(WARNING) << path << ":" << odd_line
@@ -351,6 +316,7 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
     return catalogue;
   }
   for (int32_t i = 0; i <= largest; ++i) catalogue.classes.push_back(absl::StrCat(i));
+  if (const std::string empty = EmptyClasses(catalogue); !empty.empty()) TEC_LOG(WARNING) << path << ": " << empty;
   return catalogue;
 }
 

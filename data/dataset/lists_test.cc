@@ -15,9 +15,10 @@ namespace tec {
 namespace {
 
 // "path label" of each picture, and the classes if they have names; or the error.
-std::string Read(const std::string& text, bool labels = true, const std::string& path = "list") {
+std::string Read(const std::string& text, bool labels = true, const std::string& path = "list",
+                 Split split = Split::kTrain) {
   Scan scan(path, {});
-  const auto catalogue = CatalogueList(text, path, labels, &scan);
+  const auto catalogue = CatalogueList(text, path, split, labels, &scan);
   if (!catalogue.ok()) return std::string(catalogue.status().message());
   std::string all;
   for (int64_t i = 0; i < catalogue->size(); ++i) {
@@ -81,7 +82,12 @@ TEST(ListsTest, WhatIsNoPathIsNamed) {
   EXPECT_EQ(Read("b.jpg cat\n", true, list), list + ":1: after the picture b.jpg stands \"cat\"" + table);
   EXPECT_EQ(Read("b.jpg -1\n", true, list), list + ":1: after the picture b.jpg stands \"-1\"" + table);
   EXPECT_EQ(Read("b.jpg,cat\n", true, list), list + ":1: after the picture b.jpg stands \",cat\"" + table);
-  EXPECT_EQ(Read("b.jpg 0 1\n", true, list), list + ":1: after the picture b.jpg stands \"0\"" + table);
+  EXPECT_EQ(Read("b.jpg 0 1\n", true, list), list + ":1: after the picture b.jpg stands \"0 1\"" + table);
+  EXPECT_EQ(Read("\"b.jpg 0\"\n", true, list), list + ":1: quotes around a path and its label: write \"b.jpg\" 0");
+  EXPECT_EQ(Read("photo,species\nb.jpg,cat\n", true, list), "b.jpg -1; ");
+  EXPECT_EQ(Read("what,species\nb.jpg,cat\n", true, list),
+            list + ":2: after the picture b.jpg stands \",cat\"" + table +
+                "; its first line, \"what,species\", names no column that is known");
   EXPECT_EQ(Read("b.jpg|0\n", true, list), list + ":1: after the picture b.jpg stands \"|0\"" + table);
   EXPECT_EQ(Read("b.jpg,0,\n", true, list), list + ":1: after the picture b.jpg stands \",0,\"" + table);
   EXPECT_EQ(Read("'b.jpg' 0\n", true, list),
@@ -113,6 +119,56 @@ TEST(ListsTest, ALabelThatIsNoClassIsRefusedBeforeItTakesMemory) {
   EXPECT_EQ(Read("a.jpg 0\nb.jpg 9999999\n"),
             "list: the label 9999999 among 2 pictures: labels are numbers of classes, from 0, not of pictures");
   EXPECT_EQ(Read("a.jpg 99999\n"), "a.jpg 99999; ");
+}
+
+TEST(ListsTest, BlanksOfEveryKind) {
+  EXPECT_EQ(Read("a.jpg 0\u00A0\n\u200Bb.jpg 1\u3000 \n\uFEFFc.jpg 1\t\u2009\r\n\u00A0\n"),
+            "a.jpg 0; b.jpg 1; c.jpg 1; ");
+  EXPECT_EQ(Read("a.jpg 0\r\nb.jpg 1\r\n\x1A"), "a.jpg 0; b.jpg 1; ");
+  // But a file may be called so.
+  const std::string folder = testing::TempDir() + "/blanks";
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  ASSERT_TRUE(WriteFile(folder + "/b\u00A0", "").ok());
+  EXPECT_EQ(Read("a\u00A0\nb\u00A0\n", true, folder + "/list"), "a -1; b\u00A0 -1; ");
+}
+
+TEST(ListsTest, AColumnSaysWhichPart) {
+  const std::string table = "path,label,split\na.jpg,0,train\nb.jpg,1,Test\n\nc.jpg,1,train\nd.jpg,,test\n";
+  EXPECT_EQ(Read(table), "a.jpg 0; c.jpg 1; ");
+  EXPECT_EQ(Read("path,label,split\na.jpg,0,train\nb.jpg,1,test\nc.jpg,1,valid\n", true, "list", Split::kHeldOut),
+            "c.jpg 1; ");
+  EXPECT_EQ(Read(table, false, "list", Split::kWhole), "a.jpg -1; b.jpg -1; c.jpg -1; d.jpg -1; ");
+  EXPECT_EQ(Read(table, true, "list", Split::kHeldOut),
+            "list:6: line 3 has a label and line 6 has none: all lines need one, or none");
+  EXPECT_EQ(Read("is_train;image\n1;a.jpg\n0;b.jpg\n"), "a.jpg -1; ");
+  EXPECT_EQ(Read("is_train;image\n1;a.jpg\n0;b.jpg\n", true, "list", Split::kHeldOut), "b.jpg -1; ");
+  EXPECT_EQ(Read("image|data set\na.jpg|training\nb.jpg|Validation\n"), "a.jpg -1; ");
+  // One part alone is what the list is for; what says something else says nothing of parts.
+  EXPECT_EQ(Read("path,split\na.jpg,test\nb.jpg,test\n"), "a.jpg -1; b.jpg -1; ");
+  EXPECT_EQ(Read("path,set\na.jpg,train\nb.jpg,II\n"), "a.jpg -1; b.jpg -1; ");
+  EXPECT_EQ(Read("a.jpg 0\nb.jpg 1\n", true, "list", Split::kHeldOut),
+            "no held-out pictures in list: no column, such as split, that says train of some pictures and val or test "
+            "of others; or give a folder with val/ or test/, or files called so (val.txt)");
+}
+
+TEST(ListsTest, ColumnsThatAreNotObeyedAreSaid) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(Read("path,fold\na.jpg,0\nb.jpg,1\n"), "a.jpg -1; b.jpg -1; ");
+  EXPECT_EQ(Read("path,set\na.jpg,train\nb.jpg,II\n"), "a.jpg -1; b.jpg -1; ");
+  EXPECT_EQ(Read("path,label\na.jpg,1\nb.jpg,2\n"), "a.jpg 1; b.jpg 2; ");
+  const std::string said = testing::internal::GetCapturedStderr();
+  for (const char* what : {"whatever stands in its column fold;", "whatever stands in its column set;",
+                           "list: no picture has the label 0, from which labels count"}) {
+    EXPECT_NE(said.find(what), std::string::npos) << what << " in " << said;
+  }
+}
+
+TEST(ListsTest, LinesThatDoNotFitTheColumns) {
+  EXPECT_EQ(Read("path,label\na,b.jpg,1\n"),
+            "list:2: more columns than the first line's 2: a name with a \",\" in it needs quotes around it");
+  EXPECT_EQ(Read("path,label\na.jpg,1,,\nb.jpg,0\n"), "a.jpg 1; b.jpg 0; ");
+  EXPECT_EQ(Read("path\tlabel\tnote\na.jpg\t1\t\nb.jpg\t0\tgood\n"), "a.jpg 1; b.jpg 0; ");
+  EXPECT_EQ(Read("path,label\na.jpg,-1\n"), "list:2: label -1 is negative: labels are whole numbers from 0, or names");
 }
 
 TEST(ListsTest, LitterIsLeftOut) { EXPECT_EQ(Read("a/b.jpg\na/._b.jpg\na/Thumbs.db\n"), "a/b.jpg -1; "); }

@@ -26,6 +26,13 @@ std::string PictureExtensions(bool as_image_folder) {
 bool IsTarName(absl::string_view name) { return absl::EndsWithIgnoreCase(name, ".tar"); }
 bool IsZipName(absl::string_view name) { return absl::EndsWithIgnoreCase(name, ".zip"); }
 
+bool IsPackedArchiveName(absl::string_view name) {
+  constexpr absl::string_view kSuffixes[] = {".tar.gz",  ".tgz",  ".tar.bz2", ".tbz2", ".tar.xz", ".txz",
+                                             ".tar.zst", ".tzst", ".tar.lz4", ".7z",   ".rar"};
+  return std::any_of(std::begin(kSuffixes), std::end(kSuffixes),
+                     [name](absl::string_view suffix) { return absl::EndsWithIgnoreCase(name, suffix); });
+}
+
 absl::string_view SuffixOf(absl::string_view name) {
   const size_t dot = name.rfind('.');
   return dot == absl::string_view::npos ? absl::string_view() : name.substr(dot);

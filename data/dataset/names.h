@@ -25,6 +25,8 @@ std::string PictureExtensions(bool as_image_folder);
 // Archives that are data sets as they are.
 bool IsTarName(absl::string_view name);
 bool IsZipName(absl::string_view name);
+// Archives that have to be unpacked first: ".tar.gz", ".7z" and their like.
+bool IsPackedArchiveName(absl::string_view name);
 inline bool IsArchiveName(absl::string_view name) { return IsTarName(name) || IsZipName(name); }
 
 // From its last dot; empty without one.

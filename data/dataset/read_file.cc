@@ -18,6 +18,14 @@
 #include "tec/base/system_error.h"
 
 namespace tec {
+namespace {
+
+absl::Status CheckChecksum(const std::string& content, uint32_t checksum) {
+  if (libdeflate_crc32(0, content.data(), content.size()) == checksum) return absl::OkStatus();
+  return absl::DataLossError("its bytes do not have the checksum that the zip keeps of them: they are damaged");
+}
+
+}  // namespace
 
 OpenedFile::~OpenedFile() {
   if (fd >= 0) close(fd);
@@ -69,8 +77,8 @@ absl::Status ReadInto(const std::string& path, std::string* bytes) {
   return absl::OkStatus();
 }
 
-absl::Status ReadZipEntry(int fd, const std::string& path, uint64_t begin, uint64_t stored, uint64_t size,
-                          bool deflated, std::string* bytes) {
+absl::Status ReadZipEntry(int fd, const std::string& path, const ZipEntry& entry, std::string* bytes) {
+  const auto [begin, stored, size, checksum, deflated] = entry;
   constexpr size_t kLocalHeader = 30;
   char header[kLocalHeader];
   TEC_RETURN_IF_ERROR(ReadRange(fd, path, begin, sizeof(header), header));
@@ -89,7 +97,8 @@ absl::Status ReadZipEntry(int fd, const std::string& path, uint64_t begin, uint6
   }
   if (!deflated) {
     bytes->resize(stored);
-    return ReadRange(fd, path, data, stored, bytes->data());
+    TEC_RETURN_IF_ERROR(ReadRange(fd, path, data, stored, bytes->data()));
+    return CheckChecksum(*bytes, checksum);
   }
   TEC_RETURN_IF_ERROR(CheckEncodedSize(stored));
   // One a thread: they are large.
@@ -103,7 +112,7 @@ absl::Status ReadZipEntry(int fd, const std::string& path, uint64_t begin, uint6
                                     nullptr) != LIBDEFLATE_SUCCESS) {
     return absl::DataLossError("its entry in the zip cannot be decompressed");
   }
-  return absl::OkStatus();
+  return CheckChecksum(*bytes, checksum);
 }
 
 }  // namespace tec

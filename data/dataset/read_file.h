@@ -35,11 +35,18 @@ absl::Status ReadRange(int fd, const std::string& path, uint64_t begin, uint64_t
 // A whole regular file.
 absl::Status ReadInto(const std::string& path, std::string* bytes);
 
-// An entry of a zip whose local header begins at `begin`: `stored` bytes in the file, which are `size` when `deflated`
-// is undone. DataLoss if the header is not there or the bytes are broken. The CRC-32 is not looked at: like a file of a
-// folder, a picture is judged by its decoder.
-absl::Status ReadZipEntry(int fd, const std::string& path, uint64_t begin, uint64_t stored, uint64_t size,
-                          bool deflated, std::string* bytes);
+// An entry of a zip as its directory has it.
+struct ZipEntry {
+  uint64_t begin = 0;     // Of its local header in the file.
+  uint64_t stored = 0;    // Bytes in the file.
+  uint64_t size = 0;      // Bytes of the content, once `deflated` is undone.
+  uint32_t checksum = 0;  // CRC-32 of the content.
+  bool deflated = false;
+};
+
+// DataLoss if the header is not there, the bytes cannot be decompressed or have another checksum, for which Python's
+// zipfile refuses them, too.
+absl::Status ReadZipEntry(int fd, const std::string& path, const ZipEntry& entry, std::string* bytes);
 
 }  // namespace tec
 

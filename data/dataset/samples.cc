@@ -55,6 +55,25 @@ absl::Status CheckLargestLabel(int32_t largest, int64_t pictures) {
                                                  " pictures: labels are numbers of classes, from 0, not of pictures"));
 }
 
+std::string EmptyClasses(const Catalogue& catalogue) {
+  std::vector<bool> seen(catalogue.classes.size());
+  for (const int32_t label : catalogue.labels) seen[label] = true;
+  const auto missing = std::count(seen.begin(), seen.end(), false);
+  if (missing == 0) return "";
+  if (missing == 1 && !seen[0]) {
+    return "no picture has the label 0, from which labels count, and that class is kept without one: do they count "
+           "from 1?";
+  }
+  constexpr size_t kNamed = 5;
+  std::string named;
+  size_t count = 0;
+  for (size_t i = 0; i < seen.size() && count <= kNamed; ++i) {
+    if (!seen[i]) absl::StrAppend(&named, count == 0 ? "" : ", ", count < kNamed ? absl::StrCat(i) : "..."), ++count;
+  }
+  return absl::StrCat("of the ", seen.size(), " labels up to the largest, ", missing,
+                      " have no picture, and are kept as classes without one: ", named);
+}
+
 absl::Status SampleGrouper::Add(const ArchiveMember& member) {
   const size_t dot = FirstDot(member.name);
   if (dot == std::string::npos) {

@@ -20,10 +20,15 @@ inline constexpr int32_t kMaxClasses = 10000000;
 // So is a label far above what so many pictures can have, before memory is asked for: InvalidArgument.
 absl::Status CheckLargestLabel(int32_t largest, int64_t pictures);
 
+// Of a data set whose labels are numbers: that some have no picture, as where they count from 1, in words; empty: all
+// have one.
+std::string EmptyClasses(const Catalogue& catalogue);
+
 struct ArchiveMember {
   std::string name;
   uint64_t begin = 0, size = 0;
   uint64_t packed = Catalogue::kPlain;  // As Catalogue::packed.
+  uint32_t checksum = 0;                // As Catalogue::checksums.
 };
 
 // Members that follow one another and share their name up to the first dot of its last part are a sample: a picture and

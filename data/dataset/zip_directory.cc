@@ -64,7 +64,9 @@ absl::StatusOr<ZipDirectory> ZipDirectory::Open(ReadAt read_at, uint64_t archive
   if (record == std::string::npos) return Damaged("no zip directory at its end: the archive is cut or no zip");
   const char* end = tail.data() + record;
   uint64_t count = Load<uint16_t>(end + 10), size = Load<uint32_t>(end + 12), begin = Load<uint32_t>(end + 16);
-  bool volumes = Load<uint16_t>(end + 4) != Load<uint16_t>(end + 6);
+  constexpr uint16_t kElsewhere = 0xFFFF;  // The ZIP64 record has it.
+  const uint16_t volume = Load<uint16_t>(end + 4);
+  bool volumes = volume != 0 && volume != kElsewhere;
   uint64_t place = archive_size - tail_size + record;  // Where the directory should end.
   if (place >= kLocatorSize) {
     char locator[kLocatorSize], end64[kEnd64Size];
@@ -113,6 +115,7 @@ absl::StatusOr<bool> ZipDirectory::Next(ZipMember* member) {
     if (std::memcmp(fixed, "PK\1\2", 4) != 0) return Damaged("the zip directory is damaged");
     const uint8_t made_on = fixed[5];
     const uint16_t flags = Load<uint16_t>(fixed + 8), method = Load<uint16_t>(fixed + 10);
+    member->checksum = Load<uint32_t>(fixed + 16);
     member->stored = Load<uint32_t>(fixed + 20);
     member->size = Load<uint32_t>(fixed + 24);
     const uint16_t name_size = Load<uint16_t>(fixed + 28), extra_size = Load<uint16_t>(fixed + 30);

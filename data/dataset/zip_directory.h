@@ -16,10 +16,11 @@
 namespace tec {
 
 struct ZipMember {
-  std::string name;     // As it is stored, but with / for \ in archives of programs that write the latter.
-  uint64_t begin = 0;   // Of its local header, which lies in the archive.
-  uint64_t stored = 0;  // Bytes in the archive.
-  uint64_t size = 0;    // Bytes of the content. Equal to `stored` if it is not compressed.
+  std::string name;       // As it is stored, but with / for \ in archives of programs that write the latter.
+  uint64_t begin = 0;     // Of its local header, which lies in the archive.
+  uint64_t stored = 0;    // Bytes in the archive.
+  uint64_t size = 0;      // Bytes of the content. Equal to `stored` if it is not compressed.
+  uint32_t checksum = 0;  // CRC-32 of the content.
   bool deflated = false;
   // Why the content cannot be read, such as "encrypted files"; empty: it can.
   std::string obstacle;

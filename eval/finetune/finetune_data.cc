@@ -30,11 +30,12 @@ absl::StatusOr<FinetuneData> OpenFinetuneData(config::Finetune* settings, Progre
     return SubsetOf(*std::move(kept), subset);
   };
   FinetuneData data;
-  TEC_ASSIGN_OR_RETURN(data.held_out, open(Split::kHeldOut, "held-out"));
+  // First: what is no data set at all is named by what it is.
   absl::StatusOr<std::shared_ptr<const Dataset>> train = open(Split::kTrain, "training");
   // An evaluation needs the training folder for the numbers of its classes only; without one, those of the held-out
   // classes count, as in the reference.
   if (!train.ok() && !settings->eval()) return train.status();
+  TEC_ASSIGN_OR_RETURN(data.held_out, open(Split::kHeldOut, "held-out"));
   data.train = train.ok() ? *std::move(train) : data.held_out;
   absl::StatusOr<std::vector<int64_t>> map = MapClasses(data.train->classes(), data.held_out->classes());
   TEC_RETURN_IF_ERROR(Annotate(map.status(), path));

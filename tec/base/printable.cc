@@ -15,12 +15,14 @@ bool Steers(int32_t point) {
     int32_t first, last;
   } kRanges[] = {
       {0x80, 0x9F},        // Control characters.
+      {0xA0, 0xA0},        // A blank that is none for who looks for one, as the next ones.
       {0xAD, 0xAD},        // Soft hyphen.
       {0x61C, 0x61C},      // Arabic letter mark.
       {0x180E, 0x180E},    // Mongolian vowel separator.
-      {0x200B, 0x200B},    // Zero width space. (Its neighbours join letters and belong to words.)
+      {0x2000, 0x200B},    // Blanks of all widths, and of none. (The next ones join letters and belong to words.)
       {0x200E, 0x200F},    // Marks of direction.
-      {0x2028, 0x202E},    // Separators of lines and paragraphs; embeddings and overrides of direction.
+      {0x2028, 0x202F},    // Separators of lines and paragraphs; embeddings and overrides of direction; a blank.
+      {0x205F, 0x205F},    // A blank.
       {0x2060, 0x206F},    // Word joiner, invisible operators, isolates of direction.
       {0xFEFF, 0xFEFF},    // Byte order mark.
       {0xFFF9, 0xFFFB},    // Interlinear annotation.

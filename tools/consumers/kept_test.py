@@ -210,6 +210,11 @@ class KeptTest(unittest.TestCase):
                     'tar --sort=name')
         self.tar('dotted.tar', [(f'train/{c}.{n}.jpg', jpeg(n)) for c in ('cat', 'dog') for n in range(20)])
         self.verify('dotted.tar', 'pictures: 40,', 'bad: 0')
+        self.tar('packed.tar', [('n01440764.tar.gz', b'x'), ('n01443537.tgz', b'x')])
+        self.verify('packed.tar', 'in an archive, not opened: unpack it', code=1)
+        self.tar('gap/cat.tar', [('0.jpg', jpeg())])
+        self.tar('gap/dog.tar', [('notes.txt', b'x')])
+        self.verify('gap', 'archives, which stand for a class each, have no picture: dog.tar')
         for number in (0, 2):
             self.tar(f'numbered/train-0000{number}-of-00003.tar', [(f'{n}.jpg', jpeg(n)) for n in range(3)])
         self.verify('numbered', 'pictures: 6, without labels', 'are a numbering and no classes')
@@ -229,6 +234,17 @@ class KeptTest(unittest.TestCase):
             self.verify('behind.zip', 'pictures: 8 in 2 classes', 'bad: 0')
             self.write('cut.zip', whole[:-40])
             self.verify('cut.zip', 'the archive is cut or no zip', code=1)
+            # A bit of a picture, and one of what the directory says of one: zipfile raises.
+            directory = whole.rfind(b'PK\1\2')
+            for at in (whole.index(b'PK\3\4') + 300, whole.rindex(b'PK\1\2', 0, directory - 200) + 16):
+                self.write('bit.zip', whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+                with zipfile.ZipFile('bit.zip') as archive, self.assertRaises((zipfile.BadZipFile, zlib.error)):
+                    for name in archive.namelist():
+                        archive.read(name)
+                self.verify('bit.zip', 'pictures: 8 in 2 classes', 'bad: 1', code=1)
+            end = whole.rindex(b'PK\5\6') + 4
+            self.write('volumes.zip', whole[:end] + b'\2\0\2\0' + whole[end + 4:])
+            self.verify('volumes.zip', 'a zip of several volumes: put them together', code=1)
 
     def test_lists(self):
         self.tree()
@@ -241,6 +257,24 @@ class KeptTest(unittest.TestCase):
                            ('table', '\n'.join(['"path","label"'] + table))):
             self.write(name + '.txt', text)
             self.verify(name + '.txt', 'pictures: 16 in 2 classes, 8 (', 'bad: 0')
+        for name, end in (('nbsp', '\u00a0'), ('ideographic', '\u3000 '), ('tab', '\t\u2009')):
+            self.write(name + '.txt', ''.join(line + end + '\n' for line in lines))
+            self.verify(name + '.txt', 'pictures: 16 in 2 classes, 8 (', 'bad: 0')
+        for column, train, test in (('split', 'train', 'test'), ('subset', 'Training', 'val'), ('is_train', '1', '0')):
+            parts = [f'path,label,{column}'] + [f'{path},{path.split("/")[2]},{test if n % 4 == 0 else train}'
+                                                for n, path in enumerate(names)]
+            self.write('parts.csv', '\n'.join(parts))
+            self.verify('parts.csv', 'training pictures: 12 in 2 classes, 6 (cat) to 6 (dog) each',
+                        'held-out pictures: 4 in 2 classes, 2 (cat) to 2 (dog) each', 'bad: 0')
+        self.write('folds.csv', '\n'.join(['path,fold'] + [f'{path},{n % 5}' for n, path in enumerate(names)]))
+        self.verify('folds.csv', 'pictures: 16,', 'whatever stands in its column fold')
+        self.write('from_1.txt', '\n'.join(f'{path} {int("dog" in path) + 1}' for path in names))
+        self.verify('from_1.txt', 'no picture has the label 0')
+        for text, said in (('path,label\na,b.jpg,cat\n', 'more columns than the first line'),
+                           ('path,label\ndata/train/cat/0.jpg,-1\n', 'is negative'),
+                           ('"data/train/cat/0.jpg 0"\n', 'quotes around a path and its label')):
+            self.write('odd.csv', text)
+            self.verify('odd.csv', said, code=1)
         for code in ('utf-16', 'utf-16-le', 'utf-16-be', 'utf-32'):
             self.write('coded.txt', '\n'.join(lines).encode(code))
             self.verify('coded.txt', f'is text in {code[:6].upper()}', code=1)
