@@ -1,7 +1,7 @@
 """Runs //tec:pretrain as two ranks under every launcher that docs/cluster.md describes, and as two hosts.
 
-Whatever starts the ranks, the last checkpoint is byte for byte that of two processes started by hand; so are the results
-of evaluators, kNN's also those of one process. Slurm, network namespaces, a host file of one's own and a small disk
+Whatever starts the ranks, the last checkpoint is byte for byte that of two processes started by hand; so are a linear
+probe's results, and kNN's are those of one process. Slurm, network namespaces, a host file of one's own and a small disk
 need root.
 """
 
