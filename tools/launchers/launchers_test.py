@@ -1,8 +1,8 @@
 """Runs //tec:pretrain as two ranks under every launcher that docs/cluster.md describes, and as two hosts.
 
 Whatever starts the ranks, the last checkpoint is byte for byte that of two processes started by hand; so are a linear
-probe's results, and kNN's are those of one process. Slurm, network namespaces, a host file of one's own and a small disk
-need root.
+probe's results, and kNN's are those of one process. Slurm, network namespaces, a host file of one's own and a small
+disk need root.
 """
 
 import contextlib
