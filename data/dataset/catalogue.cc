@@ -16,7 +16,7 @@ namespace {
 // The version is the last digit. 1 is without defects and left_out, 2 without what follows them, 3 without checksums;
 // packed files, which hold no zips, outlive versions.
 constexpr absl::string_view kMagic = "TECCAT0";
-constexpr char kNewest = '4';
+constexpr char kNewest = '4';  // Written of zips alone: what older programs can read, they may.
 constexpr size_t kHeader = 8 + 4;
 
 uint32_t Crc(absl::string_view bytes) { return crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()); }
@@ -134,7 +134,8 @@ void Catalogue::AddRecord(absl::string_view name, int32_t label, uint32_t contai
 
 std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& stamps) {
   std::string out(kMagic);
-  out += kNewest;
+  const bool zips = !c.checksums.empty();
+  out += zips ? kNewest : '3';
   out.append(4, '\0');
   const auto append_number = [&](uint64_t value) { out.append(reinterpret_cast<const char*>(&value), sizeof(value)); };
   append_number(stamps.size());
@@ -161,7 +162,7 @@ std::string SerializeCatalogue(const Catalogue& c, const std::vector<Stamp>& sta
   for (const std::string& warning : c.warnings) Append(warning, &out);
   Append(c.why_unlabelled, &out);
   Append(c.packed, &out);
-  Append(c.checksums, &out);
+  if (zips) Append(c.checksums, &out);
   const uint32_t crc = Crc(absl::string_view(out).substr(kHeader));
   std::memcpy(&out[8], &crc, sizeof(crc));
   return out;
