@@ -235,9 +235,15 @@ absl::Status TrainingLoop::MicroStep() {
   if (step % plan_.accum_iter == 0) {
     position_.lr = task_.LearningRate(static_cast<double>(step) / plan_.steps_per_epoch + position_.epoch);
   }
-  if (task_.micro_steps_change_state()) state_is_whole_ = false;
-  TEC_ASSIGN_OR_RETURN(at::Tensor losses, task_.MicroStep(place));
-  agreement_.Add(std::move(losses));
+  const bool whole = std::exchange(state_is_whole_, state_is_whole_ && !task_.micro_steps_change_state());
+  absl::StatusOr<at::Tensor> losses = task_.MicroStep(place);
+  if (!losses.ok()) {
+    // Tasks whose micro-steps change the state report errors of their pictures alone, before anything is changed; what
+    // goes wrong later is thrown.
+    state_is_whole_ = whole;
+    return losses.status();
+  }
+  agreement_.Add(*std::move(losses));
   ++position_.next_micro_step;
   clock_.CountStep();
   if (place.ends_update) TEC_RETURN_IF_ERROR(FinishUpdate());

@@ -125,6 +125,25 @@ TEST_F(TrainingLoopFaultsTest, TheStateIsSavedWhenDataFail) {
   ExpectGoesOnFrom(3);
 }
 
+// The micro-step that has no pictures has changed nothing, but those before it in its update have.
+TEST_F(TrainingLoopFaultsTest, TheStateIsSavedWhenDataFailWhereMicroStepsChangeIt) {
+  for (const int64_t failing : {2 * kMicroSteps, 3 * kMicroSteps + 1}) {
+    SummingTask task;
+    task.changes_state = true;
+    task.on_step = [failing](int64_t step) {
+      return step == failing ? absl::UnavailableError("the folder is away") : absl::OkStatus();
+    };
+    const absl::Status status = RunTask(folder_ + "/run", &task).status();
+    if (failing % kMicroSteps == 0) {
+      EXPECT_EQ(status.message(), absl::StrCat("the folder is away. The state after update 2 is saved in ", folder_,
+                                               "/run/this_checkpoint.pth"));
+    } else {
+      EXPECT_EQ(status.message(), "the folder is away");
+    }
+  }
+  ExpectGoesOnFrom(2);
+}
+
 TEST_F(TrainingLoopFaultsTest, TheStateIsSavedWhenALibraryThrows) {
   SummingTask task;
   task.on_step = [](int64_t step) -> absl::Status {
