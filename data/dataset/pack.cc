@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "data/dataset/patient_read.h"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
 
@@ -27,7 +28,7 @@ absl::Status WritePack(const Dataset& dataset, const std::string& path, const st
   catalogue.containers = {"pack"};
   std::string bytes;
   for (int64_t i = 0; i < dataset.size(); ++i) {
-    TEC_RETURN_IF_ERROR(Annotate(dataset.Read(i, &bytes), dataset.name(i)));
+    TEC_RETURN_IF_ERROR(Annotate(ReadPatiently(dataset, i, &bytes), dataset.name(i)));
     catalogue.AddRecord(dataset.name(i), dataset.label(i), 0, writer->size(), bytes.size());
     TEC_RETURN_IF_ERROR(writer->Write(bytes));
     if (progress && (i + 1) % 1000 == 0) progress(i + 1);

@@ -3,13 +3,14 @@
 
 #include "data/loader/loader.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
@@ -17,11 +18,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "data/dataset/patient_read.h"
 #include "data/loader/bad_image_limit.h"
 #include "tec/base/logging.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
-#include "tec/base/system_error.h"
 
 namespace tec {
 namespace {
@@ -34,9 +35,6 @@ void WaitFor(std::condition_variable* changed, std::unique_lock<std::mutex>* loc
   while (!changed->wait_for(*lock, std::chrono::hours(1), predicate)) {
   }
 }
-// Between two tries at a picture that the system does not let us read.
-constexpr std::chrono::milliseconds kPauses[] = {std::chrono::milliseconds(10), std::chrono::milliseconds(100),
-                                                 std::chrono::milliseconds(500), std::chrono::milliseconds(2000)};
 
 }  // namespace
 
@@ -253,9 +251,8 @@ class Loader::Implementation {
       const int64_t source = (static_cast<int64_t>(key.sample) + i) % size;
       const absl::Status status = TryImage(source, key, scratch, encoded, out);
       if (status.ok()) return source;
-      if (MayPass(ErrnoOf(status))) {
-        *fault = absl::UnavailableError(absl::StrCat("the system does not let pictures be read, ", std::size(kPauses),
-                                                     " tries later neither: ", status.message()));
+      if (absl::IsUnavailable(status)) {
+        *fault = status;
         break;
       }
       bad->emplace_back(source, status);
@@ -267,13 +264,7 @@ class Loader::Implementation {
   absl::Status TryImage(int64_t source, const SampleKey& key, TransformScratch* scratch, std::string* encoded,
                         uint8_t* out) const {
     try {
-      absl::Status read = dataset_->Read(source, encoded);
-      for (const std::chrono::milliseconds pause : kPauses) {
-        if (!MayPass(ErrnoOf(read))) break;
-        std::this_thread::sleep_for(pause);
-        read = dataset_->Read(source, encoded);
-      }
-      TEC_RETURN_IF_ERROR(read);
+      TEC_RETURN_IF_ERROR(ReadPatiently(*dataset_, source, encoded));
       return transform_->Apply(*encoded, key, scratch, out);
     } catch (const std::exception& exception) {  // No memory.
       return absl::ResourceExhaustedError(exception.what());
@@ -310,8 +301,15 @@ class Loader::Implementation {
     }
   }
 
+  // Or not there yet. A FIFO would hold up whoever opens it.
+  bool ListIsRegular() const {
+    struct stat info;
+    return stat(options_.bad_images_path.c_str(), &info) != 0 || S_ISREG(info.st_mode);
+  }
+
   // Takes in what has been added to the list, by other ranks too, since it was read last.
   void ReadList() {
+    if (!ListIsRegular()) return;
     std::ifstream list(options_.bad_images_path, std::ios::binary);
     list.seekg(list_end_);
     for (std::string line; std::getline(list, line) && !list.eof();) {
@@ -325,6 +323,10 @@ class Loader::Implementation {
     const std::string field = EscapedField(name);
     ReadList();
     if (listed_.count(field) > 0) return;
+    if (!ListIsRegular()) {
+      TEC_LOG(WARNING) << "cannot add to " << options_.bad_images_path << ", which is no regular file";
+      return;
+    }
     std::ofstream list(options_.bad_images_path, std::ios::app);
     // In one piece, which the system keeps together.
     list << absl::StrCat(field, "\t", Printable(reason.message()), "\n");

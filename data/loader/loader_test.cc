@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -241,6 +242,16 @@ TEST(LoaderTest, UnreadableImagesAreListedInAFileOnce) {
     ASSERT_TRUE(list.ok()) << list.status();
     EXPECT_EQ(*list, "picture4" + reason + "picture9" + reason);
   }
+}
+
+TEST(LoaderTest, AListThatIsNoFileHoldsNothingUp) {
+  LoaderOptions options = Options(10);
+  options.bad_images_path = ::testing::TempDir() + "/fifo.txt";
+  std::remove(options.bad_images_path.c_str());
+  ASSERT_EQ(mkfifo(options.bad_images_path.c_str(), 0600), 0);
+  const auto loader = Make(std::make_shared<MemoryDataset>(10, std::vector<int64_t>{4}), options);
+  Epoch(loader.get(), 0);
+  EXPECT_EQ(loader->bad_count(), 1);
 }
 
 TEST(LoaderTest, NamesOfAnyBytesAreListedOnceAndFoundAgain) {

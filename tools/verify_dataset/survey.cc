@@ -6,11 +6,13 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "absl/numeric/int128.h"
 #include "absl/strings/string_view.h"
+#include "data/dataset/patient_read.h"
 #include "data/image/decode.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -62,7 +64,7 @@ void AddPixels(const Image& image, Finding* finding) {
 absl::Status Look(const Dataset& dataset, int64_t index, int channels, std::string* bytes, Image* image,
                   Finding* finding) {
   try {
-    TEC_RETURN_IF_ERROR(dataset.Read(index, bytes));
+    TEC_RETURN_IF_ERROR(ReadPatiently(dataset, index, bytes));
     finding->hash = Hash(*bytes);
     finding->read = true;
     finding->format = ImageFormatName(SniffImageFormat(*bytes));
@@ -98,6 +100,10 @@ Survey SurveyDataset(const Dataset& dataset, const SurveyOptions& options) {
       ++survey.formats[finding.format];
       survey.by_hash[finding.hash].push_back(index);
     }
+    if (absl::IsUnavailable(finding.status)) {
+      survey.fault.Update(finding.status);
+      return;
+    }
     if (!finding.status.ok()) {
       survey.bad.push_back({index, std::string(finding.status.message())});
       return;
@@ -118,11 +124,15 @@ Survey SurveyDataset(const Dataset& dataset, const SurveyOptions& options) {
     for (int64_t index = next++; index < survey.pictures; index = next++) {
       Finding finding;
       finding.status = Look(dataset, index, options.channels, &bytes, &image, &finding);
+      if (absl::IsUnavailable(finding.status)) next = survey.pictures;
       take(index, finding);
     }
   };
   std::vector<std::thread> threads;
-  for (int i = 1; i < options.threads; ++i) threads.emplace_back(work);
+  try {
+    for (int i = 1; i < options.threads; ++i) threads.emplace_back(work);
+  } catch (const std::system_error&) {  // No more threads: those that there are do the work.
+  }
   work();
   for (std::thread& thread : threads) thread.join();
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "data/dataset/dataset.h"
 
 namespace tec {
@@ -29,6 +30,8 @@ struct Survey {
   std::vector<int64_t> by_class;           // [classes]; empty without labels.
   std::map<std::string, int64_t> formats;  // By content, not by name.
   std::vector<BadPicture> bad;             // In order of their index.
+  // Of the system, which lets no pictures be read: the rest was not looked at. None is bad for it.
+  absl::Status fault;
 
   // Of the good ones. Pixels.
   int64_t good = 0;

@@ -1,5 +1,7 @@
 #include "tools/verify_dataset/survey.h"
 
+#include <atomic>
+#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -8,6 +10,7 @@
 #include "data/image/encode.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tec/base/file.h"
 
 namespace tec {
 namespace {
@@ -75,6 +78,31 @@ TEST(SurveyTest, CountsAll) {
     EXPECT_EQ(survey.std[1], 0);
     EXPECT_NEAR(survey.mean[2], 2.0 / 3, 1e-15);
   }
+}
+
+// The first readings of each picture fail.
+class FailingPictures : public Pictures {
+ public:
+  FailingPictures(std::vector<std::string> files, int failures) : Pictures(std::move(files)), failures_(failures) {}
+  absl::Status Read(int64_t index, std::string* bytes) const override {
+    return --failures_ >= 0 ? ErrnoToStatus(EIO, "read", name(index)) : Pictures::Read(index, bytes);
+  }
+
+ private:
+  mutable std::atomic<int> failures_;
+};
+
+TEST(SurveyTest, ErrorsOfTheSystemBlameNoPicture) {
+  const std::vector<std::string> files(8, *EncodePng(Flat(2, 3, 0, 100, 255)));
+  SurveyOptions options;
+  options.threads = 2;
+  const Survey patient = SurveyDataset(FailingPictures(files, 3), options);
+  EXPECT_TRUE(patient.fault.ok()) << patient.fault;
+  EXPECT_EQ(patient.good, 8);
+  const Survey ended = SurveyDataset(FailingPictures(files, 1000), options);
+  EXPECT_EQ(ended.fault.code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(ended.fault.message().find("Input/output error"), std::string::npos) << ended.fault;
+  EXPECT_TRUE(ended.bad.empty());
 }
 
 TEST(SurveyTest, TakesAnyNumberOfChannels) {

@@ -22,6 +22,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "data/dataset/dataset.h"
+#include "data/dataset/patient_read.h"
 #include "data/image/decode.h"
 #include "data/image/encode.h"
 #include "eval/finetune/augmentation.h"
@@ -225,7 +226,7 @@ absl::Status WriteSheet(const Dataset& dataset, const Survey& survey, int64_t sa
   for (int64_t i = 0; i < samples; ++i) {
     int64_t index = i * dataset.size() / samples;  // From everywhere: each class has its turn.
     while (bad[index]) index = (index + 1) % dataset.size();
-    TEC_RETURN_IF_ERROR(dataset.Read(index, &bytes));
+    TEC_RETURN_IF_ERROR(ReadPatiently(dataset, index, &bytes));
     TEC_ASSIGN_OR_RETURN(std::vector<Image> own, tiles_of(bytes, index));
     for (Image& tile : own) tiles.push_back(std::move(tile));
   }
@@ -267,6 +268,7 @@ absl::StatusOr<int> Run() {
       options.progress = [&count](int64_t done, int64_t total) { count.Update(done, total); };
       surveys.push_back(SurveyDataset(*part.dataset, options));
     }
+    TEC_RETURN_IF_ERROR(surveys.back().fault);
     datasets.push_back(part.dataset.get());
     PrintSurvey(part, surveys.back(), absl::GetFlag(FLAGS_stats), most_lines);
     bad += surveys.back().bad.size() + part.dataset->defects().size();
