@@ -61,8 +61,9 @@ absl::Status Prepare(const CommandLine& command_line, std::optional<KnnMonitor>*
   TrainOptions& options = *prepared;
   TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
   const Distributed& distributed = command_line.distributed;
-  TEC_RETURN_IF_ERROR(PrepareRank(
-      {command_line.experiment.runtime().device(), distributed.bind, distributed.deterministic}, options.environment));
+  TEC_RETURN_IF_ERROR(PrepareRank({command_line.experiment.runtime().device(), distributed.bind,
+                                   distributed.deterministic, distributed.bfloat16_gradients},
+                                  options.environment));
   options.overwrite = command_line.saving.overwrite;
   options.retention.keep_last = command_line.saving.keep_last;
   options.retention.encoder_only = command_line.saving.encoder_only;

@@ -27,8 +27,9 @@ absl::StatusOr<RunFinetuneResult> Finetune(const FinetuneCommandLine& command_li
   RunFinetuneOptions options;
   TEC_ASSIGN_OR_RETURN(options.environment, LaunchEnvironmentOf(command_line.distributed));
   const Distributed& distributed = command_line.distributed;
-  TEC_RETURN_IF_ERROR(PrepareRank(
-      {command_line.finetune.runtime().device(), distributed.bind, distributed.deterministic}, options.environment));
+  TEC_RETURN_IF_ERROR(PrepareRank({command_line.finetune.runtime().device(), distributed.bind,
+                                   distributed.deterministic, distributed.bfloat16_gradients},
+                                  options.environment));
   options.overwrite = command_line.saving.overwrite;
   options.retention.keep_last = command_line.saving.keep_last;
   options.retention.encoder_only = command_line.saving.encoder_only;

@@ -17,6 +17,8 @@ ABSL_FLAG(int64_t, check_ranks_every, 0,
 ABSL_FLAG(bool, bind, true, "run a rank on the cores of the memory node that its GPU is at, where the kernel tells");
 ABSL_FLAG(bool, deterministic, false,
           "on GPUs: sums in one order, so that equal runs give equal bytes; slower; the CPU's always do");
+ABSL_FLAG(bool, bfloat16_gradients, false,
+          "gradients travel between the ranks in bfloat16: half the bytes, and 8 bits of each number");
 
 namespace tec {
 
@@ -32,21 +34,24 @@ Distributed DistributedFlags() {
   distributed.check_ranks_every = absl::GetFlag(FLAGS_check_ranks_every);
   distributed.bind = absl::GetFlag(FLAGS_bind);
   distributed.deterministic = absl::GetFlag(FLAGS_deterministic);
+  distributed.bfloat16_gradients = absl::GetFlag(FLAGS_bfloat16_gradients);
   return distributed;
 }
 
-FlagGroup DistributedFlagGroup() {
-  return {"Several processes",
-          {{"world_size", ""},
-           {"rank", ""},
-           {"local_rank", ""},
-           {"dist_on_itp", ""},
-           {"dist_url", ""},
-           {"multinode", ""},
-           {"dist_timeout", ""},
-           {"check_ranks_every", ""},
-           {"bind", ""},
-           {"deterministic", ""}}};
+FlagGroup DistributedFlagGroup(bool sends_gradients) {
+  FlagGroup group = {"Several processes",
+                     {{"world_size", ""},
+                      {"rank", ""},
+                      {"local_rank", ""},
+                      {"dist_on_itp", ""},
+                      {"dist_url", ""},
+                      {"multinode", ""},
+                      {"dist_timeout", ""},
+                      {"check_ranks_every", ""},
+                      {"bind", ""},
+                      {"deterministic", ""}}};
+  if (sends_gradients) group.flags.push_back({"bfloat16_gradients", ""});
+  return group;
 }
 
 }  // namespace tec

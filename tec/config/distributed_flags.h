@@ -22,13 +22,14 @@ struct Distributed {
   int64_t check_ranks_every = 0;    // --check_ranks_every, in updates
   bool bind = true;                 // --bind: to its GPU's memory node.
   bool deterministic = false;       // --deterministic
+  bool bfloat16_gradients = false;  // --bfloat16_gradients
 };
 
 // The flags' current values.
 Distributed DistributedFlags();
 
-// For ParseFlags.
-FlagGroup DistributedFlagGroup();
+// For ParseFlags. sends_gradients: with --bfloat16_gradients, which means nothing elsewhere.
+FlagGroup DistributedFlagGroup(bool sends_gradients = false);
 
 }  // namespace tec
 

@@ -101,7 +101,7 @@ std::vector<FlagGroup> Groups() {
       OutputFlags(),
       SavingFlagGroup(),
       RuntimeFlags(),
-      DistributedFlagGroup(),
+      DistributedFlagGroup(/*sends_gradients=*/true),
   };
 }
 

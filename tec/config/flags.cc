@@ -98,7 +98,7 @@ std::vector<FlagGroup> Groups() {
       SavingFlagGroup(),
       {"Monitor", {{"knn_every", ""}, {"knn_data_path", ""}, {"open", ""}}},
       RuntimeFlags(),
-      DistributedFlagGroup(),
+      DistributedFlagGroup(/*sends_gradients=*/true),
   };
 }
 

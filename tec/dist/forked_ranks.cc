@@ -12,7 +12,7 @@
 namespace tec {
 namespace testing {
 
-void RunRanks(int world_size, const RankBody& body, double timeout_seconds) {
+void RunUnmetRanks(int world_size, const UnmetRankBody& body, double timeout_seconds) {
   LaunchEnvironment environment;
   environment.launcher = Launcher::kTorchrun;
   environment.world_size = environment.local_world_size = world_size;
@@ -25,11 +25,7 @@ void RunRanks(int world_size, const RankBody& body, double timeout_seconds) {
     if (child == 0) {
       environment.rank = environment.local_rank = rank;
       environment.timeout_seconds = timeout_seconds;
-      std::string problem;
-      {
-        auto group = ProcessGroup::Create(environment);
-        problem = group.ok() ? body(**group) : group.status().ToString();
-      }
+      const std::string problem = body(environment);
       if (!problem.empty()) std::fprintf(stderr, "rank %d: %s\n", rank, problem.c_str());
       _exit(problem.empty() ? 0 : 1);
     }
@@ -40,6 +36,16 @@ void RunRanks(int world_size, const RankBody& body, double timeout_seconds) {
     ASSERT_EQ(waitpid(children[rank], &status, 0), children[rank]);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "rank " << rank << " status " << status;
   }
+}
+
+void RunRanks(int world_size, const RankBody& body, double timeout_seconds) {
+  RunUnmetRanks(
+      world_size,
+      [&body](const LaunchEnvironment& environment) {
+        auto group = ProcessGroup::Create(environment);
+        return group.ok() ? body(**group) : group.status().ToString();
+      },
+      timeout_seconds);
 }
 
 }  // namespace testing

@@ -18,6 +18,10 @@ using RankBody = std::function<std::string(ProcessGroup&)>;
 // has used LibTorch's threads.
 void RunRanks(int world_size, const RankBody& body, double timeout_seconds = 60);
 
+// The same for a body that makes its group itself, or what has one.
+using UnmetRankBody = std::function<std::string(const LaunchEnvironment&)>;
+void RunUnmetRanks(int world_size, const UnmetRankBody& body, double timeout_seconds = 60);
+
 }  // namespace testing
 }  // namespace tec
 

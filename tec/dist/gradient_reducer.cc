@@ -99,9 +99,17 @@ void GradientReducer::Take(int64_t parameter) {
 // In one order, whichever is full first.
 void GradientReducer::StartFullBuckets() {
   while (sums_.size() < buckets_.size() && buckets_[order_[sums_.size()]].missing == 0) {
-    const at::Tensor& flat = buckets_[order_[sums_.size()]].flat;
-    sums_.push_back(options_.start_sum ? options_.start_sum(flat) : group_.StartSum(flat));
+    sums_.push_back(Send(buckets_[order_[sums_.size()]]));
   }
+}
+
+int64_t GradientReducer::Send(Bucket& bucket) {
+  c10::NoGradGuard no_grad;
+  bucket.sent = bucket.flat;
+  if (options_.bfloat16 && bucket.flat.scalar_type() == at::kFloat) {
+    bucket.sent = bucket.flat.div_(group_.world_size()).to(at::kBFloat16);
+  }
+  return options_.start_sum ? options_.start_sum(bucket.sent) : group_.StartSum(bucket.sent);
 }
 
 absl::Status GradientReducer::Wait() {
@@ -119,8 +127,13 @@ absl::Status GradientReducer::Wait() {
       options_.finish_sums ? options_.finish_sums(sums) : group_.FinishSums(sums, "averaging gradients");
   armed_ = false;
   for (Bucket& bucket : buckets_) {
-    if (status.ok()) bucket.flat.div_(group_.world_size());
+    if (status.ok() && bucket.sent.is_same(bucket.flat)) {
+      bucket.flat.div_(group_.world_size());
+    } else if (status.ok()) {
+      bucket.flat.copy_(bucket.sent);
+    }
     bucket.flat.reset();  // The gradients hold it.
+    bucket.sent.reset();
   }
   return status.ok() && learns ? LearnOrder() : status;
 }

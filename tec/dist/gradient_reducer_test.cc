@@ -4,7 +4,9 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -198,6 +200,83 @@ TEST(GradientReducerTest, TravelsWhileTheBackwardPassRuns) {
         return problem.empty() ? End(group) : problem;
       },
       /*timeout_seconds=*/20);
+}
+
+// Within the bound of gradient_reducer.h of the mean in double, not equal to the one in float32, the same bits on all
+// ranks; what is no float32 travels as it is. Twice: sums meanwhile, and all at the end.
+TEST(GradientReducerTest, InBfloat16EachNumberIsRoundedOnceARank) {
+  for (const int ranks : {2, 3}) {
+    RunRanks(ranks, [](ProcessGroup& group) -> std::string {
+      const std::vector<at::Tensor> plain = Weights(), hooked = Weights();
+      int64_t bytes = 0, plain_bytes = 0;
+      GradientReducer::Options options = Small();
+      options.bfloat16 = true;
+      options.start_sum = [&](const at::Tensor& sent) {
+        bytes += sent.nbytes();
+        plain_bytes += sent.numel() * (sent.scalar_type() == at::kDouble ? 8 : 4);
+        return group.StartSum(sent);
+      };
+      GradientReducer reducer(group, hooked, options);
+      const double bound = std::pow(1 + 1.0 / 256, group.world_size()) - 1;
+      for (const bool armed : {true, false}) {
+        LossOf(plain, group.rank(), kWithSeldom).backward();
+        if (armed) reducer.Arm();
+        LossOf(hooked, group.rank(), kWithSeldom).backward();
+        const absl::Status status = reducer.Wait();
+        if (!status.ok()) return status.ToString();
+        bool rounded = false;
+        for (size_t i = 0; i < plain.size(); ++i) {
+          const at::Tensor mine = plain[i].grad().to(at::kDouble), got = hooked[i].grad();
+          at::Tensor mean = mine / group.world_size(), size = mean.abs();
+          for (at::Tensor* sum : {&mean, &size}) {
+            const absl::Status summed = group.AllReduceSum(*sum);
+            if (!summed.ok()) return summed.ToString();
+          }
+          const at::Tensor off = (got.to(at::kDouble) - mean).abs();
+          if (got.scalar_type() == at::kDouble) {
+            if (!off.le(size * 1e-15).all().item<bool>()) return "a double was rounded";
+            continue;
+          }
+          // The division in float32 and numbers near nothing beside it.
+          if (!off.le(size * (bound + 1e-6) + 1e-38).all().item<bool>()) return "off by more than the bound";
+          rounded = rounded || off.gt(size * 1e-5).any().item<bool>();
+          const std::string bits(static_cast<const char*>(got.const_data_ptr()), got.nbytes());
+          const auto all = group.Gather(bits, "bits");
+          if (!all.ok()) return all.status().ToString();
+          for (const std::string& others : *all) {
+            if (others != bits) return "other bits on another rank";
+          }
+        }
+        if (!rounded) return "nothing was rounded";
+        DropGradients(plain);
+        DropGradients(hooked);
+      }
+      // 7 matrices and 5 numbers in float32, a matrix in float64.
+      if (plain_bytes != 2 * (4 * (7 * 64 + 5) + 8 * 64)) return "bytes: " + std::to_string(plain_bytes);
+      if (bytes != 2 * (2 * (7 * 64 + 5) + 8 * 64)) return "bytes sent: " + std::to_string(bytes);
+      return End(group);
+    });
+  }
+}
+
+// A sum of these is no number of float32, nor of bfloat16; and a gradient that is none on one rank is none on all.
+TEST(GradientReducerTest, InBfloat16TheyAreDividedBeforeTheSum) {
+  RunRanks(3, [](ProcessGroup& group) -> std::string {
+    std::vector<at::Tensor> parameters = {at::zeros({3}), at::zeros({2})};
+    for (at::Tensor& parameter : parameters) parameter.requires_grad_(true);
+    const float large = std::ldexp(1.5F, 127), none = std::numeric_limits<float>::infinity();
+    parameters[0].mutable_grad() = at::full({3}, large);
+    parameters[1].mutable_grad() = at::full({2}, group.rank() == 1 ? none : 1.0F);
+    GradientReducer::Options options = Small();
+    options.bfloat16 = true;
+    const absl::Status status = GradientReducer(group, parameters, options).Wait();
+    if (!status.ok()) return status.ToString();
+    const at::Tensor off = (parameters[0].grad().to(at::kDouble) / large - 1).abs();
+    if (!off.le(std::pow(1 + 1.0 / 256, 3) - 1).all().item<bool>())
+      return "large: " + std::to_string(off[0].item<double>());
+    if (!parameters[1].grad().isinf().all().item<bool>()) return "an overflow was lost";
+    return End(group);
+  });
 }
 
 // As of several new models: both under way at once.

@@ -21,6 +21,7 @@ namespace {
 
 int64_t rank_cores = 0;
 bool bound = false;
+bool bfloat16_gradients = false;
 
 // "" in a build without CUDA, whose runtime has the function.
 std::string PciAddress(int device) {
@@ -62,6 +63,10 @@ absl::StatusOr<c10::Device> SelectRankDevice(const std::string& name, const Laun
 }
 
 absl::Status PrepareRank(const RankRuntimeOptions& options, const LaunchEnvironment& environment) {
+  bfloat16_gradients = options.bfloat16_gradients;
+  if (bfloat16_gradients && environment.world_size > 1 && environment.rank == 0) {
+    TEC_LOG(INFO) << "gradients travel between the ranks in bfloat16: half the bytes, 8 bits of each number";
+  }
   const absl::StatusOr<c10::Device> device = SelectRankDevice(options.device, environment);
   if (!device.ok() || !device->is_cuda()) return absl::OkStatus();
   if (options.deterministic) TEC_RETURN_IF_ERROR(SumInOneOrder());
@@ -84,6 +89,8 @@ void SetComputeThreads(int64_t threads, const LaunchEnvironment& environment) {
 }
 
 int64_t RankCores() { return rank_cores > 0 ? rank_cores : UsableCores(); }
+
+bool Bfloat16Gradients() { return bfloat16_gradients; }
 
 int64_t DecodingThreads(int64_t num_workers) { return num_workers > 0 ? num_workers : RankCores(); }
 

@@ -17,20 +17,23 @@ namespace tec {
 absl::StatusOr<c10::Device> SelectRankDevice(const std::string& name, const LaunchEnvironment& environment);
 
 struct RankRuntimeOptions {
-  std::string device;          // As SelectRankDevice; what is wrong with it is said there.
-  bool bind = true;            // --bind
-  bool deterministic = false;  // --deterministic
+  std::string device;               // As SelectRankDevice; what is wrong with it is said there.
+  bool bind = true;                 // --bind
+  bool deterministic = false;       // --deterministic
+  bool bfloat16_gradients = false;  // --bfloat16_gradients
 };
 // Before anything else of a run, on its main thread, from which all others inherit. bind: this rank runs on the cores,
 // and takes memory, of the node that its GPU is at, where the kernel tells. deterministic: on a GPU, the same sums in
 // the same order, of one run as of the next (docs/cluster.md); FailedPrecondition for an environment variable that says
-// otherwise.
+// otherwise. bfloat16_gradients: Bfloat16Gradients().
 absl::Status PrepareRank(const RankRuntimeOptions& options, const LaunchEnvironment& environment);
 
 // Compute threads on the CPU; 0: the cores that this process may use, shared among this machine's ranks.
 void SetComputeThreads(int64_t threads, const LaunchEnvironment& environment);
 // This rank's share of them (tec/base/cores.h), since PrepareRank or SetComputeThreads.
 int64_t RankCores();
+// Whether gradients travel between the ranks in bfloat16 (tec/dist/gradient_reducer.h); false before PrepareRank.
+bool Bfloat16Gradients();
 // --num_workers; 0: RankCores().
 int64_t DecodingThreads(int64_t num_workers);
 

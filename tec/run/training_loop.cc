@@ -89,6 +89,7 @@ absl::Status TrainingLoop::AlignRanks() {
   RankFacts facts = task_.Facts();
   facts.emplace_back("version", kVersion);
   facts.emplace_back("kind of device", context_.device().is_cpu() ? "cpu" : "cuda");
+  facts.emplace_back("--bfloat16_gradients", Bfloat16Gradients() ? "on" : "off");
   facts.emplace_back("images in the data set", absl::StrCat(plan_.dataset_size));
   if (task_.loader() != nullptr) {
     const Dataset& dataset = task_.loader()->dataset();

@@ -4,12 +4,16 @@
 #include <limits>
 
 #include "ATen/ATen.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 
 WeightUpdate::WeightUpdate(AdamW& optimizer, const Options& options) : optimizer_(optimizer), options_(options) {
   if (options.scale_loss) scaler_.emplace();
-  if (options.group != nullptr) reducer_.emplace(*options.group, optimizer.parameters());
+  if (options.group == nullptr) return;
+  GradientReducer::Options reducer;
+  reducer.bfloat16 = Bfloat16Gradients();
+  reducer_.emplace(*options.group, optimizer.parameters(), reducer);
 }
 
 void WeightUpdate::Backward(const at::Tensor& loss) {

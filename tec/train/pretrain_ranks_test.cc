@@ -4,8 +4,10 @@
 #include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <functional>
 #include <map>
 #include <memory>
@@ -165,8 +167,9 @@ TEST_F(PretrainRanksTest, TwoRanksCountBadFilesAsOne) {
 // What decides a run, otherwise on one rank: an error before anything is trained, with a line that names it.
 TEST_F(PretrainRanksTest, WhatDecidesARunMustBeTheSame) {
   const std::string fewer = EmptyFolder("fewer"), more = EmptyFolder("more"), base = EmptyFolder("other_base");
-  testing::MakePictures(fewer);
-  testing::MakePictures(more);
+  const std::string renamed = EmptyFolder("renamed");
+  for (const std::string& folder : {fewer, more, renamed}) testing::MakePictures(folder);
+  ASSERT_EQ(rename((renamed + "/class1/4.jpg").c_str(), (renamed + "/class1/5.jpg").c_str()), 0);
   ASSERT_EQ(unlink((fewer + "/class1/4.jpg").c_str()), 0);
   const std::string jpeg = FileBytes(fewer + "/class0/0.jpg");
   WriteText(more + "/class1/100.jpg", jpeg);
@@ -184,6 +187,8 @@ TEST_F(PretrainRanksTest, WhatDecidesARunMustBeTheSame) {
       {{"--base_model=" + base + "/checkpoint-0.pth"}, "base model's checksum is "},
       {{"--data_path=" + more}, "images in the data set is 32 here, 30 on rank 0"},
       {{"--data_path=" + fewer}, "images in the data set is 29 here, 30 on rank 0"},
+      {{"--data_path=" + renamed}, "fingerprint of the images' names and labels is "},
+      {{"--bfloat16_gradients"}, "--bfloat16_gradients is on here, off on rank 0"},
       {{"--knn_every=2"}, "monitoring by --knn_every is on here, off on rank 0"},
   };
   for (const Case& c : cases) {
@@ -303,6 +308,44 @@ TEST_F(PretrainRanksTest, AFullDiskOfRankZeroIsToldToAll) {
   };
   ExpectEnd(Start(out, {{0, full}}), 2, {"File too large", "File too large"});
   ExpectToGoOn(out);
+}
+
+// Nothing can be written under the log's name any more, on rank 0, where the log is.
+TEST_F(PretrainRanksTest, ALogThatCannotBeWrittenIsToldToAll) {
+  const std::string out = EmptyFolder("no_log"), log = out + "/metrics.jsonl", away = out + "/away";
+  const Ranks ranks = Start(out);
+  ASSERT_TRUE(WaitForUpdates(*ranks[0], out, 4)) << Outputs(ranks);
+  ASSERT_EQ(rename(log.c_str(), away.c_str()), 0);
+  if (mkdir(log.c_str(), 0755) != 0) {
+    // A line came in between.
+    ASSERT_EQ(unlink(log.c_str()), 0);
+    ASSERT_EQ(mkdir(log.c_str(), 0755), 0);
+  }
+  ExpectEnd(ranks, 2, {"metrics.jsonl", "rank 0: cannot open "});
+  EXPECT_TRUE(absl::StrContains(ranks[1]->Output(), "metrics.jsonl")) << Outputs(ranks);
+  ASSERT_EQ(rmdir(log.c_str()), 0);
+  ASSERT_EQ(rename(away.c_str(), log.c_str()), 0);
+  const Ranks again = Start(out);
+  for (const auto& rank : again) EXPECT_EQ(rank->Wait(), 0) << Outputs(again);
+  EXPECT_TRUE(FileBytes(out + kLast) == FileBytes(Undisturbed() + kLast));
+}
+
+// Half the bytes: other weights, the same on both ranks after every update, and nearly the same losses.
+TEST_F(PretrainRanksTest, GradientsMayTravelInBfloat16) {
+  std::vector<std::string> flags = kLong;
+  flags.insert(flags.end(), {"--check_ranks_every=1", "--bfloat16_gradients"});
+  const std::string out = EmptyFolder("bfloat16");
+  const Ranks ranks = Start(out, {}, flags);
+  for (const auto& rank : ranks) ASSERT_EQ(rank->Wait(), 0) << Outputs(ranks);
+  EXPECT_TRUE(absl::StrContains(ranks[0]->Output(), "gradients travel between the ranks in bfloat16"));
+  EXPECT_FALSE(FileBytes(out + kLast) == FileBytes(Undisturbed() + kLast));
+  const auto expected = Lines(FileBytes(Undisturbed() + "/log.txt")), got = Lines(FileBytes(out + "/log.txt"));
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    for (const char* name : {"train_loss_fea", "train_loss_att"}) {
+      EXPECT_NEAR(Number(got[i], name) / Number(expected[i], name), 1, 1e-2) << name << " of epoch " << i;
+    }
+  }
 }
 
 TEST_F(PretrainRanksTest, APortThatIsTakenIsSaidByAll) {
