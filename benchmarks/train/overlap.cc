@@ -6,12 +6,16 @@
 //
 // Three kinds of updates in turn, so that other work on the machine meets all alike: without any sum, with the sums
 // after the backward pass, and with each bucket's as soon as it is full (tec/dist/gradient_reducer.h). The time of the
-// second less that of the first is the communication's; what the third saves of it is hidden. The medians of the
-// slowest rank are printed. All three must give finite norms, the last two the same ones.
+// second less that of the first is the communication's; what the third saves of it is hidden. Of each update the
+// slowest rank counts, for which the others wait where there are sums; medians over updates are printed. The
+// processors' part of the sums is what a rank's process computes more with them than without, at the rate at which it
+// gets to compute. All three must give finite norms, the last two the same ones.
 
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <condition_variable>
 #include <cstdint>
@@ -28,6 +32,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "benchmarks/train/pretraining_step.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/logging.h"
@@ -143,10 +148,15 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-struct Update {
-  double seconds, backward;  // The backward pass's alone.
-  double norm;
-};
+// Of all threads of this process.
+double ProcessorSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+enum Time { kSeconds, kBackward, kProcessor, kTimes };  // Of an update; of its backward pass; of all cores.
+using Update = std::array<double, kTimes>;
 
 absl::Status RunRank(const LaunchEnvironment& environment) {
   SetComputeThreads(0, environment);
@@ -179,11 +189,12 @@ absl::Status RunRank(const LaunchEnvironment& environment) {
       ended = SteadySeconds();
       status = reducer.Wait();
     };
-    const double start = SteadySeconds();
+    const double start = SteadySeconds(), processor = ProcessorSeconds();
     const PretrainingStep::Result result = step.Run(1, around);
-    const Update measured = {SteadySeconds() - start, ended - begun, result.gradient_norm.item<double>()};
+    const Update measured = {SteadySeconds() - start, ended - begun, ProcessorSeconds() - processor};
     TEC_RETURN_IF_ERROR(status);
-    TEC_CHECK(std::isfinite(measured.norm) && measured.norm > 0);
+    const double norm = result.gradient_norm.item<double>();
+    TEC_CHECK(std::isfinite(norm) && norm > 0);
     const std::vector<SlowNetwork::Times> times = network.TakeTimes();
     if (trace && prints && kind != kAlone) {
       std::printf("%s: the backward pass ends after %.3f s\n", kNames[kind], ended - begun);
@@ -197,53 +208,62 @@ absl::Status RunRank(const LaunchEnvironment& environment) {
 
   TEC_RETURN_IF_ERROR(update(kAlone, false).status());
   TEC_ASSIGN_OR_RETURN(const Update first, update(kAlone, false));
-  TEC_ASSIGN_OR_RETURN(const std::vector<double> backward, group->Mean({first.backward}));
+  TEC_ASSIGN_OR_RETURN(const std::vector<double> backward, group->Mean({first[kBackward]}));
   double rate = absl::GetFlag(FLAGS_mib_per_second) * (1 << 20);
   if (rate <= 0) {
     rate = 2.0 * (group->world_size() - 1) / group->world_size() * static_cast<double>(bytes) / (0.75 * backward[0]);
   }
   network.set_bytes_per_second(rate);
-  std::vector<double> seconds[kKinds], backwards[kKinds];
+  std::string mine;
   const int updates = absl::GetFlag(FLAGS_updates);
   for (int i = 0; i < updates; ++i) {
     for (const Kind kind : {kAlone, kAfterwards, kMeanwhile}) {
       TEC_ASSIGN_OR_RETURN(const Update measured, update(kind, absl::GetFlag(FLAGS_trace) && i + 1 == updates));
-      seconds[kind].push_back(measured.seconds);
-      backwards[kind].push_back(measured.backward);
-    }
-  }
-  std::string mine;
-  for (int kind = 0; kind < kKinds; ++kind) {
-    for (const auto* values : {&seconds[kind], &backwards[kind]}) {
-      char text[32];
-      std::snprintf(text, sizeof(text), "%.6f ", Median(*values));
-      mine += text;
+      for (const double value : measured) absl::StrAppendFormat(&mine, "%.6f ", value);
     }
   }
   TEC_ASSIGN_OR_RETURN(const std::vector<std::string> all, group->Gather(mine, "times"));
   if (!prints) return absl::OkStatus();
-  double slowest[2 * kKinds] = {};
+  // Of each update the slowest rank's times, and the mean of what the ranks have computed.
+  std::vector<double> times[kKinds][kTimes];
+  for (auto& kind : times) {
+    for (auto& values : kind) values.resize(updates);
+  }
   for (const std::string& text : all) {
     const char* at = text.c_str();
-    for (double& value : slowest) value = std::max(value, std::strtod(at, const_cast<char**>(&at)));
+    for (int i = 0; i < updates; ++i) {
+      for (auto& kind : times) {
+        for (int time = 0; time < kTimes; ++time) {
+          const double value = std::strtod(at, const_cast<char**>(&at));
+          double& slowest = kind[time][i];
+          slowest = time == kProcessor ? slowest + value / group->world_size() : std::max(slowest, value);
+        }
+      }
+    }
   }
+  const auto median = [&](Kind kind, Time time) { return Median(times[kind][time]); };
   std::printf("%d ranks, %zu buckets, %.1f MiB of gradients at %.0f MiB/s\n", group->world_size(),
               reducer.buckets().size(), static_cast<double>(bytes) / (1 << 20), rate / (1 << 20));
   for (int kind = 0; kind < kKinds; ++kind) {
-    std::printf("%-29s %.3f s an update, backward %.3f s\n", kNames[kind], slowest[2 * kind], slowest[2 * kind + 1]);
+    const auto of = static_cast<Kind>(kind);
+    std::printf("%-29s %.3f s an update, backward %.3f s, processors %.3f s a rank\n", kNames[kind],
+                median(of, kSeconds), median(of, kBackward), median(of, kProcessor));
   }
-  const double communication = slowest[2 * kAfterwards] - slowest[2 * kAlone];
-  const double saved = slowest[2 * kAfterwards] - slowest[2 * kMeanwhile];
+  const double alone = median(kAlone, kSeconds), meanwhile = median(kMeanwhile, kSeconds);
+  const double communication = median(kAfterwards, kSeconds) - alone;
+  const double saved = median(kAfterwards, kSeconds) - meanwhile;
   std::printf("communication %.3f s, %.0f %% of it hidden\n", communication, 100 * saved / communication);
   SumsRequest plan;
   plan.bytes = static_cast<double>(bytes);
   plan.buckets = static_cast<double>(reducer.buckets().size());
   plan.ranks = group->world_size();
   plan.bytes_per_second = rate;
-  plan.backward_seconds = slowest[2 * kMeanwhile + 1];
+  plan.backward_seconds = median(kAlone, kBackward);
+  plan.processor_seconds =
+      std::max(0.0, median(kMeanwhile, kProcessor) - median(kAlone, kProcessor)) * alone / median(kAlone, kProcessor);
   const Sums planned = PlanSums(plan);
-  std::printf("exposed %.3f s; //tools:scale_plan has communication %.3f s, exposed %.3f s\n",
-              slowest[2 * kMeanwhile] - slowest[2 * kAlone], planned.seconds, planned.exposed);
+  std::printf("exposed %.3f s; //tools:scale_plan has communication %.3f s, exposed %.3f s, %.3f s of it processors'\n",
+              meanwhile - alone, planned.seconds, planned.exposed, plan.processor_seconds);
   return absl::OkStatus();
 }
 

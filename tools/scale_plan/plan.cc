@@ -18,9 +18,11 @@ Sums PlanSums(const SumsRequest& request) {
   const double messages = 2 * (n - 1);
   const double of_bucket =
       messages / n * request.bytes / request.buckets / request.bytes_per_second + messages * request.message_seconds;
-  sums.seconds = request.buckets * of_bucket;
+  const double of_link = request.buckets * of_bucket;
+  sums.seconds = of_link + request.processor_seconds;
   // Either the link is never idle once the first bucket is full, or only the last one is left at the end.
-  sums.exposed = std::max(of_bucket, sums.seconds - request.backward_seconds * (request.buckets - 1) / request.buckets);
+  sums.exposed = std::max(of_bucket, of_link - request.backward_seconds * (request.buckets - 1) / request.buckets) +
+                 request.processor_seconds;
   return sums;
 }
 
@@ -79,12 +81,14 @@ absl::StatusOr<ScalePlan> PlanScale(const config::Experiment& e, double images, 
   SumsRequest sums;
   sums.bytes = 4 * parameters;
   sums.buckets = std::max(1.0, std::ceil(sums.bytes / request.bucket_bytes));
+  if (request.bfloat16_gradients) sums.bytes /= 2;
   sums.ranks = request.gpus;
   // One ring through all GPUs, which leaves a node once.
   sums.bytes_per_second =
       request.gpus > request.gpus_per_node ? std::min(request.node_link, request.network_link) : request.node_link;
   sums.message_seconds = request.message_seconds;
   sums.backward_seconds = plan.backward_seconds;
+  plan.gradient_bytes = sums.bytes;
   plan.sums = PlanSums(sums);
   plan.step_seconds = plan.compute_seconds + plan.sums.exposed;
 
@@ -111,8 +115,10 @@ absl::StatusOr<ScalePlan> PlanScale(const config::Experiment& e, double images, 
 
 std::string Describe(const ScalePlan& plan, const ScaleRequest& request) {
   std::string text;
-  absl::StrAppendFormat(&text, "update      %.4f s: %.0f images, compute %.4f s, sums %.4f s of which %.4f s exposed\n",
-                        plan.step_seconds, plan.batch, plan.compute_seconds, plan.sums.seconds, plan.sums.exposed);
+  absl::StrAppendFormat(
+      &text, "update      %.4f s: %.0f images, compute %.4f s, sums of %.2f GB %.4f s of which %.4f s exposed\n",
+      plan.step_seconds, plan.batch, plan.compute_seconds, plan.gradient_bytes * 1e-9, plan.sums.seconds,
+      plan.sums.exposed);
   absl::StrAppendFormat(&text, "speed       %.0f images/s of %d GPUs; %.0f updates, %.1f h\n", plan.images_per_second,
                         request.gpus, plan.updates, plan.hours);
   absl::StrAppendFormat(&text, "decoding    %.1f threads a node keep up", plan.decoding_need);

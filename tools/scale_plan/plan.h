@@ -20,13 +20,15 @@ struct SumsRequest {
   double bytes_per_second = 0;  // That a rank sends, and receives at the same time.
   double message_seconds = 0;   // Of a message of no length.
   double backward_seconds = 0;  // Of the last micro-step.
+  // That a rank's sums keep the cores which its backward pass would have, of an update: where it computes on a CPU.
+  double processor_seconds = 0;
 };
 struct Sums {
-  double seconds = 0;  // That the link is busy.
+  double seconds = 0;  // That they take, with nothing else going on.
   double exposed = 0;  // That the update waits for after the backward pass.
 };
 // A ring: each rank sends 2 (n - 1) / n of its bytes, in 2 (n - 1) messages a bucket. The first bucket is full after
-// one of equal shares of the backward pass, the last at its end.
+// one of equal shares of the backward pass, the last at its end. What the processors do is never hidden.
 Sums PlanSums(const SumsRequest& request);
 
 // Seconds of training between two saves that lose the least, saves and failures together (Young's formula with Daly's
@@ -41,7 +43,8 @@ struct ScaleRequest {
   double node_link = 200e9;             // Bytes a second that a GPU sends to others of its node.
   double network_link = 50e9;           // Bytes a second that a node sends to others.
   double message_seconds = 20e-6;       // Of a message of no length.
-  double bucket_bytes = 25 << 20;       // tec/dist/gradient_reducer.h
+  double bucket_bytes = 25 << 20;       // tec/dist/gradient_reducer.h, of float32
+  bool bfloat16_gradients = false;      // --bfloat16_gradients: half the bytes travel.
   int64_t decoders_per_node = 0;        // Threads; 0: not known, nothing is said of what limits.
   double decoded_per_second = 240;      // By one of them.
   double copy_bytes_per_second = 10e9;  // From the device into memory: the run stands still for that.
@@ -55,6 +58,7 @@ struct ScalePlan {
   double updates = 0;           // Of the run.
   double compute_seconds = 0;   // Of an update.
   double backward_seconds = 0;  // Of its last micro-step.
+  double gradient_bytes = 0;    // That travel of a rank's.
   Sums sums;
   double step_seconds = 0;   // Of an update: compute and exposed sums, or decoding if that takes longer.
   double decoding_need = 0;  // Threads a node that keep up.

@@ -34,6 +34,16 @@ TEST(ScalePlanTest, WhatTheBackwardPassHides) {
   }
 }
 
+// Where ranks compute on the cores that also sum, nothing of the latter is hidden.
+TEST(ScalePlanTest, WhatTheProcessorsDoIsExposed) {
+  for (const double backward : {0.0, 7.0, 30.0}) {
+    const Sums link = PlanSums({100, 10, 4, 10, 0.01, backward}), both = PlanSums({100, 10, 4, 10, 0.01, backward, 3});
+    EXPECT_DOUBLE_EQ(both.exposed, link.exposed + 3);
+    EXPECT_DOUBLE_EQ(both.seconds, link.seconds + 3);
+  }
+  EXPECT_EQ(PlanSums({100, 10, 1, 10, 0.01, 7, 3}).exposed, 0);
+}
+
 TEST(ScalePlanTest, IntervalOfSaves) {
   // Young: sqrt(2 C M), to which Daly's terms converge for C << M.
   EXPECT_NEAR(BestSaveInterval(1, 1e8) / std::sqrt(2e8), 1, 1e-3);
@@ -83,6 +93,20 @@ TEST_F(ScalePlanOfARowTest, TheSlowestLinkCounts) {
   // 15/16 of the bytes each way, not 7/8; the machine's link is 200 GB/s.
   EXPECT_NEAR(times(1e9), 200 * (15.0 / 16) / (7.0 / 8), 1e-9);
   EXPECT_NEAR(times(1e15), (15.0 / 16) / (7.0 / 8), 1e-9);
+}
+
+// In as many buckets, each of half the bytes.
+TEST_F(ScalePlanOfARowTest, HalfTheBytesInBfloat16) {
+  ScaleRequest request;
+  request.message_seconds = 0;
+  const auto plain = PlanScale(row_, kImages, request);
+  request.bfloat16_gradients = true;
+  const auto half = PlanScale(row_, kImages, request);
+  ASSERT_TRUE(plain.ok() && half.ok());
+  EXPECT_DOUBLE_EQ(plain->gradient_bytes, 4 * TrainedParameters(row_));
+  EXPECT_DOUBLE_EQ(half->gradient_bytes, 2 * TrainedParameters(row_));
+  EXPECT_DOUBLE_EQ(half->sums.seconds, plain->sums.seconds / 2);
+  EXPECT_DOUBLE_EQ(half->checkpoint_bytes, plain->checkpoint_bytes);
 }
 
 TEST_F(ScalePlanOfARowTest, TooFewDecoders) {

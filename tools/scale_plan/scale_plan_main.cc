@@ -27,6 +27,7 @@ ABSL_FLAG(double, tflops, 243, "of a GPU, of what the method asks for; unless gi
 ABSL_FLAG(double, node_link, 200, "GB/s that a GPU sends to others of its machine (assumed unless given)");
 ABSL_FLAG(double, network_link, 50, "GB/s that a machine sends to others (assumed unless given)");
 ABSL_FLAG(double, latency, 20, "microseconds of a message of no length (assumed unless given)");
+ABSL_FLAG(bool, bfloat16_gradients, false, "as of a run with --bfloat16_gradients: half the bytes travel");
 ABSL_FLAG(int64_t, decoders, 0, "decoding threads of a machine; 0: as many as are needed");
 ABSL_FLAG(double, decoded_per_second, 240, "pictures that a thread decodes (assumed; //benchmarks/data measures it)");
 ABSL_FLAG(double, copy_link, 10, "GB/s from a GPU into memory, when saving (assumed unless given)");
@@ -54,6 +55,7 @@ absl::Status Plan() {
   request.node_link = absl::GetFlag(FLAGS_node_link) * 1e9;
   request.network_link = absl::GetFlag(FLAGS_network_link) * 1e9;
   request.message_seconds = absl::GetFlag(FLAGS_latency) * 1e-6;
+  request.bfloat16_gradients = absl::GetFlag(FLAGS_bfloat16_gradients);
   request.decoders_per_node = absl::GetFlag(FLAGS_decoders);
   request.decoded_per_second = absl::GetFlag(FLAGS_decoded_per_second);
   request.copy_bytes_per_second = absl::GetFlag(FLAGS_copy_link) * 1e9;
@@ -77,7 +79,8 @@ constexpr char kUsage[] =
     "  scale_plan --experiment=vit_b_mae_300ep --gpus=32 --network_link=25\n\n";
 
 std::vector<FlagGroup> Flags() {
-  return {{"The run", {{"experiment", ""}, {"images", ""}, {"batch_size", ""}, {"accum_iter", ""}}},
+  return {{"The run",
+           {{"experiment", ""}, {"images", ""}, {"batch_size", ""}, {"accum_iter", ""}, {"bfloat16_gradients", ""}}},
           {"The machines",
            {{"gpus", ""},
             {"gpus_per_node", ""},
