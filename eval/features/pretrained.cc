@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tec/base/status.h"
@@ -60,6 +61,7 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequ
       result.mean.assign(data.mean().begin(), data.mean().end());
       result.std.assign(data.std().begin(), data.std().end());
     }
+    if (!result.mean.empty()) result.statistics = {result.mean, result.std, "as the checkpoint records"};
     result.recorded = true;
     result.description = absl::StrCat(file.method, " checkpoint after epoch ", file.epoch);
   }
@@ -67,6 +69,14 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequ
   if (!result.recorded && !traits.assumed.empty()) {
     absl::StrAppend(&result.description, " (assumed: ", absl::StrJoin(traits.assumed, ", "), ")");
   }
+  if (!file.vit.plan.mean.empty()) {
+    result.mean = file.vit.plan.mean;
+    result.std = file.vit.plan.std;
+    absl::StrAppend(&result.description, ", pixels normalised by mean ", absl::StrJoin(result.mean, ","), " and std ",
+                    absl::StrJoin(result.std, ","), " as the model itself does");
+  }
+  if (!result.statistics.known()) result.statistics = file.vit.statistics;
+  result.positions_at = file.vit.plan.positions_at;
   FillStatistics(&result);
   return result;
 }
@@ -85,6 +95,16 @@ absl::Status CheckChannels(const Pretrained& pretrained, const std::string& path
 
 absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained) {
   auto encoder = std::make_shared<Encoder>(pretrained.encoder);
+  // The blocks, nearly all of it, are the state's own tensors: a second copy would double what a program takes. What is
+  // loaded over them below is themselves. (cls_token may be folded, which must not change the state's.)
+  for (auto& [name, tensor] : NamedState(*encoder)) {
+    const auto found = pretrained.state.find(name);
+    if (!absl::StartsWith(name, "blocks.") || found == pretrained.state.end()) continue;
+    const at::Tensor& own = found->second;
+    if (own.scalar_type() == tensor.scalar_type() && own.sizes() == tensor.sizes() && own.is_contiguous()) {
+      at::Tensor(tensor).set_data(own);
+    }
+  }
   TEC_RETURN_IF_ERROR(LoadEncoder(*encoder, pretrained.state));
   encoder->eval();
   return encoder;

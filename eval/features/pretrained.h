@@ -3,11 +3,14 @@
 #ifndef TEC_EVAL_FEATURES_PRETRAINED_H_
 #define TEC_EVAL_FEATURES_PRETRAINED_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tec/checkpoint/families/image_statistics.h"
 #include "tec/checkpoint/families/vit_file.h"
 #include "tec/models/encoder.h"
 #include "tec/models/options.h"
@@ -21,8 +24,14 @@ struct Pretrained {
   std::string family;      // FamilyNames().
   VitTraits traits;        // What `encoder` is made of.
   bool mlp_token = false;  // The file has cls_token_mlp.*.
-  // One for each of encoder.channels. Where nothing says: ImageNet's for RGB; empty for other numbers.
+  // VitPlan's; null for most.
+  std::function<TensorView(int64_t grid)> positions_at;
+  // One for each of encoder.channels: a run's of this project, or those by which the model normalises pixels itself.
+  // Where nothing says: ImageNet's for RGB; empty for other numbers.
   std::vector<float> mean, std;
+  // How its model's images were normalised, where the file, its record, what stands beside it or its family's published
+  // models say so.
+  ImageStatistics statistics;
   // Whether heads and normalisation are the file's own record, that of a run of this project. If not, heads are as
   // ReadVitFile finds them, and the normalisation ImageNet's.
   bool recorded = false;

@@ -10,7 +10,9 @@
 #include "eval/features/pretrained.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/checkpoint/families/image_statistics.h"
 #include "tec/checkpoint/families/own_encoder.h"
+#include "tec/checkpoint/torch_tensors.h"
 #include "tec/config/run_record.h"
 #include "tec/models/factory.h"
 #include "tec/models/vit.h"
@@ -55,12 +57,17 @@ absl::StatusOr<std::optional<Pretrained>> TakeShape(const std::string& path, con
   if (!settings->has_mlp_token()) settings->set_mlp_token(pretrained.mlp_token);
   settings->set_model("custom");
   progress.Print(absl::StrCat("model as in ", path, ": ", pretrained.description));
-  if (!pretrained.mean.empty() &&
-      (pretrained.mean != Floats(settings->data().mean()) || pretrained.std != Floats(settings->data().std()))) {
-    TEC_LOG(WARNING) << path << " was made with images normalised by another mean or deviation than data.mean and "
-                     << "data.std of this run";
-  }
   return std::optional<Pretrained>(std::move(pretrained));
+}
+
+// The new model sees its images as this run normalises them, whatever those were that the file's model has learned of.
+void WarnOfOtherStatistics(const std::string& path, const ImageStatistics& own, const config::Data& data) {
+  if (!own.known() || (own.mean == Floats(data.mean()) && own.std == Floats(data.std()))) return;
+  TEC_LOG(WARNING) << path << " learned of images normalised by mean " << absl::StrJoin(own.mean, ",")
+                   << " and deviation " << absl::StrJoin(own.std, ",") << " (" << own.source
+                   << "); this run normalises by mean " << absl::StrJoin(data.mean(), ",") << " and deviation "
+                   << absl::StrJoin(data.std(), ",")
+                   << ". With data { mean and std } of a --config it can be the file's";
 }
 
 // Before a list of all tensors of which none fits.
@@ -82,6 +89,7 @@ absl::Status CheckSize(const VitOptions& file, const VitOptions& model, const co
 // Whether MAE's and TEC's names and sizes tell all of it: the checkpoint is then as the reference has it.
 bool IsPlain(VitVariant variant) {
   variant.norm_epsilon = kNormEpsilon;  // The settings have it.
+  variant.final_norm = true;            // A classifier has one in any case.
   return variant == VitVariant();
 }
 
@@ -99,7 +107,8 @@ absl::StatusOr<std::optional<OwnEncoder>> EncoderOfRun(const Pretrained* start, 
   if (IsPlain(start->encoder.variant)) return std::optional<OwnEncoder>();
   OwnEncoder encoder = {start->family, start->traits};
   encoder.traits.grid = options.encoder.grid();
-  encoder.traits.pool_hidden = 0;  // A classifier has none (FinetuneModel).
+  encoder.traits.pool_hidden = 0;  // A classifier has none (FinetuneModel), but a norm.
+  encoder.traits.no_norm = false;
   // What cannot be written down would be lost with the first checkpoint.
   const absl::StatusOr<OwnEncoder> again = EncoderOfRecord(RecordOfEncoder(encoder));
   if (!again.ok() || !(VariantOf(again->traits) == VariantOf(encoder.traits))) {
@@ -146,6 +155,7 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
     TEC_RETURN_IF_ERROR(CheckGrid(*start, file, options.encoder));
     TEC_RETURN_IF_ERROR(CheckChannels(*start, file, settings->data().channels()));
     TEC_RETURN_IF_ERROR(CheckSize(start->encoder, options.encoder, *settings));
+    WarnOfOtherStatistics(file, start->statistics, settings->data());
     const double epsilon = start->encoder.variant.norm_epsilon;
     if (epsilon != kNormEpsilon) settings->set_norm_epsilon(epsilon);
   } else if (resume != nullptr) {
@@ -167,6 +177,9 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
   InitialiseFinetuning(*models.model, seed);
   if (starts) {
     // The reference changes the grid of every file's table in MAE's way; those that it cannot read have their own.
+    if (start->positions_at && start->encoder.grid() != options.encoder.grid()) {
+      start->state["pos_embed"] = TensorOf(start->positions_at(options.encoder.grid()));
+    }
     const PositionInterpolation interpolation = encoder ? encoder->traits.interpolation : PositionInterpolation::kPlain;
     TEC_RETURN_IF_ERROR(Annotate(LoadPretrained(*models.model, start->state, seed, interpolation),
                                  absl::StrCat("cannot start from --finetune=", file)));

@@ -129,6 +129,7 @@ uint64_t FingerprintOfEncoder(const Encoder& encoder, const FeatureOptions& opti
   add_unusual("post_norm", variant.post_norm, usual.post_norm);
   add_unusual("attention_norm", variant.attention_norm, usual.attention_norm);
   add_unusual("mlp_norm", variant.mlp_norm, usual.mlp_norm);
+  add_unusual("final_norm", variant.final_norm, usual.final_norm);
   const RotaryGrid& rotary = variant.rotary;
   if (!rotary.frequencies.empty()) {
     for (const double value : {rotary.shift, rotary.span, rotary.origin}) fingerprint.Add(&value, sizeof(value));

@@ -28,6 +28,7 @@ absl::Status BeginFromBase(const BaseModel& base, TecModel& model) {
   plain.registers = from.variant.registers;
   plain.norm_epsilon = from.variant.norm_epsilon;
   plain.pool_hidden = from.variant.pool_hidden;
+  plain.final_norm = from.variant.final_norm;
   if (from.variant.hidden == 4 * from.width) plain.hidden = from.variant.hidden;
   if (!(from.variant == plain)) {
     problems.push_back("blocks that compute otherwise (activation, norms, hidden width or positions)");

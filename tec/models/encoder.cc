@@ -22,8 +22,8 @@ std::shared_ptr<LayerNorm> FinalNorm(const VitOptions& options) {
 }  // namespace
 
 Encoder::Encoder(const VitOptions& options) : Vit(options) {
-  norm_ = register_module("norm", FinalNorm(options));
   const VitVariant& variant = options.variant;
+  if (variant.final_norm) norm_ = register_module("norm", FinalNorm(options));
   if (variant.pool_hidden > 0) {
     attn_pool_ =
         register_module("attn_pool", std::make_shared<AttentionPool>(options.width, options.heads, variant.pool_hidden,
@@ -57,7 +57,8 @@ std::vector<at::Tensor> Encoder::LastBlocks(const at::Tensor& images, int64_t co
 
 absl::Status LoadEncoder(Encoder& encoder, const TensorMap& state) {
   TEC_ASSIGN_OR_RETURN(TensorMap own, EncoderState(state));
-  if (own.count("norm.weight") == 0 && own.count("norm.bias") == 0) {
+  const bool plain_norm = own.count("norm.weight") == 0 && own.count("norm.bias") == 0;
+  if (plain_norm && encoder.options().variant.final_norm) {
     own["norm.weight"] = at::ones({encoder.options().width});
     if (!encoder.options().variant.rms_norm) own["norm.bias"] = at::zeros({encoder.options().width});
   }

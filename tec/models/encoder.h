@@ -24,7 +24,7 @@ struct EncoderFeatures {
   at::Tensor patch_mean;  // [N, C]: mean over the patch tokens after the final norm.
 };
 
-// A ViT without head. State: Vit's, norm.*, [attn_pool.*].
+// A ViT without head. State: Vit's, [norm.*], [attn_pool.*].
 class Encoder : public Vit {
  public:
   explicit Encoder(const VitOptions& options);
@@ -36,8 +36,8 @@ class Encoder : public Vit {
 
   // Outputs [N, 1 + R + L, C] of the last `count` blocks, 1..D, the last block's last; before the final norm.
   std::vector<at::Tensor> LastBlocks(const at::Tensor& images, int64_t count);
-  // The final norm, over the last dimension of [..., C].
-  at::Tensor Normalise(const at::Tensor& tokens) { return norm_->forward(tokens); }
+  // The final norm, over the last dimension of [..., C]; the tokens themselves where the model has none.
+  at::Tensor Normalise(const at::Tensor& tokens) { return norm_ ? norm_->forward(tokens) : tokens; }
   // EncoderFeatures::cls of tokens [N, 1 + R + L, C] after the final norm.
   at::Tensor Class(const at::Tensor& normed);
   // Whether that is defined.
@@ -46,7 +46,7 @@ class Encoder : public Vit {
   }
 
  private:
-  std::shared_ptr<LayerNorm> norm_;
+  std::shared_ptr<LayerNorm> norm_;           // Null without one.
   std::shared_ptr<AttentionPool> attn_pool_;  // Null without one.
 };
 

@@ -63,7 +63,7 @@ bool VitVariant::operator==(const VitVariant& other) const {
   const auto all = [](const VitVariant& v) {
     return std::tie(v.class_token, v.registers, v.hidden, v.activation, v.norm_epsilon, v.rms_norm, v.patch_norm,
                     v.pre_norm, v.post_norm, v.attention_norm, v.mlp_norm, v.relative_positions, v.rotary,
-                    v.pool_hidden);
+                    v.pool_hidden, v.final_norm);
   };
   return all(*this) == all(other);
 }

@@ -36,6 +36,7 @@ struct VitVariant {
   bool relative_positions = false;  // Each block adds a relative position bias to its logits (BEiT).
   RotaryGrid rotary;                // Without frequencies: none.
   int64_t pool_hidden = 0;          // Of the MLP of an encoder's attention pool (attention_pool.h); 0: it has none.
+  bool final_norm = true;           // Without one an encoder's features are what its last block gives (C-RADIO).
 
   // Tokens before the patches.
   int64_t prefix() const { return (class_token ? 1 : 0) + registers; }
@@ -62,6 +63,7 @@ struct DecoderOptions {
   int64_t width = 0;  // W
   int64_t depth = 0;
   int64_t heads = 0;
+  int64_t hidden = 0;  // Of the blocks' MLPs; 0: 4 W. The adaptor's are 4 W in any case.
 };
 
 // The frozen base model and the targets taken from it.

@@ -82,6 +82,7 @@ VitVariant VariantOf(const VitTraits& traits) {
   variant.pre_norm = traits.pre_norm;
   variant.relative_positions = traits.relative_positions;
   variant.rotary = RotaryGridOf(traits);
+  variant.final_norm = !traits.no_norm;
   return variant;
 }
 
@@ -137,7 +138,7 @@ absl::Status LoadVit(Vit& model, const VitPlan& plan, bool with_norm, bool inter
     }
   }
   // A file without final norm (converted weights): the plain one.
-  const bool plain_norm = with_norm && !plan.traits.final_norm;
+  const bool plain_norm = with_norm && !plan.traits.final_norm && options.variant.final_norm;
   for (const auto& [name, tensor] : own) {
     if (plain_norm && absl::StartsWith(name, "norm.")) continue;
     if (planned.count(name) == 0) problems.push_back(absl::StrCat(name, " is missing"));
@@ -151,7 +152,9 @@ absl::Status LoadVit(Vit& model, const VitPlan& plan, bool with_norm, bool inter
   }
   for (const auto& [name, source] : planned) {
     const TensorView view = source->read();
-    if (name == "pos_embed" && plan.traits.grid != options.grid()) {
+    if (name == "pos_embed" && plan.traits.grid != options.grid() && plan.positions_at) {
+      CopyConverting(plan.positions_at(options.grid()), own[name]);
+    } else if (name == "pos_embed" && plan.traits.grid != options.grid()) {
       own[name].copy_(InterpolatePositions(TensorOf(view).to(at::kFloat), options.grid(), plan.traits.interpolation));
     } else {
       CopyConverting(view, own[name]);

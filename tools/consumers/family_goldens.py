@@ -4,9 +4,11 @@ of two images (see the README there).
     python tools/consumers/family_goldens.py tec/checkpoint/families/goldens [NAME ...]
 
 with the packages of requirements.txt. Where a project's code is in no package, timm's model of it is written under the
-names of its own files.
+names of its own files. The cases radio_* are made by the project's own code: with a checkout of NVlabs/RADIO and the
+package einops on PYTHONPATH.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -63,8 +65,9 @@ def last_logits(run):
         torch.nn.functional.scaled_dot_product_attention = original
 
 
-def write(folder, state, config, family, package, blocks, run, prefix, heads=0, size=SIZE):
-    """run(images): all tokens after the final norm, and the pooled one or None for the first token."""
+def write(folder, state, config, family, package, blocks, run, prefix, heads=0, size=SIZE, first=0):
+    """run(images): all tokens after the final norm, and the pooled one or None for the first token. first: the token
+    that is [CLS], which comes first of all here."""
     os.makedirs(folder, exist_ok=True)
     safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()},
                                 f'{folder}/model.safetensors', metadata={'format': 'pt'})
@@ -78,6 +81,9 @@ def write(folder, state, config, family, package, blocks, run, prefix, heads=0, 
     pictures = images(size)
     (tokens, pooled), logits = last_logits(lambda: run(pictures))
     hook.remove()
+    order = torch.tensor([first] + [i for i in range(tokens.shape[1]) if i != first])
+    tokens, outputs[-1] = tokens[:, order], outputs[-1][:, order]
+    logits = logits[:, :, order][:, :, :, order]
     expected = {'images': pictures, 'last': outputs[-1], 'patch_mean': tokens[:, prefix[1]:].mean(1), 'logits': logits}
     if pooled is not None:
         expected['cls'] = pooled
@@ -107,7 +113,7 @@ def timm_case(folder, name, family, rename=None, config=True, pool=None, size=SI
 
     def run(pictures):
         tokens = model.forward_features(pictures)
-        if 'norm.weight' not in model.state_dict():
+        if 'fc_norm.weight' in model.state_dict() and 'norm.weight' not in model.state_dict():
             # Of a model that is pooled before its norm we normalise the tokens plainly.
             tokens = torch.nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=model.blocks[0].norm1.eps)
         return tokens, (model.pool(tokens) if pool else None)
@@ -128,6 +134,97 @@ def transformers_case(folder, kind, family, layers, prefix, pool=False, **option
     config = {key: value for key, value in model.config.to_diff_dict().items() if key != 'transformers_version'}
     write(folder, model.state_dict(), config, family, f'transformers {transformers.__version__}', layers(model), run,
           prefix)
+
+
+def radio_case(folder, arch, summaries, layout, config=None, size=SIZE, **options):
+    """NVlabs/RADIO's own model with three teachers. summaries: which of them the summary is made of. layout: (model,
+    conditioner, indices) -> the file's tensors."""
+    from radio import dinov2_arch, extra_models, extra_timm_models  # noqa: F401, which register models
+    from radio.enable_cpe_support import enable_cpe
+    from radio.input_conditioner import InputConditioner
+    from radio.radio_model import RADIOModel, Resolution, create_model_from_args
+    conditioner = InputConditioner(1.0, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
+    if arch == 'dinov2':
+        inner = dinov2_arch.DinoVisionTransformer(
+            img_size=size, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_ratio=2,
+            ffn_layer='swiglufused', init_values=1.0, num_register_tokens=4, block_chunks=0,
+            block_fn=lambda **kw: dinov2_arch.Block(attn_class=dinov2_arch.Attention, **kw))
+        model = extra_models.DinoWrapper(inner)
+        enable_cpe(model, 2 * SIZE, num_cls_tokens=1, num_registers=4)
+    else:
+        arguments = argparse.Namespace(
+            model=arch, in_chans=None, input_size=None, pretrained=False, num_classes=0, drop=0, drop_path=0,
+            drop_block=None, gp=None, bn_momentum=None, bn_eps=None, torchscript=False, initial_checkpoint='',
+            model_kwargs=dict(embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_ratio=2, patch_size=PATCH,
+                              img_size=size) | options,
+            cpe_max_size=2 * SIZE, teachers=[{'name': name} for name in 'abc'], cls_token_per_teacher=True,
+            register_multiple=8)
+        model = create_model_from_args(arguments)
+    shake(model, seed=3)
+    radio = RADIOModel(model, conditioner, PATCH, 2 * SIZE, Resolution(size, size),
+                       summary_idxs=torch.tensor(summaries)).eval()
+    radio.make_preprocessor_external()
+    core = getattr(model, 'inner', model)
+    rows = core.patch_generator.num_skip
+    seen = []
+    core.norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
+
+    def run(pictures):
+        summary, features = radio(pictures)
+        tokens = seen[-1]
+        assert torch.equal(features, tokens[:, rows:])
+        # All of the summary that there is one token for; DINOv2's is always the first.
+        wanted = tokens[:, summaries[0]] if arch != 'dinov2' else tokens[:, 0]
+        assert torch.equal(summary[:, :WIDTH], wanted)
+        return tokens, wanted
+
+    written = layout(model.state_dict(), conditioner.state_dict(), torch.tensor(summaries))
+    write(folder, written, config, 'radio', 'NVlabs/RADIO c0f3701', core.blocks, run, (True, rows),
+          HEADS, size, first=summaries[0])
+
+
+def hub_names(model, conditioner, summaries):
+    return ({'radio_model.summary_idxs': summaries} | {f'radio_model.model.{k}': v for k, v in model.items()} |
+            {f'radio_model.input_conditioner.{k}': v for k, v in conditioner.items()})
+
+
+def training_names(model, conditioner, summaries):
+    return ({f'base_model.{k}': v for k, v in model.items()} |
+            {f'input_conditioner.{k}': v for k, v in conditioner.items()} |
+            {'_heads.a.fc1.weight': torch.ones(2, WIDTH), '_feature_projections.a.fc1.weight': torch.ones(2, WIDTH)})
+
+
+@case
+def radio_nvidia(folder):
+    # Images of a size that the table has to be resampled for; the first teacher has no part in the summary.
+    config = {'architectures': ['RADIOModel'], 'patch_size': PATCH, 'max_resolution': 2 * SIZE,
+              'preferred_resolution': [20, 20], 'vitdet_window_size': None,
+              'args': {'model': 'vit_base_patch16_224', 'cpe_max_size': 2 * SIZE, 'model_kwargs': {}}}
+    radio_case(folder, 'vit_base_patch16_224', [1, 2], hub_names, config, size=20)
+
+
+@case
+def radio_nvidia_training(folder):
+    radio_case(folder, 'vit_base_patch16_v2_224', [0, 2], training_names, size=32)
+
+
+@case
+def radio_nvidia_dinov2(folder):
+    radio_case(folder, 'dinov2', [0], hub_names, size=32)
+
+
+@case
+def radio_hf(folder):
+    options = dict(hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS, mlp_ratio=2.0,
+                   patch_size=PATCH, image_size=12, max_img_size=2 * SIZE, num_cls_tokens=2, num_registers=3,
+                   summary_idxs=[0, 1])
+    model = shake(transformers.RadioModel(transformers.RadioConfig(**options)))
+    model.make_preprocessor_external()
+    state = model.state_dict() | {'input_conditioner.norm_mean': torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1),
+                                  'input_conditioner.norm_std': torch.tensor([0.2, 0.3, 0.25]).view(3, 1, 1)}
+    write(folder, state, model.config.to_dict(), 'hf_radio', f'transformers {transformers.__version__}',
+          model.encoder.layer, lambda pictures: (model(pixel_values=pictures).last_hidden_state, None), (True, 5),
+          size=12)
 
 
 def dinov3_names(state):

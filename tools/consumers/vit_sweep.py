@@ -75,8 +75,8 @@ def timm_features(model):
             tokens = model.forward_features(images)
             # Without [CLS] the pool by a learned token takes its place.
             pooled = model.pool(tokens) if getattr(model, 'attn_pool', None) is not None else None
-        if 'norm.weight' not in model.state_dict():
-            # Of a model that is pooled before its norm we normalise the tokens plainly.
+        if 'norm.weight' not in model.state_dict() and 'fc_norm.weight' in model.state_dict():
+            # Of a model that is pooled before its norm we normalise the tokens plainly. Others have no norm at all.
             tokens = torch.nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
         prefix = model.num_prefix_tokens
         first = tokens[:, 0] if getattr(model, 'cls_token', None) is not None else pooled
@@ -148,6 +148,9 @@ def transformers_candidates(folder):
         def features(images, model=model):
             with torch.no_grad():
                 options = {}
+                if model.config.model_type == 'radio':
+                    # These images are normalised ones.
+                    model.input_conditioner = torch.nn.Identity()
                 if model.config.model_type == 'vit_mae':
                     # Nothing masked, nothing shuffled.
                     model.config.mask_ratio = 0.0

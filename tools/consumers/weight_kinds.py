@@ -213,7 +213,8 @@ def structure(folder):
         yield EitherFile(name, folder.hub(name.replace('/', '_'), model.state_dict(),
                                           timm_config(model, architecture, **arguments)), timm_features(model), heads=0)
         # Without its config.json nothing tells: what is then assumed is said, or asked for.
-        assumed = {'act_layer': 'GELU', 'rope_temperature': r'theta \d+', 'use_rot_pos_emb': 'rotary positions as',
+        assumed = {'act_layer': 'GELU', 'final_norm': 'a plain norm after the last block',
+                   'rope_temperature': r'theta \d+', 'use_rot_pos_emb': 'rotary positions as',
                    'rope_rotate_half': 'rotary positions as'}.get(next(iter(arguments), ''))
         yield EitherFile(name + ', bare', folder.save(name, model.state_dict()), timm_features(model), assumed=assumed)
 

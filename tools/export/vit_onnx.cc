@@ -64,13 +64,13 @@ class Exporter {
     RotaryTables();
     std::string x = Tokens();
     for (int64_t i = 0; i < traits_.depth; ++i) x = Block(x, absl::StrCat("blocks.", i));
-    if (!traits_.final_norm) {
+    if (!traits_.final_norm && !traits_.no_norm) {
       // The encoder's: the plain one (tec/models/vit.h).
       graph_.Floats("norm.weight", {traits_.width}, std::vector<float>(traits_.width, 1.0f));
       if (!traits_.rms_norm) graph_.Floats("norm.bias", {traits_.width}, std::vector<float>(traits_.width));
     }
     const std::string before_norm = x;
-    x = Norm(x, "norm");
+    if (!traits_.no_norm) x = Norm(x, "norm");
     const std::string size = absl::StrCat(traits_.grid * traits_.patch_size), width = absl::StrCat(traits_.width);
     graph_.Input("images", {"N", absl::StrCat(traits_.channels), size, size});
     std::string cls;  // None without token and pool.

@@ -8,7 +8,8 @@
 //
 // In float16 the weights and what is computed with them are that; images and results stay float.
 //
-// A file without final norm (converted weights) gets the plain one, weight 1 and bias 0. How pictures become `images`
+// A file without final norm (converted weights) gets the plain one, weight 1 and bias 0; a model without one (C-RADIO)
+// gets none. How pictures become `images`
 // stands in the model's metadata_props: image_size, resize_short_side, interpolation, mean, std (numbers separated by
 // commas), and class_names, a JSON list.
 

@@ -224,7 +224,11 @@ absl::StatusOr<std::string> DescribeFile(const std::string& given_path, const Vi
                   traits.heads > 0 ? absl::StrCat(", ", traits.heads, " heads") : "",
                   traits.registers > 0 ? absl::StrCat(", ", traits.registers, " registers") : "",
                   traits.rotary.has_value() ? ", rotary positions" : "", traits.class_token ? "" : ", no [CLS]",
-                  traits.pool_hidden > 0 ? ", attention pool" : "", traits.final_norm ? "" : ", no final norm", "\n");
+                  traits.pool_hidden > 0 ? ", attention pool" : "",
+                  traits.final_norm ? ""
+                  : traits.no_norm  ? ", no norm after the last block"
+                                    : ", no final norm",
+                  "\n");
   const std::string teacher = vit->plan.family + "_teacher";
   VitRequest other = request;
   other.family = teacher;

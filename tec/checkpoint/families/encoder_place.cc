@@ -83,13 +83,7 @@ absl::Status WhyNot(const StateDict& tensors) {
     absl::string_view name, why;
   };
   for (const Known& known :
-       {Known{"patch_generator.embedder.weight",
-              "C-RADIO in NVIDIA's own names: its positions are cut out of a table of 128 x 128 by rules of its own; "
-              "timm's files of it (vit_*_radio_*) are read"},
-        Known{"embeddings.cls_register_token",
-              "C-RADIO in Hugging Face's names: its positions are cut out of a table of 128 x 128 by rules of its own; "
-              "timm's files of it (vit_*_radio_*) are read"},
-        Known{"rope.freqs",
+       {Known{"rope.freqs",
               "a ViT with learned rotary frequencies (timm's vit_*_rope_mixed_*), which are not supported"},
         Known{"blocks.0.attn.rel_pos.mlp.fc1.weight",
               "a ViT whose relative positions come from an MLP (timm's vit_relpos_*), which is not supported"},

@@ -119,6 +119,7 @@ const std::vector<Family>& Families() {
       TimmNoClassFamily(),
       IjepaFamily(),
       MmpretrainFamily(),
+      RadioFamily(),
       HuggingFaceMaeFamily(),
       HuggingFaceDeitFamily(),
       HuggingFaceVitFamily(),
@@ -130,6 +131,7 @@ const std::vector<Family>& Families() {
       HuggingFaceSiglipFamily(),
       HuggingFaceIjepaFamily(),
       HuggingFaceAimv2Family(),
+      HuggingFaceRadioFamily(),
       ClipFamily(),
       OpenClipFamily(),
   };

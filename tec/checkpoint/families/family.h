@@ -48,13 +48,19 @@ struct Family {
   std::vector<NameRule> names_outside;
   // Of names with or without the prefix, beside those that the rule for heads finds.
   std::vector<std::string> left_out;
+  // Of what changes the features, is no part of a ViT, and is not read: the pattern, and why.
+  std::vector<NameRule> refused;
 
   // What leaves no trace in the tensors. What a config.json beside the file says goes before all of it.
   double norm_epsilon = 1e-6;
   Activation activation = Activation::kGelu;
   bool class_token = true;  // The model has one.
+  bool no_norm = false;     // It has none after the last block.
   bool rms_norm = false;    // Its norms divide by the root mean square, and have no bias.
   bool post_norm = false;   // Its norms stand after attention and MLP.
+  // Its patch embedding is a matrix [C, c P P] of patches channel by channel, and its positions are resampled for each
+  // size of images from a table for the largest (C-RADIO).
+  bool cropped_positions = false;
   std::optional<RotaryTraits> rotary;
   // Pixels a side of the images that the published models are for: of those that have no table that tells.
   int64_t published_size = 0;
@@ -82,6 +88,11 @@ struct Family {
 std::vector<NameRule> PlainNames();
 // The same without pos_embed: of families that have rotary positions alone.
 std::vector<NameRule> PlainNamesWithoutPositions();
+
+// Names of parts that no plan's tensor is called like, of a family with cropped_positions: how the model normalises
+// pixels, [c, 1, 1] each; its tokens before the patches, [n, C]; which of them it hands on, int64 [m].
+inline constexpr char kPixelMean[] = "pixel_mean", kPixelStd[] = "pixel_std";
+inline constexpr char kTokenRows[] = "token_rows", kSummaryRows[] = "summary_rows";
 
 // What an architecture is called here that OpenCLIP's own open_clip_config.json describes and does not name.
 inline constexpr char kOpenClipTower[] = "open_clip";
@@ -142,6 +153,8 @@ Family TimmClipFamily();
 Family TimmOpenClipFamily();
 Family ClipFamily();
 Family OpenClipFamily();
+Family RadioFamily();
+Family HuggingFaceRadioFamily();
 
 }  // namespace tec
 

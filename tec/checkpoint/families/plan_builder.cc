@@ -47,11 +47,17 @@ PlanBuilder::PlanBuilder(const Family& family, const EncoderPlace& place, const 
   plan_.other_prefixes = place.others;
   plan_.file_tensors = tensors.size();
   std::vector<std::pair<std::string, Part>> outside;
+  std::set<std::string> reasons;
   for (const auto& [name, tensor] : tensors) {
     absl::string_view own = name, outer = name;
     const bool inside = absl::ConsumePrefix(&own, place.prefix);
     absl::ConsumePrefix(&outer, place.wrapper);
     const absl::string_view known = inside ? own : outer;
+    if (const std::optional<std::string> why = Renamed(known, family.refused); why.has_value()) {
+      // Many tensors may be there for one reason.
+      if (reasons.insert(*why).second) AddProblem(absl::StrCat(name, ": ", *why));
+      continue;
+    }
     std::optional<std::string> renamed = Renamed(known, family.names);
     if (inside && renamed.has_value()) {
       const auto [part, added] = parts_.emplace(*renamed, Part{tensor, name});

@@ -59,6 +59,12 @@ class PlanBuilder {
            std::function<TensorView()> read);
   // For Add: the part, which counts as used; nullptr, and noted, if it is missing or of another shape.
   const Part* Use(const std::string& name, const Shape& shape);
+  // The part, as a view of another shape with as many elements.
+  void Reshape(const std::string& name, const Shape& shape) { parts_.at(name).tensor.shape = shape; }
+  // Of a part that is looked at and goes into no tensor.
+  void MarkUsed(const std::string& name) { used_.insert(name); }
+  // For what is no tensor of the plan.
+  VitPlan& plan() { return plan_; }
   void AddProblem(std::string problem) { problems_.push_back(std::move(problem)); }
   void AddMissing(std::string name) { missing_.push_back(std::move(name)); }
 

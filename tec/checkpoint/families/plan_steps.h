@@ -18,6 +18,9 @@ std::set<int64_t> FindTraits(PlanBuilder& builder);
 // cls_token, reg_token and pos_embed; traits.grid and traits.registers.
 void PlanTokens(const VitHints& hints, PlanBuilder& builder);
 
+// The same of a family with cropped_positions, and how the model normalises pixels.
+void PlanCroppedTokens(const VitHints& hints, PlanBuilder& builder);
+
 // The rotary positions, of which the file may have the periods; traits.rotary and, with them, traits.heads.
 void PlanRotary(const VitHints& hints, PlanBuilder& builder);
 

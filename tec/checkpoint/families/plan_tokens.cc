@@ -293,6 +293,9 @@ class TokenPlanner {
 
 }  // namespace
 
-void PlanTokens(const VitHints& hints, PlanBuilder& builder) { TokenPlanner(hints, builder).Plan(); }
+void PlanTokens(const VitHints& hints, PlanBuilder& builder) {
+  if (builder.family().cropped_positions) return PlanCroppedTokens(hints, builder);
+  TokenPlanner(hints, builder).Plan();
+}
 
 }  // namespace tec

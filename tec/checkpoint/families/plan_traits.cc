@@ -62,6 +62,41 @@ void FindRelativePositions(PlanBuilder& builder) {
   }
 }
 
+// [C, c P P], of which the tensors tell c where they have how the model normalises pixels.
+void FindPatchMatrix(PlanBuilder& builder) {
+  VitTraits& traits = builder.traits();
+  const Part* patches = builder.Find("patch_embed.proj.weight");
+  if (patches == nullptr) return;
+  const Part* mean = builder.Find(kPixelMean);
+  const Shape& shape = patches->tensor.shape;
+  traits.channels = mean != nullptr && !mean->tensor.shape.empty() ? mean->tensor.shape[0] : 3;
+  const int64_t pixels = shape.size() == 2 && traits.channels > 0 ? shape[1] / traits.channels : 0;
+  const int64_t side = std::llround(std::sqrt(static_cast<double>(pixels)));
+  if (side < 1 || side * side * traits.channels != shape[1] || shape[0] < 1) {
+    builder.AddProblem(absl::StrCat(patches->name, " has shape ", ShapeText(shape), ", not [width, ", traits.channels,
+                                    " * patch size * patch size]"));
+    return;
+  }
+  traits.width = shape[0];
+  traits.patch_size = side;
+  // Channel by channel, as a convolution's weight is.
+  builder.Reshape("patch_embed.proj.weight", {traits.width, traits.channels, side, side});
+}
+
+// Of a file without final norm: whether its model has none. A norm after pooling (fc_norm) is of a classifier, and with
+// it the tokens are normalised plainly, as those of MAE's and TEC's encoders are, whose conversion leaves the norm out.
+// Those have neither LayerScale nor registers nor a norm before the blocks; BEiT's always has one of the two norms.
+bool EndsWithItsBlocks(PlanBuilder& builder) {
+  if (builder.family().no_norm) return true;
+  const bool pooled =
+      builder.plan().classifier.Find("fc_norm.weight") != nullptr || builder.traits().relative_positions;
+  if (!builder.family().model_types.empty() || pooled) return false;
+  for (const char* name : {"reg_token", "blocks.0.ls1.gamma", "norm_pre.weight"}) {
+    if (builder.Find(name) != nullptr) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::set<int64_t> FindTraits(PlanBuilder& builder) {
@@ -82,6 +117,7 @@ std::set<int64_t> FindTraits(PlanBuilder& builder) {
     traits.patch_size = shape[3];
     if (patches->tensor.bytes.empty()) builder.AddProblem(absl::StrCat(patches->name, " is empty"));
   }
+  if (family.cropped_positions) FindPatchMatrix(builder);
   const std::set<int64_t> blocks = BlocksOf(builder);
   traits.depth = blocks.size();
   FindMlp(builder);
@@ -94,6 +130,7 @@ std::set<int64_t> FindTraits(PlanBuilder& builder) {
   traits.pre_norm = builder.Find("norm_pre.weight") != nullptr || builder.Find("norm_pre.bias") != nullptr;
   traits.final_norm = builder.Find("norm.weight") != nullptr || builder.Find("norm.bias") != nullptr;
   FindRelativePositions(builder);
+  traits.no_norm = !traits.final_norm && EndsWithItsBlocks(builder);
   return blocks;
 }
 

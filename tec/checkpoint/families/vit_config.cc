@@ -20,6 +20,7 @@ namespace {
 using nlohmann::json;
 
 constexpr double kMaxSize = 1 << 24;
+constexpr char kRadio[] = "radio";  // transformers' model_type.
 
 absl::Status Invalid(absl::string_view message) { return absl::InvalidArgumentError(message); }
 
@@ -94,6 +95,23 @@ void TakeNumbers(const json& object, const char* key, std::vector<float>* number
   }
 }
 
+// What transformers' RadioConfig has beside the usual.
+absl::Status TakeRadioSizes(const json& config, VitConfig* result) {
+  TEC_RETURN_IF_ERROR(TakeSize(config, "max_img_size", &result->table_pixels));
+  int64_t classes = 0, registers = 0;
+  TEC_RETURN_IF_ERROR(TakeSize(config, "num_cls_tokens", &classes));
+  TEC_RETURN_IF_ERROR(TakeSize(config, "num_registers", &registers, /*least=*/0));
+  if (config.contains("num_registers") && classes > 0) result->token_rows = classes + registers;
+  std::optional<double> ratio;
+  TakePositive(config, "mlp_ratio", &ratio);
+  const auto gated = config.find("use_swiglu_ffn");
+  const bool is_gated = gated != config.end() && gated->is_boolean() && gated->get<bool>();
+  if (ratio.has_value() && !is_gated) {
+    result->hidden = static_cast<int64_t>(static_cast<double>(result->width) * *ratio);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TakeHuggingFace(const json& config, VitConfig* result) {
   result->model_type = TextIn(config, "model_type");
   TEC_RETURN_IF_ERROR(TakeSize(config, "hidden_size", &result->width));
@@ -105,6 +123,7 @@ absl::Status TakeHuggingFace(const json& config, VitConfig* result) {
   TEC_RETURN_IF_ERROR(TakeSquare(config, "patch_size", &result->patch_size));
   TEC_RETURN_IF_ERROR(TakeSizes(config, "image_size", &result->image_height, &result->image_width));
   TakePositive(config, "layer_norm_eps", &result->norm_epsilon);
+  if (result->model_type == kRadio) TEC_RETURN_IF_ERROR(TakeRadioSizes(config, result));
   TakePositive(config, "rope_theta", &result->rotary_theta);
   const json rope = ObjectIn(config, "rope_parameters");
   TakePositive(rope, "rope_theta", &result->rotary_theta);
@@ -236,6 +255,26 @@ absl::Status TakeTimm(const json& config, VitConfig* result) {
   return TakeActivation(arguments, "act_layer", &result->activation);
 }
 
+// NVIDIA's own config.json of (C-)RADIO, whose "args" are those of the training.
+absl::Status TakeNvidia(const json& config, VitConfig* result) {
+  result->model_type = kRadio;
+  TEC_RETURN_IF_ERROR(TakeSize(config, "patch_size", &result->patch_size));
+  TEC_RETURN_IF_ERROR(TakeSizes(config, "preferred_resolution", &result->image_height, &result->image_width));
+  const json args = ObjectIn(config, "args");
+  TEC_RETURN_IF_ERROR(TakeSize(args, "cpe_max_size", &result->table_pixels));
+  const auto window = config.find("vitdet_window_size");
+  if (window != config.end() && !window->is_null()) {
+    return absl::FailedPreconditionError("vitdet_window_size: attention in windows is not supported");
+  }
+  const json arguments = ObjectIn(args, "model_kwargs");
+  for (const auto& [key, value] : arguments.items()) {
+    if (value.is_null() || value == false || IsToldByTensors(key)) continue;
+    return absl::FailedPreconditionError(absl::StrCat("args.model_kwargs has ", Printable(key.substr(0, 100)),
+                                                      ", which leaves no trace in the tensors"));
+  }
+  return absl::OkStatus();
+}
+
 // OpenCLIP's model_cfg: towers of its own, or timm's in it.
 absl::Status TakeOpenClip(const json& model, VitConfig* result) {
   const json vision = ObjectIn(model, "vision_cfg");
@@ -278,6 +317,10 @@ absl::StatusOr<VitConfig> ParseVitConfig(absl::string_view text) {
   }
   if (const json model = ObjectIn(config, "model_cfg"); !ObjectIn(model, "vision_cfg").empty()) {
     TEC_RETURN_IF_ERROR(TakeOpenClip(model, &result));
+    return result;
+  }
+  if (ObjectIn(config, "args").contains("cpe_max_size")) {
+    TEC_RETURN_IF_ERROR(TakeNvidia(config, &result));
     return result;
   }
   const json vision = ObjectIn(config, "vision_config");

@@ -28,6 +28,8 @@ struct VitConfig {
   std::optional<Activation> activation;
   std::optional<double> norm_epsilon;
   std::optional<double> rotary_theta, rotary_span;  // RotaryTraits'.
+  // Of a table of positions for the largest images, pixels a side; and tokens before the patches. (C-RADIO)
+  int64_t table_pixels = 0, token_rows = 0;
   std::vector<float> mean, std;  // Of each channel, in units of [0, 1]: how the model's images are normalised.
 };
 

@@ -50,6 +50,7 @@ std::vector<std::string> Foreign(const VitTraits& traits) {
   if (traits.patch_norm) parts.push_back("a norm of the patches");
   if (traits.post_norm) parts.push_back("norms after attention and MLP");
   if (traits.attention_norm || traits.mlp_norm) parts.push_back("norms inside attention or MLP");
+  if (traits.no_norm) parts.push_back("no norm after the last block");
   if (traits.activation != Activation::kGelu) parts.push_back("an activation that is not GELU");
   return parts;
 }

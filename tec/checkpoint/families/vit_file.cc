@@ -150,6 +150,18 @@ void AssumeNumbers(const Family& family, const VitConfig* config, bool said, Vit
   }
 }
 
+// Of a file without norm.*: whether that is the model's own way. timm's architectures have all their tensors in a file.
+void SettleNorm(const Family& family, const VitConfig* config, const StateDict& classifier, VitTraits* traits) {
+  if (traits->final_norm || family.no_norm || family.name == TecFamily().name) return;
+  const bool pooled = classifier.Find("fc_norm.weight") != nullptr || traits->relative_positions;
+  const bool named = config != nullptr && !config->architecture.empty() && config->architecture != kOpenClipTower;
+  if (named && !pooled) traits->no_norm = true;
+  if (!named && !pooled && family.model_types.empty()) {
+    traits->assumed.push_back(traits->no_norm ? "no norm after the last block"
+                                              : "a plain norm after the last block, as the file has none");
+  }
+}
+
 // Of families that differ in nothing else the user's word says the activation.
 absl::Status CheckActivation(const Family& family, const VitConfig& config) {
   if (!family.must_be_said || AgreeOnActivation(config, family)) return absl::OkStatus();
@@ -167,8 +179,12 @@ absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, V
   if (config != nullptr) {
     if (traits.heads == 0) source = config->path;
     if (request.family == family.name) TEC_RETURN_IF_ERROR(CheckActivation(family, *config));
-    TEC_RETURN_IF_ERROR(TakeConfig(*config, path, &traits));
+    VitConfig of_file = *config;
+    // Those are its usual images, and the table is for any.
+    if (family.cropped_positions) of_file.image_height = of_file.image_width = 0;
+    TEC_RETURN_IF_ERROR(TakeConfig(of_file, path, &traits));
   }
+  SettleNorm(family, config, plan.classifier, &traits);
   AssumeNumbers(family, config, request.family == family.name, &traits);
   TEC_RETURN_IF_ERROR(SettleHeads(family, request.heads, source, &traits));
   TEC_RETURN_IF_ERROR(ArrangeRotary(&plan));
@@ -196,9 +212,12 @@ absl::StatusOr<StateDict> Unwrapped(const StateDict& tensors) {
   return unwrapped;
 }
 
-// timm's config.json, what else stands beside the file, or what the family's published models have.
+// The file's own, timm's config.json, what else stands beside the file, or what the family's published models have.
 absl::StatusOr<ImageStatistics> StatisticsOf(const Family& family, const VitFile& file, const VitConfig* config) {
   const size_t channels = file.plan.traits.channels;
+  if (!file.plan.mean.empty()) {
+    return ImageStatistics{file.plan.mean, file.plan.std, file.path + ", whose model normalises pixels itself"};
+  }
   if (config != nullptr && config->mean.size() == channels && config->std.size() == channels) {
     return ImageStatistics{config->mean, config->std, config->path};
   }

@@ -17,6 +17,8 @@
 //   any) are reg_token.
 // * A position table without [CLS] row gets a zero row, also where there is no [CLS]; where there is no table (BEiT,
 //   DINOv3), all of it is zero.
+// * Of tokens that are rows of one tensor (C-RADIO) one is cls_token and the others are reg_token.
+// * A patch embedding that is a matrix is the convolution that it is the same as.
 // * The learned token of an attention pool (SigLIP) and its projection become one query.
 // * One relative position table for all blocks is each block's.
 // * A linear map without bias in any block, or a patch embedding without one, gets a zero one; the mask of a bias is
@@ -60,6 +62,11 @@ struct VitPlan {
   std::string prefix;                       // What stands before the encoder's names.
   std::vector<std::string> other_prefixes;  // Of further encoders in the file.
   int64_t file_tensors = 0;
+  // pos_embed for images of `grid` x `grid` patches, [1, 1 + grid * grid, C], of a family that cuts each out of one
+  // larger table; null: the plan's is interpolated.
+  std::function<TensorView(int64_t grid)> positions_at;
+  // How the model itself normalises pixels in [0, 1], of each channel, where that is in its tensors; else empty.
+  std::vector<float> mean, std;
   // "ibot: 150 tensors set from 150 of the file's 155; left out by name: head.* (5); assumed: GELU, ...".
   std::string Report() const;
 };

@@ -35,6 +35,7 @@ struct VitTraits {
   bool pre_norm = false;            // norm_pre.
   bool relative_positions = false;  // Each block has a relative_position_bias_table [(2 grid - 1)^2 + 3, heads].
   bool final_norm = false;          // norm.
+  bool no_norm = false;             // The model ends with its last block. Without norm.* others end with a plain norm.
   bool absolute_positions = true;   // pos_embed is the file's; else it is all zero.
   std::optional<RotaryTraits> rotary;
   bool interpolates_positions = false;
