@@ -17,11 +17,13 @@ MaeModel::MaeModel(const MaeOptions& options) : options_(options) {
       register_parameter("decoder_pos_embed", SinCosPositions(decoder.width, vit.grid()), /*requires_grad=*/false);
   patch_embed_ = register_module("patch_embed",
                                  std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width, vit.channels));
-  blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads));
+  blocks_ = register_module(
+      "blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads, BlockOptions{vit.variant.hidden}));
   norm_ = register_module("norm", std::make_shared<LayerNorm>(vit.width));
   decoder_embed_ = register_module("decoder_embed", std::make_shared<Linear>(vit.width, decoder.width));
-  decoder_blocks_ =
-      register_module("decoder_blocks", std::make_shared<BlockList>(decoder.depth, decoder.width, decoder.heads));
+  decoder_blocks_ = register_module(
+      "decoder_blocks",
+      std::make_shared<BlockList>(decoder.depth, decoder.width, decoder.heads, BlockOptions{decoder.hidden}));
   decoder_norm_ = register_module("decoder_norm", std::make_shared<LayerNorm>(decoder.width));
   decoder_pred_ = register_module(
       "decoder_pred", std::make_shared<Linear>(decoder.width, vit.channels * vit.patch_size * vit.patch_size));

@@ -78,8 +78,9 @@ TecModel::Prediction TecModel::MakePrediction(torch::nn::Module& owner, const Te
     made.forward_att_decoder = owner.register_module(
         "forward_att_decoder", std::make_shared<RelationDecoder>(vit.width, decoder.width, target.width, target.heads));
   }
-  made.decoder_blocks =
-      owner.register_module("decoder_blocks", std::make_shared<BlockList>(decoder.depth, decoder.width, decoder.heads));
+  made.decoder_blocks = owner.register_module(
+      "decoder_blocks",
+      std::make_shared<BlockList>(decoder.depth, decoder.width, decoder.heads, BlockOptions{decoder.hidden}));
   return made;
 }
 
@@ -93,10 +94,13 @@ TecModel::TecModel(const TecOptions& options) : options_(options) {
       register_parameter("decoder_pos_embed", SinCosPositions(decoder.width, vit.grid()), /*requires_grad=*/false);
   patch_embed_ = register_module("patch_embed",
                                  std::make_shared<PatchEmbed>(vit.image_size, vit.patch_size, vit.width, vit.channels));
-  blocks_ = register_module("blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads));
+  blocks_ = register_module(
+      "blocks", std::make_shared<BlockList>(vit.depth, vit.width, vit.heads, BlockOptions{vit.variant.hidden}));
   norm_ = register_module("norm", std::make_shared<LayerNorm>(vit.width));
   if (options.mlp_token) {
-    cls_token_mlp_ = register_module("cls_token_mlp", std::make_shared<Mlp>(vit.width, 4 * vit.width));
+    // As wide as the blocks', as in the reference.
+    const int64_t hidden = vit.variant.hidden == 0 ? 4 * vit.width : vit.variant.hidden;
+    cls_token_mlp_ = register_module("cls_token_mlp", std::make_shared<Mlp>(vit.width, hidden));
   }
   predictions_.push_back(MakePrediction(*this, options.target(0)));
   if (options.further_targets.empty()) return;

@@ -14,5 +14,12 @@ TEST(ModelGoldensTest, NewModelWithoutTokenMlpAndRelations) { ExpectGolden("tec_
 TEST(ModelGoldensTest, BaseModel) { ExpectGolden("teacher_tiny", CheckBaseModel); }
 TEST(ModelGoldensTest, Classifier) { ExpectGolden("finetune_tiny", CheckFinetuneModel); }
 
+// The reference's code with mlp_ratio 2: in blocks, decoder blocks and the input adaptor, whose numbers are so compared
+// at another width than the one that is four times as large.
+TEST(ModelGoldensTest, NewModelOfAnotherMlpRatio) { ExpectGolden("tec_tiny", CheckTec, "tools/goldens/mlp_ratio"); }
+TEST(ModelGoldensTest, BaseModelOfAnotherMlpRatio) {
+  ExpectGolden("teacher_tiny", CheckBaseModel, "tools/goldens/mlp_ratio");
+}
+
 }  // namespace
 }  // namespace tec

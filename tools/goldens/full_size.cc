@@ -94,6 +94,7 @@ absl::StatusOr<FullSizeSetting> FullSizeSettingOf(const nlohmann::json& json) {
   base_options.encoder = {config.at("img_size"), SizeOf(base_parameters, "patch_embed.proj.weight", 2),
                           SizeOf(base_parameters, "cls_token", 2), Count(base_parameters, "blocks.", ".norm1.bias"),
                           json.at("outputs").at("target.att").at("shape").at(3)};
+  base_options.encoder.variant.hidden = SizeOf(base_parameters, "blocks.0.mlp.fc1.bias", 0);
   base_options.last_layers = config.at("last_layers");
   base_options.top_patches = config.at("topk");
   TEC_RETURN_IF_ERROR(Validate(base_options));
@@ -101,8 +102,10 @@ absl::StatusOr<FullSizeSetting> FullSizeSettingOf(const nlohmann::json& json) {
   options.encoder = base_options.encoder;
   options.encoder.width = config.at("embed_dim");
   options.encoder.depth = Count(parameters, "blocks.", ".norm1.bias");
+  options.encoder.variant.hidden = SizeOf(parameters, "blocks.0.mlp.fc1.bias", 0);
   options.decoder = {config.at("decoder_embed_dim"), Count(parameters, "decoder_blocks.", ".norm1.bias"),
-                     config.value("decoder_num_heads", int64_t{16})};
+                     config.value("decoder_num_heads", int64_t{16}),
+                     SizeOf(parameters, "decoder_blocks.0.mlp.fc1.bias", 0)};
   options.mlp_token = SizeOf(parameters, "cls_token_mlp.fc1.bias", 0) > 0;
   options.pred_att = SizeOf(parameters, "forward_att_decoder.mask_token", 2) > 0;
   TEC_RETURN_IF_ERROR(Validate(options));

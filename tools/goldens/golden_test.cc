@@ -4,8 +4,8 @@
 
 namespace tec::testing {
 
-void ExpectGolden(const std::string& name, GoldenCheck check) {
-  GoldenItem item("tec/testing/goldens", name);
+void ExpectGolden(const std::string& name, GoldenCheck check, const std::string& folder) {
+  GoldenItem item(folder, name);
   RunGoldenCheck(check, item);
   for (const GoldenRow& row : item.rows()) {
     EXPECT_TRUE(row.pass) << row.item << ": " << row.quantity << ", tolerance " << row.tolerance << ", largest error "

@@ -9,8 +9,8 @@
 
 namespace tec::testing {
 
-// Runs the check of an item on tec/testing/goldens, of which the test lists in its `data` what the check reads.
-void ExpectGolden(const std::string& name, GoldenCheck check);
+// Runs the check of an item on the folder, of which the test lists in its `data` what the check reads.
+void ExpectGolden(const std::string& name, GoldenCheck check, const std::string& folder = "tec/testing/goldens");
 
 }  // namespace tec::testing
 

@@ -13,9 +13,17 @@ namespace {
 // Of the stored numbers' README.
 constexpr double kGradientTolerance = 3e-6;
 
+// int(width * mlp_ratio), as the reference has it; 0 for four times the width.
+int64_t HiddenOf(const nlohmann::json& config, int64_t width) {
+  const double ratio = config.value("mlp_ratio", 4.0);
+  return ratio == 4 ? 0 : static_cast<int64_t>(static_cast<double>(width) * ratio);
+}
+
 VitOptions VitOptionsOf(const nlohmann::json& config, const std::string& depth_key) {
-  return {config.at("img_size"), config.at("patch_size"), config.at("embed_dim"), config.at(depth_key),
-          config.at("num_heads")};
+  VitOptions options = {config.at("img_size"), config.at("patch_size"), config.at("embed_dim"), config.at(depth_key),
+                        config.at("num_heads")};
+  options.variant.hidden = HiddenOf(config, options.width);
+  return options;
 }
 
 }  // namespace
@@ -31,6 +39,7 @@ absl::StatusOr<TecOptions> TecOptionsOf(const nlohmann::json& config) {
   TecOptions options;
   options.encoder = VitOptionsOf(config, "depth");
   options.decoder = {config.at("decoder_embed_dim"), config.at("decoder_depth"), config.at("decoder_num_heads")};
+  options.decoder.hidden = HiddenOf(config, options.decoder.width);
   options.mlp_token = config.at("mlp_token");
   options.pred_att = config.at("pred_att");
   options.adaptor_groups = config.value("num_adap", int64_t{0});
