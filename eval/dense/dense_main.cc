@@ -23,6 +23,7 @@
 #include "eval/metrics/report.h"
 #include "eval/program/frozen_program.h"
 #include "eval/program/head_flags.h"
+#include "eval/program/told_encoder.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/printable.h"
@@ -200,6 +201,7 @@ absl::Status RunProtocolOfCapi(FrozenSettings settings, const std::vector<int>& 
                                  {"train_images", data.train->size()},
                                  {"test_images", data.held_out->size()},
                                  {"seed", settings.seed}};
+  RecordTold(settings.encoder, &json);
   TEC_ASSIGN_OR_RETURN(const nlohmann::ordered_json results, RunCapi(encoder, settings, data, options));
   json.update(results);
   if (!settings.output_dir.empty()) {

@@ -11,6 +11,7 @@
 #include "eval/dense/dense_task.h"
 #include "eval/dense/overlays.h"
 #include "eval/metrics/report.h"
+#include "eval/program/told_encoder.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
@@ -60,6 +61,7 @@ absl::StatusOr<double> ReportHead(const DenseRunOptions& options, const DenseInp
                                  {"epoch", state->epoch},
                                  {"chosen_on", "the held-out pictures, over epochs"},
                                  {"linear", evaluation.score.ToJson(inputs.data)}};
+  RecordTold(inputs.settings.encoder, &json);
   json["linear"]["miou"] = miou;
   json["pictures"] = overlays.ToJson();
   const std::string results = inputs.settings.output_dir + "/results.json";

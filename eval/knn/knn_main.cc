@@ -21,6 +21,7 @@
 #include "eval/metrics/confusion_file.h"
 #include "eval/metrics/report.h"
 #include "eval/program/frozen_program.h"
+#include "eval/program/told_encoder.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/printable.h"
@@ -88,6 +89,7 @@ absl::Status Report(const FrozenSettings& settings, const KnnOptions& options, c
                                  {"unreadable_test_images", queries.unreadable},
                                  {"version", kVersion},
                                  {"classes", classes}};
+  RecordTold(settings.encoder, &json);
   std::printf("\n%8s %8s %8s %19s\n", "k", "top-1", "top-5", "calibration error");
   for (const KnnAccuracy& result : results) {
     const bool whole_bank = result.k > knn.bank_size();

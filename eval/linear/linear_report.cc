@@ -14,6 +14,7 @@
 #include "eval/linear/linear_probe.h"
 #include "eval/metrics/confusion_file.h"
 #include "eval/metrics/report.h"
+#include "eval/program/told_encoder.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/printable.h"
@@ -132,6 +133,7 @@ absl::StatusOr<double> ReportBestHead(const LinearRunOptions& options, const Lin
                                    {"epoch", state.epoch},
                                    {"chosen_on", "the held-out images, over heads and epochs"},
                                    {"accuracy", ToJson(report, inputs.class_names)}}}};
+  RecordTold(inputs.settings.encoder, &json);
   if (heads != nullptr) {
     if (last_epoch.empty()) last_epoch = heads->Evaluate(inputs.held_out);
     const std::string table = TableOf(*heads, last_epoch, &json["last_epoch"]);

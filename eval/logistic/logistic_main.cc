@@ -24,6 +24,7 @@
 #include "eval/metrics/confusion_file.h"
 #include "eval/metrics/report.h"
 #include "eval/program/frozen_program.h"
+#include "eval/program/told_encoder.h"
 #include "nlohmann/json.hpp"
 #include "tec/base/file.h"
 #include "tec/base/printable.h"
@@ -185,20 +186,21 @@ absl::Status FitAndReport(const FrozenSettings& settings, const std::vector<doub
   std::printf("\n%s", FormatReport(report, classes).c_str());
 
   if (!settings.output_dir.empty()) {
-    const nlohmann::ordered_json json = {{"checkpoint", settings.checkpoint},
-                                         {"encoder", inputs.description},
-                                         {"data_path", settings.data_path},
-                                         {"features", NameOf(settings.features.spec)},
-                                         {"normalise", absl::GetFlag(FLAGS_normalise)},
-                                         {"train_images", train.values.size(0)},
-                                         {"test_images", test.values.size(0)},
-                                         {"unreadable_train_images", train_features.unreadable},
-                                         {"unreadable_test_images", test_features.unreadable},
-                                         {"choices", choices},
-                                         {"c", best_c},
-                                         {"converged", fit.probe.converged},
-                                         {"version", kVersion},
-                                         {"accuracy", ToJson(report, classes)}};
+    nlohmann::ordered_json json = {{"checkpoint", settings.checkpoint},
+                                   {"encoder", inputs.description},
+                                   {"data_path", settings.data_path},
+                                   {"features", NameOf(settings.features.spec)},
+                                   {"normalise", absl::GetFlag(FLAGS_normalise)},
+                                   {"train_images", train.values.size(0)},
+                                   {"test_images", test.values.size(0)},
+                                   {"unreadable_train_images", train_features.unreadable},
+                                   {"unreadable_test_images", test_features.unreadable},
+                                   {"choices", choices},
+                                   {"c", best_c},
+                                   {"converged", fit.probe.converged},
+                                   {"version", kVersion},
+                                   {"accuracy", ToJson(report, classes)}};
+    RecordTold(settings.encoder, &json);
     const std::string path = absl::StrCat(settings.output_dir, "/results.json");
     TEC_RETURN_IF_ERROR(WriteFile(path, FormatJson(json)));
     std::printf("written to %s\n", Printable(path).c_str());

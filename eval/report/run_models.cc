@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "eval/features/pretrained.h"
+#include "eval/program/told_encoder.h"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
 #include "tec/config/config.h"
@@ -97,6 +98,7 @@ absl::StatusOr<RunSubject> SubjectOf(const RunFolder& run) {
     if (checkpoint.empty()) return absl::InvalidArgumentError(run.path + " names no checkpoint that was evaluated");
     subject.data.set_path(text_of("data_path"));
     subject.checkpoints = {checkpoint};
+    TEC_ASSIGN_OR_RETURN(subject.request, ToldIn(run.results));
     return subject;
   }
   subject.checkpoints = CheckpointsToShow(run);

@@ -39,6 +39,7 @@ struct RunSubject {
   int64_t seed = 0;
   std::string before, before_name;       // What it is compared with; empty: nothing.
   VitRequest before_request;             // What the run was told of that file.
+  VitRequest request;                    // What it was told of its checkpoints.
   std::vector<std::string> checkpoints;  // Its own, at most three: the first, the middle and the newest.
 };
 

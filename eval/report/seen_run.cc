@@ -51,7 +51,8 @@ absl::Status SeenRun::ReadEncoders() {
     has_base_ = true;
   }
   for (const std::string& path : subject_.checkpoints) {
-    TEC_ASSIGN_OR_RETURN(LookedAt looked, LookAt(path, std::filesystem::path(path).stem().string(), device_));
+    TEC_ASSIGN_OR_RETURN(LookedAt looked,
+                         LookAt(path, std::filesystem::path(path).stem().string(), device_, subject_.request));
     encoders_.push_back(std::move(looked));
   }
   if (encoders_.back().encoder->options().channels != 3) {

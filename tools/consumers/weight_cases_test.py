@@ -186,7 +186,7 @@ class WeightCasesTest(unittest.TestCase):
         data, out = f'--data_path={self.path("pictures")}', f'--output_dir={self.path("run")}'
         programs = (self.knn(path, '--heads=4'),
                     (LINEAR, '--checkpoint', path, '--heads=4', data, '--device=cpu', '--epochs=1', '--batch_size=2',
-                     '--noreport', out),
+                     out),
                     (LOGISTIC, '--checkpoint', path, '--heads=4', data, '--device=cpu'),
                     (FINETUNE, '--finetune', path, '--heads=4', data, '--device=cpu', '--epochs=1', '--batch_size=4',
                      f'--input_size={SIZE}', '--output_dir=' + self.path('finetuned')),
