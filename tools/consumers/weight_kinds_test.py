@@ -10,6 +10,7 @@ import unittest
 import safetensors.torch
 import torch
 import weight_kinds
+import weight_variants
 from vit_sweep import TOLERANCE, VIT_OUTPUTS
 
 
@@ -68,6 +69,15 @@ class WeightKindsTest(unittest.TestCase):
 
     def test_position_tables_with_two_readings(self):
         self.kind(weight_kinds.grids, 30)
+
+    def test_heads_of_many_widths(self):
+        self.kind(weight_variants.more_heads, 100)
+
+    def test_grids_of_many_sizes(self):
+        self.kind(weight_variants.more_grids, 150)
+
+    def test_values_that_are_not_finite(self):
+        self.kind(weight_variants.values, 70)
 
     def test_structure_that_leaves_no_tensor(self):
         self.kind(weight_kinds.structure, 80)
