@@ -1,0 +1,256 @@
+// The programs on a system that fails: errors of reading that pass or stay, files that are none, a packed file that
+// shrinks, a clock that is set back, a user who may have few processes.
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "eval/testing/tiny.h"
+#include "gtest/gtest.h"
+#include "tec/base/file.h"
+#include "tec/checkpoint/training_state.h"
+
+namespace tec {
+namespace {
+
+using testing::ProgramResult;
+
+constexpr char kPretrain[] = "tec/pretrain", kFinetune[] = "eval/finetune/finetune", kKnn[] = "eval/knn/knn",
+               kLinear[] = "eval/linear/linear", kLogistic[] = "eval/logistic/logistic",
+               kPredict[] = "eval/predict/predict", kEmbed[] = "eval/embed/embed",
+               kVerify[] = "tools/verify_dataset/verify_dataset", kShard[] = "tools/shard/shard";
+constexpr char kMae[] = R"(
+  method: MAE
+  model {
+    name: "custom"
+    encoder { image_size: 16 patch_size: 4 width: 16 depth: 3 heads: 2 }
+    decoder { width: 8 depth: 1 heads: 2 }
+  }
+  optimizer { batch_size: 4 lr: 1e-3 }
+  schedule { epochs: 3 warmup_epochs: 0 }
+)";
+
+struct ProgramRun {
+  const char* program;
+  std::string arguments;  // With where it writes.
+};
+
+class SystemFaultsTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = testing::FreshFolder("system");
+    testing::WritePictures(folder_ + "/data/train", {"ant", "bee"}, 8, 1);
+    testing::WritePictures(folder_ + "/data/val", {"ant", "bee"}, 4, 2);
+    testing::WriteMaeCheckpoint(folder_ + "/mae.pth");
+    ASSERT_TRUE(WriteFile(folder_ + "/mae.textproto", kMae).ok());
+    const ProgramResult result = testing::RunProgram(kFinetune, Runs(folder_ + "/data", "model")[1].arguments);
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+  }
+
+  // Each program on `data`, with results in folder_/out.
+  static std::vector<ProgramRun> Runs(const std::string& data, const std::string& out) {
+    const std::string common = absl::StrCat(
+        " --device=cpu --precision=float32 --threads=1 --num_workers=1 --noreport --data_path=", data, " ");
+    std::string frozen = absl::StrCat(common, "--checkpoint=", folder_, "/mae.pth ");
+    frozen.erase(frozen.find("--noreport "), 11);
+    const std::string to = absl::StrCat(folder_, "/", out);
+    std::string predict = absl::StrCat(common, "--checkpoint=", folder_, "/model/finetune/best_checkpoint.pth ");
+    predict.erase(predict.find("--noreport "), 11);
+    return {{kPretrain, absl::StrCat(common, "--config=", folder_, "/mae.textproto --output_dir=", to, "/pretrain")},
+            {kFinetune, absl::StrCat(common, "--finetune=", folder_, "/mae.pth --batch_size=4 --epochs=3 ",
+                                     "--warmup_epochs=0 --lr=1e-3 --aa= --reprob=0 --output_dir=", to, "/finetune")},
+            {kKnn, absl::StrCat(frozen, "--k=1 --output_dir=", to, "/knn")},
+            {kLinear, absl::StrCat(frozen, "--noreport --epochs=2 --warmup_epochs=0 --batch_size=4 --output_dir=", to,
+                                   "/linear")},
+            {kLogistic, absl::StrCat(frozen, "--c=1 --output_dir=", to, "/logistic")},
+            {kEmbed, absl::StrCat(frozen, "--part=train --output=", to, "/embed.npy")},
+            {kPredict, absl::StrCat(predict, "--output=", to, "/predict.csv")},
+            {kShard, absl::StrCat("--data_path=", data, " --output=", to, "/shard.tecpack")},
+            {kVerify, data}};
+  }
+
+  // The program, with the library that fails preloaded; `faults`: its variables.
+  static ProgramResult WithFaults(const std::string& faults, const ProgramRun& run) {
+    return Shell(
+        absl::StrCat("LD_PRELOAD=$PWD/eval/testing/failing_system.so ", faults, " ", run.program, " ", run.arguments));
+  }
+  static ProgramResult Shell(const std::string& script) {
+    return testing::RunProgram("bash", absl::StrCat("-c '", script, "'"));
+  }
+  static std::string Read(const std::string& path) { return ReadFile(path).value_or(""); }
+  // No file below `out` says that a picture is bad.
+  static void ExpectNoPictureIsBlamed(const std::string& out) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_ + "/" + out)) {
+      EXPECT_FALSE(absl::StartsWith(entry.path().filename().string(), "bad_images")) << Read(entry.path());
+    }
+  }
+  static std::string Fresh(const std::string& name) {
+    const std::string out = folder_ + "/" + name;
+    std::filesystem::remove_all(out);
+    EXPECT_TRUE(MakeDirectories(out).ok());
+    return name;
+  }
+  static std::string folder_;
+};
+
+std::string SystemFaultsTest::folder_;
+
+struct Error {
+  int number;
+  const char* call;
+  const char* text;
+};
+constexpr Error kErrors[] = {{EIO, "read", "Input/output error"},
+                             {ESTALE, "open", "Stale file handle"},
+                             {EMFILE, "open", "Too many open files"},
+                             {ENFILE, "open", "Too many open files in system"},
+                             {ETIMEDOUT, "read", "Connection timed out"}};
+
+TEST_F(SystemFaultsTest, ErrorsThatPassChangeNothing) {
+  size_t number = 0;
+  for (const ProgramRun& run : Runs(folder_ + "/data", Fresh("passing"))) {
+    const Error& error = kErrors[number++ % std::size(kErrors)];
+    SCOPED_TRACE(absl::StrCat(run.program, ": ", error.text));
+    const ProgramResult result =
+        WithFaults(absl::StrCat("TEC_FAIL_PATH=.png TEC_FAIL_AFTER=5 TEC_FAIL_COUNT=3 TEC_FAIL_CALL=", error.call,
+                                " TEC_FAIL_ERRNO=", error.number),
+                   run);
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+  }
+  ExpectNoPictureIsBlamed("passing");
+  EXPECT_TRUE(Read(folder_ + "/passing/finetune/this_checkpoint.pth") ==
+              Read(folder_ + "/model/finetune/this_checkpoint.pth"));
+}
+
+TEST_F(SystemFaultsTest, ErrorsThatStayBlameNoPicture) {
+  size_t number = 0;
+  for (const ProgramRun& run : Runs(folder_ + "/data", Fresh("staying"))) {
+    const Error& error = kErrors[number++ % std::size(kErrors)];
+    SCOPED_TRACE(absl::StrCat(run.program, ": ", error.text));
+    const ProgramResult result =
+        WithFaults(absl::StrCat("TEC_FAIL_PATH=.png TEC_FAIL_AFTER=14 TEC_FAIL_CALL=", error.call,
+                                " TEC_FAIL_ERRNO=", error.number),
+                   run);
+    EXPECT_EQ(result.exit_code, 2) << result.output;
+    EXPECT_TRUE(absl::StrContains(result.output, "the system does not let pictures be read")) << result.output;
+    EXPECT_TRUE(absl::StrContains(result.output, error.text)) << result.output;
+  }
+  ExpectNoPictureIsBlamed("staying");
+  for (const char* run : {"/staying/pretrain", "/staying/finetune", "/staying/linear"}) {
+    EXPECT_NE(Read(absl::StrCat(folder_, run, "/metrics.jsonl")), "") << run;
+    EXPECT_TRUE(LoadTrainingState(absl::StrCat(folder_, run, "/this_checkpoint.pth")).ok()) << run;
+  }
+}
+
+TEST_F(SystemFaultsTest, APackThatShrinksBlamesNoPicture) {
+  const std::string packs = folder_ + "/packs";
+  ASSERT_TRUE(MakeDirectories(packs).ok());
+  for (const auto& [split, name] : {std::pair("train", "train"), std::pair("held_out", "val")}) {
+    ASSERT_EQ(testing::RunProgram(kShard, absl::StrCat("--data_path=", folder_, "/data --split=", split,
+                                                       " --output=", packs, "/", name, ".tecpack"))
+                  .exit_code,
+              0);
+  }
+  const std::string pack = packs + "/train.tecpack";
+  const std::string whole = Read(pack);
+  for (ProgramRun run : Runs(packs, Fresh("shrinking"))) {
+    if (run.program == kPredict || run.program == kVerify) {  // They take a file.
+      run.arguments = absl::StrReplaceAll(run.arguments, {{packs, pack}});
+    }
+    SCOPED_TRACE(run.program);
+    ASSERT_TRUE(WriteFile(pack, whole).ok());
+    const ProgramResult result =
+        WithFaults("TEC_FAIL_PATH=train.tecpack TEC_FAIL_CALL=read TEC_FAIL_AFTER=9 TEC_FAIL_ERRNO=0", run);
+    EXPECT_EQ(result.exit_code, 2) << result.output;
+    EXPECT_TRUE(absl::StrContains(result.output, "train.tecpack has become shorter")) << result.output;
+  }
+  ExpectNoPictureIsBlamed("shrinking");
+}
+
+TEST_F(SystemFaultsTest, WhatIsNoFileHoldsNobodyUp) {
+  const std::string fifo = folder_ + "/fifo", data = folder_ + "/data", model = folder_ + "/model/finetune";
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  std::vector<ProgramRun> runs;
+  for (const ProgramRun& run : Runs(data, Fresh("fifos"))) {
+    for (const std::string& file : {folder_ + "/mae.pth", folder_ + "/mae.textproto", model + "/best_checkpoint.pth"}) {
+      if (!absl::StrContains(run.arguments, file)) continue;
+      runs.push_back({run.program, absl::StrReplaceAll(run.arguments, {{file, fifo}})});
+    }
+    runs.push_back({run.program, absl::StrReplaceAll(run.arguments, {{data, fifo}})});
+    if (run.program == kPretrain || run.program == kFinetune) {
+      runs.push_back({run.program, absl::StrCat(run.arguments, " --resume=", fifo)});
+    }
+    if (run.program == kPretrain) {  // For the settings that have a base model.
+      runs.push_back({run.program, absl::StrCat("--device=cpu --noreport --data_path=", data, " --base_model=", fifo,
+                                                " --output_dir=", folder_, "/fifos/own")});
+    }
+    if (run.program == kFinetune) runs.push_back({run.program, absl::StrCat(run.arguments, " --config=", fifo)});
+    if (run.program == kPredict) runs.push_back({run.program, absl::StrCat(run.arguments, " --class_names=", fifo)});
+  }
+  EXPECT_GT(runs.size(), 18);
+  for (const ProgramRun& run : runs) {
+    SCOPED_TRACE(absl::StrCat(run.program, " ", run.arguments));
+    const ProgramResult result = Shell(absl::StrCat("timeout -s KILL 60 ", run.program, " ", run.arguments));
+    EXPECT_EQ(result.exit_code, 1) << result.output;
+    EXPECT_TRUE(absl::StrContains(result.output, "regular file") || absl::StrContains(result.output, "list file"))
+        << result.output;
+  }
+}
+
+TEST_F(SystemFaultsTest, AClockThatIsSetBackChangesNothing) {
+  const std::vector<ProgramRun> runs = Runs(folder_ + "/data", Fresh("clock"));
+  const ProgramResult result = WithFaults("TEC_CLOCK_BACK=200", runs[1]);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  const std::string out = folder_ + "/clock/finetune";
+  EXPECT_TRUE(Read(out + "/this_checkpoint.pth") == Read(folder_ + "/model/finetune/this_checkpoint.pth"));
+  int rates = 0;
+  for (const auto& line : absl::StrSplit(Read(out + "/metrics.jsonl"), '\n', absl::SkipEmpty())) {
+    const absl::string_view key = "\"images_per_second\": ";
+    const size_t at = line.find(key);
+    if (at == absl::string_view::npos) continue;
+    const absl::string_view rest = line.substr(at + key.size());
+    double rate = 0;
+    ASSERT_TRUE(absl::SimpleAtod(rest.substr(0, rest.find_first_of(",}")), &rate)) << line;
+    EXPECT_GT(rate, 0);
+    EXPECT_LT(rate, 1e6);
+    ++rates;
+  }
+  EXPECT_GT(rates, 0);
+}
+
+// A real limit of processes, which binds a real user who is not the superuser.
+TEST_F(SystemFaultsTest, WithFewProcessesAProgramSaysSo) {
+  const std::string as_user =
+      "setpriv --reuid=61234 --regid=61234 --clear-groups --inh-caps=+dac_override --ambient-caps=+dac_override ";
+  if (Shell(as_user + "true").exit_code != 0) GTEST_SKIP() << "no superuser here, who could become another one";
+  int done = 0, failed = 0;
+  for (const int processes : {1, 2, 3, 4, 100}) {
+    SCOPED_TRACE(processes);
+    const std::string out = Fresh(absl::StrCat("few", processes));
+    const ProgramRun run = Runs(folder_ + "/data", out)[1];
+    const ProgramResult result = Shell(
+        absl::StrCat(as_user, "bash -c \"ulimit -u ", processes, "; exec ", run.program, " ", run.arguments, "\""));
+    (result.exit_code == 0 ? done : failed) += 1;
+    if (result.exit_code == 0) continue;
+    EXPECT_EQ(result.exit_code, 2) << result.output;
+    EXPECT_TRUE(absl::StrContains(result.output, "finetune: ")) << result.output;
+    const std::string written = folder_ + "/" + out + "/finetune";
+    if (Read(written + "/metrics.jsonl").empty()) continue;  // No update was made.
+    EXPECT_TRUE(LoadTrainingState(written + "/this_checkpoint.pth").ok()) << result.output;
+  }
+  EXPECT_GT(done, 0);
+  EXPECT_GT(failed, 0);
+}
+
+}  // namespace
+}  // namespace tec
