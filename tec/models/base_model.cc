@@ -11,6 +11,7 @@
 #include "tec/base/status.h"
 #include "tec/models/encoder_state.h"
 #include "tec/models/fitted_images.h"
+#include "tec/models/frozen_stream.h"
 #include "tec/nn/autocast.h"
 #include "tec/nn/token_rows.h"
 
@@ -58,16 +59,16 @@ Targets BaseModel::forward(const at::Tensor& images) {
   const auto add = [&](int64_t i, const at::Tensor& x) {
     if (i >= depth - options_.last_layers && i >= 0) outputs.push_back(x);
   };
-  ResidualStream stream = {Tokens(Fitted(images)), {}, {}, {}};
+  FrozenStream stream(Tokens(Fitted(images)), variant);
   for (int64_t i = 0; i + 1 < depth; ++i) {
-    const Block::Entered entered = list.blocks[i]->Enter(stream);
+    const Block::Entered entered = stream.Enter(*list.blocks[i]);
     add(i - 1, entered.x);
-    stream = list.blocks[i]->Leave(entered);
+    stream.Leave(*list.blocks[i], entered);
   }
 
   Targets targets;
   Block& last = *list.blocks.back();
-  const Block::Entered entered = last.Enter(stream);
+  const Block::Entered entered = stream.Enter(last);
   add(depth - 2, entered.x);
   const Attention::Projections& p = entered.p;
   if (top > 0) {

@@ -9,6 +9,7 @@
 #include "tec/nn/autocast.h"
 #include "tec/nn/masked_tokens.h"
 #include "tec/nn/positions.h"
+#include "tec/nn/relation_logits.h"
 #include "tec/nn/residual_norm_more.h"
 
 namespace tec {
@@ -42,21 +43,11 @@ struct TecModel::RelationDecoder : torch::nn::Module {
     decoder_qk = register_module("decoder_qk", std::make_shared<Linear>(decoder_width, 2 * prediction_width));
   }
 
-  // normed [N, T, W], of decoder_norm; idx [N, 1, K] -> [N, 1, 1+K, H, L]. Queries are computed for [CLS] and the
-  // selected patches only: decoder_qk's first C rows give q, the others k. The logits of [CLS] as a key are computed
-  // and left out: a copy of all other tokens, forward and back, costs more.
+  // normed [N, T, W], of decoder_norm; idx [N, 1, K] -> [N, 1, 1+K, H, L].
   at::Tensor Predict(const at::Tensor& normed, const at::Tensor& idx) {
-    const int64_t width = decoder_qk->weight.size(0) / 2;
-    const auto [tokens, queried] = QueriedTokens(normed, idx);
-    const auto project = [&](const at::Tensor& tokens, int64_t part) {  // [N, n, W] -> [N, H, n, C/H]
-      return decoder_qk->Rows(tokens, part * width, width)
-          .view({tokens.size(0), tokens.size(1), heads, width / heads})
-          .transpose(1, 2);
-    };
-    const at::Tensor q = project(queried, 0), k = project(tokens, 1);
     // The full width and not the head's: the reference's scale.
-    const double scale = 1 / std::sqrt(static_cast<double>(width));
-    return (at::matmul(q, k.transpose(2, 3)) * scale).slice(3, 1).transpose(1, 2).unsqueeze(1);
+    const double scale = 1 / std::sqrt(static_cast<double>(decoder_qk->weight.size(0) / 2));
+    return RelationLogits(*decoder_qk, normed, idx, heads, scale);
   }
 
   int64_t heads;

@@ -4,6 +4,7 @@
 
 #include "tec/base/logging.h"
 #include "tec/nn/autocast.h"
+#include "tec/nn/token_rows.h"
 
 namespace tec {
 namespace {
@@ -34,16 +35,17 @@ at::Tensor EncoderAdaptor::forward(const std::vector<at::Tensor>& latents) {
   TEC_CHECK_EQ(static_cast<int64_t>(latents.size()) * adap_after_->weight.size(0), adap_before_->weight.size(0))
       << "one output of each block is needed, got " << latents.size();
   const int64_t groups = static_cast<int64_t>(fuse_fcs_.size());
-  const at::ScalarType stream = latents.front().scalar_type();
   const std::vector<at::Tensor> slices = NormOfConcatenation(latents, groups, adap_before_->weight, adap_before_->bias,
                                                              adap_before_->epsilon(), ProductType(latents.front()));
-  at::Tensor sum;
+  std::vector<at::Tensor> fused, branches, biases;
   for (int64_t g = 0; g < groups; ++g) {
-    const at::Tensor fused = fuse_fcs_[g]->forward(slices[g]);
-    const at::Tensor adapted = fused + adap_mlps_[g]->forward(fused);
-    sum = g == 0 ? adapted : sum + adapted;
+    Mlp& mlp = *adap_mlps_[g];
+    fused.push_back(fuse_fcs_[g]->forward(slices[g]));
+    branches.push_back(mlp.fc2->WithoutBiasGradient(mlp.Hidden(fused.back())));
+    biases.push_back(mlp.fc2->bias);
   }
-  return adap_after_->ForProduct({sum.to(stream), {}, {}, {}}).normed;
+  const at::Tensor sum = SumOfBranches(fused, branches, biases, latents.front().scalar_type());
+  return adap_after_->ForProduct({sum, {}, {}, {}}).normed;
 }
 
 }  // namespace tec

@@ -16,16 +16,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// dy [M, out], x [M, in] -> F32 [out, in].
-at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x) {
-  const at::Tensor transposed = dy.t();
-  // One product on CUDA; the CPU has none that adds up low precision into a float32 result.
-  WorkRecord work("tec::weight_gradient", {transposed, x});
-  at::Tensor gradient = x.is_cuda() ? at::mm(transposed, x, at::kFloat) : at::mm(transposed, x).to(at::kFloat);
-  work.Wrote({gradient});
-  return gradient;
-}
-
 class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
@@ -52,6 +42,16 @@ class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
 };
 
 }  // namespace
+
+at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x) {
+  const at::Tensor transposed = dy.t();
+  if (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) return at::mm(transposed, x);
+  // One product on CUDA; the CPU has none that adds up low precision into a float32 result.
+  WorkRecord work("tec::weight_gradient", {transposed, x});
+  at::Tensor gradient = x.is_cuda() ? at::mm(transposed, x, at::kFloat) : at::mm(transposed, x).to(at::kFloat);
+  work.Wrote({gradient});
+  return gradient;
+}
 
 at::Tensor LowLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      const at::Tensor& low_weight, const at::Tensor& low_bias) {

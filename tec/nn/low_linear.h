@@ -20,6 +20,9 @@ namespace tec {
 at::Tensor LowLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      const at::Tensor& low_weight, const at::Tensor& low_bias);
 
+// That of y = x weight^T: dy [M, out], x [M, in], of one type -> [out, in], F64 of F64 and else F32.
+at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x);
+
 }  // namespace tec
 
 #endif  // TEC_NN_LOW_LINEAR_H_

@@ -1,7 +1,6 @@
 #include "tec/nn/masked_tokens.h"
 
 #include "ATen/ops/empty.h"
-#include "ATen/ops/zeros.h"
 #include "c10/core/GradMode.h"
 #include "tec/base/logging.h"
 #include "tec/nn/kernel_launch.h"
@@ -92,29 +91,6 @@ class UnshuffleFunction : public torch::autograd::Function<UnshuffleFunction> {
   }
 };
 
-// (tokens, rows I64 [N, 1+K, W]) -> (tokens, queried).
-class QueriedFunction : public torch::autograd::Function<QueriedFunction> {
- public:
-  static variable_list forward(AutogradContext* context, const at::Tensor& tokens, const at::Tensor& rows) {
-    context->set_materialize_grads(false);
-    context->saved_data["sizes"] = tokens.sizes().vec();
-    context->save_for_backward({rows});
-    return {tokens.view(tokens.sizes()), tokens.gather(1, rows)};
-  }
-
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const at::Tensor rows = context->get_saved_variables()[0];
-    at::Tensor d = std::move(gradients[0]);
-    const at::Tensor& d_queried = gradients[1];
-    if (!d_queried.defined()) return {d, at::Tensor()};
-    if (!d.defined()) d = at::zeros(context->saved_data["sizes"].toIntVector(), d_queried.options());
-    // In place where nobody else has it, as autograd itself adds up gradients.
-    if (!d.is_contiguous() || d.use_count() > 1 || d.storage().use_count() > 1) d = d.clone();
-    d.scatter_add_(1, rows, d_queried);
-    return {d, at::Tensor()};
-  }
-};
-
 }  // namespace
 
 VisibleTokens EmbedVisible(PatchEmbed& patch_embed, const at::Tensor& images, const at::Tensor& noise,
@@ -153,15 +129,6 @@ at::Tensor Unshuffle(const std::vector<VisibleSequence>& sequences, const at::Te
   }
   return UnshuffleFunction::apply(at::TensorList(x), at::TensorList(mask_tokens), ids_restore.contiguous(),
                                   positions.contiguous());
-}
-
-Queried QueriedTokens(const at::Tensor& tokens, const at::Tensor& idx) {
-  const int64_t images = tokens.size(0);
-  const at::Tensor first = at::zeros({images, 1}, idx.options());
-  const at::Tensor rows =
-      at::cat({first, idx.view({images, -1}) + 1}, 1).unsqueeze(-1).expand({-1, -1, tokens.size(2)});
-  const variable_list out = QueriedFunction::apply(tokens, rows);
-  return {out[0], out[1]};
 }
 
 }  // namespace tec

@@ -33,17 +33,6 @@ struct VisibleSequence {
 at::Tensor Unshuffle(const std::vector<VisibleSequence>& sequences, const at::Tensor& ids_restore,
                      const at::Tensor& positions);
 
-// What relations are predicted from: the tokens themselves, to be used in the place of `tokens`, and of them [CLS] and
-// the selected patches. Backward adds the second gradient into the first where it belongs, and fills and copies
-// nothing.
-struct Queried {
-  at::Tensor tokens;   // [N, T, W]
-  at::Tensor queried;  // [N, 1+K, W]
-};
-
-// tokens [N, T, W]; idx I64 [N, 1, K], different patches.
-Queried QueriedTokens(const at::Tensor& tokens, const at::Tensor& idx);
-
 }  // namespace tec
 
 #endif  // TEC_NN_MASKED_TOKENS_H_

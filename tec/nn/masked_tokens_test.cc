@@ -51,22 +51,6 @@ TEST(UnshuffleTest, HasValuesAndGradientsOfThePlainForm) {
   }
 }
 
-TEST(QueriedTokensTest, HasValuesAndGradientsOfTheGather) {
-  const at::Tensor idx = at::tensor({3, 0, 1, 4, 2, 0}, at::kLong).view({2, 1, 3});
-  for (const bool both : {true, false}) {
-    CompareFused(
-        {WaveOf({2, 6, 5}, 0.37).requires_grad_(true)}, testing::kDoubleAndFloat,
-        [&](const Tensors& in) -> Tensors {
-          const Queried out = QueriedTokens(in[0], idx.to(in[0].device()));
-          return {out.queried, both ? out.tokens.square() : at::Tensor()};
-        },
-        [&](const Tensors& in) -> Tensors {
-          const at::Tensor rows = (idx + 1).view({2, 3, 1}).expand({-1, -1, 5});
-          return {at::cat({in[0].slice(1, 0, 1), in[0].gather(1, rows)}, 1), both ? in[0].square() : at::Tensor()};
-        });
-  }
-}
-
 TEST(UnshuffleDeathTest, SaysWhatDoesNotFit) {
   const at::Tensor restore = at::zeros({2, 4}, at::kLong);
   EXPECT_DEATH(Unshuffle({{at::zeros({2, 3, 5}), at::zeros({1, 1, 4})}}, restore, at::zeros({1, 5, 5})),

@@ -8,7 +8,7 @@
 namespace tec {
 namespace {
 
-// `cache`: whether a row fits into shared memory; else it is read again (from the caches).
+// `cache`: whether a row fits into shared memory; else it is made again (from the caches).
 template <typename X, typename B, typename O, int V>
 __global__ void ForwardKernel(ResidualNormForward a, bool cache) {
   extern __shared__ __align__(sizeof(double) * kVector) char shared[];
@@ -16,18 +16,25 @@ __global__ void ForwardKernel(ResidualNormForward a, bool cache) {
   const int64_t step = static_cast<int64_t>(blockDim.x) * V;
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
     const X f = a.scale == nullptr ? X(1) : static_cast<const X*>(a.scale)[row / a.rows_per_image];
-    X* sum = static_cast<X*>(a.sum) + row * a.width;
-    X total = 0;
-    for (int64_t c = threadIdx.x * V; c < a.width; c += step) {
-      X x[V];
+    const auto make = [&](int64_t c, X* x) {
       Load<V>(At<X>(a.x, row, c), x);
+      X branch[V];
+      if (a.earlier != nullptr) {
+        Load<V>(static_cast<const B*>(a.earlier) + row * a.width + c, branch);
+#pragma unroll
+        for (int k = 0; k < V; ++k) x[k] = x[k] + branch[k];
+      }
       if (a.branch != nullptr) {
-        X branch[V];
         Load<V>(static_cast<const B*>(a.branch) + row * a.width + c, branch);
 #pragma unroll
         for (int k = 0; k < V; ++k) x[k] = x[k] + branch[k] * f;
-        Store<V>(x, sum + c);
       }
+    };
+    X total = 0;
+    for (int64_t c = threadIdx.x * V; c < a.width; c += step) {
+      X x[V];
+      make(c, x);
+      if (a.sum != nullptr) Store<V>(x, static_cast<X*>(a.sum) + row * a.width + c);
 #pragma unroll
       for (int k = 0; k < V; ++k) total += x[k];
       if (cache) Store<V>(x, kept + c);
@@ -37,10 +44,8 @@ __global__ void ForwardKernel(ResidualNormForward a, bool cache) {
     const auto value = [&](int64_t c, X* x) {
       if (cache) {
         Load<V>(kept + c, x);
-      } else if (a.branch != nullptr) {
-        Load<V>(sum + c, x);
       } else {
-        Load<V>(At<X>(a.x, row, c), x);
+        make(c, x);
       }
     };
     const X mean = Quotient(BlockSum(total), static_cast<X>(a.width));
@@ -222,9 +227,9 @@ constexpr char kNoKernel[] = "no kernel of the residual norm for these types";
 
 const char* LaunchResidualNormForward(const ResidualNormForward& a, void* stream) {
   if (a.rows == 0) return nullptr;  // A grid without blocks is an error to CUDA.
-  const bool aligned = a.width % kVector == 0 && IsAligned(a.x) && IsAligned(a.branch, a.width) &&
-                       IsAligned(a.sum, a.width) && IsAligned(a.weight, a.width) && IsAligned(a.bias, a.width) &&
-                       IsAligned(a.normed);
+  const bool aligned = a.width % kVector == 0 && IsAligned(a.x) && IsAligned(a.earlier, a.width) &&
+                       IsAligned(a.branch, a.width) && IsAligned(a.sum, a.width) && IsAligned(a.weight, a.width) &&
+                       IsAligned(a.bias, a.width) && IsAligned(a.normed);
   const bool found = Dispatch(a.type, a.branch_type, a.normed_type, [&](auto x, auto branch, auto normed) {
     const auto run = aligned ? Forward<decltype(x), decltype(branch), decltype(normed), kVector>
                              : Forward<decltype(x), decltype(branch), decltype(normed), 1>;

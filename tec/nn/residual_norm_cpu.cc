@@ -56,14 +56,20 @@ T SumOfSquares(const T* x, int64_t n, T mean) {
 template <typename X, typename B, typename O>
 void Forward(const ResidualNormForward& a, int64_t begin, int64_t end) {
   const int64_t width = a.width;
-  std::vector<X> buffer(a.x.count > 1 ? width : 0);
+  std::vector<X> buffer(a.x.count > 1 || a.sum == nullptr ? width : 0);
   const X *weight = static_cast<const X*>(a.weight), *bias = static_cast<const X*>(a.bias);
   for (int64_t row = begin; row < end; ++row) {
     const X* x = Whole<X>(a.x, row, buffer.data());
     if (a.branch != nullptr) {
       const X f = a.scale == nullptr ? X(1) : static_cast<const X*>(a.scale)[row / a.rows_per_image];
       const B* branch = RowOf<B>(a.branch, row, width);
-      X* sum = static_cast<X*>(a.sum) + row * width;
+      X* sum = a.sum == nullptr ? buffer.data() : static_cast<X*>(a.sum) + row * width;
+      if (a.earlier != nullptr) {
+        const B* earlier = RowOf<B>(a.earlier, row, width);
+#pragma omp simd
+        for (int64_t i = 0; i < width; ++i) sum[i] = x[i] + static_cast<X>(earlier[i]);
+        x = sum;
+      }
 #pragma omp simd
       for (int64_t i = 0; i < width; ++i) sum[i] = x[i] + static_cast<X>(branch[i]) * f;
       x = sum;

@@ -12,7 +12,7 @@ namespace tec {
 
 // Of each of `rows` rows r, with f = scale[r / rows_per_image] (1 without scale):
 //
-//   sum = x + f branch              (x itself where there is no branch)
+//   sum = (x + earlier) + f branch              (x itself where there is no branch)
 //   normed = (sum - mean) rstd weight + bias
 //
 // mean over the width, rstd = 1 / sqrt(biased variance + epsilon). Everything is computed in `type`, kFloat or kDouble,
@@ -21,10 +21,11 @@ struct ResidualNormForward {
   Element type, branch_type, normed_type;
   int64_t rows, width, rows_per_image;
   double epsilon;
-  RowParts x;          // A branch is added to one part only.
-  const void* branch;  // [rows, width] or null.
-  const void* scale;   // [rows / rows_per_image] or null.
-  void* sum;           // [rows, width]; null without a branch.
+  RowParts x;           // A branch is added to one part only.
+  const void* earlier;  // [rows, width] of branch_type, or null: only beside a branch.
+  const void* branch;   // [rows, width] or null.
+  const void* scale;    // [rows / rows_per_image] or null.
+  void* sum;            // [rows, width]; null without a branch, or where it is not wanted.
   // Without weight there is no norm, and what follows is null.
   const void *weight, *bias;  // [width]
   RowParts normed;

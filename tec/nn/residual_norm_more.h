@@ -29,6 +29,16 @@ struct NormParameters {
 std::array<at::Tensor, 2> NormsOfHalves(const ResidualStream& stream, const std::array<NormParameters, 2>& parameters,
                                         double epsilon, at::ScalarType type);
 
+// Without gradient a sum need not be kept: where it is read once more, its parts are read again and added up to the
+// same bits, which in low precision are fewer bytes.
+
+// The norm of a stream, whose sum is not written.
+at::Tensor NormAlone(const ResidualStream& stream, const NormParameters& norm, double epsilon, at::ScalarType type);
+
+// As NormOf, of (x + earlier) + branch; the branches of one type.
+SumAndNorm NormOfTwoBranches(const at::Tensor& x, const at::Tensor& earlier, const at::Tensor& branch,
+                             const NormParameters& norm, double epsilon, at::ScalarType type);
+
 }  // namespace tec
 
 #endif  // TEC_NN_RESIDUAL_NORM_MORE_H_

@@ -5,6 +5,7 @@
 
 #include "ATen/ATen.h"
 #include "ATen/Parallel.h"
+#include "c10/core/GradMode.h"
 #include "gtest/gtest.h"
 #include "tec/nn/plain_forms.h"
 #include "tec/nn/residual_norm_more.h"
@@ -62,6 +63,29 @@ TEST(ResidualNormTest, HasValuesAndGradientsOfThePlainForm) {
               [&](const Tensors& in) { return pick(NormOf(stream(in), in[4], in[5], epsilon, in[0].scalar_type())); },
               [&](const Tensors& in) { return pick(testing::PlainNormOf(stream(in), in[4], in[5], epsilon)); });
         }
+      }
+    }
+  }
+}
+
+TEST(ResidualNormTest, OfSumsThatAreNotKeptHasTheBitsOfThoseThatAre) {
+  c10::NoGradGuard no_grad;
+  for (const Size& size : kSizes) {
+    for (const at::Device device : testing::Devices()) {
+      for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
+        const at::ScalarType wide = type == at::kDouble ? type : at::kFloat;
+        const auto make = [&](double frequency, at::ScalarType of) {
+          return WaveOf({size.images, size.tokens, size.width}, frequency).to(device, of);
+        };
+        const at::Tensor x = make(0.37, wide), first = make(0.83, type), second = make(0.61, type);
+        const NormParameters norm = {WaveOf({size.width}, 0.7).to(device, wide),
+                                     WaveOf({size.width}, 0.3).to(device, wide)};
+        const SumAndNorm middle = NormOf({x, first, {}, {}}, norm.weight, norm.bias, kEpsilon, type),
+                         end = NormOf({middle.sum, second, {}, {}}, norm.weight, norm.bias, kEpsilon, type),
+                         found = NormOfTwoBranches(x, first, second, norm, kEpsilon, type);
+        EXPECT_TRUE(BitEqual(NormAlone({x, first, {}, {}}, norm, kEpsilon, type), middle.normed));
+        EXPECT_TRUE(BitEqual(found.sum, end.sum));
+        EXPECT_TRUE(BitEqual(found.normed, end.normed));
       }
     }
   }

@@ -62,6 +62,48 @@ class EmbedTokensFunction : public torch::autograd::Function<EmbedTokensFunction
   }
 };
 
+at::Tensor PairSum(const std::vector<at::Tensor>& x, const std::vector<at::Tensor>& branches, at::ScalarType type) {
+  const at::Tensor& like = x.front();
+  PairSumArguments a = {};
+  a.type = ElementOf(type);
+  a.x_type = ElementOf(like.scalar_type());
+  a.width = like.size(-1);
+  a.rows = like.numel() / a.width;
+  a.x = PartsOf(x);
+  a.y = PartsOf(branches);
+  const at::Tensor out = at::empty(like.sizes(), like.options().dtype(type));
+  a.out = DataOf(out);
+  variable_list reads = x;
+  reads.insert(reads.end(), branches.begin(), branches.end());
+  WorkRecord work("tec::sum_of_branches", reads);
+  RunKernel(like, RunPairSum, TEC_CUDA_KERNEL(LaunchPairSum), a);
+  work.Wrote({out});
+  return out;
+}
+
+// (x..., branch..., bias...) -> the sum.
+class SumOfBranchesFunction : public torch::autograd::Function<SumOfBranchesFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, at::TensorList x, at::TensorList branches, at::TensorList biases,
+                            at::ScalarType type) {
+    context->saved_data["type"] = static_cast<int64_t>(x.front().scalar_type());
+    context->saved_data["count"] = static_cast<int64_t>(x.size());
+    context->saved_data["biases"] = static_cast<int64_t>(biases.size());
+    return PairSum(x.vec(), branches.vec(), type);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const int64_t biases = context->saved_data["biases"].toInt(), width = gradients[0].size(-1);
+    const at::Tensor d = gradients[0].to(static_cast<at::ScalarType>(context->saved_data["type"].toInt()));
+    variable_list result(2 * context->saved_data["count"].toInt(), d);
+    // A row for each: autograd keeps a gradient that nobody else has, and copies others.
+    const at::Tensor columns = at::sum(d.reshape({-1, width}), {0}, /*keepdim=*/true, gradients[0].scalar_type());
+    for (const at::Tensor& row : columns.repeat({biases, 1}).unbind(0)) result.push_back(row);
+    result.emplace_back();
+    return result;
+  }
+};
+
 }  // namespace
 
 at::Tensor EmbedTokens(const at::Tensor& token, const at::Tensor& patches, const at::Tensor& keep,
@@ -79,6 +121,25 @@ at::Tensor EmbedTokens(const at::Tensor& token, const at::Tensor& patches, const
     return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
   };
   return EmbedTokensFunction::apply(optional(head), x, optional(kept), table);
+}
+
+at::Tensor SumOfBranches(const std::vector<at::Tensor>& x, const std::vector<at::Tensor>& branches,
+                         const std::vector<at::Tensor>& biases, at::ScalarType type) {
+  TEC_CHECK(!x.empty() && x.size() == branches.size()) << x.size() << " tensors, " << branches.size() << " branches";
+  const auto contiguous = [&](const std::vector<at::Tensor>& tensors) {
+    std::vector<at::Tensor> result;
+    for (const at::Tensor& tensor : tensors) {
+      TEC_CHECK(tensor.sizes() == x.front().sizes() && tensor.scalar_type() == x.front().scalar_type())
+          << tensor.scalar_type() << " " << tensor.sizes() << " beside " << x.front().scalar_type() << " "
+          << x.front().sizes();
+      result.push_back(tensor.contiguous());
+    }
+    return result;
+  };
+  const std::vector<at::Tensor> own_x = contiguous(x), own_branches = contiguous(branches);
+  if (!c10::GradMode::is_enabled()) return PairSum(own_x, own_branches, type);
+  return SumOfBranchesFunction::apply(at::TensorList(own_x), at::TensorList(own_branches), at::TensorList(biases),
+                                      type);
 }
 
 at::Tensor MeanOfOutputs(const std::vector<at::Tensor>& outputs, const ResidualStream& last, int64_t first) {

@@ -54,6 +54,24 @@ __global__ void MeanKernel(OutputMeanArguments a) {
   }
 }
 
+template <typename A, typename X, int V>
+__global__ void PairKernel(PairSumArguments a) {
+  const int64_t c = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
+  if (c >= a.width) return;
+  for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
+    const int64_t from = row * a.width + c;
+    A sum[V] = {};
+    for (int64_t j = 0; j < a.x.count; ++j) {
+      A x[V], y[V];
+      Load<V>(static_cast<const X*>(a.x.at[j]) + from, x);
+      Load<V>(static_cast<const X*>(a.y.at[j]) + from, y);
+#pragma unroll
+      for (int k = 0; k < V; ++k) sum[k] = j == 0 ? x[k] + y[k] : sum[k] + (x[k] + y[k]);
+    }
+    Store<V>(sum, static_cast<A*>(a.out) + from);
+  }
+}
+
 template <typename F>
 bool Dispatch(Element type, Element low, const F& f) {
   if (type == Element::kDouble && low == type) {
@@ -103,6 +121,18 @@ const char* LaunchOutputMean(const OutputMeanArguments& a, void* stream) {
     const auto kernel = aligned ? MeanKernel<decltype(type), decltype(branch), kVector>
                                 : MeanKernel<decltype(type), decltype(branch), 1>;
     kernel<<<BlocksFor(rows, a.width, threads, vector), threads, 0, static_cast<cudaStream_t>(stream)>>>(a);
+  });
+  return found ? LastError() : kNoKernel;
+}
+
+const char* LaunchPairSum(const PairSumArguments& a, void* stream) {
+  if (a.rows == 0) return nullptr;
+  const bool aligned = IsAligned(a.x) && IsAligned(a.y) && IsAligned(a.out, a.width);
+  const bool found = Dispatch(a.type, a.x_type, [&](auto type, auto x) {
+    const int vector = aligned ? kVector : 1, threads = ThreadsFor(a.width, vector);
+    const auto kernel =
+        aligned ? PairKernel<decltype(type), decltype(x), kVector> : PairKernel<decltype(type), decltype(x), 1>;
+    kernel<<<BlocksFor(a.rows, a.width, threads, vector), threads, 0, static_cast<cudaStream_t>(stream)>>>(a);
   });
   return found ? LastError() : kNoKernel;
 }

@@ -1,5 +1,5 @@
-// Where the rows of tokens begin and end: patches with their positions behind a [CLS] token, and the mean of blocks'
-// outputs, each in one pass over memory.
+// Where the rows of tokens begin, meet and end: patches with their positions behind a [CLS] token, sums of branches and
+// the mean of blocks' outputs, each in one pass over memory.
 
 #ifndef TEC_NN_TOKEN_ROWS_H_
 #define TEC_NN_TOKEN_ROWS_H_
@@ -17,6 +17,12 @@ namespace tec {
 // first of which is the token's.
 at::Tensor EmbedTokens(const at::Tensor& token, const at::Tensor& patches, const at::Tensor& keep,
                        const at::Tensor& positions);
+
+// The sum over g of x_g + branch_g, added up in `type`, F32 or F64: [N, S, C]. All of one shape and type, `type` or a
+// low precision; as many of each, at most 64. biases [C], which went into the branches without a gradient of their own
+// (Linear::WithoutBiasGradient) and get it here, all the same one.
+at::Tensor SumOfBranches(const std::vector<at::Tensor>& x, const std::vector<at::Tensor>& branches,
+                         const std::vector<at::Tensor>& biases, at::ScalarType type);
 
 // The mean of outputs [N, T, C] of the same type (at most 64) and of `last`, a stream without a scale, over the tokens
 // from `first` on: [N, T - first, C]. Without gradient.

@@ -57,6 +57,23 @@ void Mean(const OutputMeanArguments& a) {
   });
 }
 
+template <typename A, typename X>
+void Pairs(const PairSumArguments& a) {
+  at::parallel_for(0, a.rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * a.width; i < end * a.width; i += a.width) {
+      A* out = static_cast<A*>(a.out) + i;
+      for (int64_t j = 0; j < a.x.count; ++j) {
+        const X *x = static_cast<const X*>(a.x.at[j]) + i, *y = static_cast<const X*>(a.y.at[j]) + i;
+#pragma omp simd
+        for (int64_t c = 0; c < a.width; ++c) {
+          const A pair = static_cast<A>(x[c]) + static_cast<A>(y[c]);
+          out[c] = j == 0 ? pair : out[c] + pair;
+        }
+      }
+    }
+  });
+}
+
 template <typename F>
 void Dispatch(Element type, Element low, const F& f) {
   if (type == Element::kDouble && low == type) return f(double(), double());
@@ -73,6 +90,10 @@ void RunEmbedTokens(const EmbedTokensArguments& a) {
 
 void RunOutputMean(const OutputMeanArguments& a) {
   Dispatch(a.type, a.branch_type, [&](auto type, auto branch) { Mean<decltype(type), decltype(branch)>(a); });
+}
+
+void RunPairSum(const PairSumArguments& a) {
+  Dispatch(a.type, a.x_type, [&](auto type, auto x) { Pairs<decltype(type), decltype(x)>(a); });
 }
 
 }  // namespace tec

@@ -34,12 +34,22 @@ struct OutputMeanArguments {
   void* out;           // [images, tokens - first, width]
 };
 
+// out = (x[0] + y[0]) + (x[1] + y[1]) + ..., from left to right.
+struct PairSumArguments {
+  Element type, x_type;  // Of the result, kFloat or kDouble, which it is added up in; of x and y.
+  int64_t rows, width;
+  RowParts x, y;  // Not side by side: each [rows, width].
+  void* out;      // [rows, width]
+};
+
 void RunEmbedTokens(const EmbedTokensArguments& arguments);
 void RunOutputMean(const OutputMeanArguments& arguments);
+void RunPairSum(const PairSumArguments& arguments);
 
 // Enqueue on `stream` (a cudaStream_t) of the current device. Null, or CUDA's message if a launch failed.
 const char* LaunchEmbedTokens(const EmbedTokensArguments& arguments, void* stream);
 const char* LaunchOutputMean(const OutputMeanArguments& arguments, void* stream);
+const char* LaunchPairSum(const PairSumArguments& arguments, void* stream);
 
 }  // namespace tec
 

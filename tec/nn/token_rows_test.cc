@@ -67,6 +67,72 @@ TEST(EmbedTokensDeathTest, SaysWhatDoesNotFit) {
   EXPECT_DEATH(EmbedTokens({}, at::zeros({2, 3, 4}), {}, at::zeros({1, 6, 4})), "patches \\[2, 3, 4\\]");
 }
 
+at::Tensor PlainSumOfBranches(const Tensors& x, const Tensors& branches, at::ScalarType type) {
+  at::Tensor sum;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const at::Tensor pair = x[i].to(type) + branches[i].to(type);
+    sum = i == 0 ? pair : sum + pair;
+  }
+  return sum;
+}
+
+TEST(SumOfBranchesTest, HasValuesAndGradientsOfThePlainForm) {
+  for (const size_t groups : {1, 2, 5}) {
+    for (const int64_t width : {1, 5, 16}) {
+      SCOPED_TRACE(::testing::Message() << groups << " of " << width);
+      Tensors in;  // x, branch and bias of each group.
+      for (size_t g = 0; g < groups; ++g) {
+        const double frequency = 0.3 + 0.17 * static_cast<double>(g);
+        in.push_back(WaveOf({2, 3, width}, frequency).requires_grad_(true));
+        in.push_back(WaveOf({2, 3, width}, frequency + 0.05).requires_grad_(true));
+        in.push_back(WaveOf({width}, frequency + 0.09).requires_grad_(true));
+      }
+      const auto run = [&](const Tensors& in, bool plain) -> Tensors {
+        Tensors x, branches, biases;
+        for (size_t g = 0; g < groups; ++g) {
+          const at::Tensor &branch = in[3 * g + 1], &bias = in[3 * g + 2];
+          x.push_back(in[3 * g]);
+          branches.push_back(plain ? branch + bias : branch + bias.detach());
+          biases.push_back(bias);
+        }
+        const at::ScalarType type = in[0].scalar_type();
+        return {plain ? PlainSumOfBranches(x, branches, type) : SumOfBranches(x, branches, biases, type)};
+      };
+      CompareFused(
+          in, kDoubleAndFloat, [&](const Tensors& in) { return run(in, false); },
+          [&](const Tensors& in) { return run(in, true); });
+      Tensors single;
+      for (const at::Tensor& tensor : in) single.push_back(tensor.detach().to(at::kFloat));
+      EXPECT_TRUE(BitEqual(run(single, false)[0], run(single, true)[0]));
+    }
+  }
+}
+
+TEST(SumOfBranchesTest, AddsUpLowPrecisionInFloat32AndGivesItsGradientInIt) {
+  const auto make = [](double frequency) {
+    return WaveOf({2, 5, 8}, frequency).to(at::kBFloat16).requires_grad_(true);
+  };
+  const Tensors x = {make(0.3), make(0.7)}, branches = {make(0.4), make(0.9)},
+                biases = {at::zeros({8}).requires_grad_(true), at::ones({8}).requires_grad_(true)};
+  const at::Tensor sum = SumOfBranches(x, branches, biases, at::kFloat);
+  EXPECT_TRUE(BitEqual(sum, PlainSumOfBranches({x[0].detach(), x[1].detach()},
+                                               {branches[0].detach(), branches[1].detach()}, at::kFloat)));
+  sum.square().sum().backward();
+  const at::Tensor d = (2 * sum.detach()).to(at::kBFloat16);
+  for (const at::Tensor& tensor : {x[0], x[1], branches[0], branches[1]}) EXPECT_TRUE(BitEqual(tensor.grad(), d));
+  for (const at::Tensor& bias : biases) {
+    EXPECT_TRUE(BitEqual(bias.grad(), at::sum(d.view({10, 8}), 0, false, at::kFloat)));
+  }
+  // Each has one of its own, to which more is added.
+  biases[0].mutable_grad().add_(1);
+  EXPECT_FALSE(BitEqual(biases[0].grad(), biases[1].grad()));
+}
+
+TEST(SumOfBranchesDeathTest, SaysWhatDoesNotFit) {
+  EXPECT_DEATH(SumOfBranches({at::zeros({1, 2, 4})}, {at::zeros({1, 2, 5})}, {}, at::kFloat),
+               "\\[1, 2, 5\\] beside Float \\[1, 2, 4\\]");
+}
+
 TEST(MeanOfOutputsTest, IsThatOfTheOutputs) {
   c10::NoGradGuard no_grad;
   for (const at::Device device : testing::Devices()) {
