@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <memory>
@@ -11,9 +10,6 @@
 #include <utility>
 
 #include "ATen/DeviceAccelerator.h"
-#include "ATen/core/grad_mode.h"
-#include "ATen/ops/mm.h"
-#include "ATen/ops/randn.h"
 #include "absl/strings/str_cat.h"
 #include "data/dataset/dataset.h"
 #include "data/dataset/subset.h"
@@ -23,6 +19,7 @@
 #include "tec/config/encoder_file.h"
 #include "tec/config/run_record.h"
 #include "tec/dist/flags.h"
+#include "tec/run/matrix_rate.h"
 #include "tec/run/precision.h"
 #include "tec/run/rank_runtime.h"
 #include "tec/run/torch_runtime.h"
@@ -98,24 +95,11 @@ absl::StatusOr<OwnImagesFacts> FindOwnImagesFacts(const config::Experiment& give
 }
 
 double ExpectedTrainingRate(const config::Experiment& resolved, c10::Device device) {
-  at::NoGradGuard no_gradient;
-  const int64_t width = resolved.model().encoder().width(), rows = device.is_cuda() ? 16384 : 512;
-  const at::TensorOptions options = at::TensorOptions(device).dtype(ComputeType(resolved.runtime().precision()));
-  const at::Tensor tokens = at::randn({rows, width}, options), weight = at::randn({width, 4 * width}, options);
-  at::Tensor result = at::mm(tokens, weight);
-  // Reading one value waits for all that a GPU was asked.
-  const auto now = [&result] {
-    result.flatten()[0].item();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-  };
-  const int64_t at_once = device.is_cuda() ? 20 : 1;
-  const double start = now();
-  int64_t products = 0;
-  do {
-    for (int64_t i = 0; i < at_once; ++i, ++products) at::mm_out(result, tokens, weight);
-  } while (now() - start < 0.2);
-  const double flops = 2.0 * static_cast<double>(rows * width * 4 * width * products) / (now() - start);
-  return flops * (device.is_cuda() ? 0.36 : 0.65);
+  const int64_t width = resolved.model().encoder().width();
+  // The first product of an MLP.
+  const ProductSize size = {device.is_cuda() ? 16384 : 512, width, 4 * width};
+  return ProductRate(device, ComputeType(resolved.runtime().precision()), size, /*seconds=*/0.2) *
+         (device.is_cuda() ? 0.36 : 0.65);
 }
 
 SettleExperiment SettleOwnImages() {

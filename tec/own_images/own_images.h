@@ -21,8 +21,8 @@ namespace tec {
 absl::StatusOr<OwnImagesFacts> FindOwnImagesFacts(const config::Experiment& given,
                                                   const LaunchEnvironment& environment);
 
-// FLOP/s that training is expected to reach on the device: of a matrix product as the encoder's blocks have them, timed
-// for a fifth of a second, the part that a whole step reached where it was measured (docs/results.md).
+// FLOP/s that training is expected to reach on the device: of a matrix product as the encoder's blocks have them
+// (ProductRate, a fifth of a second), the part that a whole step reached where it was measured (docs/results.md).
 double ExpectedTrainingRate(const config::Experiment& resolved, c10::Device device);
 
 // For ParseCommandLine.

@@ -97,7 +97,7 @@ absl::Status RunReport::LogEpoch(const RunPosition& finished, const RunClock::Sp
 
 void RunReport::ShowRate(int64_t epoch, const RunClock::Span& span) {
   // A short epoch says nothing of a rate.
-  constexpr double kLeastSeconds = 10, kMeasuredSeconds = 0.1;
+  constexpr double kLeastSeconds = 10, kMeasuredSeconds = 0.5;
   const ImageCost cost = task_.Cost();
   if (cost.flops <= 0 || span.seconds < kLeastSeconds) return;
   const int ranks = context_.group().world_size();
