@@ -64,8 +64,8 @@ absl::StatusOr<EpochPlan> LinearTask::Open(const LoadedState* resume) {
   }
   heads_.emplace(options_, inputs_.whole, inputs_.width(), inputs_.classes, inputs_.frozen.device);
   loss_names_ = {heads_->count() == 1 ? "loss" : "lowest_loss"};
-  loss_sum_ = at::zeros({heads_->count()}, at::TensorOptions(inputs_.frozen.device).dtype(at::kDouble));
-  own_loss_sum_ = at::zeros_like(loss_sum_);
+  losses_.sum = at::zeros({heads_->count()}, at::TensorOptions(inputs_.frozen.device).dtype(at::kDouble));
+  losses_.own = at::zeros_like(losses_.sum);
   TEC_RETURN_IF_ERROR(ReadHeldOut(&inputs_));
   absl::StatusOr<ProbeImages> images = ProbeImages::Open(options_, inputs_.settings, inputs_.frozen);
   TEC_RETURN_IF_ERROR(images.status());
@@ -84,7 +84,7 @@ absl::StatusOr<EpochPlan> LinearTask::Open(const LoadedState* resume) {
 absl::StatusOr<RunPosition> LinearTask::Load(const LoadedState& resume, std::vector<std::string>* changes) {
   const TrainingState& state = resume.state;
   TEC_RETURN_IF_ERROR(heads_->Load(state, resume.path));
-  TEC_RETURN_IF_ERROR(CopyNamed(state.extra, kLossSum, resume.path, loss_sum_));
+  TEC_RETURN_IF_ERROR(CopyNamed(state.extra, kLossSum, resume.path, losses_.sum));
   for (const char* name : {kUpdates, kBestHead, kBestEpoch, kLossCount}) {
     if (state.counters.count(name) == 0) return absl::DataLossError(absl::StrCat(resume.path, ": no ", name));
   }
@@ -92,7 +92,7 @@ absl::StatusOr<RunPosition> LinearTask::Load(const LoadedState& resume, std::vec
     return absl::DataLossError(absl::StrCat(resume.path, ": no ", kMaxAccuracy));
   }
   best_ = {state.numbers.at(kMaxAccuracy), state.counters.at(kBestHead), state.counters.at(kBestEpoch)};
-  loss_count_ = state.counters.at(kLossCount);
+  losses_.count = state.counters.at(kLossCount);
   RunPosition position;
   position.epoch = state.epoch + 1;
   position.updates = state.counters.at(kUpdates);
@@ -141,8 +141,8 @@ absl::StatusOr<at::Tensor> LinearTask::MicroStep(const MicroStepPlace& at) {
   if (place.pass != started_pass_) StartEpoch(at.epoch, at.step);
   TEC_ASSIGN_OR_RETURN(const ProbeImages::Batch batch, images_->Next(place.batch));
   const at::Tensor losses = heads_->Accumulate(batch.features, batch.labels);
-  (context_.group().world_size() == 1 ? loss_sum_ : own_loss_sum_).add_(losses);
-  ++loss_count_;
+  (context_.group().world_size() == 1 ? losses_.sum : losses_.own).add_(losses);
+  ++losses_.count;
   // A head with too high a rate may diverge; the run goes on while there is one that does not.
   const at::Tensor finite =
       losses.numel() == 1 ? losses : at::where(at::isfinite(losses), losses, std::numeric_limits<double>::infinity());
@@ -153,18 +153,18 @@ absl::StatusOr<UpdateResult> LinearTask::Update(double lr) {
   ProcessGroup& group = context_.group();
   TEC_RETURN_IF_ERROR(heads_->Average(group));
   if (group.world_size() > 1) {
-    TEC_RETURN_IF_ERROR(group.AllReduceSum(own_loss_sum_, "averaging losses"));
-    loss_sum_.add_(own_loss_sum_.div_(group.world_size()));
-    own_loss_sum_.zero_();
+    TEC_RETURN_IF_ERROR(group.AllReduceSum(losses_.own, "averaging losses"));
+    losses_.sum.add_(losses_.own.div_(group.world_size()));
+    losses_.own.zero_();
   }
   heads_->Step(lr);
   return UpdateResult();
 }
 
 absl::Status LinearTask::FinishEpoch(const RunPosition& position, EpochReport* report) {
-  const at::Tensor train_losses = (loss_sum_ / static_cast<double>(loss_count_)).cpu();
-  loss_sum_.zero_();
-  loss_count_ = 0;
+  const at::Tensor train_losses = (losses_.sum / static_cast<double>(losses_.count)).cpu();
+  losses_.sum.zero_();
+  losses_.count = 0;
   if (!context_.first_rank()) return absl::OkStatus();
   last_epoch_ = heads_->Evaluate(inputs_.held_out);
   int64_t head = 0;
@@ -236,14 +236,14 @@ RankFacts LinearTask::Facts() const {
 TrainingState LinearTask::Save(const RunPosition& position) const {
   TrainingState state;
   heads_->Save(&state);
-  TEC_CHECK_OK(state.extra.Add(kLossSum, ViewOf(loss_sum_)));
+  TEC_CHECK_OK(state.extra.Add(kLossSum, ViewOf(losses_.sum)));
   state.epoch = position.epoch - 1;
   state.method = kLinearMethod;
   state.experiment = Record();
   state.counters[kUpdates] = position.updates;
   state.counters[kBestHead] = best_.head;
   state.counters[kBestEpoch] = best_.epoch;
-  state.counters[kLossCount] = loss_count_;
+  state.counters[kLossCount] = losses_.count;
   state.numbers[kMaxAccuracy] = best_.max_accuracy;
   return state;
 }

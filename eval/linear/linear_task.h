@@ -75,9 +75,11 @@ class LinearTask : public Task {
   int64_t started_pass_ = -1;
   Best best_;
   std::vector<LinearHeads::Accuracy> last_epoch_;
-  at::Tensor loss_sum_;      // float64 [heads], over the micro-steps of the epoch; the mean over ranks.
-  at::Tensor own_loss_sum_;  // Of several ranks, this one's, over the micro-steps since the newest update.
-  int64_t loss_count_ = 0;
+  struct {
+    at::Tensor sum;  // float64 [heads], over the micro-steps of the epoch; the mean over ranks.
+    at::Tensor own;  // Of several ranks, this one's, over the micro-steps since the newest update.
+    int64_t count = 0;
+  } losses_;
 };
 
 }  // namespace tec

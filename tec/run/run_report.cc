@@ -29,9 +29,10 @@ double PeakMemoryGib(c10::Device device) {
 
 }  // namespace
 
-RunReport::RunReport(RunContext& context, Task& task, const LoopOptions& options, const EpochPlan& plan,
-                     const RunClock& clock)
-    : context_(context), task_(task), options_(options), plan_(plan), clock_(clock) {}
+RunReport::RunReport(RunContext& context, Task& task, const LoopOptions& options, const EpochPlan& plan)
+    : context_(context), task_(task), options_(options), plan_(plan), clock_([&task] {
+        return task.loader() == nullptr ? 0 : task.loader()->wait_seconds();
+      }) {}
 
 absl::Status RunReport::Open(const RunPosition& position) {
   const double start = static_cast<double>(position.next_micro_step) / plan_.steps_per_epoch + position.epoch;

@@ -20,7 +20,7 @@ namespace tec {
 class RunReport {
  public:
   // All outlive it; `plan` may be filled in until Open.
-  RunReport(RunContext& context, Task& task, const LoopOptions& options, const EpochPlan& plan, const RunClock& clock);
+  RunReport(RunContext& context, Task& task, const LoopOptions& options, const EpochPlan& plan);
 
   // First rank only, as LogEpoch and Sync: begins the logs, or cuts them back to `position`.
   absl::Status Open(const RunPosition& position);
@@ -34,6 +34,8 @@ class RunReport {
   // On the console, when it is time for it.
   void ShowProgress(const RunPosition& position);
 
+  // The run's, which the loop keeps.
+  RunClock& clock() { return clock_; }
   // Images a second, of all ranks.
   double Rate(const RunClock::Span& span) const { return span.steps * plan_.images_per_micro_step / span.seconds; }
 
@@ -44,7 +46,7 @@ class RunReport {
   Task& task_;
   const LoopOptions& options_;
   const EpochPlan& plan_;
-  const RunClock& clock_;
+  RunClock clock_;
   std::optional<RunLog> log_;  // First rank only.
   bool rate_shown_ = false;
 };

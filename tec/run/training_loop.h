@@ -12,21 +12,18 @@
 #ifndef TEC_RUN_TRAINING_LOOP_H_
 #define TEC_RUN_TRAINING_LOOP_H_
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "tec/run/folder_lock.h"
-#include "tec/run/run_clock.h"
 #include "tec/run/run_context.h"
 #include "tec/run/run_options.h"
 #include "tec/run/run_position.h"
 #include "tec/run/run_report.h"
-#include "tec/run/run_saver.h"
 #include "tec/run/shared_bad_images.h"
+#include "tec/run/state_keeper.h"
 #include "tec/run/task.h"
 #include "tec/run/update_agreement.h"
 
@@ -67,34 +64,25 @@ class TrainingLoop {
   absl::Status NonFinite(const std::string& what);
   // this_checkpoint, in the background; every rank learns whether the save before went well.
   absl::Status SaveThis();
-  absl::Status SaveWhole();
-  // `failure`, which ends the run, with what could be saved before it does.
-  absl::Status SaveAfter(const absl::Status& failure);
-  // Whether the newest checkpoint that was begun is that of whole_.
-  bool WholeIsSaved() const;
-  // Of a save: if it failed, it is not known any more what the newest checkpoint says.
-  absl::Status Saved(const absl::Status& status);
 
   RunContext& context_;
   Task& task_;
   const LoopOptions& options_;
-  std::unique_ptr<FolderLock> lock_;  // First rank only.
-  std::optional<RunSaver> saver_;
   std::optional<SharedBadImages> bad_images_;
   UpdateAgreement agreement_;
-  RunClock clock_;
   EpochPlan plan_;
   RunReport report_;
+  StateKeeper keeper_;
   RunPosition position_;
-  // Of the newest update: what a checkpoint says at any moment, as what micro-steps since have added to the gradient is
-  // in none. What the newest checkpoint says.
-  RunPosition whole_, saved_;
-  bool state_is_whole_ = false;  // The task's state is that of whole_.
-  bool stop_ = false;            // The same on every rank.
-  bool save_ = false;            // On request, at the end of this update. The same on every rank.
-  int save_requests_ = 0;        // Of this process, that have been agreed on.
-  absl::Status own_error_;       // Kept.
-  bool all_know_ = false;        // Of the error that ends the run.
+  bool stop_ = false;  // The same on every rank.
+  struct {
+    bool due = false;  // On request, at the end of this update. The same on every rank.
+    int agreed = 0;    // Requests of this process that have been agreed on.
+  } save_;
+  struct {
+    absl::Status own;       // Kept: of this rank.
+    bool all_know = false;  // Of the one that ends the run.
+  } failure_;
   LoopResult result_;
 };
 
