@@ -1,5 +1,5 @@
-// TensorBoard event files: scalars only, no TensorFlow. Format: a TFRecord file of Event messages (event.proto), each
-// record framed by masked CRC-32C checksums.
+// TensorBoard event files: scalars only, no TensorFlow. Format: a TFRecord file (event_file.h) of Event messages
+// (event.proto).
 
 #ifndef TEC_RUN_EVENT_WRITER_H_
 #define TEC_RUN_EVENT_WRITER_H_
@@ -13,14 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 
 namespace tec {
-
-// CRC-32C (Castagnoli), as RFC 3720 appendix B.4 has it.
-uint32_t Crc32c(absl::string_view bytes);
-// The form in which TFRecord stores it: rotated right by 15, plus a constant.
-uint32_t MaskedCrc32c(absl::string_view bytes);
 
 // What scalars tell of: an update, counted from 1, or an epoch, counted from 0; TrimEvents asks. -1: of none.
 struct EventSource {

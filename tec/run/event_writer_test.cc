@@ -1,52 +1,25 @@
 #include "tec/run/event_writer.h"
 
-#include <cstring>
+#include <optional>
 
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
 #include "tec/run/event.pb.h"
+#include "tec/run/event_file.h"
 
 namespace tec {
 namespace {
-
-// RFC 3720, appendix B.4.
-TEST(Crc32cTest, PublishedVectors) {
-  EXPECT_EQ(Crc32c(std::string(32, '\0')), 0x8A9136AAu);
-  EXPECT_EQ(Crc32c(std::string(32, '\xff')), 0x62A8AB43u);
-  std::string rising;
-  for (int i = 0; i < 32; ++i) rising.push_back(static_cast<char>(i));
-  EXPECT_EQ(Crc32c(rising), 0x46DD794Eu);
-  EXPECT_EQ(Crc32c("123456789"), 0xE3069283u);
-}
-
-// Every TensorFlow event file starts 18 00 00 00 00 00 00 00 a3 7f 4b 22: its first record is the 24-byte file version.
-TEST(Crc32cTest, MaskedLengthOfATensorFlowFile) {
-  EXPECT_EQ(MaskedCrc32c(std::string("\x18\0\0\0\0\0\0\0", 8)), 0x224B7FA3u);
-}
-
-template <typename T>
-T Take(absl::string_view* bytes) {
-  T value;
-  std::memcpy(&value, bytes->data(), sizeof(T));
-  bytes->remove_prefix(sizeof(T));
-  return value;
-}
 
 std::vector<run::Event> ReadEvents(const std::string& path) {
   const auto content = ReadFile(path);
   EXPECT_TRUE(content.ok()) << content.status();
   std::vector<run::Event> events;
   absl::string_view rest = *content;
-  while (!rest.empty()) {
-    const absl::string_view length_bytes = rest.substr(0, 8);
-    const uint64_t length = Take<uint64_t>(&rest);
-    EXPECT_EQ(Take<uint32_t>(&rest), MaskedCrc32c(length_bytes));
-    const absl::string_view record = rest.substr(0, length);
-    rest.remove_prefix(length);
-    EXPECT_EQ(Take<uint32_t>(&rest), MaskedCrc32c(record));
+  while (const std::optional<EventRecord> taken = TakeRecord(&rest)) {
     events.emplace_back();
-    EXPECT_TRUE(events.back().ParseFromArray(record.data(), record.size()));
+    EXPECT_TRUE(events.back().ParseFromArray(taken->record.data(), taken->record.size()));
   }
+  EXPECT_TRUE(rest.empty());
   return events;
 }
 

@@ -2,35 +2,22 @@
 
 #include <errno.h>
 
-#include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 
-#include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "tec/base/file.h"
 #include "tec/base/status.h"
 #include "tec/run/event.pb.h"
+#include "tec/run/event_file.h"
 #include "tec/run/event_writer.h"
 #include "tec/run/picture_event.pb.h"
 
 namespace tec {
 namespace {
-
-constexpr absl::string_view kPrefix = "events.out.tfevents.";
-
-// The event files of a folder, in the order in which TensorBoard reads them.
-std::vector<std::string> EventFiles(const std::string& directory) {
-  std::vector<std::string> paths;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    if (absl::StartsWith(entry.path().filename().string(), kPrefix)) paths.push_back(entry.path().string());
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
 
 run::PictureEvent EventAt(int64_t step) {
   run::PictureEvent event;
@@ -93,15 +80,7 @@ absl::Status PictureEvents::Flush() {
 }
 
 absl::Status PictureEvents::WriteRecord(const std::string& record) {
-  // As EventWriter frames it: the length and the record, each with its checksum, little-endian.
-  std::string framed;
-  const auto append = [&framed](uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) framed.push_back(static_cast<char>(value >> (8 * i)));
-  };
-  append(record.size(), 8);
-  append(MaskedCrc32c(framed), 4);
-  framed += record;
-  append(MaskedCrc32c(record), 4);
+  const std::string framed = FramedRecord(record);
   if (std::fwrite(framed.data(), 1, framed.size(), file_) != framed.size()) {
     return ErrnoToStatus(errno, "cannot write", path_);
   }
@@ -109,24 +88,18 @@ absl::Status PictureEvents::WriteRecord(const std::string& record) {
 }
 
 std::vector<std::pair<int64_t, double>> ReadEpochScalars(const std::string& directory, const std::string& tag) {
-  constexpr size_t kHead = 12, kTail = 4;  // The length and its checksum; the record's.
   std::vector<std::pair<int64_t, double>> scalars;
   for (const std::string& path : EventFiles(directory)) {
     const absl::StatusOr<std::string> content = ReadFile(path);
     absl::string_view rest = content.ok() ? absl::string_view(*content) : absl::string_view();
-    while (rest.size() >= kHead + kTail) {
-      uint64_t length = 0;
-      for (size_t i = 8; i-- > 0;) length = length << 8 | static_cast<uint8_t>(rest[i]);
+    while (const std::optional<EventRecord> taken = TakeRecord(&rest)) {
       run::Event event;
-      if (length > rest.size() - kHead - kTail ||
-          !event.ParseFromArray(rest.data() + kHead, static_cast<int>(length))) {
-        break;
-      }
-      rest.remove_prefix(kHead + length + kTail);
+      if (!event.ParseFromArray(taken->record.data(), static_cast<int>(taken->record.size()))) break;
       if (!event.has_of_epoch()) continue;
       for (const auto& value : event.summary().value()) {
-        if (value.tag() == tag && value.has_simple_value())
+        if (value.tag() == tag && value.has_simple_value()) {
           scalars.emplace_back(event.of_epoch(), value.simple_value());
+        }
       }
     }
   }

@@ -1,10 +1,14 @@
 #include "tec/run/picture_events.h"
 
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
+#include "tec/run/event_file.h"
 #include "tec/run/event_writer.h"
 #include "tec/run/picture_event.pb.h"
 
@@ -16,21 +20,11 @@ std::vector<run::PictureEvent> ReadPictures(const std::string& path) {
   const auto content = ReadFile(path);
   EXPECT_TRUE(content.ok()) << content.status();
   std::vector<run::PictureEvent> events;
-  std::string rest = *content;
-  for (int record = 0; rest.size() >= 16; ++record) {
-    const auto number = [&rest](size_t at, int bytes) {
-      uint64_t value = 0;
-      for (int i = bytes; i-- > 0;) value = value << 8 | static_cast<uint8_t>(rest[at + i]);
-      return value;
-    };
-    const uint64_t length = number(0, 8);
-    EXPECT_EQ(number(8, 4), MaskedCrc32c(rest.substr(0, 8)));
-    EXPECT_EQ(number(12 + length, 4), MaskedCrc32c(rest.substr(12, length)));
-    if (record >= 2) {
-      events.emplace_back();
-      EXPECT_TRUE(events.back().ParseFromString(rest.substr(12, length)));
-    }
-    rest = rest.substr(16 + length);
+  absl::string_view rest = *content;
+  for (int record = 0; const std::optional<EventRecord> taken = TakeRecord(&rest); ++record) {
+    if (record < 2) continue;  // The file's version, and where the run starts.
+    events.emplace_back();
+    EXPECT_TRUE(events.back().ParseFromArray(taken->record.data(), static_cast<int>(taken->record.size())));
   }
   EXPECT_TRUE(rest.empty());
   return events;

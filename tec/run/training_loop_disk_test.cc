@@ -26,7 +26,7 @@
 #include "tec/base/file_operations.h"
 #include "tec/base/power_failure.h"
 #include "tec/run/event.pb.h"
-#include "tec/run/event_writer.h"
+#include "tec/run/event_file.h"
 #include "tec/run/summing_task.h"
 
 namespace {
@@ -49,26 +49,15 @@ namespace {
 // Updates whose events are in `folder`; EXPECTs that every file can be read to its end.
 std::map<int64_t, int> UpdatesInEvents(const std::string& folder) {
   std::map<int64_t, int> updates;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (!absl::StartsWith(entry.path().filename().string(), "events.out.tfevents.")) continue;
-    const std::string content = *ReadFile(entry.path());
+  for (const std::string& path : EventFiles(folder)) {
+    const std::string content = *ReadFile(path);
     absl::string_view rest = content;
-    while (!rest.empty()) {
-      uint64_t length = 0;
-      uint32_t checksum = 0;
-      if (rest.size() >= 12) {
-        rest.substr(0, 8).copy(reinterpret_cast<char*>(&length), 8);
-        rest.substr(8, 4).copy(reinterpret_cast<char*>(&checksum), 4);
-      }
-      if (rest.size() < 16 || checksum != MaskedCrc32c(rest.substr(0, 8)) || length > rest.size() - 16) {
-        ADD_FAILURE() << entry.path() << " cannot be read to its end";
-        break;
-      }
+    while (const std::optional<EventRecord> taken = TakeRecord(&rest)) {
       run::Event event;
-      EXPECT_TRUE(event.ParseFromArray(rest.data() + 12, static_cast<int>(length)));
+      EXPECT_TRUE(event.ParseFromArray(taken->record.data(), static_cast<int>(taken->record.size())));
       if (event.has_of_update()) ++updates[event.of_update()];
-      rest.remove_prefix(length + 16);
     }
+    EXPECT_TRUE(rest.empty()) << path << " cannot be read to its end";
   }
   return updates;
 }

@@ -14,7 +14,7 @@
 #include "tec/nn/autocast.h"
 #include "tec/nn/masking.h"
 #include "tec/nn/module_state.h"
-#include "tec/run/event_writer.h"
+#include "tec/run/event_file.h"
 #include "tec/run/precision.h"
 #include "tec/train/base_model_drop.h"
 
