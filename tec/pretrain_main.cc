@@ -1,8 +1,6 @@
 // //tec:pretrain: trains a new model against a base model, or a base model from pixels, or, without flags, both on made
 // pictures to show what comes of it. Exit codes: tec/base/exit_code.h.
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -11,9 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "eval/knn/knn_monitor.h"
 #include "eval/quickstart/compare_encoders.h"
 #include "eval/report/background_report.h"
+#include "eval/report/open_page.h"
 #include "eval/report/picture_process.h"
 #include "eval/report/run_pictures.h"
 #include "tec/base/exit_code.h"
@@ -90,7 +90,14 @@ absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
   }
   BackgroundReportOptions page = PageOf(command_line.experiment, command_line.saving.report_seconds);
   if (!command_line.saving.report || options.environment.rank != 0) page.folder.clear();
-  return WithReport<TrainResult>(std::move(page), [&] { return Train(command_line.experiment, options); });
+  const std::string folder = page.folder;
+  absl::StatusOr<TrainResult> result =
+      WithReport<TrainResult>(std::move(page), [&] { return Train(command_line.experiment, options); });
+  // Not after a stop: exit code 3 says that there is more to come.
+  if (command_line.open && !folder.empty() && result.ok() && !result->stopped) {
+    OpenPage(absl::StrCat(folder, "/report.html"));
+  }
+  return result;
 }
 
 absl::Status Quickstart(const CommandLine& command_line) {
@@ -105,10 +112,7 @@ absl::Status Quickstart(const CommandLine& command_line) {
     };
   }
   TEC_ASSIGN_OR_RETURN(const QuickstartResult result, RunQuickstart(command_line.quickstart, CompareEncoders, watch));
-  if (command_line.open && !result.report.empty()) {
-    execlp("xdg-open", "xdg-open", result.report.c_str(), nullptr);
-    TEC_LOG(WARNING) << "--open: there is no xdg-open here; open the page yourself";
-  }
+  if (command_line.open && !result.report.empty()) OpenPage(result.report);
   return absl::OkStatus();
 }
 

@@ -5,8 +5,6 @@
 //
 // Exit codes: 0 done, 1 bad use or input, 2 failed while running, 3 stopped on request.
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -16,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "eval/report/html.h"
+#include "eval/report/open_page.h"
 #include "eval/report/run_folder.h"
 #include "eval/report/run_pictures.h"
 #include "eval/report/run_report.h"
@@ -110,11 +109,7 @@ absl::Status Run(const std::vector<std::string>& folders) {
   if (!options.tensorboard_folder.empty()) {
     std::printf("for tensorboard --logdir: %s\n", Printable(options.tensorboard_folder).c_str());
   }
-  std::fflush(stdout);
-  if (absl::GetFlag(FLAGS_open)) {
-    execlp("xdg-open", "xdg-open", output.c_str(), nullptr);
-    TEC_LOG(WARNING) << "--open: there is no xdg-open here; open the page yourself";
-  }
+  if (absl::GetFlag(FLAGS_open)) OpenPage(output);
   return absl::OkStatus();
 }
 

@@ -1,5 +1,6 @@
 // The program over a run whose weights are those of a tiny model.
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -122,6 +123,30 @@ TEST_F(ReportProgramTest, WhatIsMissingIsSaidAndTheRestIsThere) {
   const std::string page = *ReadFile(run + "/report.html");
   EXPECT_THAT(page, HasSubstr("Not drawn: the run&#39;s base model (--base_model says where it is now)"));
   EXPECT_THAT(page, HasSubstr("Mean losses over epochs"));
+}
+
+// xdg-open stands for the desktop; a program of that name says what it was given.
+TEST_F(ReportProgramTest, OpensThePageOnRequest) {
+  const std::string run = WriteRun("open", /*mae=*/false);
+  const std::string programs = folder_ + "/programs", opened = folder_ + "/opened";
+  ASSERT_TRUE(MakeDirectories(programs).ok());
+  ASSERT_TRUE(WriteFile(programs + "/xdg-open", "#!/bin/sh\necho \"$# $1\" > '" + opened + "'\n").ok());
+  std::filesystem::permissions(programs + "/xdg-open", std::filesystem::perms::owner_all);
+  const std::string path = getenv("PATH");
+  setenv("PATH", (programs + ":" + path).c_str(), 1);
+  const ProgramResult result = Report(run + " --nopictures --open");
+  setenv("PATH", path.c_str(), 1);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("report: " + run + "/report.html"));
+  EXPECT_EQ(*ReadFile(opened), "1 " + run + "/report.html\n");
+
+  std::filesystem::remove(opened);
+  setenv("PATH", "/nowhere", 1);
+  const ProgramResult without = Report(run + " --nopictures --open");
+  setenv("PATH", path.c_str(), 1);
+  EXPECT_EQ(without.exit_code, 0) << without.output;
+  EXPECT_THAT(without.output, HasSubstr("there is no xdg-open here; open " + run + "/report.html yourself"));
+  EXPECT_FALSE(std::filesystem::exists(opened));
 }
 
 TEST_F(ReportProgramTest, SeveralRunsAndBadUse) {

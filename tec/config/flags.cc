@@ -57,7 +57,7 @@ ABSL_FLAG(int64_t, knn_every, 0,
 ABSL_FLAG(std::string, knn_data_path, "",
           "class folders for it, with val/ or test/ or else each picture by the others; unless given, --data_path");
 ABSL_FLAG(bool, dry_run, false, "print what the run computes and holds, for each base model and in all, and exit");
-ABSL_FLAG(bool, open, false, "of the quickstart: show its page at the end, with xdg-open");
+ABSL_FLAG(bool, open, false, "show the run's page at the end, with xdg-open");
 
 namespace tec {
 namespace {
