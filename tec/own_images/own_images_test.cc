@@ -77,6 +77,12 @@ TEST_F(OwnImagesTest, AFinishedFolderIsNotTakenForAnotherRun) {
   for (const char* part : {"seed: 6, was 5", "--overwrite", "--resume", "--output_dir", "finished run of 1 epochs"}) {
     EXPECT_THAT(other.output, HasSubstr(part));
   }
+  // Nor with more epochs, in which the finished run would have gone on as a mixture of both.
+  const ProgramResult longer = Run(flags + " --seed=6 --epochs=2");
+  EXPECT_EQ(longer.exit_code, 1) << longer.output;
+  for (const char* part : {"seed: 6, was 5", "--overwrite", "goes on from it with these"}) {
+    EXPECT_THAT(longer.output, HasSubstr(part));
+  }
   EXPECT_EQ(content("experiment.textproto"), settings);
   EXPECT_EQ(content("this_checkpoint.pth"), checkpoint);
   // Other pictures are another run, too.
