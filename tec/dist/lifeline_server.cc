@@ -80,7 +80,8 @@ std::string LifelineServer::Missing() const {
 }
 
 bool LifelineServer::Finished(double now) const {
-  if (!stopping_) return false;
+  // Seen at the top of the round: the last words of a rank 0 that stops in the middle of one are still to be read.
+  if (stopped_ == 0) return false;
   const bool all_came = std::find(came_.begin(), came_.end(), false) == came_.end();
   if (!failure_.ok()) {
     if (members_.empty() && all_came) return true;
