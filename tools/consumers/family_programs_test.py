@@ -1,6 +1,7 @@
 """The cases of tec/checkpoint/families/goldens through the programs: exported as ONNX they give what the project's own
 class gave; as base models they are learnt from, and what was learnt is converted and evaluated."""
 
+import math
 import os
 import subprocess
 import tempfile
@@ -45,9 +46,11 @@ class FamilyProgramsTest(unittest.TestCase):
                 continue
             with safetensors.safe_open(f'{folder}/expected.safetensors', 'pt') as file:
                 metadata = file.metadata()
-            told = os.path.exists(f'{folder}/config.json')
-            # The pictures have four patches a side.
-            flags = [] if told else ['--family=' + metadata['family'], '--heads=' + metadata['heads'], '--grid=4']
+                patches = file.get_slice('last').get_shape()[1] - int(metadata['prefix'])
+            # What 0 stands for, the file tells.
+            flags = ['--heads=' + metadata['heads']] if metadata['heads'] != '0' else []
+            if not os.path.exists(f'{folder}/config.json'):
+                flags += ['--family=' + metadata['family'], f'--grid={math.isqrt(patches)}']
             cases[name] = folder, metadata, flags
         self.assertGreater(len(cases), 26)
         return cases
