@@ -93,11 +93,8 @@ absl::Status CheckChannels(const Pretrained& pretrained, const std::string& path
           : ""));
 }
 
-absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained) {
-  auto encoder = std::make_shared<Encoder>(pretrained.encoder);
-  // The blocks, nearly all of it, are the state's own tensors: a second copy would double what a program takes. What is
-  // loaded over them below is themselves. (cls_token may be folded, which must not change the state's.)
-  for (auto& [name, tensor] : NamedState(*encoder)) {
+void ShareBlocks(const Pretrained& pretrained, Vit* model) {
+  for (auto& [name, tensor] : NamedState(*model)) {
     const auto found = pretrained.state.find(name);
     if (!absl::StartsWith(name, "blocks.") || found == pretrained.state.end()) continue;
     const at::Tensor& own = found->second;
@@ -105,6 +102,11 @@ absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretraine
       at::Tensor(tensor).set_data(own);
     }
   }
+}
+
+absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained) {
+  auto encoder = std::make_shared<Encoder>(pretrained.encoder);
+  ShareBlocks(pretrained, encoder.get());
   TEC_RETURN_IF_ERROR(LoadEncoder(*encoder, pretrained.state));
   encoder->eval();
   return encoder;

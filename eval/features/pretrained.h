@@ -14,6 +14,7 @@
 #include "tec/checkpoint/families/vit_file.h"
 #include "tec/models/encoder.h"
 #include "tec/models/options.h"
+#include "tec/models/vit.h"
 #include "tec/nn/module_state.h"
 
 namespace tec {
@@ -46,6 +47,11 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequ
 
 // InvalidArgument, with the flags that would be right, if the encoder's images have not `channels` channels.
 absl::Status CheckChannels(const Pretrained& pretrained, const std::string& path, int64_t channels);
+
+// Lets the blocks of a model of that shape, nearly all of it, be the state's own tensors, before the state is loaded
+// into it: a second copy would double what a program takes. (Others, such as cls_token, may be changed by loading,
+// which must not change the state's.)
+void ShareBlocks(const Pretrained& pretrained, Vit* model);
 
 // The encoder with those weights, on the CPU, in evaluation mode.
 absl::StatusOr<std::shared_ptr<Encoder>> MakeEncoder(const Pretrained& pretrained);

@@ -122,6 +122,7 @@ absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name
   options.top_patches = 1;  // Without any there are no [CLS] logits.
   TEC_RETURN_IF_ERROR(Annotate(Validate(options), path));
   looked.targets = std::make_shared<BaseModel>(options);
+  ShareBlocks(pretrained, looked.targets.get());
   TEC_RETURN_IF_ERROR(Annotate(LoadBaseModel(*looked.targets, pretrained.state), path));
   looked.encoder->to(device);
   looked.targets->to(device);

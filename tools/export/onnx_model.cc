@@ -17,6 +17,21 @@ constexpr int kIrVersion = 8;
 // Where a weight may begin in a data file, which runtimes map into memory.
 constexpr int64_t kAlignment = 64;
 
+// Numbers of fields of onnx.proto.
+constexpr int kGraphField = onnx::ModelProto::kGraphFieldNumber;
+constexpr int kInitializerField = onnx::GraphProto::kInitializerFieldNumber;
+constexpr int kRawDataField = onnx::TensorProto::kRawDataFieldNumber;
+
+// What stands before the `bytes` bytes of a field, in protobuf's encoding.
+std::string FieldStart(int field, uint64_t bytes) {
+  std::string start;
+  for (uint64_t value : {static_cast<uint64_t>(field) << 3 | 2, bytes}) {  // 2: of a length that is told.
+    for (; value >= 128; value >>= 7) start.push_back(static_cast<char>(value % 128 + 128));
+    start.push_back(static_cast<char>(value));
+  }
+  return start;
+}
+
 int64_t Aligned(int64_t offset) { return (offset + kAlignment - 1) / kAlignment * kAlignment; }
 
 void SetType(const std::string& name, const std::vector<std::string>& sizes, onnx::ValueInfoProto* info) {
@@ -170,7 +185,11 @@ int64_t OnnxModel::WeightBytes() const {
 }
 
 absl::StatusOr<TensorView> OnnxModel::Read(const Weight& weight) const {
-  const TensorView whole = TensorView::FromFloats(weight.shape, weight.read());
+  const auto values = std::make_shared<const std::vector<float>>(weight.read());
+  TensorView whole;
+  whole.shape = weight.shape;
+  whole.bytes = {reinterpret_cast<const char*>(values->data()), values->size() * sizeof(float)};
+  whole.owner = values;
   const TensorView cast = Cast(whole, dtype_);
   TEC_CHECK_EQ(static_cast<int64_t>(cast.bytes.size()), BytesOf(weight));
   if (dtype_ == DType::kFloat32) return cast;
@@ -179,17 +198,49 @@ absl::StatusOr<TensorView> OnnxModel::Read(const Weight& weight) const {
   return cast;
 }
 
-absl::StatusOr<std::string> OnnxModel::Serialised(int64_t most) {
+absl::Status OnnxModel::WriteTo(const std::vector<Weight>& weights, const Sink& sink) const {
+  // Fields go by their numbers. What stands before and after the graph, and in it before and after the initializers:
+  onnx::ModelProto front = proto_, back;
+  front.clear_graph();
+  back.mutable_opset_import()->Swap(front.mutable_opset_import());
+  back.mutable_metadata_props()->Swap(front.mutable_metadata_props());
+  onnx::GraphProto first = graph_, last;
+  first.clear_initializer();
+  last.mutable_input()->Swap(first.mutable_input());
+  last.mutable_output()->Swap(first.mutable_output());
+
+  std::vector<const Weight*> of(graph_.initializer_size());
+  for (const Weight& weight : weights) of[weight.initializer] = &weight;
+  const auto size_of = [&](int i) {
+    const uint64_t bytes = graph_.initializer(i).ByteSizeLong();
+    return of[i] == nullptr ? bytes : bytes + FieldStart(kRawDataField, BytesOf(*of[i])).size() + BytesOf(*of[i]);
+  };
+  uint64_t graph_bytes = first.ByteSizeLong() + last.ByteSizeLong();
+  for (int i = 0; i < graph_.initializer_size(); ++i) {
+    graph_bytes += FieldStart(kInitializerField, size_of(i)).size() + size_of(i);
+  }
+  TEC_RETURN_IF_ERROR(sink(front.SerializeAsString() + FieldStart(kGraphField, graph_bytes)));
+  TEC_RETURN_IF_ERROR(sink(first.SerializeAsString()));
+  for (int i = 0; i < graph_.initializer_size(); ++i) {
+    TEC_RETURN_IF_ERROR(sink(FieldStart(kInitializerField, size_of(i)) + graph_.initializer(i).SerializeAsString()));
+    if (of[i] == nullptr) continue;
+    TEC_ASSIGN_OR_RETURN(const TensorView values, Read(*of[i]));
+    TEC_RETURN_IF_ERROR(sink(FieldStart(kRawDataField, values.bytes.size())));
+    TEC_RETURN_IF_ERROR(sink(values.bytes));
+  }
+  return sink(last.SerializeAsString() + back.SerializeAsString());
+}
+
+absl::StatusOr<std::string> OnnxModel::Serialised(int64_t most) const {
   if (const int64_t bytes = WeightBytes(); bytes > most) {
     return absl::FailedPreconditionError(
         absl::StrCat("the weights take ", bytes, " bytes; a single ONNX file holds at most ", most));
   }
-  for (const Weight& weight : weights_) {
-    TEC_ASSIGN_OR_RETURN(const TensorView values, Read(weight));
-    graph_.mutable_initializer(weight.initializer)->set_raw_data(values.bytes.data(), values.bytes.size());
-  }
   std::string text;
-  TEC_CHECK(proto_.SerializeToString(&text)) << "an ONNX model that cannot be written";
+  TEC_RETURN_IF_ERROR(WriteTo(weights_, [&text](absl::string_view bytes) {
+    text.append(bytes.data(), bytes.size());
+    return absl::OkStatus();
+  }));
   return text;
 }
 
@@ -222,15 +273,14 @@ absl::StatusOr<OnnxModel::Written> OnnxModel::Write(const std::string& path, int
     }
     written.data_bytes = offset;
   }
-  std::string model;
-  if (data) {
-    TEC_CHECK(proto_.SerializeToString(&model)) << "an ONNX model that cannot be written";
-    TEC_RETURN_IF_ERROR(data->Commit());
-  } else {
-    TEC_ASSIGN_OR_RETURN(model, Serialised(most));
-  }
-  written.bytes = static_cast<int64_t>(model.size());
-  TEC_RETURN_IF_ERROR(WriteFile(path, model));
+  // What is no weight is small beside them.
+  const int64_t bytes = data ? 0 : WeightBytes();
+  TEC_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFileWriter> model, AtomicFileWriter::Open(path, bytes));
+  TEC_RETURN_IF_ERROR(WriteTo(data ? std::vector<Weight>() : weights_,
+                              [&model](absl::string_view part) { return model->Write(part); }));
+  if (data) TEC_RETURN_IF_ERROR(data->Commit());
+  written.bytes = static_cast<int64_t>(model->size());
+  TEC_RETURN_IF_ERROR(model->Commit());
   return written;
 }
 

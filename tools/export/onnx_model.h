@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "onnx/onnx.pb.h"
 #include "tec/checkpoint/tensor_view.h"
 
@@ -56,7 +57,7 @@ class OnnxModel {
 
   // The model as one file. InvalidArgument names a weight that is too large for float16; FailedPrecondition: the
   // weights take more than `most` bytes.
-  absl::StatusOr<std::string> Serialised(int64_t most = kMostBytes);
+  absl::StatusOr<std::string> Serialised(int64_t most = kMostBytes) const;
 
   struct Written {
     int64_t bytes = 0, data_bytes = 0;  // Of both files; without a second one 0.
@@ -64,7 +65,7 @@ class OnnxModel {
   };
   // Writes it to `path`; weights of more than `most` bytes beside it, to `path` + kDataSuffix, as ONNX's external data
   // has it: runtimes find them by that name, in the same folder. Each file is written whole or not at all, the model
-  // last.
+  // last. No more than one weight is in memory at a time.
   absl::StatusOr<Written> Write(const std::string& path, int64_t most = kMostBytes);
 
  private:
@@ -73,12 +74,15 @@ class OnnxModel {
     Shape shape;
     std::function<std::vector<float>()> read;
   };
+  using Sink = std::function<absl::Status(absl::string_view bytes)>;
 
   std::string NewName();
   std::string RmsNorm(const std::string& x, const std::string& name, double epsilon);
   std::string CastTo(const std::string& x, int type);
   int64_t BytesOf(const Weight& weight) const;
   int64_t WeightBytes() const;
+  // The bytes that SerializeToString would give if every weight of `weights` stood in proto_.
+  absl::Status WriteTo(const std::vector<Weight>& weights, const Sink& sink) const;
   // In the model's type.
   absl::StatusOr<TensorView> Read(const Weight& weight) const;
 

@@ -98,7 +98,8 @@ class Exporter {
       graph_.Floats("fc_norm.bias", {traits_.width}, FloatsOf(head_->norm_bias));
       pooled = graph_.Norm(PatchMean(x), "fc_norm", kClassifierNormEpsilon);
     }
-    graph_.Floats("head.weight", {head_->classes(), traits_.width}, FloatsOf(head_->weight));
+    graph_.Weights("head.weight", {head_->classes(), traits_.width},
+                   [weight = head_->weight] { return FloatsOf(weight); });
     graph_.Floats("head.bias", {head_->classes()}, FloatsOf(head_->bias));
     return graph_.Linear(pooled, "head");
   }
