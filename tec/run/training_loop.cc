@@ -46,7 +46,7 @@ absl::Status TrainingLoop::Open() {
   TEC_RETURN_IF_ERROR(context_.group().Agree([&]() -> absl::Status {
     TEC_ASSIGN_OR_RETURN(plan_, task_.Open(resume ? &*resume : nullptr));
     TEC_RETURN_IF_ERROR(CheckPlan(plan_, options_.data_path));
-    if (task_.loader() != nullptr) bad_images_.emplace(*task_.loader(), context_.group());
+    if (task_.loader() != nullptr) agreement_.ShareBadImagesOf(*task_.loader());
     position_.epoch = options_.start_epoch;
     position_.updates = position_.epoch * plan_.updates_per_epoch();
     if (resume) {
@@ -255,13 +255,11 @@ absl::StatusOr<std::vector<std::vector<double>>> TrainingLoop::CollectLosses() {
   // When a save is due is the first rank's to say: the clocks of the others may be otherwise.
   mine.save = save_requests > save_.agreed || (context_.first_rank() && SaveIsDue());
   mine.error = !failure_.own.ok();
-  mine.bad_images = bad_images_ && bad_images_->news();
   TEC_ASSIGN_OR_RETURN(UpdateAgreement::Agreed agreed, agreement_.Agree(mine));
   save_.agreed = save_requests;
   if (agreed.any.error) TEC_RETURN_IF_ERROR(context_.group().Agree(failure_.own));
   if (agreed.any.stop && !stop_) TEC_RETURN_IF_ERROR(SayWhoStops(mine.stop));
   save_.due = save_.due || agreed.any.save;
-  if (agreed.any.bad_images) TEC_RETURN_IF_ERROR(bad_images_->Share());
   const int64_t first = position_.next_micro_step - static_cast<int64_t>(agreed.losses.size());
   for (size_t step = 0; step < agreed.losses.size(); ++step) {
     const std::vector<double>& losses = agreed.losses[step];

@@ -12,7 +12,6 @@
 #ifndef TEC_RUN_TRAINING_LOOP_H_
 #define TEC_RUN_TRAINING_LOOP_H_
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +21,6 @@
 #include "tec/run/run_options.h"
 #include "tec/run/run_position.h"
 #include "tec/run/run_report.h"
-#include "tec/run/shared_bad_images.h"
 #include "tec/run/state_keeper.h"
 #include "tec/run/task.h"
 #include "tec/run/update_agreement.h"
@@ -68,7 +66,6 @@ class TrainingLoop {
   RunContext& context_;
   Task& task_;
   const LoopOptions& options_;
-  std::optional<SharedBadImages> bad_images_;
   UpdateAgreement agreement_;
   EpochPlan plan_;
   RunReport report_;

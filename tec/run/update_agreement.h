@@ -4,12 +4,14 @@
 #ifndef TEC_RUN_UPDATE_AGREEMENT_H_
 #define TEC_RUN_UPDATE_AGREEMENT_H_
 
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "absl/status/statusor.h"
 #include "tec/run/run_context.h"
+#include "tec/run/shared_bad_images.h"
 
 namespace tec {
 
@@ -18,6 +20,9 @@ class UpdateAgreement {
   // Outlived by `context`.
   explicit UpdateAgreement(RunContext& context) : context_(context) {}
 
+  // Images that this loader cannot read, from here on: each rank's loader learns what the others met. It outlives this.
+  void ShareBadImagesOf(Loader& loader) { bad_images_.emplace(loader, context_.group()); }
+
   // The losses of one more micro-step: [number of losses], of one floating-point type and on the device.
   void Add(at::Tensor losses) { pending_.push_back(std::move(losses)); }
   bool empty() const { return pending_.empty(); }
@@ -25,10 +30,9 @@ class UpdateAgreement {
   void Clear() { pending_.clear(); }
 
   struct Flags {
-    bool stop = false;        // Asked to end.
-    bool save = false;        // Asked to save and go on.
-    bool bad_images = false;  // Images met that cannot be read.
-    bool error = false;       // Cannot go on; the ranks then ask one another why.
+    bool stop = false;   // Asked to end.
+    bool save = false;   // Asked to save and go on.
+    bool error = false;  // Cannot go on; the ranks then ask one another why.
   };
   struct Agreed {
     Flags any;                                // Set on any rank.
@@ -39,6 +43,7 @@ class UpdateAgreement {
 
  private:
   RunContext& context_;
+  std::optional<SharedBadImages> bad_images_;
   std::vector<at::Tensor> pending_;
 };
 
