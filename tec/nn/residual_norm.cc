@@ -10,18 +10,9 @@
 #include "torch/csrc/autograd/custom_function.h"
 
 namespace tec {
+namespace residual {
 namespace {
 
-using residual::Backward;
-using residual::BackwardInputs;
-using residual::Forward;
-using residual::Gradients;
-using residual::Inputs;
-using residual::Optional;
-using residual::OptionalOf;
-using residual::Outputs;
-using residual::Prepare;
-using residual::TensorOf;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -118,6 +109,7 @@ variable_list Run(Inputs in, const at::Tensor& branch_bias, double epsilon, int6
 }
 
 }  // namespace
+}  // namespace residual
 
 std::vector<ResidualStream> Halves(const ResidualStream& stream) {
   // One operation for both, whose backward writes each gradient once.
@@ -130,20 +122,21 @@ std::vector<ResidualStream> Halves(const ResidualStream& stream) {
 
 at::Tensor Sum(const ResidualStream& stream) {
   if (!stream.branch.defined()) return stream.x;
-  return Run({{stream.x}, stream.branch, stream.scale, {}, {}}, stream.branch_bias, 0, 1, at::kFloat, 1).front();
+  return residual::Run({{stream.x}, stream.branch, stream.scale, {}, {}}, stream.branch_bias, 0, 1, at::kFloat, 1)
+      .front();
 }
 
 SumAndNorm NormOf(const ResidualStream& stream, const at::Tensor& weight, const at::Tensor& bias, double epsilon,
                   at::ScalarType type) {
-  const variable_list out =
-      Run({{stream.x}, stream.branch, stream.scale, weight, bias}, stream.branch_bias, epsilon, 1, type, 1);
+  const std::vector<at::Tensor> out =
+      residual::Run({{stream.x}, stream.branch, stream.scale, weight, bias}, stream.branch_bias, epsilon, 1, type, 1);
   return {out[0], out[1]};
 }
 
 SumTwiceAndNorm NormOfShared(const ResidualStream& stream, const at::Tensor& weight, const at::Tensor& bias,
                              double epsilon, at::ScalarType type) {
-  const variable_list out =
-      Run({{stream.x}, stream.branch, stream.scale, weight, bias}, stream.branch_bias, epsilon, 1, type, 2);
+  const std::vector<at::Tensor> out =
+      residual::Run({{stream.x}, stream.branch, stream.scale, weight, bias}, stream.branch_bias, epsilon, 1, type, 2);
   return {out[0], out[1], out[2]};
 }
 
@@ -153,7 +146,7 @@ std::vector<at::Tensor> NormOfConcatenation(const std::vector<at::Tensor>& parts
   TEC_CHECK(!parts.empty() && static_cast<int64_t>(parts.size()) % groups == 0)
       << groups << " groups of " << parts.size() << " parts";
   TEC_CHECK_EQ(weight.size(0), parts.front().size(-1) * static_cast<int64_t>(parts.size()));
-  return Run({parts, {}, {}, weight, bias}, {}, epsilon, groups, type, 0);
+  return residual::Run({parts, {}, {}, weight, bias}, {}, epsilon, groups, type, 0);
 }
 
 }  // namespace tec

@@ -11,18 +11,9 @@
 #include "torch/csrc/autograd/custom_function.h"
 
 namespace tec {
+namespace residual {
 namespace {
 
-using residual::Backward;
-using residual::BackwardInputs;
-using residual::Forward;
-using residual::Gradients;
-using residual::Inputs;
-using residual::Optional;
-using residual::OptionalOf;
-using residual::Outputs;
-using residual::Prepare;
-using residual::TensorOf;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -105,6 +96,7 @@ Outputs WithoutGradient(Inputs in, double epsilon, at::ScalarType type) {
 }
 
 }  // namespace
+}  // namespace residual
 
 std::array<at::Tensor, 2> NormsOfHalves(const ResidualStream& stream, const std::array<NormParameters, 2>& parameters,
                                         double epsilon, at::ScalarType type) {
@@ -115,23 +107,25 @@ std::array<at::Tensor, 2> NormsOfHalves(const ResidualStream& stream, const std:
     return {NormOf(halves[0], first.weight, first.bias, epsilon, type).normed,
             NormOf(halves[1], second.weight, second.bias, epsilon, type).normed};
   }
-  Inputs in = {{stream.x}, stream.branch, stream.scale, {}, {}};
-  Prepare(&in);
-  const variable_list out = NormsOfHalvesFunction::apply(
-      in.x.front(), OptionalOf(in.branch), OptionalOf(stream.branch_bias), OptionalOf(in.scale), first.weight,
-      first.bias, second.weight, second.bias, epsilon, static_cast<int64_t>(type));
+  residual::Inputs in = {{stream.x}, stream.branch, stream.scale, {}, {}};
+  residual::Prepare(&in);
+  const std::vector<at::Tensor> out = residual::NormsOfHalvesFunction::apply(
+      in.x.front(), residual::OptionalOf(in.branch), residual::OptionalOf(stream.branch_bias),
+      residual::OptionalOf(in.scale), first.weight, first.bias, second.weight, second.bias, epsilon,
+      static_cast<int64_t>(type));
   return {out[0], out[1]};
 }
 
 at::Tensor NormAlone(const ResidualStream& stream, const NormParameters& norm, double epsilon, at::ScalarType type) {
-  Inputs in = {{stream.x}, stream.branch, stream.scale, norm.weight, norm.bias};
+  residual::Inputs in = {{stream.x}, stream.branch, stream.scale, norm.weight, norm.bias};
   in.wants_sum = false;
-  return WithoutGradient(std::move(in), epsilon, type).normed.front();
+  return residual::WithoutGradient(std::move(in), epsilon, type).normed.front();
 }
 
 SumAndNorm NormOfTwoBranches(const at::Tensor& x, const at::Tensor& earlier, const at::Tensor& branch,
                              const NormParameters& norm, double epsilon, at::ScalarType type) {
-  const Outputs out = WithoutGradient({{x}, branch, {}, norm.weight, norm.bias, earlier}, epsilon, type);
+  const residual::Outputs out =
+      residual::WithoutGradient({{x}, branch, {}, norm.weight, norm.bias, earlier}, epsilon, type);
   return {out.sum, out.normed.front()};
 }
 
