@@ -61,12 +61,12 @@ try() {
   code=0
   # shellcheck disable=SC2086  # one word a flag
   (cd "$work/shared" && CUDA_VISIBLE_DEVICES='' "$work/venv/bin/tec" $flags --device=cuda > "$work/log" 2>&1) || code=$?
-  { [ "$code" = 1 ] && grep -q 'no such CUDA device is present (0 found' "$work/log"; } ||
+  { [ "$code" = 1 ] && grep -q "no such CUDA device is present ($2" "$work/log"; } ||
     { cat "$work/log"; fail "$1: exit code $code without a GPU"; }
   rm -rf "$work/shared/run"
 }
-try cuda
+try cuda '0 found'
 rm "$work/shared/packages/torch/lib"/libtorch_cuda* "$work/shared/packages/torch/lib/libc10_cuda.so"
 rm -r "$work/shared/packages/nvidia"/{cudnn,nccl,cusparselt,nvshmem}
-try cpu
+try cpu 'this program has no CUDA'
 echo "wheel_cuda_test: the same checkpoint with and without PyTorch's CUDA half, $expected"

@@ -26,9 +26,13 @@ absl::StatusOr<c10::Device> SelectDevice(const std::string& name) {
   }
   const int count = CudaDeviceCount();
   if (index >= count) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--device=", name, ": no such CUDA device is present (", count,
-                     " found; only a build with --config=cuda sees any); give --device=cpu to run on the CPU"));
+    // LibTorch's CUDA half, which is there or not as the program was linked, whatever devices there are.
+    const char* why = !at::detail::getCUDAHooks().hasCUDART()
+                          ? "this program has no CUDA; the wheel for GPUs and a build with --config=cuda have"
+                      : count == 0 ? "0 found; is NVIDIA's driver running, and CUDA_VISIBLE_DEVICES not empty?"
+                                   : "counted from 0, after CUDA_VISIBLE_DEVICES";
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--device=", name, ": no such CUDA device is present (", why, "); give --device=cpu to run on the CPU"));
   }
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
