@@ -81,19 +81,8 @@ Family HuggingFaceDinov3Family() {
                   {"embeddings.patch_embeddings.*", "patch_embed.proj.*"},
                   {"norm.*", "norm.*"}};
   for (const char* block : {"layer.#.", "model.layer.#."}) {
-    for (const auto& [theirs, own] : {std::pair("norm1.*", "norm1.*"),
-                                      {"attention.q_proj.*", "attn.q.*"},
-                                      {"attention.k_proj.*", "attn.k.*"},
-                                      {"attention.v_proj.*", "attn.v.*"},
-                                      {"attention.o_proj.*", "attn.proj.*"},
-                                      {"layer_scale1.lambda1", "ls1.gamma"},
-                                      {"norm2.*", "norm2.*"},
-                                      {"mlp.gate_proj.*", "mlp.gate.*"},
-                                      {"mlp.up_proj.*", "mlp.up.*"},
-                                      {"mlp.down_proj.*", "mlp.fc2.*"},
-                                      {"layer_scale2.lambda1", "ls2.gamma"}}) {
-      family.names.push_back({std::string(block) + theirs, std::string("blocks.#.") + own});
-    }
+    const std::vector<NameRule> names = HuggingFaceBlockNames(block);
+    family.names.insert(family.names.end(), names.begin(), names.end());
   }
   family.left_out = {"embeddings.mask_token"};
   SetTraits(&family);

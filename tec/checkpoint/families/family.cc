@@ -82,6 +82,24 @@ std::vector<NameRule> PlainNamesWithoutPositions() {
   return rules;
 }
 
+std::vector<NameRule> HuggingFaceBlockNames(const std::string& block) {
+  std::vector<NameRule> rules;
+  for (const auto& [theirs, own] : {std::pair("norm1.*", "norm1.*"),
+                                    {"attention.q_proj.*", "attn.q.*"},
+                                    {"attention.k_proj.*", "attn.k.*"},
+                                    {"attention.v_proj.*", "attn.v.*"},
+                                    {"attention.o_proj.*", "attn.proj.*"},
+                                    {"layer_scale1.lambda1", "ls1.gamma"},
+                                    {"norm2.*", "norm2.*"},
+                                    {"mlp.gate_proj.*", "mlp.gate.*"},
+                                    {"mlp.up_proj.*", "mlp.up.*"},
+                                    {"mlp.down_proj.*", "mlp.fc2.*"},
+                                    {"layer_scale2.lambda1", "ls2.gamma"}}) {
+    rules.push_back({block + theirs, std::string("blocks.#.") + own});
+  }
+  return rules;
+}
+
 void TakePlainArchitectures(Family* family) {
   family->architectures = {"vit_*", "deit*", "test_vit*", "flexivit_*", "eva_large_*"};
   family->other_architecture_parts = {"clip",   "siglip", "_gap_", "_rpn_",   "relpos",   "_rope",

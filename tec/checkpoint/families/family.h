@@ -88,6 +88,8 @@ struct Family {
 std::vector<NameRule> PlainNames();
 // The same without pos_embed: of families that have rotary positions alone.
 std::vector<NameRule> PlainNamesWithoutPositions();
+// Names of Hugging Face's DINOv3 and RADIO inside a block, which is called `block` there ("layer.#.").
+std::vector<NameRule> HuggingFaceBlockNames(const std::string& block);
 
 // Names of parts that no plan's tensor is called like, of a family with cropped_positions: how the model normalises
 // pixels, [c, 1, 1] each; its tokens before the patches, [n, C]; which of them it hands on, int64 [m].

@@ -48,26 +48,6 @@ TensorView Resampled(const TensorView& table, int64_t side, int64_t grid, int64_
   return TensorView::FromFloats({1, 1 + grid * grid, width}, all);
 }
 
-// Patches a side of the images: as asked for, of the config, or of the published models' images; 0 if nothing fits.
-int64_t GridOfImages(const VitHints& hints, int64_t side, PlanBuilder& builder) {
-  VitTraits& traits = builder.traits();
-  int64_t rows = hints.grid_rows, columns = hints.grid_columns;
-  std::string who = "--grid";
-  if (rows == 0 && hints.config != nullptr && hints.config->image_height > 0) {
-    rows = hints.config->image_height / traits.patch_size;
-    columns = hints.config->image_width / traits.patch_size;
-    who = hints.config->path;
-  }
-  if (rows == 0) {
-    rows = columns = std::min(side, builder.family().published_size / traits.patch_size);
-    const int64_t pixels = rows * traits.patch_size;
-    traits.assumed.push_back(absl::StrCat("images of ", pixels, " x ", pixels, " pixels (it takes others too)"));
-  }
-  if (rows == columns && rows > 0) return rows;
-  builder.AddProblem(absl::StrCat(who, " says ", rows, " x ", columns, " patches: only square grids are supported"));
-  return 0;
-}
-
 void PlanPositions(const VitHints& hints, PlanBuilder& builder) {
   VitTraits& traits = builder.traits();
   const Part* table = builder.Find("pos_embed");
@@ -85,8 +65,7 @@ void PlanPositions(const VitHints& hints, PlanBuilder& builder) {
     builder.AddProblem(absl::StrCat(table->name, " is for ", side, " x ", side, " patches, ", config->path, " says ",
                                     config->table_pixels, " pixels. Move it away if it is of another model"));
   }
-  traits.interpolates_positions = true;
-  traits.grid = traits.patch_size < 1 ? 0 : GridOfImages(hints, side, builder);
+  PlanGridOfImages(hints, side, builder);
   if (traits.grid == 0) return;
   const int64_t grid = traits.grid;
   const TensorView source = table->tensor;

@@ -3,6 +3,7 @@
 #ifndef TEC_CHECKPOINT_FAMILIES_PLAN_STEPS_H_
 #define TEC_CHECKPOINT_FAMILIES_PLAN_STEPS_H_
 
+#include <cstdint>
 #include <set>
 
 #include "tec/checkpoint/families/plan_builder.h"
@@ -14,6 +15,10 @@ inline constexpr char kSharedRelativeTable[] = "rel_pos_bias.relative_position_b
 
 // Fills in the traits that tensors tell by their shape or by being there; gives the numbers of the blocks.
 std::set<int64_t> FindTraits(PlanBuilder& builder);
+
+// traits.grid of a model whose positions are for any: as asked for, of the config, or of the published models' images,
+// at most `most` a side; 0, and noted, if nothing fits. Sets traits.interpolates_positions.
+void PlanGridOfImages(const VitHints& hints, int64_t most, PlanBuilder& builder);
 
 // cls_token, reg_token and pos_embed; traits.grid and traits.registers.
 void PlanTokens(const VitHints& hints, PlanBuilder& builder);

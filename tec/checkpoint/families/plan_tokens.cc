@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -33,8 +34,7 @@ bool IsPublishedSize(int64_t pixels) {
 
 constexpr char kSquareAlone[] =
     "only square grids are supported. In timm, model.set_input_size((224, 224)), or another square, brings the table "
-    "of a "
-    "model with these weights to one; save its state_dict()";
+    "of a model with these weights to one; save its state_dict()";
 
 class TokenPlanner {
  public:
@@ -59,7 +59,7 @@ class TokenPlanner {
     } else if (traits_.relative_positions) {
       CheckRelativeGrid();
     } else if (traits_.rotary.has_value()) {
-      FindGrid();
+      PlanGridOfImages(hints_, std::numeric_limits<int64_t>::max(), builder_);
     }
     PlanClass();
     PlanRegisters();
@@ -122,30 +122,6 @@ class TokenPlanner {
     } else if (rows == 0 && (hints_.config == nullptr || hints_.config->image_height == 0)) {
       traits_.assumed.push_back(absl::StrCat("a square grid of ", grid, " x ", grid, " patches"));
     }
-  }
-
-  // Of a model whose positions are for any grid: that of its usual images.
-  void FindGrid() {
-    traits_.interpolates_positions = true;
-    if (traits_.patch_size < 1) return;
-    int64_t rows = hints_.grid_rows, columns = hints_.grid_columns;
-    std::string who = "--grid";
-    if (rows == 0 && hints_.config != nullptr && hints_.config->image_height > 0) {
-      rows = hints_.config->image_height / traits_.patch_size;
-      columns = hints_.config->image_width / traits_.patch_size;
-      who = hints_.config->path;
-    }
-    if (rows == 0) {
-      const int64_t size = builder_.family().published_size;
-      rows = columns = size / traits_.patch_size;
-      traits_.assumed.push_back(absl::StrCat("images of ", size, " x ", size, " pixels (it takes others too)"));
-    }
-    if (rows != columns || rows < 1) {
-      builder_.AddProblem(absl::StrCat("patch_embed.proj.weight has patches of ", traits_.patch_size,
-                                       " pixels, of which ", who, " wants ", rows, " x ", columns, ": ", kSquareAlone));
-      return;
-    }
-    traits_.grid = rows;
   }
 
   // `who` says that the table is for so many patches.
@@ -292,6 +268,33 @@ class TokenPlanner {
 };
 
 }  // namespace
+
+void PlanGridOfImages(const VitHints& hints, int64_t most, PlanBuilder& builder) {
+  VitTraits& traits = builder.traits();
+  traits.interpolates_positions = true;
+  traits.grid = 0;
+  if (traits.patch_size < 1) return;
+  int64_t rows = hints.grid_rows, columns = hints.grid_columns;
+  std::string who = "--grid";
+  if (rows == 0 && hints.config != nullptr && hints.config->image_height > 0) {
+    rows = hints.config->image_height / traits.patch_size;
+    columns = hints.config->image_width / traits.patch_size;
+    who = hints.config->path;
+  }
+  if (rows == 0) {
+    rows = columns = std::min(most, builder.family().published_size / traits.patch_size);
+    const int64_t pixels = rows * traits.patch_size;
+    if (rows > 0)
+      traits.assumed.push_back(absl::StrCat("images of ", pixels, " x ", pixels, " pixels (it takes others too)"));
+    who = absl::StrCat("the published models' size, ", builder.family().published_size, " pixels,");
+  }
+  if (rows != columns || rows < 1) {
+    builder.AddProblem(absl::StrCat("patch_embed.proj.weight has patches of ", traits.patch_size, " pixels, of which ",
+                                    who, " wants ", rows, " x ", columns, ": ", kSquareAlone));
+    return;
+  }
+  traits.grid = rows;
+}
 
 void PlanTokens(const VitHints& hints, PlanBuilder& builder) {
   if (builder.family().cropped_positions) return PlanCroppedTokens(hints, builder);

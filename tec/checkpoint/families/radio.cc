@@ -90,21 +90,10 @@ Family HuggingFaceRadioFamily() {
                   {"input_conditioner.norm_mean", kPixelMean},
                   {"input_conditioner.norm_std", kPixelStd},
                   {"summary_idxs", kSummaryRows}};
-  for (const auto& [theirs, own] : {std::pair("norm1.*", "norm1.*"),
-                                    {"attention.q_proj.*", "attn.q.*"},
-                                    {"attention.k_proj.*", "attn.k.*"},
-                                    {"attention.v_proj.*", "attn.v.*"},
-                                    {"attention.o_proj.*", "attn.proj.*"},
-                                    {"layer_scale1.lambda1", "ls1.gamma"},
-                                    {"norm2.*", "norm2.*"},
-                                    {"mlp.fc1.*", "mlp.fc1.*"},
-                                    {"mlp.fc2.*", "mlp.fc2.*"},
-                                    {"mlp.gate_proj.*", "mlp.gate.*"},
-                                    {"mlp.up_proj.*", "mlp.up.*"},
-                                    {"mlp.down_proj.*", "mlp.fc2.*"},
-                                    {"layer_scale2.lambda1", "ls2.gamma"}}) {
-    family.names.push_back({std::string("encoder.layer.#.") + theirs, std::string("blocks.#.") + own});
-  }
+  const std::vector<NameRule> names = HuggingFaceBlockNames("encoder.layer.#.");
+  family.names.insert(family.names.end(), names.begin(), names.end());
+  family.names.insert(family.names.end(), {{"encoder.layer.#.mlp.fc1.*", "blocks.#.mlp.fc1.*"},
+                                           {"encoder.layer.#.mlp.fc2.*", "blocks.#.mlp.fc2.*"}});
   family.left_out = {"embeddings.video_patch_projection.*"};
   SetTraits(&family);
   return family;
