@@ -23,8 +23,9 @@ constexpr absl::string_view kLabels =
     "label labels class classes class_id class_name class_idx class_index class_label label_id label_idx label_name "
     "target targets category categories category_id category_name y";
 constexpr absl::string_view kParts = "split splits set subset data_set dataset partition part usage";
-constexpr absl::string_view kIsTrain = "is_train is_training istrain train training";
-constexpr absl::string_view kFolds = "fold folds kfold is_val is_valid is_validation is_test";
+constexpr absl::string_view kIsTrain = "is_train is_training istrain";
+// "train" alone may say that a railway train is to be seen, as tables of classes have it.
+constexpr absl::string_view kFolds = "fold folds kfold is_val is_valid is_validation is_test train training";
 
 bool IsOneOf(absl::string_view word, absl::string_view words) {
   // "data set" and "data-set", too.
@@ -32,6 +33,18 @@ bool IsOneOf(absl::string_view word, absl::string_view words) {
   std::replace_if(
       lower.begin(), lower.end(), [](char c) { return c == ' ' || c == '-'; }, '_');
   return absl::StrContains(absl::StrCat(" ", words, " "), absl::StrCat(" ", lower, " "));
+}
+
+// Characters of several bytes that are as blank as a blank, at the beginning of `text`; 0: none.
+size_t WideBlank(absl::string_view text) {
+  constexpr absl::string_view kBlanks[] = {"\u00A0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004",
+                                           "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200A", "\u200B",
+                                           "\u202F", "\u205F", "\u2060", "\u3000", "\uFEFF"};
+  if (text.empty() || absl::ascii_isprint(text[0])) return 0;
+  for (const absl::string_view blank : kBlanks) {
+    if (absl::StartsWith(text, blank)) return blank.size();
+  }
+  return 0;
 }
 
 // Fields of a line, apart by `separator`; quotes keep what is in them together, two stand for one. False for a quote
@@ -42,7 +55,7 @@ bool SplitFields(absl::string_view line, char separator, std::vector<std::string
     std::string& field = fields->back();
     if (line[i] == separator) {
       fields->emplace_back();
-    } else if (line[i] == '"' && absl::StripAsciiWhitespace(field).empty()) {
+    } else if (line[i] == '"' && StripWideBlanks(field).empty()) {
       field.clear();
       for (++i;; ++i) {
         if (i >= line.size()) return false;
@@ -69,6 +82,24 @@ std::optional<size_t> FindColumn(const std::vector<std::string>& names, absl::st
 
 }  // namespace
 
+absl::string_view StripWideBlanks(absl::string_view text) {
+  for (bool more = true; more && !text.empty();) {
+    const absl::string_view before = text;
+    text = absl::StripAsciiWhitespace(text);
+    text.remove_prefix(WideBlank(text));
+    for (const size_t size : {2, 3}) {
+      if (text.size() >= size && WideBlank(text.substr(text.size() - size)) == size) text.remove_suffix(size);
+    }
+    more = text.size() < before.size();
+  }
+  return text;
+}
+
+bool SaysNothing(absl::string_view line) {
+  const absl::string_view bare = StripWideBlanks(line);
+  return bare.empty() || line[0] == '#' || (WideBlank(line) > 0 && bare[0] == '#');
+}
+
 bool IsWholeNumber(absl::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == absl::string_view::npos;
 }
@@ -84,6 +115,7 @@ std::optional<ListTable> FindListTable(absl::string_view line) {
   for (const char separator : {',', ';', '\t', '|'}) {
     std::vector<std::string> fields;
     if (!absl::StrContains(line, separator) || !SplitFields(line, separator, &fields)) continue;
+    for (std::string& field : fields) field = std::string(StripWideBlanks(field));
     ListTable table;
     table.separator = separator;
     std::optional<size_t> path = FindColumn(fields, kPaths);
@@ -123,6 +155,9 @@ absl::StatusOr<std::vector<std::string>> FieldsOf(absl::string_view line, const 
   if (!SplitFields(line, table.separator, &fields)) return absl::InvalidArgumentError("a quote that does not end");
   const size_t needed = std::max({table.path, table.label.value_or(0), table.part.value_or(0)}) + 1;
   if (fields.size() < needed) return absl::InvalidArgumentError("too few columns");
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (i != table.path) fields[i] = std::string(StripWideBlanks(fields[i]));
+  }
   const size_t columns = table.has_header() ? table.names.size() : needed;
   while (fields.size() > columns && fields.back().empty()) fields.pop_back();  // Separators at the end.
   if (fields.size() > columns) {
@@ -146,8 +181,8 @@ absl::StatusOr<std::string> PartOfList(absl::string_view text, char line_end, co
                                        std::string* unused) {
   std::set<std::string> parts;
   while (table.part && !text.empty()) {
-    const absl::string_view line = absl::StripTrailingAsciiWhitespace(TakeLine(&text, line_end));
-    if (absl::StripAsciiWhitespace(line).empty() || line[0] == '#') continue;
+    const absl::string_view line = TakeLine(&text, line_end);
+    if (SaysNothing(line)) continue;
     const auto fields = FieldsOf(line, table);
     if (!fields.ok()) continue;  // Which line it is, is said when it is read.
     parts.insert(PartOf(table.names[*table.part], (*fields)[*table.part]));

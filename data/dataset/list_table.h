@@ -28,8 +28,15 @@ struct ListTable {
 // The table that the first line of a list begins; nullopt if it is a path, and perhaps a label after a blank or tab.
 std::optional<ListTable> FindListTable(absl::string_view line);
 
-// The fields of a line of it. InvalidArgument for a quote that does not end, and for fewer fields than are needed or
-// more than there are columns: a name with a separator in it would be taken for two.
+// Without the blanks of any kind at its ends: pages and word processors leave such.
+absl::string_view StripWideBlanks(absl::string_view text);
+
+// Whether a line of a list is blank or a comment.
+bool SaysNothing(absl::string_view line);
+
+// The fields of a line of it as it stands in the list, without the blanks at their ends; but the path keeps those that
+// are no ASCII, as a file may be called so. InvalidArgument for a quote that does not end, and for fewer fields than
+// are needed or more than there are columns: a name with a separator in it would be taken for two.
 absl::StatusOr<std::vector<std::string>> FieldsOf(absl::string_view line, const ListTable& table);
 
 // "train", "val" or "test" for what stands in the column `name`; empty: nothing known.

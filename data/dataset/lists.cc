@@ -42,31 +42,6 @@ std::string WideEncoding(absl::string_view text) {
   return wide ? "UTF-16" : "";
 }
 
-// Characters of several bytes that are as blank as a blank, at the beginning of `text`; 0: none.
-size_t WideBlank(absl::string_view text) {
-  constexpr absl::string_view kBlanks[] = {"\u00A0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004",
-                                           "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200A", "\u200B",
-                                           "\u202F", "\u205F", "\u2060", "\u3000", "\uFEFF"};
-  for (const absl::string_view blank : kBlanks) {
-    if (absl::StartsWith(text, blank)) return blank.size();
-  }
-  return 0;
-}
-
-// Without the blanks of any kind at its ends: pages and word processors leave such.
-absl::string_view StripWideBlanks(absl::string_view text) {
-  for (bool more = true; more && !text.empty();) {
-    const absl::string_view before = text;
-    text = absl::StripAsciiWhitespace(text);
-    text.remove_prefix(WideBlank(text));
-    for (const size_t size : {2, 3}) {
-      if (text.size() >= size && WideBlank(text.substr(text.size() - size)) == size) text.remove_suffix(size);
-    }
-    more = text.size() < before.size();
-  }
-  return text;
-}
-
 struct Line {
   std::string path, label;  // The label as it is written; empty: none.
 };
@@ -107,6 +82,12 @@ bool IsThere(const std::string& list, const std::string& name) {
   const size_t slash = list.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : list.substr(0, slash + 1);
   return access((absl::StartsWith(name, "/") ? name : folder + name).c_str(), F_OK) == 0;
+}
+
+// `text` without the blanks of several bytes at its ends, unless the list finds a file that is called so.
+absl::string_view WithoutWideBlanks(const std::string& list, absl::string_view text) {
+  const absl::string_view bare = StripWideBlanks(text);
+  return bare.size() == absl::StripAsciiWhitespace(text).size() || IsThere(list, std::string(text)) ? text : bare;
 }
 
 // Where the name of a picture ends in `text` and something follows that belongs to no name; npos: nowhere.
@@ -183,16 +164,12 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
   int64_t line_number = 0, labelled_line = 0, unlabelled_line = 0, odd_line = 0;
   while (!text.empty()) {
     ++line_number;
-    absl::string_view line = TakeLine(&text, line_end);
+    const absl::string_view whole = TakeLine(&text, line_end);
     const auto error = [&](absl::string_view what) {
       return absl::InvalidArgumentError(absl::StrCat(path, ":", line_number, ": ", what));
     };
-    const absl::string_view whole = line;
-    line = absl::StripTrailingAsciiWhitespace(line);
-    if (const absl::string_view bare = StripWideBlanks(line); bare.size() < absl::StripAsciiWhitespace(line).size()) {
-      if (!IsThere(path, std::string(line))) line = bare;
-    }
-    if (absl::StripAsciiWhitespace(line).empty() || line[0] == '#') continue;
+    if (SaysNothing(whole)) continue;
+    const absl::string_view line = WithoutWideBlanks(path, absl::StripTrailingAsciiWhitespace(whole));
     if (line.find('\0') != absl::string_view::npos) return error("a zero byte: this is no list of files");
     if (odd_line == 0 && ToUtf8(line) != line) odd_line = line_number;
     const bool first = first_line.empty();
@@ -204,13 +181,16 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
         absl::StatusOr<std::string> found = PartOfList(text, line_end, table.value_or(ListTable()), split, &unused);
         TEC_RETURN_IF_ERROR(Annotate(found.status(), absl::StrCat("no held-out pictures in ", path)));
         part = *std::move(found);
-        if (!unused.empty()) {
-          TEC_LOG(WARNING) << path << ": the pictures of all its lines are taken, whatever stands in its column "
-                           << Printable(unused) << "; a column split may say train, val or test of each";
-        }
+        std::string taken = "the pictures of all its lines";
         if (!part.empty()) {
-          TEC_LOG(INFO) << path << ": the pictures whose column " << Printable(table->names[*table->part]) << " says "
-                        << part;
+          taken = absl::StrCat("the pictures whose column ", Printable(table->names[*table->part]), " says ", part);
+          TEC_LOG(INFO) << path << ": " << taken;
+        }
+        if (!unused.empty()) {
+          TEC_LOG(WARNING) << path << ": " << taken << " are taken, whatever stands in its column " << Printable(unused)
+                           << (part.empty() && split != Split::kWhole
+                                   ? "; a column split may say train, val or test of each"
+                                   : "");
         }
       }
     }
@@ -224,8 +204,7 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
     }
     Line parsed;
     if (table && table->separator != '\0') {
-      // A blank may be the separator before an empty field.
-      const auto fields = FieldsOf(absl::ascii_isspace(table->separator) ? whole : line, *table);
+      const auto fields = FieldsOf(whole, *table);
       if (!fields.ok()) return error(fields.status().message());
       if (!part.empty() && PartOf(table->names[*table->part], (*fields)[*table->part]) != part) continue;
       parsed.path = (*fields)[table->path];
@@ -235,6 +214,7 @@ absl::StatusOr<Catalogue> CatalogueList(absl::string_view text, const std::strin
       if (!one.ok()) return error(one.status().message());
       parsed = *one;
     }
+    parsed.path = std::string(WithoutWideBlanks(path, parsed.path));
     if (parsed.path.empty()) return error("no path before the label");
     if (absl::StrContains(parsed.path, '\\')) {
       const std::string slashes = absl::StrReplaceAll(parsed.path, {{"\\", "/"}});

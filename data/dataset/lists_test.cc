@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
 #include "tec/base/file.h"
 
 namespace tec {
@@ -132,6 +134,24 @@ TEST(ListsTest, BlanksOfEveryKind) {
   EXPECT_EQ(Read("a\u00A0\nb\u00A0\n", true, folder + "/list"), "a -1; b\u00A0 -1; ");
 }
 
+TEST(ListsTest, BlanksOfEveryKindInTables) {
+  for (const char* separator : {"\t", ",", ";", "|"}) {
+    const auto table = [&](absl::string_view text) { return absl::StrReplaceAll(text, {{"|", separator}}); };
+    EXPECT_EQ(Read(table("path|label\u00A0\na.jpg|1\u00A0\nb.jpg|\u2009 1 \u3000\r\n\u00A0\n\u200B# c\nd.jpg|0\n")),
+              "a.jpg 1; b.jpg 1; d.jpg 0; ");
+    EXPECT_EQ(Read(table("\u200B\"path\"|label\n\u200B\"a.jpg\"\u00A0|1\n\u00A0b.jpg|0\n")), "a.jpg 1; b.jpg 0; ");
+    // Which part it is, is not lost by a blank, nor where the line ends before it.
+    EXPECT_EQ(Read(table("path|label|split\na.jpg|0|train\u00A0\nb.jpg|1|test\nc.jpg|1|\u2003train\n")),
+              "a.jpg 0; c.jpg 1; ");
+    EXPECT_EQ(Read(table("path|label|split\na.jpg|0|train\nb.jpg|1|\nc.jpg|1|test\n")), "a.jpg 0; b.jpg 1; c.jpg 1; ");
+  }
+  // But a file may be called so.
+  const std::string folder = testing::TempDir() + "/blanks_in_tables";
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  ASSERT_TRUE(WriteFile(folder + "/\u3000b.jpg", "").ok());
+  EXPECT_EQ(Read("label,path\n0,\u3000a.jpg\n1,\u3000b.jpg\n", true, folder + "/list"), "a.jpg 0; \u3000b.jpg 1; ");
+}
+
 TEST(ListsTest, AColumnSaysWhichPart) {
   const std::string table = "path,label,split\na.jpg,0,train\nb.jpg,1,Test\n\nc.jpg,1,train\nd.jpg,,test\n";
   EXPECT_EQ(Read(table), "a.jpg 0; c.jpg 1; ");
@@ -142,6 +162,8 @@ TEST(ListsTest, AColumnSaysWhichPart) {
             "list:6: line 3 has a label and line 6 has none: all lines need one, or none");
   EXPECT_EQ(Read("is_train;image\n1;a.jpg\n0;b.jpg\n"), "a.jpg -1; ");
   EXPECT_EQ(Read("is_train;image\n1;a.jpg\n0;b.jpg\n", true, "list", Split::kHeldOut), "b.jpg -1; ");
+  // A class of VOC and COCO.
+  EXPECT_EQ(Read("filename,sheep,train,tvmonitor\na.jpg,0,1,0\nb.jpg,1,0,0\n"), "a.jpg -1; b.jpg -1; ");
   EXPECT_EQ(Read("image|data set\na.jpg|training\nb.jpg|Validation\n"), "a.jpg -1; ");
   // One part alone is what the list is for; what says something else says nothing of parts.
   EXPECT_EQ(Read("path,split\na.jpg,test\nb.jpg,test\n"), "a.jpg -1; b.jpg -1; ");
@@ -161,6 +183,26 @@ TEST(ListsTest, ColumnsThatAreNotObeyedAreSaid) {
                            "list: no picture has the label 0, from which labels count"}) {
     EXPECT_NE(said.find(what), std::string::npos) << what << " in " << said;
   }
+}
+
+TEST(ListsTest, WhatIsSaidOfColumnsIsTrue) {
+  const std::string table = "path,split,fold\na.jpg,train,0\nb.jpg,test,1\n";
+  const auto said = [](const std::string& text, Split split) {
+    testing::internal::CaptureStderr();
+    Read(text, true, "list", split);
+    return testing::internal::GetCapturedStderr();
+  };
+  const std::string tip = "; a column split may say train, val or test of each",
+                    all = "list: the pictures of all its lines";
+  const std::string train = said(table, Split::kTrain);
+  EXPECT_THAT(train,
+              testing::HasSubstr("list: the pictures whose column split says train are taken, whatever stands in "
+                                 "its column fold\n"));
+  EXPECT_THAT(train, testing::Not(testing::HasSubstr(all)));
+  EXPECT_THAT(said(table, Split::kWhole),
+              testing::HasSubstr(all + " are taken, whatever stands in its column fold, split\n"));
+  EXPECT_THAT(said("path,train\na.jpg,0\nb.jpg,1\n", Split::kTrain),
+              testing::HasSubstr(all + " are taken, whatever stands in its column train" + tip));
 }
 
 TEST(ListsTest, LinesThatDoNotFitTheColumns) {
