@@ -152,10 +152,15 @@ absl::Status LabelByNames(Catalogue* catalogue) {
     for (const uint32_t archive : catalogue->container) filled[archive] = true;
     const auto empty = std::find(filled.begin(), filled.end(), false);
     if (empty != filled.end()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          std::count(filled.begin(), filled.end(), false), " of ", archives.size(),
-          " archives, which stand for a class each, have no picture: ", Printable(archives[empty - filled.begin()]),
-          "; remove them or fill them, or the labels would shift between data sets"));
+      const std::string name = Printable(archives[empty - filled.begin()]);
+      const auto defect =
+          std::find_if(catalogue->defects.begin(), catalogue->defects.end(),
+                       [&](const std::string& one) { return absl::StartsWith(one, absl::StrCat(name, ": ")); });
+      return absl::InvalidArgumentError(
+          absl::StrCat(std::count(filled.begin(), filled.end(), false), " of ", archives.size(),
+                       " archives, which stand for a class each, have no picture: ",
+                       defect == catalogue->defects.end() ? name : *defect,
+                       "; remove them or fill them, or the labels would shift between data sets"));
     }
     SetLabels([&](int64_t i) { return std::string(StemOf(archives[catalogue->container[i]])); }, catalogue);
     TEC_LOG(INFO) << "the archives are taken for the " << catalogue->classes.size() << " classes, "

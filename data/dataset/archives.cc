@@ -106,10 +106,10 @@ class OpenArchive {
         };
         status = Annotate(ForEachOfTar(begin + member.begin, member.size,
                                        absl::StrCat(name.substr(0, name.size() - 4), "/"), take_and_tell, depth + 1),
-                          Printable(member.name));
+                          Printable(name));
         if (status.ok() && !any) scan_->PassOver("archives in an archive without a file in them");
         // A defect of an archive inside ends that one alone.
-        if (!status.ok() && failure_.ok() && depth == 0) {
+        if (!status.ok() && failure_.ok()) {
           inner_defects_.push_back(std::string(status.message()));
           status = absl::OkStatus();
         }
@@ -243,6 +243,7 @@ absl::Status AddArchive(const std::string& folder, uint32_t number, bool labels,
     add_defect(foreign.empty() ? std::string(defect.message()) : absl::StrCat("it is ", foreign));
   }
   for (const std::string& inner : archive.inner_defects()) add_defect(inner);
+  if (const std::string labels_lost = grouper.DamagedLabels(); !labels_lost.empty()) add_defect(labels_lost);
   counts->lonely_labels += grouper.lonely_labels();
   if (counts->odd_label.empty()) counts->odd_label = grouper.odd_label();
   scan->Count(added);

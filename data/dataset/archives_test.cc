@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "data/dataset/dataset.h"
 #include "data/testing/make_tar.h"
 #include "data/testing/make_zip.h"
@@ -267,6 +268,14 @@ TEST_F(ArchivesTest, ArchivesWithoutAPictureAreSaid) {
   EXPECT_EQ(Error("d"),
             "d: 1 of 2 archives, which stand for a class each, have no picture: dog.tar; remove them or fill them, or "
             "the labels would shift between data sets");
+  // One that is something else says so.
+  Write("e/cat.tar", *ReadFile("d/cat.tar"));
+  Write("e/dog.tar", "\x1f\x8b\x08");
+  EXPECT_EQ(
+      Error("e"),
+      "e: 1 of 2 archives, which stand for a class each, have no picture: dog.tar: it is compressed by gzip: unpack "
+      "it (tar xzf, gunzip); the tar itself is read as it is; remove them or fill them, or the labels would shift "
+      "between data sets");
   EXPECT_NE(Error(".").find("archives lie in its folder d (cat.tar, ...): give that folder"), std::string::npos);
   Write("empty.tar", "");
   EXPECT_EQ(Error("empty.tar"), "no pictures in the archives of ./empty.tar: empty.tar: the file is empty");
@@ -278,6 +287,51 @@ TEST_F(ArchivesTest, ArchivesWithoutAPictureAreSaid) {
   EXPECT_EQ(dataset->left_out(),
             "3 members of archives passed over: .gz in an archive, not opened: unpack it 1, .zip in an archive, not "
             "opened: unpack it 1, archives in an archive without a file in them 1");
+}
+
+TEST_F(ArchivesTest, ADefectOfAnArchiveInsideEndsThatOneAloneAtEveryDepth) {
+  const std::string one = TarMaker().AddFile("1.jpg", "one").Finish(),
+                    two = TarMaker().AddFile("2.jpg", "two").Finish();
+  TarMaker train;
+  train.AddFile("n01.tar", "")
+      .AddFile("n02.tar", one)
+      .AddFile("n03.tar", std::string(700, 'x'))
+      .AddFile("n04.tar", two);
+  Write("a.tar", TarMaker().AddFile("train.tar", train.Finish()).AddFile("val.tar", train.Finish()).Finish());
+  const auto dataset = Open("a.tar");
+  ASSERT_NE(dataset, nullptr);
+  EXPECT_EQ(Contents(*dataset), (Strings{"a.tar/train/n02/1.jpg=one 0", "a.tar/train/n04/2.jpg=two 1"}));
+  EXPECT_EQ(dataset->defects(), (Strings{"a.tar: train/n01.tar: the file is empty",
+                                         "a.tar: train/n03.tar: a bad checksum in the header at byte 0",
+                                         "a.tar: val/n01.tar: the file is empty",
+                                         "a.tar: val/n03.tar: a bad checksum in the header at byte 0"}));
+}
+
+// As of damaged pictures, each costs its picture alone, and that is said.
+TEST_F(ArchivesTest, DamagedLabelsCostTheirPicturesAlone) {
+  ZipMaker zip;
+  for (int i = 0; i < 5; ++i) {
+    zip.Add(absl::StrCat(i, ".jpg"), absl::StrCat(i)).Add(absl::StrCat(i, ".cls"), i == 1 || i == 3 ? "one" : "0");
+  }
+  // Beside a good .cls, or without a picture, what else cannot be read costs nothing.
+  zip.Add("4.json", "one").Add("x.json", "one").Add("y.json", std::string(2 << 20, ' '));
+  Write("a.zip", absl::StrReplaceAll(zip.Finish(), {{"one", "1  "}}));
+  const auto dataset = Open("a.zip");
+  ASSERT_NE(dataset, nullptr);
+  EXPECT_EQ(Contents(*dataset), (Strings{"a.zip/0.jpg=0 0", "a.zip/2.jpg=2 0", "a.zip/4.jpg=4 0"}));
+  EXPECT_EQ(dataset->defects(), Strings{"a.zip: 1.cls: its bytes do not have the checksum that the zip keeps of them: "
+                                        "they are damaged; pictures left out for such a label: 2"});
+  EXPECT_EQ(Open("a.zip", false)->size(), 5);
+  EXPECT_TRUE(Open("a.zip", false)->defects().empty());
+  Write("b.tar", TarMaker()
+                     .AddFile("1.jpg", "1")
+                     .AddFile("1.json", std::string(2 << 20, ' '))
+                     .AddFile("2.jpg", "2")
+                     .AddFile("2.cls", "0")
+                     .Finish());
+  EXPECT_EQ(Contents(*Open("b.tar")), Strings{"b.tar/2.jpg=2 0"});
+  EXPECT_EQ(Open("b.tar")->defects(),
+            Strings{"b.tar: 1.json: 2097152 bytes are too many for a label; pictures left out for such a label: 1"});
 }
 
 TEST_F(ArchivesTest, LabelsWithoutAPictureAreSaid) {

@@ -25,7 +25,7 @@ struct Catalogue {
   std::string names;
   std::vector<uint64_t> ends;   // Of each name in `names`.
   std::vector<int32_t> labels;  // Empty without labels.
-  // Containers that are broken and used up to the defect: name and defect of each.
+  // Containers that are broken, so that pictures are lost: name and defect of each.
   std::vector<std::string> defects;
   std::string left_out;  // Of what was looked at, files that were not taken for pictures, in words; empty: none.
   std::vector<std::string> warnings;  // What was left out that may be missed, in words.

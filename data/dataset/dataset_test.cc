@@ -448,8 +448,8 @@ TEST_F(DatasetTest, AShardThatTheSystemCannotReadIsAnError) {
   // What is no archive at all is a defect of the data, and nothing waits for a FIFO's other end.
   ASSERT_EQ(mkfifo("d/c.tar", 0600), 0);
   EXPECT_EQ(Error("d", absl::StatusCode::kInvalidArgument),
-            "d: 1 of 3 archives, which stand for a class each, have no picture: c.tar; remove them or fill them, or "
-            "the labels would shift between data sets");
+            "d: 1 of 3 archives, which stand for a class each, have no picture: c.tar: not a regular file; "
+            "remove them or fill them, or the labels would shift between data sets");
   DatasetOptions unlabelled;
   unlabelled.labels = false;
   const auto dataset = OpenDataset("d", Split::kTrain, unlabelled);
@@ -557,9 +557,7 @@ TEST_F(DatasetTest, TheIndexKeepsTheDefectsOfShards) {
       ASSERT_TRUE(dataset.ok()) << dataset.status();
       EXPECT_EQ((*dataset)->size(), path == "d" ? 3 : 1);
       EXPECT_EQ((*dataset)->defects(), Strings{defect});
-      EXPECT_NE(log.find("broken archive, used up to the defect; the pictures after it are lost: d/" + defect),
-                std::string::npos)
-          << log;
+      EXPECT_NE(log.find("broken archive, of which pictures are lost: d/" + defect), std::string::npos) << log;
       if (indexed) continue;
       // What the index does not see: a change that leaves size and time as they were. So it is in use.
       ASSERT_TRUE(WriteFile("d/a.tar", std::string(3 * 512, 'x')).ok());

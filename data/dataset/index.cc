@@ -84,8 +84,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenIndexed(const std::string& path, co
     if (!index_path.empty()) WriteIndex(options.index_folder, index_path, *catalogue, scan.stamps());
   }
   for (const std::string& defect : catalogue->defects) {
-    TEC_LOG(WARNING) << "broken archive, used up to the defect; the pictures after it are lost: " << folder << "/"
-                     << defect;
+    TEC_LOG(WARNING) << "broken archive, of which pictures are lost: " << folder << "/" << defect;
   }
   for (const std::string& warning : catalogue->warnings) TEC_LOG(WARNING) << Printable(path) << ": " << warning;
   if (!catalogue->left_out.empty()) {

@@ -9,6 +9,7 @@
 #include "data/dataset/names.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
+#include "tec/base/system_error.h"
 
 namespace tec {
 namespace {
@@ -96,11 +97,15 @@ absl::Status SampleGrouper::Add(const ArchiveMember& member) {
   }
   if (!labels_) return absl::OkStatus();
   const std::string name = Printable(member.name);
-  if (member.size > kMaxLabelBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(name, " has ", member.size, " bytes"));
-  }
   std::string content;
-  TEC_RETURN_IF_ERROR(read_(member, &content));
+  const absl::Status read = member.size <= kMaxLabelBytes
+                                ? read_(member, &content)
+                                : absl::DataLossError(absl::StrCat(member.size, " bytes are too many for a label"));
+  if (absl::IsDataLoss(read) && ErrnoOf(read) == 0) {  // Not an archive that has become shorter.
+    damaged_ = absl::StrCat(name, ": ", read.message());
+    return absl::OkStatus();
+  }
+  TEC_RETURN_IF_ERROR(read);
   constexpr size_t kMostShown = 40;
   std::string odd;
   const int32_t label = LabelOfMember(extension, content, &odd);
@@ -123,6 +128,11 @@ void SampleGrouper::AddOne(const std::vector<ArchiveMember>& pictures, size_t ta
 }
 
 void SampleGrouper::FinishSample() {
+  if (!damaged_.empty() && label_ < 0 && !pictures_.empty()) {
+    if (damaged_labels_++ == 0) first_damaged_ = damaged_;
+    any_sample_ = true;
+    pictures_.clear();
+  }
   const auto is_plain = [](const ArchiveMember& member) { return IsPlain(member.name); };
   const auto plain = std::find_if(pictures_.begin(), pictures_.end(), is_plain);
   const bool mixed = plain != pictures_.end() && !std::all_of(pictures_.begin(), pictures_.end(), is_plain);
@@ -137,7 +147,13 @@ void SampleGrouper::FinishSample() {
   }
   pictures_.clear();
   parts_ = false;
+  damaged_.clear();
   label_ = -1;
+}
+
+std::string SampleGrouper::DamagedLabels() const {
+  if (damaged_labels_ == 0) return "";
+  return absl::StrCat(first_damaged_, "; pictures left out for such a label: ", damaged_labels_);
 }
 
 void SampleGrouper::Finish(bool labels_only) {

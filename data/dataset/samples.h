@@ -42,7 +42,7 @@ class SampleGrouper {
                 std::function<void(const ArchiveMember&, int32_t label)> add)
       : labels_(labels), scan_(scan), read_(std::move(read)), add_(std::move(add)) {}
 
-  // An error is a defect of the archive, or one of `read`.
+  // An error is one of `read`; but DataLoss of the bytes of a label alone costs its picture, which is left out.
   absl::Status Add(const ArchiveMember& member);
   // After the last member. `labels_only`: a sample without a label is dropped, as a defect may have cut off its label.
   void Finish(bool labels_only);
@@ -51,6 +51,9 @@ class SampleGrouper {
   int64_t lonely_labels() const { return lonely_labels_; }
   // The first .cls that is no whole number from 0, or .json whose label is none, with its content; empty: none.
   const std::string& odd_label() const { return odd_label_; }
+  // Of pictures that are left out because their label's bytes are damaged or too many: the first such label, what is
+  // wrong with it, and how many pictures; empty: none.
+  std::string DamagedLabels() const;
 
  private:
   void FinishSample();
@@ -65,8 +68,9 @@ class SampleGrouper {
   std::vector<ArchiveMember> pictures_;
   bool parts_ = false;  // Whether the sample has anything beside pictures.
   int32_t label_ = -1;
-  int64_t lonely_labels_ = 0;
-  std::string odd_label_;
+  std::string damaged_;  // What may be the sample's label and cannot be read, and why.
+  int64_t lonely_labels_ = 0, damaged_labels_ = 0;
+  std::string odd_label_, first_damaged_;
   bool any_sample_ = false;                            // Whether anything is said of a picture of this archive.
   std::vector<std::vector<ArchiveMember>> undecided_;  // Pictures with one key that may be a sample or not.
 };

@@ -194,7 +194,7 @@ class KeptTest(unittest.TestCase):
         self.write('twice.tar', whole + whole)
         self.verify('twice.tar', 'pictures: 40 in 2 classes', 'bad: 0')
         self.write('cut.tar', whole.rstrip(b'\0')[:-1400])
-        self.verify('cut.tar', 'used up to the defect; the pictures after it are lost', code=1)
+        self.verify('cut.tar', 'broken archive, of which pictures are lost', code=1)
 
     def test_labels_of_archives(self):
         for part, count in (('train', 8), ('val', 2)):

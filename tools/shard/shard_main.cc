@@ -84,8 +84,8 @@ absl::Status Run() {
   if (dataset->defects().empty()) return absl::OkStatus();
   std::string lost;
   for (const std::string& defect : dataset->defects()) absl::StrAppend(&lost, "\n  ", defect);
-  return absl::DataLossError(absl::StrCat(
-      output, " is written, but without the pictures that lie after the defects of broken archives:", lost));
+  return absl::DataLossError(
+      absl::StrCat(output, " is written, but without the pictures that are lost in broken archives:", lost));
 }
 
 int Main(int argc, char** argv) {

@@ -47,7 +47,7 @@ tar --dereference --format=ustar -cf "$TEST_TMPDIR/whole.tar" -C "$images" palet
 size=$(stat -L -c %s "$images/palette.png")
 head -c $(((size + 511) / 512 * 512 + 1024)) "$TEST_TMPDIR/whole.tar" >"$TEST_TMPDIR/shards/a.tar"
 [ "$(run --data_path="$TEST_TMPDIR/shards" --output="$TEST_TMPDIR/shards.tecpack")" = 2 ] || fail "exit code of shards"
-expect "without the pictures that lie after the defects of broken archives:"
+expect "without the pictures that are lost in broken archives:"
 expect "a.tar: a size of"
 [ -e "$TEST_TMPDIR/shards.tecpack" ] || fail "what could be read was not written"
 

@@ -144,7 +144,7 @@ void PrintSurvey(const Part& part, const Survey& survey, bool stats, int64_t mos
   const std::vector<std::string> broken = dataset.defects();
   std::printf("  bad: %zu\n", broken.size() + survey.bad.size());
   for (const std::string& shard : broken)
-    std::printf("    broken archive, used up to the defect: %s\n", Printable(shard).c_str());
+    std::printf("    broken archive, of which pictures are lost: %s\n", Printable(shard).c_str());
   int64_t lines = 0;
   for (const BadPicture& bad : survey.bad) {
     if (++lines > most_lines) break;

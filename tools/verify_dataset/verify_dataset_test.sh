@@ -92,4 +92,4 @@ head -c $(((size + 511) / 512 * 512 + 1024)) "$TEST_TMPDIR/whole.tar" >"$TEST_TM
 [ "$(run "$TEST_TMPDIR/shards")" = 1 ] || fail "exit code with a broken shard"
 expect "pictures: 1, without labels"
 expect "bad: 1"
-expect "broken archive, used up to the defect: a.tar: a size of"
+expect "broken archive, of which pictures are lost: a.tar: a size of"
