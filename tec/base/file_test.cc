@@ -10,10 +10,12 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "tec/base/file_operations.h"
 #include "tec/base/status.h"
+#include "tec/base/system_error.h"
 
 namespace tec {
 namespace {
@@ -24,6 +26,17 @@ using ::testing::TempDir;
 std::string Folder(const std::string& name) {
   std::string pattern = TempDir() + "/" + name + "XXXXXX";
   return mkdtemp(pattern.data());
+}
+
+// Unavailable tells the system's errors from those of data: none that does not pass may have that code.
+TEST(FileTest, WhatIsUnavailableMayPass) {
+  int unavailable = 0;
+  for (int error = 1; error < 200; ++error) {
+    if (!absl::IsUnavailable(ErrnoToStatus(error, "read", "a"))) continue;
+    EXPECT_TRUE(MayPass(error)) << strerror(error);
+    ++unavailable;
+  }
+  EXPECT_GT(unavailable, 5);
 }
 
 TEST(FileTest, ReplacesTheOldFileWhole) {

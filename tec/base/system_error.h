@@ -27,14 +27,16 @@ inline int ErrnoOf(const absl::Status& status) {
 // Whether a folder, or the server that it is on, does not answer.
 inline bool IsOfAway(int error) {
   return error == ESTALE || error == ETIMEDOUT || error == ENOTCONN || error == EHOSTDOWN || error == EHOSTUNREACH ||
-         error == EREMOTEIO;
+         error == EREMOTEIO || error == ECONNRESET || error == ECONNABORTED || error == ECONNREFUSED ||
+         error == ENETDOWN || error == ENETUNREACH || error == ENETRESET || error == ENOLINK || error == ENONET ||
+         error == ECOMM;
 }
 
 // Whether the same call may succeed a little later: too many open files, a disk or a server that does not answer, a
-// file that a server has replaced, no memory, a signal. None of them says anything about the file.
+// file that a server has replaced, no memory, no locks, a signal. None of them says anything about the file.
 inline bool MayPass(int error) {
   return error == EMFILE || error == ENFILE || error == EIO || error == EINTR || error == ENOMEM || error == EAGAIN ||
-         IsOfAway(error);
+         error == ENOLCK || IsOfAway(error);
 }
 
 }  // namespace tec

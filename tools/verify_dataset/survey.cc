@@ -151,8 +151,8 @@ Survey SurveyDataset(const Dataset& dataset, const SurveyOptions& options) {
   return survey;
 }
 
-std::vector<std::vector<PicturePlace>> FindDuplicates(const std::vector<const Dataset*>& datasets,
-                                                      const std::vector<Survey>& surveys) {
+absl::StatusOr<std::vector<std::vector<PicturePlace>>> FindDuplicates(const std::vector<const Dataset*>& datasets,
+                                                                      const std::vector<Survey>& surveys) {
   TEC_CHECK_EQ(datasets.size(), surveys.size());
   std::map<uint64_t, std::vector<PicturePlace>> by_hash;
   for (size_t d = 0; d < surveys.size(); ++d) {
@@ -166,7 +166,9 @@ std::vector<std::vector<PicturePlace>> FindDuplicates(const std::vector<const Da
     std::map<std::string, std::vector<PicturePlace>> by_bytes;
     for (const PicturePlace& place : places) {
       std::string bytes;
-      if (datasets[place.dataset]->Read(place.index, &bytes).ok()) by_bytes[std::move(bytes)].push_back(place);
+      const absl::Status read = ReadPatiently(*datasets[place.dataset], place.index, &bytes);
+      if (absl::IsUnavailable(read)) return read;
+      if (read.ok()) by_bytes[std::move(bytes)].push_back(place);
     }
     for (auto& [bytes, same] : by_bytes) {
       if (same.size() > 1) groups.push_back(std::move(same));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "data/dataset/dataset.h"
 
 namespace tec {
@@ -53,9 +54,10 @@ struct PicturePlace {
 };
 
 // Groups of pictures with the same bytes, within and across data sets; each in order of place. Files are compared, not
-// only their hashes. An unreadable one counts as different from all.
-std::vector<std::vector<PicturePlace>> FindDuplicates(const std::vector<const Dataset*>& datasets,
-                                                      const std::vector<Survey>& surveys);
+// only their hashes. An unreadable one counts as different from all; but Unavailable where the system lets no pictures
+// be read.
+absl::StatusOr<std::vector<std::vector<PicturePlace>>> FindDuplicates(const std::vector<const Dataset*>& datasets,
+                                                                      const std::vector<Survey>& surveys);
 
 }  // namespace tec
 

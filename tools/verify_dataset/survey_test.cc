@@ -80,29 +80,43 @@ TEST(SurveyTest, CountsAll) {
   }
 }
 
-// The first readings of each picture fail.
+// The first readings of each picture fail, of those in `failures`, one number a picture.
 class FailingPictures : public Pictures {
  public:
-  FailingPictures(std::vector<std::string> files, int failures) : Pictures(std::move(files)), failures_(failures) {}
+  FailingPictures(std::vector<std::string> files, const std::vector<int>& failures)
+      : Pictures(std::move(files)), failures_(failures.begin(), failures.end()) {}
   absl::Status Read(int64_t index, std::string* bytes) const override {
-    return --failures_ >= 0 ? ErrnoToStatus(EIO, "read", name(index)) : Pictures::Read(index, bytes);
+    return --failures_[index] >= 0 ? ErrnoToStatus(EIO, "read", name(index)) : Pictures::Read(index, bytes);
   }
 
  private:
-  mutable std::atomic<int> failures_;
+  mutable std::vector<std::atomic<int>> failures_;
 };
 
 TEST(SurveyTest, ErrorsOfTheSystemBlameNoPicture) {
   const std::vector<std::string> files(8, *EncodePng(Flat(2, 3, 0, 100, 255)));
   SurveyOptions options;
   options.threads = 2;
-  const Survey patient = SurveyDataset(FailingPictures(files, 3), options);
+  const Survey patient = SurveyDataset(FailingPictures(files, {1, 2, 3, 0, 0, 2, 1, 1}), options);
   EXPECT_TRUE(patient.fault.ok()) << patient.fault;
   EXPECT_EQ(patient.good, 8);
-  const Survey ended = SurveyDataset(FailingPictures(files, 1000), options);
+  const Survey ended = SurveyDataset(FailingPictures(files, std::vector<int>(8, 1000)), options);
   EXPECT_EQ(ended.fault.code(), absl::StatusCode::kUnavailable);
   EXPECT_NE(ended.fault.message().find("Input/output error"), std::string::npos) << ended.fault;
   EXPECT_TRUE(ended.bad.empty());
+}
+
+TEST(SurveyTest, ErrorsOfTheSystemHideNoDuplicates) {
+  const std::vector<std::string> files(3, *EncodePng(Flat(2, 3, 0, 100, 255)));
+  const std::vector<Survey> surveys = {SurveyDataset(Pictures(files), {})};
+  const FailingPictures patient(files, {2, 0, 1}), never(files, {0, 1000, 0});
+  const auto found = FindDuplicates({&patient}, surveys);
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->size(), 1);
+  EXPECT_EQ((*found)[0].size(), 3);
+  const absl::Status fault = FindDuplicates({&never}, surveys).status();
+  EXPECT_EQ(fault.code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(fault.message().find("Input/output error"), std::string::npos) << fault;
 }
 
 TEST(SurveyTest, TakesAnyNumberOfChannels) {
@@ -129,7 +143,9 @@ TEST(SurveyTest, FindsDuplicatesWithinAndAcross) {
   std::vector<Survey> surveys = {SurveyDataset(train, {}), SurveyDataset(val, {})};
   const auto text = [&] {
     std::string all;
-    for (const auto& group : FindDuplicates({&train, &val}, surveys)) {
+    const auto groups = FindDuplicates({&train, &val}, surveys);
+    EXPECT_TRUE(groups.ok()) << groups.status();
+    for (const auto& group : groups.value()) {
       for (const PicturePlace& place : group)
         all += std::to_string(place.dataset) + ":" + std::to_string(place.index) + " ";
       all += "| ";

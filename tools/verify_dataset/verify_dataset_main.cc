@@ -273,7 +273,8 @@ absl::StatusOr<int> Run() {
     PrintSurvey(part, surveys.back(), absl::GetFlag(FLAGS_stats), most_lines);
     bad += surveys.back().bad.size() + part.dataset->defects().size();
   }
-  PrintDuplicates(parts, FindDuplicates(datasets, surveys), most_lines);
+  TEC_ASSIGN_OR_RETURN(const std::vector<std::vector<PicturePlace>> duplicates, FindDuplicates(datasets, surveys));
+  PrintDuplicates(parts, duplicates, most_lines);
   const std::string sheet = UserPath(absl::GetFlag(FLAGS_contact_sheet));
   if (!sheet.empty()) TEC_RETURN_IF_ERROR(WriteSheet(*datasets[0], surveys[0], samples, view, tiles_of, sheet));
   return bad == 0 ? kExitDone : kExitBadInput;
