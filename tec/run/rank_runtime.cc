@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 #include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,8 +13,10 @@
 #include "ATen/Context.h"
 #include "ATen/Parallel.h"
 #include "absl/strings/str_cat.h"
+#include "c10/core/CPUAllocator.h"
 #include "tec/base/cores.h"
 #include "tec/base/logging.h"
+#include "tec/base/memory_region.h"
 #include "tec/base/status.h"
 #include "tec/run/torch_runtime.h"
 
@@ -53,6 +57,51 @@ absl::Status SumInOneOrder() {
   at::globalContext().setDeterministicFillUninitializedMemory(false);
   return absl::OkStatus();
 }
+
+// The address space that large tensors get; null where it is limited (ulimit -v), so that it is not taken from others.
+MemoryRegion* MakeTensorRegion() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY) return nullptr;
+  const int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  return pages <= 0 || page <= 0 ? nullptr : new MemoryRegion(static_cast<size_t>(pages) * static_cast<size_t>(page));
+}
+
+// Tensors of a training step: those that are large out of one region, the others from where they were before.
+class KeptTensors : public c10::Allocator {
+ public:
+  static KeptTensors& Get() {
+    static KeptTensors& kept = *new KeptTensors;
+    return kept;
+  }
+  // Null: none.
+  static MemoryRegion* region() {
+    static MemoryRegion* region = MakeTensorRegion();
+    return region;
+  }
+
+  c10::DataPtr allocate(size_t bytes) override {
+    void* data = bytes < kLarge ? nullptr : region()->Allocate(bytes);
+    if (data == nullptr) data = before_.raw_allocate(bytes);
+    return {data, data, &Free, c10::Device(c10::kCPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &Free; }
+  void copy_data(void* to, const void* from, size_t count) const override { default_copy_data(to, from, count); }
+
+ private:
+  // Beside what is kept for longer than a step, as gradients of biases, smaller ones leave no room unused that counts.
+  static constexpr size_t kLarge = size_t{256} << 10;
+
+  KeptTensors() : before_(*c10::GetCPUAllocator()) {}
+  static void Free(void* data) {
+    if (region()->Contains(data)) {
+      region()->Free(data);
+    } else {
+      Get().before_.raw_deallocate(data);
+    }
+  }
+
+  c10::Allocator& before_;
+};
 
 }  // namespace
 
@@ -97,6 +146,7 @@ int64_t DecodingThreads(int64_t num_workers) { return num_workers > 0 ? num_work
 void KeepFreedMemory() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  if (KeptTensors::region() != nullptr) c10::SetCPUAllocator(&KeptTensors::Get());
 }
 
 }  // namespace tec

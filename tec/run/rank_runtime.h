@@ -39,7 +39,9 @@ int64_t DecodingThreads(int64_t num_workers);
 
 // From here on freed memory stays with this process, up to 1 GiB a block, instead of going back to the kernel and being
 // cleared again at the next step: 8 % of a ViT-B step in bfloat16 (//benchmarks/train:step). The process never shrinks
-// then, so it is for training loops, after loading.
+// then, so it is for training loops, after loading. Large tensors on the CPU get a region of their own
+// (tec/base/memory_region.h) in place of malloc's heap, unless addresses are limited: the heap grew with each step, and
+// that of a ViT-B step in float32 beyond what the step needs at once by a sixth.
 void KeepFreedMemory();
 
 }  // namespace tec
