@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,8 @@
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
 #include "tec/checkpoint/training_state.h"
+#include "tec/run/event.pb.h"
+#include "tec/run/event_file.h"
 
 namespace tec {
 namespace {
@@ -207,11 +210,32 @@ TEST_F(SystemFaultsTest, WhatIsNoFileHoldsNobodyUp) {
   }
 }
 
+// What the wall clock showed when the events of the folder were written, in their order.
+std::vector<double> WallTimes(const std::string& folder) {
+  std::vector<double> times;
+  for (const std::string& file : EventFiles(folder)) {
+    const std::string content = ReadFile(file).value_or("");
+    absl::string_view rest = content;
+    while (const std::optional<EventRecord> taken = TakeRecord(&rest)) {
+      run::Event event;
+      EXPECT_TRUE(event.ParseFromArray(taken->record.data(), static_cast<int>(taken->record.size()))) << file;
+      times.push_back(event.wall_time());
+    }
+  }
+  return times;
+}
+
 TEST_F(SystemFaultsTest, AClockThatIsSetBackChangesNothing) {
   const std::vector<ProgramRun> runs = Runs(folder_ + "/data", Fresh("clock"));
-  const ProgramResult result = WithFaults("TEC_CLOCK_BACK=200", runs[1]);
+  // After few readings: most answers to what time it is come from the processor's counter between two of them.
+  const ProgramResult result = WithFaults("TEC_CLOCK_BACK=10", runs[1]);
   EXPECT_EQ(result.exit_code, 0) << result.output;
   const std::string out = folder_ + "/clock/finetune";
+  // It is set back while the run writes its events, by a day.
+  const std::vector<double> times = WallTimes(out);
+  ASSERT_FALSE(times.empty());
+  constexpr double kDay = 86400, kTenMinutes = 600;
+  EXPECT_NEAR(times.front() - times.back(), kDay, kTenMinutes);
   EXPECT_TRUE(Read(out + "/this_checkpoint.pth") == Read(folder_ + "/model/finetune/this_checkpoint.pth"));
   int rates = 0;
   for (const auto& line : absl::StrSplit(Read(out + "/metrics.jsonl"), '\n', absl::SkipEmpty())) {
