@@ -31,8 +31,8 @@ absl::StatusOr<c10::Device> SelectDevice(const std::string& name) {
                           ? "this program has no CUDA; the wheel for GPUs and a build with --config=cuda have"
                       : count == 0 ? "0 found; is NVIDIA's driver running, and CUDA_VISIBLE_DEVICES not empty?"
                                    : "counted from 0, after CUDA_VISIBLE_DEVICES";
-    return absl::FailedPreconditionError(absl::StrCat(
-        "--device=", name, ": no such CUDA device is present (", why, "); give --device=cpu to run on the CPU"));
+    return absl::FailedPreconditionError(absl::StrCat("--device=", name, ": no such CUDA device is present (", why,
+                                                      "); give --device=cpu to run on the CPU"));
   }
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
