@@ -37,7 +37,7 @@ KnnMonitorOptions MonitorOptions(const CommandLine& command_line) {
   options.data_path = command_line.knn_data_path;
   options.index_folder = experiment.logging().output_dir();
   options.exclude = ParseExclude(experiment.data().exclude());
-  options.encoder = VitOptionsFrom(experiment.model().encoder(), experiment.data());
+  options.encoder = VitOptionsFrom(experiment.model(), experiment.data());
   options.features.spec = kPoolFeatures;
   options.features.threads = static_cast<int>(DecodingThreads(experiment.data().num_workers()));
   options.features.max_bad_fraction = experiment.data().max_bad_fraction();

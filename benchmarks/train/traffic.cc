@@ -130,7 +130,7 @@ int Run() {
   const auto count = [&](int64_t images) {
     if (finetune) {
       FinetuningStepOptions options;
-      options.encoder = VitOptionsFrom(experiment.model().encoder(), experiment.data());
+      options.encoder = VitOptionsFrom(experiment.model(), experiment.data());
       options.precision = precision == "float32" ? at::kFloat : at::kBFloat16;
       FinetuningStep step(options, images, at::kCPU);
       return Count([&] { step.Run(); });

@@ -28,7 +28,7 @@ absl::StatusOr<std::shared_ptr<Encoder>> UntrainedEncoder(const config::Experime
   TEC_ASSIGN_OR_RETURN(std::shared_ptr<TecModel> model, MakeTecModel(experiment));
   TensorMap state;
   for (auto& [name, tensor] : NamedState(*model)) state[name] = tensor;
-  auto encoder = std::make_shared<Encoder>(VitOptionsFrom(experiment.model().encoder(), experiment.data()));
+  auto encoder = std::make_shared<Encoder>(VitOptionsFrom(experiment.model(), experiment.data()));
   TEC_RETURN_IF_ERROR(LoadEncoder(*encoder, state));
   encoder->eval();
   return encoder;

@@ -64,6 +64,8 @@ const config_internal::Defaults<config::Experiment>& PretrainingDefaults() {
 constexpr char kModelPrefix[] = "mae_vit_";
 constexpr char kCustom[] = "custom";
 constexpr char kQuickstart[] = "quickstart";
+// What an unset mlp_ratio means.
+constexpr double kUsualMlpRatio = 4;
 
 struct NamedDecoder {
   const char* encoder;  // The size of the encoder it belongs to.
@@ -137,6 +139,14 @@ void CheckModel(const config::Model& model, const std::string& field, Problems* 
   if (decoder.has_width() && decoder.has_heads() && decoder.heads() > 0 && decoder.width() % decoder.heads() != 0) {
     problems->Add(
         absl::StrCat(field, ".decoder.width ", decoder.width(), " is not a multiple of heads ", decoder.heads()));
+  }
+  if (model.has_mlp_ratio()) {
+    const std::string ratio = absl::StrCat(field, ".mlp_ratio", field == "model" ? " (--mlp_ratio)" : "");
+    problems->Range(ratio, model.mlp_ratio(), 1.0 / 64, 64.0);
+    for (const int64_t width : {encoder.width(), decoder.width()}) {
+      problems->AddIf(width > 0 && model.mlp_ratio() > 0 && HiddenWidth(model, width) < 1,
+                      absl::StrCat(ratio, " ", model.mlp_ratio(), " leaves MLPs over ", width, " channels nothing"));
+    }
   }
   problems->AddIf(decoder.width() % 4 != 0, absl::StrCat(field, ".decoder.width ", decoder.width(),
                                                          " is not a multiple of 4, as its sin-cos positions need"));
@@ -262,6 +272,7 @@ std::vector<std::string> ExperimentNames() {
 
 config::Experiment Resolve(config::Experiment experiment, const Machine& machine) {
   FillModel(experiment.method(), experiment.mutable_model());
+  if (experiment.model().mlp_ratio() == kUsualMlpRatio) experiment.mutable_model()->clear_mlp_ratio();
   for (config::Model& further : *experiment.mutable_further_models()) {
     config::Model whole = experiment.model();
     // Sizes are its own.
@@ -285,6 +296,11 @@ config::Experiment Resolve(config::Experiment experiment, const Machine& machine
 
 absl::Status Validate(const config::Experiment& resolved, Paths paths) {
   return ProblemsOf(resolved, paths).ToStatus("experiment");
+}
+
+int64_t HiddenWidth(const config::Model& model, int64_t width) {
+  const double ratio = model.has_mlp_ratio() ? model.mlp_ratio() : kUsualMlpRatio;
+  return static_cast<int64_t>(static_cast<double>(width) * ratio);
 }
 
 double LearningRate(const config::Optimizer& optimizer, int64_t world_size) {

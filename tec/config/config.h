@@ -45,8 +45,9 @@ absl::StatusOr<config::Experiment> ParseExperiment(const std::string& text, cons
 // Names that LoadExperiment knows: the files of tec/config/experiments, without the quickstart.
 std::vector<std::string> ExperimentNames();
 
-// `experiment` with every field set: named sizes, adaptor groups, the base model's image size, log_dir, precision.
-// Resolve(Resolve(e)) == Resolve(e), on any machine. Fields of an unknown name stay unset; Validate says so.
+// `experiment` with every field set, but for a model's mlp_ratio of 4: named sizes, adaptor groups, the base model's
+// image size, log_dir, precision. Resolve(Resolve(e)) == Resolve(e), on any machine. Fields of an unknown name stay
+// unset; Validate says so.
 config::Experiment Resolve(config::Experiment experiment, const Machine& machine = ThisMachine());
 
 enum class Paths {
@@ -60,6 +61,9 @@ absl::Status Validate(const config::Experiment& resolved, Paths paths = Paths::k
 
 // lr, or where that is 0: blr * batch_size * accum_iter * world_size / 256 (recipe.md section 6).
 double LearningRate(const config::Optimizer& optimizer, int64_t world_size);
+
+// int(width * mlp_ratio): hidden width of the new model's MLPs over `width`, as the reference has it.
+int64_t HiddenWidth(const config::Model& model, int64_t width);
 
 // The quickstart: its two experiments over ReferenceExperiment() like any other. "quickstart" is the embedded default;
 // a file is one of a quickstart if it has the line "# proto-message: tec.config.Quickstart".

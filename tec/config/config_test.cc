@@ -20,6 +20,7 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 
 constexpr Machine kOldMachine{/*cpu_bfloat16=*/false, /*gpu_bfloat16=*/false};
 constexpr Machine kNewMachine{/*cpu_bfloat16=*/true, /*gpu_bfloat16=*/true};
@@ -274,7 +275,7 @@ TEST(Resolve, SetsEveryFieldAndStays) {
     std::vector<std::string> unset;
     Unset(resolved, "", &unset);
     // One base model unless more are named.
-    EXPECT_THAT(unset, ElementsAre("further_base_models", "further_models")) << text;
+    EXPECT_THAT(unset, UnorderedElementsAre("model.mlp_ratio", "further_base_models", "further_models")) << text;
     // Also on a machine that would choose otherwise, and through a file.
     EXPECT_TRUE(MessageDifferencer::Equals(Resolve(resolved, kNewMachine), resolved));
     const std::string path = ::testing::TempDir() + "/experiment.textproto";
@@ -284,6 +285,36 @@ TEST(Resolve, SetsEveryFieldAndStays) {
     if (resolved.name().empty()) loaded->set_name("");
     EXPECT_EQ(Resolve(*loaded, kNewMachine).SerializeAsString(), resolved.SerializeAsString());
   }
+}
+
+// int(width * mlp_ratio); what is four stays as it was before there was the setting.
+TEST(Resolve, RatioOfMlps) {
+  config::Experiment e = Sound();
+  const std::string before = ToText(Resolve(e));
+  e.mutable_model()->set_mlp_ratio(4);
+  EXPECT_EQ(ToText(Resolve(e)), before);
+  EXPECT_EQ(HiddenWidth(e.model(), 30), 120);
+  EXPECT_EQ(HiddenWidth(config::Model(), 30), 120);
+  e.mutable_model()->set_mlp_ratio(2.3);
+  EXPECT_EQ(HiddenWidth(e.model(), 24), 55);  // 55.2
+  EXPECT_EQ(Resolve(e).model().mlp_ratio(), 2.3);
+  EXPECT_TRUE(Validate(Resolve(e)).ok()) << Validate(Resolve(e));
+  // A further model has the first one's unless it has its own.
+  e.add_further_models()->set_name("mae_vit_tiny_patch16");
+  e.add_further_models()->set_name("mae_vit_small_patch16");
+  e.mutable_further_models(1)->set_mlp_ratio(4);
+  const config::Experiment resolved = Resolve(e);
+  EXPECT_EQ(resolved.further_models(0).mlp_ratio(), 2.3);
+  EXPECT_EQ(resolved.further_models(1).mlp_ratio(), 4);
+  EXPECT_TRUE(MessageDifferencer::Equals(Resolve(resolved), resolved));
+  for (const double wrong : {0.0, -2.0, 0.001, 65.0, std::nan("")}) {
+    e = Sound();
+    e.mutable_model()->set_mlp_ratio(wrong);
+    EXPECT_THAT(std::string(Validate(Resolve(e)).message()), HasSubstr("model.mlp_ratio")) << wrong;
+  }
+  e.mutable_model()->set_mlp_ratio(0.02);
+  e.mutable_model()->mutable_encoder()->set_width(48);
+  EXPECT_THAT(std::string(Validate(Resolve(e)).message()), HasSubstr("channels nothing"));
 }
 
 TEST(Resolve, PrecisionIsWhatTheDeviceHas) {
@@ -433,8 +464,8 @@ TEST(Quickstart, IsSoundAndComplete) {
   EXPECT_TRUE(Validate(resolved).ok()) << Validate(resolved);
   std::vector<std::string> unset;
   Unset(resolved, "", &unset);
-  EXPECT_THAT(unset, ElementsAre("mae.further_base_models", "mae.further_models", "tec.further_base_models",
-                                 "tec.further_models"));
+  EXPECT_THAT(unset, UnorderedElementsAre("mae.model.mlp_ratio", "mae.further_base_models", "mae.further_models",
+                                          "tec.model.mlp_ratio", "tec.further_base_models", "tec.further_models"));
   EXPECT_EQ(resolved.mae().logging().output_dir(), "/out/mae");
   EXPECT_EQ(resolved.tec().data().path(), "/out/pictures");
   EXPECT_THAT(resolved.tec().base_model().path(), AllOf(StartsWith("/out/mae/checkpoint-"), EndsWith(".pth")));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "tec/base/logging.h"
 #include "tec/config/base_model_settings.h"
+#include "tec/config/config.h"
 
 namespace tec {
 namespace {
@@ -29,10 +30,11 @@ Cost Mlp(double tokens, double width, double hidden) {
   return Linear(tokens, width, hidden) + Linear(tokens, hidden, width);
 }
 
-Cost Blocks(double tokens, double width, double depth) {
+// hidden: of the MLPs.
+Cost Blocks(double tokens, double width, double depth, double hidden) {
   const Cost attention = Linear(tokens, width, 3 * width) + Linear(tokens, width, width) +
                          Cost{4 * tokens * tokens * width, 0};  // Logits and the mixing of the values.
-  return depth * (attention + Mlp(tokens, width, 4 * width) + 2 * LayerNorm(width));
+  return depth * (attention + Mlp(tokens, width, hidden) + 2 * LayerNorm(width));
 }
 
 double Patches(const config::Vit& vit) {
@@ -78,7 +80,7 @@ Cost IntoDecoder(const Sizes& of) {
 }
 
 Cost DecoderBlocks(const Sizes& of, const config::Model& model) {
-  return Blocks(of.tokens, of.decoder_width, model.decoder().depth());
+  return Blocks(of.tokens, of.decoder_width, model.decoder().depth(), HiddenWidth(model, model.decoder().width()));
 }
 
 // Of a new model's parts those that learn from one base model: adaptor and decoders.
@@ -101,12 +103,13 @@ StepCost NewModelStep(const config::Experiment& experiment, const config::Model&
   const config::Vit& vit = model.encoder();
   const Sizes of = SizesOf(experiment, model);
   const Cost embedding = PatchEmbedding(vit, experiment.data());
-  const Cost encoder = Token(of.width) + Blocks(of.visible, of.width, of.depth) + LayerNorm(of.width);
+  const double hidden = HiddenWidth(model, vit.width());
+  const Cost encoder = Token(of.width) + Blocks(of.visible, of.width, of.depth, hidden) + LayerNorm(of.width);
   if (experiment.method() == config::MAE) {
     const Cost head = Linear(of.tokens, of.decoder_width, PatchValues(vit, experiment.data()));
     return Step(embedding, encoder + IntoDecoder(of) + DecoderBlocks(of, model) + head);
   }
-  Cost trained = encoder + (model.mlp_token() ? Mlp(1, of.width, 4 * of.width) : Cost());
+  Cost trained = encoder + (model.mlp_token() ? Mlp(1, of.width, hidden) : Cost());
   for (const config::BaseModel* base : BaseModelsOf(experiment)) trained = trained + PartsFor(*base, model, of);
   return Step(embedding, trained);
 }
@@ -130,7 +133,7 @@ StepCost FinetuningStep(const config::Finetune& finetune) {
   // Pooled patches or the class token: one norm, one row through the head.
   const Cost head = LayerNorm(width) + Linear(1, width, static_cast<double>(finetune.nb_classes()));
   const Cost input_adaptor = finetune.mlp_token() ? Mlp(1, width, 4 * width) : Cost();
-  const Cost encoder = Token(width) + input_adaptor + Blocks(tokens, width, vit.depth());
+  const Cost encoder = Token(width) + input_adaptor + Blocks(tokens, width, vit.depth(), 4 * width);
   return Step(PatchEmbedding(vit, finetune.data()), encoder + head);
 }
 
@@ -139,12 +142,13 @@ StepCost FinetuningStep(const config::Finetune& finetune) {
 double TrainingFlopsPerImage(const config::Experiment& resolved) { return PretrainingStep(resolved).flops; }
 double TrainingFlopsPerImage(const config::Finetune& resolved) { return FinetuningStep(resolved).flops; }
 double EncoderFlopsPerImage(const config::Vit& vit, const config::Data& data) {
-  return (PatchEmbedding(vit, data) + Blocks(Patches(vit) + 1, vit.width(), vit.depth())).forward;
+  return (PatchEmbedding(vit, data) + Blocks(Patches(vit) + 1, vit.width(), vit.depth(), 4 * vit.width())).forward;
 }
 double EncoderParameters(const config::Vit& vit, const config::Data& data) {
   const double width = vit.width(), tokens = Patches(vit) + 1;
   const Cost positions = {0, tokens * width};
-  return (PatchEmbedding(vit, data) + Token(width) + positions + Blocks(tokens, width, vit.depth())).parameters;
+  return (PatchEmbedding(vit, data) + Token(width) + positions + Blocks(tokens, width, vit.depth(), 4 * width))
+      .parameters;
 }
 
 std::string DescribeCost(const config::Experiment& resolved) {

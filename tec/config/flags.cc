@@ -22,6 +22,9 @@ ABSL_FLAG(std::string, further_models, "",
           "sizes of new models to train beside --model in the same passes of the base models, with commas between; "
           "their checkpoints are in output_dir/<size>");
 ABSL_FLAG(bool, mlp_token, false, "the input adaptor: pass the CLS token through an MLP");
+ABSL_FLAG(double, mlp_ratio, 4,
+          "hidden width of the new model's MLPs over the width that they work on: of blocks, decoder blocks and input "
+          "adaptor");
 ABSL_FLAG(bool, pred_att, false, "predict the base model's patch relations too");
 ABSL_FLAG(double, mask_ratio, 0.75, "part of the patches that the new model does not see");
 ABSL_FLAG(bool, norm_pix_loss, false, "with --method=mae: standardise the pixels of each patch");
@@ -76,6 +79,7 @@ std::vector<FlagGroup> Groups() {
        {{"model", "model.name"},
         {"further_models", ""},
         {"mlp_token", "model.mlp_token"},
+        {"mlp_ratio", "model.mlp_ratio"},
         {"pred_att", "model.pred_att"},
         {"init_from_base", "model.init_from_base"},
         {"mask_ratio", "masking.mask_ratio"},
@@ -112,6 +116,7 @@ void ForgetWhatFollowsFromNames(const ParsedFlags& parsed, const config::Experim
     *model->mutable_encoder() = encoder;
     model->clear_decoder();
     model->set_adaptor_groups(0);
+    if (!parsed.Given("mlp_ratio")) model->clear_mlp_ratio();
   }
   // The decoder of a named size is another with another method.
   if (experiment->method() != before.method() && model->name() != kCustom) model->clear_decoder();

@@ -257,6 +257,20 @@ TEST(Flags, AResolvedExperimentIsAcceptedBack) {
             "/out");
 }
 
+// A named model is one of the usual ratio, unless the flag that names it comes with the other.
+TEST(Flags, RatioOfMlps) {
+  const std::vector<const char*> run = {"--data_path=/p", "--base_model=/b.pth", "--model=mae_vit_base_patch16",
+                                        "--mlp_ratio=2"};
+  const config::Experiment e = Parsed(run).experiment;
+  EXPECT_EQ(e.model().mlp_ratio(), 2);
+  const std::string config = "--config=" + TestFile("ratio.textproto", ToText(e));
+  EXPECT_EQ(Parsed({config.c_str()}).experiment.model().mlp_ratio(), 2);
+  EXPECT_FALSE(Parsed({config.c_str(), "--model=mae_vit_small_patch16"}).experiment.model().has_mlp_ratio());
+  EXPECT_FALSE(Parsed({config.c_str(), "--mlp_ratio=4"}).experiment.model().has_mlp_ratio());
+  EXPECT_THAT(ErrorOf({"--data_path=/p", "--base_model=/b", "--mlp_ratio=0"}),
+              HasSubstr("model.mlp_ratio (--mlp_ratio)"));
+}
+
 // It belongs to no experiment: the decoder asks for it itself.
 TEST(Flags, FastJpegIsForEveryRun) {
   const std::vector<const char*> run = {"--data_path=/pictures", "--base_model=/b"};

@@ -42,6 +42,7 @@ constexpr Field kFields[] = {
     {"Experiment", "model.mlp_token", kShape},
     {"Experiment", "model.pred_att", kShape},
     {"Experiment", "model.adaptor_groups", kShape},
+    {"Experiment", "model.mlp_ratio", kShape},
     {"Experiment", "model.init_from_base", kFreeUnset, "false"},
     {"Experiment", "model.label", kFreeUnset, "\"\""},
     {"Experiment", "further_models", kShape},

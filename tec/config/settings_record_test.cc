@@ -50,6 +50,15 @@ TEST(CompareSettingsTest, ShapesAreRefusedTheRestIsListed) {
                                       "optimizer.weight_decay: 0.1, was 0.05", "schedule.epochs: 9, was unset"}));
 }
 
+// Unset means four, in checkpoints from before there was the setting, too.
+TEST(CompareSettingsTest, RatioOfMlpsIsAShape) {
+  config::Experiment other = SomeExperiment();
+  other.mutable_model()->set_mlp_ratio(2);
+  const SettingsChanges changes = CompareSettings(SomeExperiment(), other);
+  EXPECT_EQ(changes.refused, std::vector<std::string>({"model.mlp_ratio: 2, was unset"}));
+  EXPECT_TRUE(changes.applied.empty());
+}
+
 TEST(CompareSettingsTest, OtherFilesMakeAnotherRun) {
   config::Experiment other = SomeExperiment();
   EXPECT_TRUE(DifferencesOfRuns(SomeExperiment(), other).empty());

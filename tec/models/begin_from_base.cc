@@ -29,9 +29,11 @@ absl::Status BeginFromBase(const BaseModel& base, TecModel& model) {
   plain.norm_epsilon = from.variant.norm_epsilon;
   plain.pool_hidden = from.variant.pool_hidden;
   plain.final_norm = from.variant.final_norm;
-  if (from.variant.hidden == 4 * from.width) plain.hidden = from.variant.hidden;
+  const auto hidden = [](const VitOptions& of) { return of.variant.hidden == 0 ? 4 * of.width : of.variant.hidden; };
+  if (from.width == to.width) compare("hidden width of MLPs (--mlp_ratio)", hidden(from), hidden(to));
+  plain.hidden = from.variant.hidden;
   if (!(from.variant == plain)) {
-    problems.push_back("blocks that compute otherwise (activation, norms, hidden width or positions)");
+    problems.push_back("blocks that compute otherwise (activation, norms or positions)");
   }
   if (!problems.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -47,6 +47,19 @@ TEST(BeginFromBase, TakesBlocksAndLeavesTheRest) {
   EXPECT_EQ(taken, 1 + 2 + 2 * 12);
 }
 
+TEST(BeginFromBase, OfAnotherRatioOfMlps) {
+  BaseModelOptions base = Base();
+  TecOptions own = New();
+  base.encoder.variant.hidden = own.encoder.variant.hidden = 2 * own.encoder.width;
+  TecModel narrow(own), usual(New());
+  InitialisePretraining(narrow, 3);
+  InitialisePretraining(usual, 3);
+  EXPECT_TRUE(BeginFromBase(BaseModel(base), narrow).ok());
+  EXPECT_THAT(std::string(BeginFromBase(BaseModel(base), usual).message()),
+              HasSubstr("hidden width of MLPs (--mlp_ratio) 48 and 96"));
+  EXPECT_THAT(std::string(BeginFromBase(BaseModel(Base()), narrow).message()), HasSubstr("96 and 48"));
+}
+
 TEST(BeginFromBase, ListsWhatDoesNotFit) {
   BaseModelOptions options = Base();
   options.encoder.width = 32;

@@ -1,19 +1,33 @@
 #include "tec/models/factory.h"
 
 #include "tec/base/status.h"
+#include "tec/config/config.h"
 #include "tec/nn/initialise.h"
 
 namespace tec {
 namespace {
 
-DecoderOptions DecoderOptionsFrom(const config::Decoder& decoder) {
-  return {decoder.width(), decoder.depth(), decoder.heads()};
+// 0 where it is four times the width, as VitVariant and DecoderOptions have it.
+int64_t HiddenOf(const config::Model& model, int64_t width) {
+  const int64_t hidden = HiddenWidth(model, width);
+  return hidden == 4 * width ? 0 : hidden;
+}
+
+DecoderOptions DecoderOptionsFrom(const config::Model& model) {
+  const config::Decoder& decoder = model.decoder();
+  return {decoder.width(), decoder.depth(), decoder.heads(), HiddenOf(model, decoder.width())};
 }
 
 }  // namespace
 
 VitOptions VitOptionsFrom(const config::Vit& vit, const config::Data& data) {
   return {vit.image_size(), vit.patch_size(), vit.width(), vit.depth(), vit.heads(), VitVariant(), data.channels()};
+}
+
+VitOptions VitOptionsFrom(const config::Model& model, const config::Data& data) {
+  VitOptions options = VitOptionsFrom(model.encoder(), data);
+  options.variant.hidden = HiddenOf(model, options.width);
+  return options;
 }
 
 BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment) {
@@ -28,8 +42,8 @@ BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment, cons
 TecOptions TecOptionsFrom(const config::Experiment& experiment) {
   const config::Model& model = experiment.model();
   TecOptions options;
-  options.encoder = VitOptionsFrom(model.encoder(), experiment.data());
-  options.decoder = DecoderOptionsFrom(model.decoder());
+  options.encoder = VitOptionsFrom(model, experiment.data());
+  options.decoder = DecoderOptionsFrom(model);
   options.mlp_token = model.mlp_token();
   options.pred_att = model.pred_att();
   options.adaptor_groups = model.adaptor_groups();
@@ -42,8 +56,7 @@ TecOptions TecOptionsFrom(const config::Experiment& experiment) {
 }
 
 MaeOptions MaeOptionsFrom(const config::Experiment& experiment) {
-  return {VitOptionsFrom(experiment.model().encoder(), experiment.data()),
-          DecoderOptionsFrom(experiment.model().decoder())};
+  return {VitOptionsFrom(experiment.model(), experiment.data()), DecoderOptionsFrom(experiment.model())};
 }
 
 absl::StatusOr<std::shared_ptr<BaseModel>> MakeBaseModel(const config::Experiment& experiment,

@@ -16,6 +16,8 @@ namespace tec {
 
 // `data`: that of the same run, for the channels.
 VitOptions VitOptionsFrom(const config::Vit& vit, const config::Data& data);
+// Of a new model's encoder, with MLPs of its ratio.
+VitOptions VitOptionsFrom(const config::Model& model, const config::Data& data);
 // `base`: one of BaseModelsOf(experiment); without it the first one. K is 0 unless the new model predicts relations.
 BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment, const config::BaseModel& base);
 BaseModelOptions BaseModelOptionsFrom(const config::Experiment& experiment);

@@ -4,6 +4,7 @@
 
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
+#include "tec/config/cost.h"
 #include "tec/nn/module_state.h"
 #include "tec/testing/tensor_matchers.h"
 
@@ -48,6 +49,37 @@ TEST(FactoryTest, GivesTheNewModelTheBaseModelsPredictionSizes) {
   EXPECT_TRUE(options.mlp_token && options.pred_att);
   EXPECT_EQ(options.decoder.heads, 4);
   EXPECT_EQ(options.encoder.channels, 2);
+}
+
+// int(width * mlp_ratio) of all MLPs but the adaptor's, and as many parameters as the run is told to have.
+TEST(FactoryTest, MakesMlpsOfTheRatio) {
+  const auto trained = [](const torch::nn::Module& model) {
+    double count = 0;
+    for (const auto& [name, tensor] : NamedTrainable(model)) count += static_cast<double>(tensor.numel());
+    return count;
+  };
+  config::Experiment experiment = Experiment();
+  experiment.mutable_model()->set_mlp_ratio(2.3);
+  const auto model = MakeTecModel(experiment);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto rows = [](const torch::nn::Module& of, const std::string& name) {
+    return of.named_parameters()[name + ".mlp.fc1.weight"].size(0);
+  };
+  EXPECT_EQ(rows(**model, "blocks.1"), 55);          // 55.2
+  EXPECT_EQ(rows(**model, "decoder_blocks.0"), 36);  // 36.8
+  EXPECT_EQ((*model)->named_parameters()["cls_token_mlp.fc1.weight"].size(0), 55);
+  EXPECT_EQ((*model)->named_parameters()["encoder_adaptor.adap_mlps.0.fc1.weight"].size(0), 64);
+  EXPECT_EQ(TrainedParameters(experiment), trained(**model));
+  EXPECT_LT(TrainingFlopsPerImage(experiment), TrainingFlopsPerImage(Experiment()));
+  EXPECT_EQ(VitOptionsFrom(experiment.model(), experiment.data()).variant.hidden, 55);
+  experiment.set_method(config::MAE);
+  const auto mae = MakeMaeModel(experiment);
+  ASSERT_TRUE(mae.ok()) << mae.status();
+  EXPECT_EQ(rows(**mae, "blocks.1"), 55);
+  EXPECT_EQ(rows(**mae, "decoder_blocks.0"), 36);
+  EXPECT_EQ(TrainedParameters(experiment), trained(**mae));
+  experiment.mutable_model()->set_mlp_ratio(4);
+  EXPECT_EQ(VitOptionsFrom(experiment.model(), experiment.data()).variant.hidden, 0);
 }
 
 TEST(FactoryTest, AsksForNoRelationsWithoutPredAtt) {

@@ -10,6 +10,9 @@ namespace {
 using testing::ExpectGolden;
 
 TEST(TrajectoryGoldensTest, Pretraining) { ExpectGolden("pretrain_trajectory", CheckPretrainTrajectory); }
+TEST(TrajectoryGoldensTest, PretrainingWithAnotherMlpRatio) {
+  ExpectGolden("pretrain_trajectory", CheckPretrainTrajectory, "tools/goldens/mlp_ratio");
+}
 TEST(TrajectoryGoldensTest, Finetuning) { ExpectGolden("finetune_trajectory", CheckFinetuneTrajectory); }
 
 }  // namespace

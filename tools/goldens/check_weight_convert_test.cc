@@ -10,6 +10,9 @@ namespace {
 using testing::ExpectGolden;
 
 TEST(WeightConvertGoldensTest, PretrainingCheckpoint) { ExpectGolden("weight_convert", CheckWeightConvert); }
+TEST(WeightConvertGoldensTest, OfAnotherMlpRatio) {
+  ExpectGolden("weight_convert", CheckWeightConvert, "tools/goldens/mlp_ratio");
+}
 
 }  // namespace
 }  // namespace tec
