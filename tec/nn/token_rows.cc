@@ -98,7 +98,7 @@ class SumOfBranchesFunction : public torch::autograd::Function<SumOfBranchesFunc
     variable_list result(2 * context->saved_data["count"].toInt(), d);
     // A row for each: autograd keeps a gradient that nobody else has, and copies others.
     const at::Tensor columns = at::sum(d.reshape({-1, width}), {0}, /*keepdim=*/true, gradients[0].scalar_type());
-    for (const at::Tensor& row : columns.repeat({biases, 1}).unbind(0)) result.push_back(row);
+    for (const at::Tensor& row : columns.expand({biases, width}).contiguous().unbind(0)) result.push_back(row);
     result.emplace_back();
     return result;
   }
