@@ -84,7 +84,7 @@ PretrainingStep::Result PretrainingStep::Run(int64_t micro_steps, const Around& 
     result.loss = loss.total().detach();
   }
   result.gradient_norm = GradientNorm(optimizer_->parameters());
-  optimizer_->Step(/*lr=*/1e-4);
+  optimizer_->Step(/*lr=*/1e-4, NotFinite(result.gradient_norm));
   optimizer_->ZeroGrad();
   return result;
 }

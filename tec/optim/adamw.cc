@@ -1,11 +1,13 @@
 #include "tec/optim/adamw.h"
 
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
 
 #include "ATen/ops/_foreach_add.h"
 #include "ATen/ops/_fused_adamw.h"
+#include "ATen/ops/rsub.h"
 #include "ATen/ops/zeros.h"
 #include "ATen/ops/zeros_like.h"
 #include "absl/strings/str_cat.h"
@@ -26,7 +28,7 @@ AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options)
   }
 }
 
-void AdamW::Step(double lr) {
+void AdamW::Step(double lr, const at::Tensor& not_finite) {
   c10::NoGradGuard no_grad;
   std::vector<at::Tensor> all_steps;
   for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -34,7 +36,12 @@ void AdamW::Step(double lr) {
   }
   if (all_steps.empty()) return;
   // The kernel reads the number of the update that it is doing. Of all groups at once.
-  at::_foreach_add_(all_steps, 1);
+  if (not_finite.defined()) {
+    at::_foreach_add_(all_steps, at::rsub(not_finite, 1));
+  } else {
+    at::_foreach_add_(all_steps, 1);
+  }
+  const std::optional<at::Tensor> skip = not_finite.defined() ? std::optional<at::Tensor>(not_finite) : std::nullopt;
   size_t index = 0;
   for (const ParameterGroup& group : groups_) {
     std::vector<at::Tensor> parameters, gradients, exp_avgs, exp_avg_sqs, steps;
@@ -50,7 +57,7 @@ void AdamW::Step(double lr) {
     if (parameters.empty()) continue;
     at::_fused_adamw_(parameters, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, lr * group.lr_scale,
                       options_.beta1, options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
-                      /*maximize=*/false);
+                      /*maximize=*/false, /*grad_scale=*/{}, /*found_inf=*/skip);
   }
 }
 

@@ -31,8 +31,9 @@ class AdamW {
   AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options);
 
   // One update with learning rate lr * lr_scale in each group. Parameters without a gradient are passed over, as in
-  // torch.optim.
-  void Step(double lr);
+  // torch.optim. not_finite (gradients.h): where it is 1 nothing changes, which the device alone needs to know;
+  // undefined: never.
+  void Step(double lr, const at::Tensor& not_finite = {});
 
   // Drops the gradients: the next backward writes new ones.
   void ZeroGrad();

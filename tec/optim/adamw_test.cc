@@ -71,6 +71,36 @@ TEST(AdamWTest, IsTheFormulaInEachGroup) {
   }
 }
 
+TEST(AdamWTest, ChangesNothingWhereTheNormIsNotFinite) {
+  const auto make = [](double frequency) {
+    std::vector<ParameterGroup> groups(2);
+    groups[0] = {{"a"}, {Parameter({5}, frequency).to(at::kDouble).detach().set_requires_grad(true)}, 0.1, 1.0};
+    groups[1] = {{"b"}, {Parameter({7, 3}, frequency).to(at::kDouble).detach().set_requires_grad(true)}, 0.0, 0.5};
+    return AdamW(groups, kOptions);
+  };
+  AdamW guarded = make(0.3), plain = make(0.3);
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  for (const double spoilt : {0.0, kInf, 0.0, -kInf, std::nan(""), 0.0}) {
+    for (AdamW* optimizer : {&guarded, &plain}) {
+      for (at::Tensor parameter : optimizer->parameters()) {
+        parameter.mutable_grad() = Wave(parameter.sizes(), 0.7).to(at::kDouble);
+      }
+    }
+    guarded.parameters()[1].grad()[0][0] += spoilt;
+    const at::Tensor norm = GradientNorm(guarded.parameters());
+    EXPECT_EQ(NotFinite(norm).item<float>(), spoilt == 0 ? 0 : 1);
+    guarded.Step(0.1, NotFinite(norm));
+    if (spoilt == 0) plain.Step(0.1);  // What is skipped was not there at all: to the bit.
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_TRUE(BitEqual(guarded.parameters()[i].detach(), plain.parameters()[i].detach())) << spoilt;
+      EXPECT_TRUE(BitEqual(guarded.state()[i].step, plain.state()[i].step)) << spoilt;
+      EXPECT_TRUE(BitEqual(guarded.state()[i].exp_avg, plain.state()[i].exp_avg)) << spoilt;
+      EXPECT_TRUE(BitEqual(guarded.state()[i].exp_avg_sq, plain.state()[i].exp_avg_sq)) << spoilt;
+    }
+  }
+  EXPECT_EQ(guarded.state()[0].step.item<double>(), 3);
+}
+
 TEST(AdamWTest, PassesOverParametersWithoutAGradient) {
   std::vector<ParameterGroup> groups(1);
   groups[0] = {{"a", "b"}, {Parameter({5}, 0.3), Parameter({5}, 0.5)}, 0.1, 1.0};

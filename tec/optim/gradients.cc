@@ -6,6 +6,7 @@
 #include "ATen/ops/_foreach_norm.h"
 #include "ATen/ops/full.h"
 #include "ATen/ops/linalg_vector_norm.h"
+#include "ATen/ops/nan_to_num.h"
 #include "ATen/ops/stack.h"
 #include "ATen/ops/zeros.h"
 #include "c10/core/GradMode.h"
@@ -29,6 +30,12 @@ at::Tensor GradientNorm(const std::vector<at::Tensor>& parameters) {
   const std::vector<at::Tensor> gradients = Gradients(parameters);
   if (gradients.empty()) return at::zeros({}, at::kFloat);
   return at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients)));
+}
+
+at::Tensor NotFinite(const at::Tensor& norm) {
+  c10::NoGradGuard no_grad;
+  // Nothing times infinity is no number; two kernels, where isfinite is four.
+  return at::nan_to_num((norm * 0).to(at::kFloat), 1.0);
 }
 
 at::Tensor ClipGradientNorm(const std::vector<at::Tensor>& parameters, double max_norm) {

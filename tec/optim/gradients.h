@@ -14,6 +14,9 @@ namespace tec {
 // any gradient is not.
 at::Tensor GradientNorm(const std::vector<at::Tensor>& parameters);
 
+// F32, 0-dim, on the norm's device: 1 where it is not finite, else 0. For AdamW::Step.
+at::Tensor NotFinite(const at::Tensor& norm);
+
 // As torch.nn.utils.clip_grad_norm_: multiplies every gradient by min(1, max_norm / (norm + 1e-6)) and returns the norm
 // before. max_norm > 0.
 at::Tensor ClipGradientNorm(const std::vector<at::Tensor>& parameters, double max_norm);

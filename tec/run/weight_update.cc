@@ -28,13 +28,15 @@ UpdateResult WeightUpdate::Finish(double lr) {
   const std::vector<at::Tensor>& parameters = optimizer_.parameters();
   double norm = std::numeric_limits<double>::infinity();
   if (!scaler_ || scaler_->Unscale(parameters)) {
-    norm = (options_.clip_grad > 0 ? ClipGradientNorm(parameters, options_.clip_grad) : GradientNorm(parameters))
-               .item<double>();
+    const at::Tensor on_device =
+        options_.clip_grad > 0 ? ClipGradientNorm(parameters, options_.clip_grad) : GradientNorm(parameters);
+    // The device has its work before the host waits for the norm.
+    optimizer_.Step(lr, NotFinite(on_device));
+    norm = on_device.item<double>();
   }
   UpdateResult result;
   result.grad_norm = norm;
   result.skipped = !std::isfinite(norm);
-  if (!result.skipped) optimizer_.Step(lr);
   if (scaler_) {
     scaler_->Update();
     result.loss_scale = scaler_->state().scale;
