@@ -56,6 +56,16 @@ BackgroundReportOptions PageOf(const config::Experiment& experiment, double seco
   return options;
 }
 
+// page: empty: none was written.
+void OpenIfAsked(const CommandLine& command_line, const std::string& page) {
+  if (!command_line.open) return;
+  if (page.empty()) {
+    TEC_LOG(WARNING) << "--open: there is no page to open" << (command_line.saving.report ? "" : " (--noreport)");
+    return;
+  }
+  OpenPage(page);
+}
+
 // What an error of this rank alone, before it meets the others, would make them wait for.
 absl::Status Prepare(const CommandLine& command_line, std::optional<KnnMonitor>* monitor, TrainOptions* prepared) {
   TrainOptions& options = *prepared;
@@ -94,8 +104,8 @@ absl::StatusOr<TrainResult> Pretrain(const CommandLine& command_line) {
   absl::StatusOr<TrainResult> result =
       WithReport<TrainResult>(std::move(page), [&] { return Train(command_line.experiment, options); });
   // Not after a stop: exit code 3 says that there is more to come.
-  if (command_line.open && !folder.empty() && result.ok() && !result->stopped) {
-    OpenPage(absl::StrCat(folder, "/report.html"));
+  if (result.ok() && !result->stopped && options.environment.rank == 0) {
+    OpenIfAsked(command_line, folder.empty() ? "" : absl::StrCat(folder, "/report.html"));
   }
   return result;
 }
@@ -112,7 +122,7 @@ absl::Status Quickstart(const CommandLine& command_line) {
     };
   }
   TEC_ASSIGN_OR_RETURN(const QuickstartResult result, RunQuickstart(command_line.quickstart, CompareEncoders, watch));
-  if (command_line.open && !result.report.empty()) OpenPage(result.report);
+  OpenIfAsked(command_line, result.report);
   return absl::OkStatus();
 }
 

@@ -7,8 +7,8 @@
 
 namespace tec {
 
-// The last thing that a program does: becomes xdg-open, which shows the page at `path` in the desktop's browser.
-// Returns, after a warning, only where there is no such program.
+// Has xdg-open show the page at `path` in the desktop's browser. What it cannot show is a warning: a program's exit
+// code is its own.
 void OpenPage(const std::string& path);
 
 }  // namespace tec
