@@ -6,10 +6,12 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "eval/testing/tiny.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
+#include "tec/checkpoint/safetensors.h"
 #include "tec/checkpoint/training_state.h"
 #include "tec/config/config.h"
 
@@ -88,6 +90,40 @@ TEST_F(ReportProgramTest, TecRun) {
   EXPECT_FALSE(std::filesystem::exists(run + "/tensorboard"));
 }
 
+// As in training, a base model of which nothing says how its images were normalised sees them as the run's.
+TEST_F(ReportProgramTest, ABaseModelSeesItsImagesAsInTraining) {
+  const std::string plain = folder_ + "/plain", run = WriteRun("other_mean", /*mae=*/false);
+  ASSERT_TRUE(MakeDirectories(plain).ok());
+  const auto state = LoadTrainingState(folder_ + "/mae.pth");
+  ASSERT_TRUE(state.ok()) << state.status();
+  ASSERT_TRUE(WriteSafetensors(plain + "/base.safetensors", state->model).ok());
+  auto experiment = LoadExperiment(run + "/experiment.textproto");
+  ASSERT_TRUE(experiment.ok()) << experiment.status();
+  experiment->mutable_base_model()->set_path(plain + "/base.safetensors");
+  for (auto* numbers : {experiment->mutable_data()->mutable_mean(), experiment->mutable_data()->mutable_std()}) {
+    numbers->Clear();
+    for (int channel = 0; channel < 3; ++channel) numbers->Add(0.5);
+  }
+  ASSERT_TRUE(WriteFile(run + "/experiment.textproto", ToText(*experiment)).ok());
+  // All its pictures: what is compared.
+  const auto drawn = [&run](const std::string& normalisation) {
+    EXPECT_TRUE(normalisation.empty() || WriteFile(folder_ + "/plain/preprocessor_config.json", normalisation).ok());
+    const ProgramResult result = Report(run + " --report_images=2 --report_bank=20 --device=cpu");
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    std::string pictures;
+    for (const absl::string_view part : absl::StrSplit(*ReadFile(run + "/report.html"), "src=\"data:image/")) {
+      absl::StrAppend(&pictures, part.substr(0, part.find('"')), "\n");
+    }
+    return pictures.substr(pictures.find('\n'));
+  };
+  const std::string unknown = drawn(""),
+                    halves = drawn(R"({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})"),
+                    others = drawn(R"({"image_mean": [0.48, 0.45, 0.4], "image_std": [0.2, 0.2, 0.2]})");
+  EXPECT_GT(unknown.size(), 10000);
+  EXPECT_TRUE(unknown == halves);
+  EXPECT_FALSE(unknown == others);
+}
+
 // tools/consumers/vectors_test.py opens it with TensorBoard.
 TEST_F(ReportProgramTest, ForTensorBoard) {
   const std::string run = WriteRun("board", /*mae=*/false), folder = run + "/tensorboard";
@@ -130,7 +166,7 @@ TEST_F(ReportProgramTest, OpensThePageOnRequest) {
   const std::string run = WriteRun("open", /*mae=*/false);
   const std::string programs = folder_ + "/programs", opened = folder_ + "/opened";
   ASSERT_TRUE(MakeDirectories(programs).ok());
-  ASSERT_TRUE(WriteFile(programs + "/xdg-open", "#!/bin/sh\necho \"$# $1\" > '" + opened + "'\n").ok());
+  ASSERT_TRUE(WriteFile(programs + "/xdg-open", "#!/bin/sh\necho \"$# $1\" > '" + opened + "'\nexit 3\n").ok());
   std::filesystem::permissions(programs + "/xdg-open", std::filesystem::perms::owner_all);
   const std::string path = getenv("PATH");
   setenv("PATH", (programs + ":" + path).c_str(), 1);
@@ -139,6 +175,8 @@ TEST_F(ReportProgramTest, OpensThePageOnRequest) {
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("report: " + run + "/report.html"));
   EXPECT_EQ(*ReadFile(opened), "1 " + run + "/report.html\n");
+  // Without a browser it ends with 3, which from a program of this project says something else.
+  EXPECT_THAT(result.output, HasSubstr("xdg-open could not show the page"));
 
   std::filesystem::remove(opened);
   setenv("PATH", "/nowhere", 1);

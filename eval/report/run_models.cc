@@ -115,6 +115,7 @@ absl::StatusOr<LookedAt> LookAt(const std::string& path, const std::string& name
   looked.epoch = EpochOf(std::filesystem::path(path).filename().string()).value_or(0);
   looked.mean = pretrained.mean;
   looked.std = pretrained.std;
+  looked.own = pretrained.recorded ? ImageStatistics{pretrained.mean, pretrained.std, ""} : pretrained.statistics;
   TEC_ASSIGN_OR_RETURN(looked.encoder, MakeEncoder(pretrained));
   BaseModelOptions options;
   options.encoder = pretrained.encoder;

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "c10/core/Device.h"
 #include "eval/report/run_folder.h"
+#include "tec/checkpoint/families/image_statistics.h"
 #include "tec/checkpoint/families/vit_file.h"
 #include "tec/config/experiment.pb.h"
 #include "tec/config/finetune.pb.h"
@@ -27,7 +28,9 @@ struct LookedAt {
   int64_t epoch = 0;                   // Of a checkpoint's name; otherwise 0.
   std::shared_ptr<Encoder> encoder;    // For features.
   std::shared_ptr<BaseModel> targets;  // The same weights: for patch features and [CLS] logits. J = 1.
-  std::vector<float> mean, std;        // Of the pictures it takes, as its file says.
+  std::vector<float> mean, std;        // Of the pictures that evaluators show it.
+  // By which a base model is trained against (tec/train/base_statistics.h); empty: the run's.
+  ImageStatistics own;
 };
 
 // What of a run is drawn.

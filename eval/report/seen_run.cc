@@ -64,11 +64,13 @@ absl::Status SeenRun::ReadEncoders() {
     data.mutable_mean()->Assign(newest.mean.begin(), newest.mean.end());
     data.mutable_std()->Assign(newest.std.begin(), newest.std.end());
   }
-  // A base model sees its images by its own mean and deviation, as in training.
+  // A base model sees its images by its own mean and deviation, as in training: where nothing says them, by the run's.
   if (is_tec()) {
     LookedAt& base = encoders_.front();
     const Normalisation given = {{data.mean().begin(), data.mean().end()}, {data.std().begin(), data.std().end()}};
-    if (base.mean.empty()) base.mean = given.mean, base.std = given.std;
+    const bool is_known = base.own.mean.size() == given.mean.size() && base.own.std.size() == given.std.size();
+    base.mean = is_known ? base.own.mean : given.mean;
+    base.std = is_known ? base.own.std : given.std;
     if (base.mean != given.mean || base.std != given.std) base.targets->Renormalise(given, {base.mean, base.std});
   }
   return absl::OkStatus();
