@@ -28,8 +28,9 @@ bool IsOfARun(const std::string& name) {
 // Of what DifferencesOfRuns lists: what makes a run another experiment, where the rest (rates, epochs, a batch) may be
 // changed to go on.
 bool NamesAnotherExperiment(const std::string& difference) {
-  for (const char* prefix : {"method:", "seed:", "data.path:", "finetune:", "model.", "base_model.",
-                             "further_base_models", "further_models"}) {
+  for (const char* prefix :
+       {"method:", "seed:", "data.path:", "data.classes:", "data.exclude:", "data.train_fraction:", "shots:",
+        "subset_seed:", "finetune:", "model.", "base_model.", "further_base_models", "further_models"}) {
     if (absl::StartsWith(difference, prefix)) return true;
   }
   return false;
@@ -67,7 +68,7 @@ absl::Status CheckNotFinished(const std::string& output_dir, int64_t epochs,
       output_dir, " holds a finished run of ", done, " epochs with other settings: ", absl::StrJoin(differences, "; "),
       ". Nothing was touched. For a new run choose another --output_dir, or give "
       "--overwrite to remove that one; --resume=",
-      path, nothing_left ? " with more --epochs goes on from it" : " goes on from it with these"));
+      path, nothing_left ? " with more --epochs" : "", " goes on from it, where method and models are the same"));
 }
 
 absl::Status RemoveRun(const std::string& output_dir) {

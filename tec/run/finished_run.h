@@ -14,12 +14,12 @@ namespace tec {
 
 // FailedPrecondition if output_dir holds a run that has all of `epochs`, and differs(its experiment.textproto) is not
 // empty; and, whatever `epochs`, if the run there has all that it was to have and was of another experiment (method,
-// models, base models, data, seed). Lists what differs and names what to do. Touches nothing.
+// models, base models, data and what of them is taken, seed). Lists what differs and names what to do. Touches nothing.
 absl::Status CheckNotFinished(const std::string& output_dir, int64_t epochs,
                               const std::function<std::vector<std::string>(const std::string& recorded)>& differs);
 
-// Removes what a run leaves in its folder: checkpoints, logs, results, settings, its page, TensorBoard's files. Others
-// stay, and so does the folder, which need not be there.
+// Removes what a run leaves in its folder: checkpoints, logs, results, settings, its page, the folder tensorboard with
+// all that is in it. Others stay, and so does the folder, which need not be there.
 absl::Status RemoveRun(const std::string& output_dir);
 
 }  // namespace tec

@@ -55,8 +55,10 @@ TEST(FinishedRunTest, IsNotTakenForALongerRunOfAnotherExperiment) {
        {"finished run of 10 epochs", "seed: 2, was 1", "--overwrite", "this_checkpoint.pth goes on"}) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(part));
   }
-  for (const char* other : {"model.encoder.width: 64, was 32", "base_model.path: b, was a", "data.path: b, was a",
-                            "method: MAE, was TEC", "finetune: b, was a"}) {
+  for (const char* other :
+       {"model.encoder.width: 64, was 32", "base_model.path: b, was a", "data.path: b, was a", "method: MAE, was TEC",
+        "finetune: b, was a", "data.classes: \"c,d\", was \"a,b\"", "data.exclude: \"x\", was unset",
+        "data.train_fraction: 0.1, was unset", "shots: 5, was unset", "subset_seed: 1, was 0"}) {
     EXPECT_FALSE(CheckNotFinished(folder, 20,
                                   [&](const std::string&) -> std::vector<std::string> {
                                     return {"optimizer.blr: 2, was 1", other};
