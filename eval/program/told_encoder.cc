@@ -1,6 +1,7 @@
 #include "eval/program/told_encoder.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tec/base/status.h"
@@ -26,19 +27,24 @@ absl::StatusOr<VitRequest> ToldIn(const nlohmann::json& results) {
   VitRequest request;
   if (!results.is_object() || !results.contains(kTold)) return request;
   const nlohmann::json& told = results[kTold];
-  const auto text = [&told](const char* key) {
-    return told.is_object() && told.contains(key) && told[key].is_string() ? told[key].get<std::string>()
-                                                                           : std::string();
-  };
-  request.family = text(kFamily);
-  request.entry = text(kEntry);
-  if (told.is_object() && told.contains(kHeads)) {
+  if (!told.is_object()) return absl::InvalidArgumentError(absl::StrCat("results.json: ", kTold, " is no object"));
+  std::string grid;
+  const std::pair<const char*, std::string*> texts[] = {
+      {kFamily, &request.family}, {kEntry, &request.entry}, {kGrid, &grid}};
+  for (const auto& [key, value] : texts) {
+    if (!told.contains(key)) continue;
+    if (!told[key].is_string()) {
+      return absl::InvalidArgumentError(absl::StrCat("results.json: ", kTold, ".", key, " is no text"));
+    }
+    *value = told[key].get<std::string>();
+  }
+  if (told.contains(kHeads)) {
     if (!told[kHeads].is_number_integer() || told[kHeads].get<int64_t>() < 1) {
       return absl::InvalidArgumentError(absl::StrCat("results.json: ", kTold, ".", kHeads, " is no number of heads"));
     }
     request.heads = told[kHeads].get<int64_t>();
   }
-  TEC_RETURN_IF_ERROR(Annotate(ParseGrid(text(kGrid), &request), "results.json"));
+  TEC_RETURN_IF_ERROR(Annotate(ParseGrid(grid, &request), "results.json"));
   return request;
 }
 

@@ -34,8 +34,8 @@ TEST(ToldEncoderTest, LeavesResultsAsTheyAreWhereNothingWasSaid) {
 }
 
 TEST(ToldEncoderTest, RefusesWhatMakesNoSense) {
-  for (const char* text :
-       {R"({"told": {"heads": "four"}})", R"({"told": {"heads": 0}})", R"({"told": {"grid": "x"}})"}) {
+  for (const char* text : {R"({"told": {"heads": "four"}})", R"({"told": {"heads": 0}})", R"({"told": {"grid": "x"}})",
+                           R"({"told": {"grid": 14}})", R"({"told": {"family": 5}})", R"({"told": "clip"})"}) {
     const absl::StatusOr<VitRequest> back = ToldIn(nlohmann::json::parse(text));
     EXPECT_EQ(back.status().code(), absl::StatusCode::kInvalidArgument) << text;
   }
