@@ -55,7 +55,7 @@ PlanBuilder::PlanBuilder(const Family& family, const EncoderPlace& place, const 
     const absl::string_view known = inside ? own : outer;
     if (const std::optional<std::string> why = Renamed(known, family.refused); why.has_value()) {
       // Many tensors may be there for one reason.
-      if (reasons.insert(*why).second) AddProblem(absl::StrCat(name, ": ", *why));
+      if (reasons.insert(*why).second) refused_.push_back(absl::StrCat(name, ": ", *why));
       continue;
     }
     std::optional<std::string> renamed = Renamed(known, family.names);
@@ -244,6 +244,10 @@ absl::StatusOr<VitPlan> PlanBuilder::Finish() {
 }
 
 absl::Status PlanBuilder::Problems() {
+  // What such tensors stand for is then missing as well.
+  if (!refused_.empty())
+    return absl::InvalidArgumentError(
+        absl::StrCat("not read by the family ", family_.name, ": ", absl::StrJoin(refused_, "; ")));
   for (std::string& name : missing_) name = NameInFile(name);
   std::vector<std::string> unexpected = unexpected_;
   for (const auto& [name, part] : parts_) {

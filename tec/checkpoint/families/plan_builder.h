@@ -81,7 +81,7 @@ class PlanBuilder {
   VitPlan plan_;
   std::map<std::string, Part> parts_;
   std::set<std::string> used_;
-  std::vector<std::string> missing_, unexpected_, problems_;
+  std::vector<std::string> missing_, unexpected_, refused_, problems_;
 };
 
 }  // namespace tec

@@ -18,6 +18,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr int64_t kWidth = 16, kSide = 8, kTokens = 8;
 
@@ -120,6 +121,7 @@ TEST(RadioTest, WhatChangesFeaturesAndIsNotReadIsRefused) {
   const absl::StatusOr<VitPlan> spectral =
       PlanOf(Changed(block + "weight", {Numbers(block + "parametrizations.weight.original", {48, 16})}));
   EXPECT_THAT(std::string(spectral.status().message()), HasSubstr("disable_spectral_reparam"));
+  EXPECT_THAT(std::string(spectral.status().message()), Not(HasSubstr("is missing")));
   const absl::StatusOr<VitPlan> normaliser =
       PlanOf(Changed("", {Numbers("radio_model.feature_normalizer.mean", {kWidth})}));
   EXPECT_THAT(std::string(normaliser.status().message()),
@@ -146,6 +148,7 @@ TEST(RadioTest, ItsConfigsAreRead) {
       R"({"model_type": "radio", "hidden_size": 20, "mlp_ratio": 3.75, "num_cls_tokens": 3, "num_registers": 7})");
   ASSERT_TRUE(hub.ok()) << hub.status();
   EXPECT_EQ(hub->hidden, 75);
+  EXPECT_FALSE(ParseVitConfig(R"({"model_type": "radio", "hidden_size": 20, "mlp_ratio": 1e300})").ok());
   EXPECT_EQ(hub->token_rows, 10);
 
   VitConfig other = *nvidia;

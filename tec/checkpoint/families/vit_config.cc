@@ -87,6 +87,13 @@ void TakePositive(const json& object, const char* key, std::optional<double>* nu
   if (found != object.end() && found->is_number() && found->get<double>() > 0) *number = found->get<double>();
 }
 
+// int(width * ratio), as the packages compute it.
+absl::StatusOr<int64_t> HiddenOf(int64_t width, double ratio) {
+  const double hidden = static_cast<double>(width) * ratio;
+  if (hidden > kMaxSize) return Invalid(absl::StrCat("mlp_ratio is ", ratio, ", no such number"));
+  return static_cast<int64_t>(hidden);
+}
+
 void TakeNumbers(const json& object, const char* key, std::vector<float>* numbers) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_array() || found->size() > 64) return;
@@ -107,7 +114,7 @@ absl::Status TakeRadioSizes(const json& config, VitConfig* result) {
   const auto gated = config.find("use_swiglu_ffn");
   const bool is_gated = gated != config.end() && gated->is_boolean() && gated->get<bool>();
   if (ratio.has_value() && !is_gated) {
-    result->hidden = static_cast<int64_t>(static_cast<double>(result->width) * *ratio);
+    TEC_ASSIGN_OR_RETURN(result->hidden, HiddenOf(result->width, *ratio));
   }
   return absl::OkStatus();
 }
@@ -295,7 +302,7 @@ absl::Status TakeOpenClip(const json& model, VitConfig* result) {
   result->heads = result->width / head_width;
   std::optional<double> ratio;
   TakePositive(vision, "mlp_ratio", &ratio);
-  result->hidden = static_cast<int64_t>(static_cast<double>(result->width) * ratio.value_or(4));
+  TEC_ASSIGN_OR_RETURN(result->hidden, HiddenOf(result->width, ratio.value_or(4)));
   TakePositive(ObjectIn(vision, "norm_kwargs"), "eps", &result->norm_epsilon);
   const auto quick = model.find("quick_gelu");
   const std::string approximate = TextIn(ObjectIn(vision, "act_kwargs"), "approximate");
