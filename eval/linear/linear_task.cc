@@ -141,8 +141,8 @@ absl::StatusOr<at::Tensor> LinearTask::MicroStep(const MicroStepPlace& at) {
   if (place.pass != started_pass_) StartEpoch(at.epoch, at.step);
   TEC_ASSIGN_OR_RETURN(const ProbeImages::Batch batch, images_->Next(place.batch));
   const at::Tensor losses = heads_->Accumulate(batch.features, batch.labels);
-  (context_.group().world_size() == 1 ? losses_.sum : losses_.own).add_(losses);
-  ++losses_.count;
+  losses_.own.add_(losses);
+  ++losses_.own_count;
   // A head with too high a rate may diverge; the run goes on while there is one that does not.
   const at::Tensor finite =
       losses.numel() == 1 ? losses : at::where(at::isfinite(losses), losses, std::numeric_limits<double>::infinity());
@@ -152,11 +152,11 @@ absl::StatusOr<at::Tensor> LinearTask::MicroStep(const MicroStepPlace& at) {
 absl::StatusOr<UpdateResult> LinearTask::Update(double lr) {
   ProcessGroup& group = context_.group();
   TEC_RETURN_IF_ERROR(heads_->Average(group));
-  if (group.world_size() > 1) {
-    TEC_RETURN_IF_ERROR(group.AllReduceSum(losses_.own, "averaging losses"));
-    losses_.sum.add_(losses_.own.div_(group.world_size()));
-    losses_.own.zero_();
-  }
+  TEC_RETURN_IF_ERROR(group.AllReduceSum(losses_.own, "averaging losses"));
+  losses_.sum.add_(losses_.own.div_(group.world_size()));
+  losses_.count += losses_.own_count;
+  losses_.own.zero_();
+  losses_.own_count = 0;
   heads_->Step(lr);
   return UpdateResult();
 }

@@ -76,9 +76,11 @@ class LinearTask : public Task {
   Best best_;
   std::vector<LinearHeads::Accuracy> last_epoch_;
   struct {
-    at::Tensor sum;  // float64 [heads], over the micro-steps of the epoch; the mean over ranks.
-    at::Tensor own;  // Of several ranks, this one's, over the micro-steps since the newest update.
-    int64_t count = 0;
+    at::Tensor sum;     // float64 [heads], over the micro-steps of the epoch's updates; the mean over ranks.
+    int64_t count = 0;  // Of those micro-steps.
+    // The same of this rank's micro-steps since the newest update, which may be gone back to.
+    at::Tensor own;
+    int64_t own_count = 0;
   } losses_;
 };
 
