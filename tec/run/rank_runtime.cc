@@ -112,6 +112,7 @@ absl::StatusOr<c10::Device> SelectRankDevice(const std::string& name, const Laun
 }
 
 absl::Status PrepareRank(const RankRuntimeOptions& options, const LaunchEnvironment& environment) {
+  rank_cores = CoresOfRank(environment.local_world_size);
   bfloat16_gradients = options.bfloat16_gradients;
   if (bfloat16_gradients && environment.world_size > 1 && environment.rank == 0) {
     TEC_LOG(INFO) << "gradients travel between the ranks in bfloat16: half the bytes, 8 bits of each number";
@@ -123,8 +124,7 @@ absl::Status PrepareRank(const RankRuntimeOptions& options, const LaunchEnvironm
   const std::string address = PciAddress(device->index());
   const int node = address.empty() ? -1 : NodeOfPciDevice(address);
   if (node < 0) return absl::OkStatus();
-  // Its share is that of all cores: which other ranks are at this node it does not know.
-  rank_cores = CoresOfRank(environment.local_world_size);
+  // The rank's share stays that of all cores: which other ranks are at this node it does not know.
   TEC_RETURN_IF_ERROR(Annotate(RunOnNode(node, CoresOfNode(node)), "--bind (--nobind leaves it)"));
   rank_cores = std::min<int64_t>(rank_cores, UsableCores());
   bound = true;
