@@ -9,7 +9,7 @@
 // second less that of the first is the communication's; what the third saves of it is hidden. Of each update the
 // slowest rank counts, for which the others wait where there are sums; medians over updates are printed. The
 // processors' part of the sums is what a rank's process computes more with them than without, at the rate at which it
-// gets to compute. All three must give finite norms, the last two the same ones.
+// gets to compute. All three must give finite norms.
 
 #include <time.h>
 #include <unistd.h>

@@ -34,7 +34,7 @@ struct Pretrained {
   // models say so.
   ImageStatistics statistics;
   // Whether heads and normalisation are the file's own record, that of a run of this project. If not, heads are as
-  // ReadVitFile finds them, and the normalisation ImageNet's.
+  // ReadVitFile finds them, and the normalisation is the model's own (RADIO) or ImageNet's.
   bool recorded = false;
   // "TEC checkpoint after epoch 19, ViT 64 px, patch 8, width 128, depth 6, heads 4", and what was assumed.
   std::string description;

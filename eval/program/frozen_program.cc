@@ -48,7 +48,7 @@ ABSL_FLAG(int64_t, subset_seed, 0,
           "Which images --train_fraction and --shots choose, whatever --seed; the same in every evaluator.");
 ABSL_FLAG(std::string, mean, "",
           "Of each channel, in units of the range [0, 1], to normalise by; empty: as recorded in the checkpoint, or "
-          "ImageNet's for RGB.");
+          "as the model does itself (RADIO), or ImageNet's for RGB.");
 ABSL_FLAG(std::string, std, "", "Standard deviation of each channel; as --mean.");
 ABSL_FLAG(std::string, feature_cache, "",
           "Folder where features of unaugmented images are kept for the next run on the same checkpoint and images, "

@@ -12,8 +12,9 @@ TEST(PrintableTest, ShowsControlCharactersAndLeavesTheRest) {
   // U+009B starts a terminal's command as ESC [ does; U+00FC and U+6F22 are letters, U+1F600 is a face.
   EXPECT_EQ(Printable("\xC2\x9B\x32J"), "\\u009b2J");
   EXPECT_EQ(Printable("\xC3\xBC\xE6\xBC\xA2\xF0\x9F\x98\x80"), "\xC3\xBC\xE6\xBC\xA2\xF0\x9F\x98\x80");
-  // Right-to-left override: "gpj.exe" would read "exe.jpg".
+  // Blanks that look like another.
   EXPECT_EQ(Printable("a\u00A0\u2003\u202Fb"), "a\\u00a0\\u2003\\u202fb");
+  // Right-to-left override: "gpj.exe" would read "exe.jpg".
   EXPECT_EQ(Printable("\xE2\x80\xAEgpj.exe"), "\\u202egpj.exe");
   EXPECT_EQ(Printable("\xE2\x80\xA8\xE2\x81\xA6\xEF\xBB\xBF\xF3\xA0\x81\x81"), "\\u2028\\u2066\\ufeff\\U000e0041");
   // A joiner between letters stays.

@@ -52,9 +52,9 @@ class StateKeeper {
   absl::Status SaveEpoch(EpochReport report, const RunPosition& position);
   // For what is being written; its error.
   absl::Status Wait() { return Saved(saver_->Wait()); }
-  // `failure`, which ends the run, with what could be saved before it does. Data that cannot be read and logs that
-  // cannot be written leave the weights as the newest update made them. The other ranks may be gone: nothing is agreed
-  // on.
+  // On any rank: `failure`, which ends the run, with what could be saved before it does. Data that cannot be read and
+  // logs that cannot be written leave the weights as the newest update made them. The other ranks may be gone: nothing
+  // is agreed on.
   absl::Status SaveAfter(const absl::Status& failure);
 
  private:

@@ -83,10 +83,12 @@ class Task {
 
   virtual void StartEpoch(int64_t epoch, int64_t first_step) = 0;
   // Computes the losses, and adds their gradient if place.in_update. -> [loss_names().size()], on the device and
-  // detached. It need not wait for the device.
+  // detached. It need not wait for the device. An error that it returns is of the pictures, and has changed nothing;
+  // what goes wrong later is thrown.
   virtual absl::StatusOr<at::Tensor> MicroStep(const MicroStepPlace& place) = 0;
   // True: MicroStep changes some of what Save writes, as batch normalisation does its averages. Then an update that is
-  // begun cannot be gone back from: a run that is asked to stop ends it, and one that fails in it is not saved.
+  // begun cannot be gone back from: a run that is asked to stop ends it, and one that fails in it, but for the first
+  // micro-step's pictures, is not saved.
   virtual bool micro_steps_change_state() const { return false; }
   // One step of the optimiser, by the gradients of all ranks. An error leaves weights and optimiser as they were.
   virtual absl::StatusOr<UpdateResult> Update(double lr) = 0;

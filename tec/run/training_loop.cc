@@ -120,7 +120,10 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
   MemoryReserve reserve(size_t{64} << 20);  // For saving the state where there is no more memory.
   const absl::Status trained = CatchTorch([&]() -> absl::Status {
     // What is trained without it may be lost.
-    if (!reserve.held()) return absl::ResourceExhaustedError("not enough memory to train and to save in");
+    if (!reserve.held())
+      return absl::ResourceExhaustedError(
+          "not enough memory: the system does not give the 64 MiB of addresses that the last save may need; raise "
+          "its limit (ulimit -v, the batch system's)");
     return Train();
   });
   if (!trained.ok()) {
@@ -234,8 +237,7 @@ absl::Status TrainingLoop::MicroStep() {
   if (task_.micro_steps_change_state()) keeper_.MarkChanging();
   absl::StatusOr<at::Tensor> losses = task_.MicroStep(place);
   if (!losses.ok()) {
-    // Tasks whose micro-steps change the state report errors of their pictures alone, before anything is changed; what
-    // goes wrong later is thrown.
+    // Nothing is changed (tec/run/task.h).
     keeper_.MarkUnchanged(whole);
     return losses.status();
   }
