@@ -66,6 +66,9 @@ absl::StatusOr<Pretrained> ReadPretrained(const std::string& path, const VitRequ
     result.description = absl::StrCat(file.method, " checkpoint after epoch ", file.epoch);
   }
   result.description += DescribeShape(result.encoder);
+  if (!traits.class_token) {
+    result.description += traits.pool_hidden > 0 ? ", an attention pool in the place of [CLS]" : ", no [CLS]";
+  }
   if (!result.recorded && !traits.assumed.empty()) {
     absl::StrAppend(&result.description, " (assumed: ", absl::StrJoin(traits.assumed, ", "), ")");
   }

@@ -301,7 +301,7 @@ TEST(FinetuneGoldensTest, GivesTheFeaturesOfThePackage) {
   const std::string folder = testing::FreshFolder("finetune_goldens");
   testing::WritePictures(folder + "/data/train", {"ant", "bee"}, 2, 1);
   testing::WritePictures(folder + "/data/val", {"ant", "bee"}, 1, 2);
-  int cases = 0;
+  int cases = 0, pools = 0, normalised_otherwise = 0;
   for (const auto& entry : std::filesystem::directory_iterator(kGoldens)) {
     if (!entry.is_directory()) continue;
     const std::string name = entry.path().filename(), file = absl::StrCat(kGoldens, name, "/model.safetensors");
@@ -328,6 +328,16 @@ TEST(FinetuneGoldensTest, GivesTheFeaturesOfThePackage) {
                      " --input_size=", images.size(2), cls == nullptr ? "" : " --cls_token", " --output_dir=", folder,
                      "/", name));
     ASSERT_EQ(run.exit_code, 0) << run.output;
+    // What a classifier does not take of the file is said.
+    EXPECT_EQ(absl::StrContains(run.output, "the attention pool is left out"), original->traits.pool_hidden > 0)
+        << run.output;
+    // The run normalises as ImageNet's images are. Where something says that the file's were otherwise, a warning does.
+    const bool others =
+        original->statistics.known() && (original->statistics.mean != std::vector<float>{0.485f, 0.456f, 0.406f} ||
+                                         original->statistics.std != std::vector<float>{0.229f, 0.224f, 0.225f});
+    EXPECT_EQ(absl::StrContains(run.output, "learned of images normalised by mean "), others) << run.output;
+    normalised_otherwise += others;
+    pools += original->traits.pool_hidden > 0;
     const absl::StatusOr<Pretrained> read = ReadPretrained(absl::StrCat(folder, "/", name, "/checkpoint-0.pth"));
     ASSERT_TRUE(read.ok()) << read.status();
     EXPECT_EQ(read->encoder.image_size, images.size(2));
@@ -345,6 +355,46 @@ TEST(FinetuneGoldensTest, GivesTheFeaturesOfThePackage) {
     ++cases;
   }
   EXPECT_GE(cases, 7);
+  EXPECT_GE(pools, 1);
+  EXPECT_GE(normalised_otherwise, 3);
+  EXPECT_LT(normalised_otherwise, cases);
+}
+
+// The new model sees its images as the run normalises them: a file's other mean and deviation are named with what would
+// be its own, and with those no more is said.
+TEST(FinetuneNormalisationTest, WarnsOfAnotherThanTheFilesOwn) {
+  const std::string folder = testing::FreshFolder("finetune_normalisation"), file = folder + "/model.safetensors";
+  testing::WritePictures(folder + "/data/train", {"ant", "bee"}, 2, 1);
+  testing::WritePictures(folder + "/data/val", {"ant", "bee"}, 1, 2);
+  std::filesystem::copy("tec/checkpoint/families/goldens/siglip2_timm", folder);
+  const auto run = [&](const std::string& flags) {
+    const ProgramResult result = testing::RunProgram(
+        "eval/finetune/finetune",
+        absl::StrCat("--device=cpu --precision=float32 --threads=1 --num_workers=1 --batch_size=4 --warmup_epochs=0 "
+                     "--epochs=1 --data_path=",
+                     folder, "/data --finetune=", file, " --heads=2 --output_dir=", folder, "/out --overwrite ",
+                     flags));
+    return result;
+  };
+  const ProgramResult warned = run("");
+  ASSERT_EQ(warned.exit_code, 0) << warned.output;
+  EXPECT_TRUE(absl::StrContains(warned.output,
+                                "learned of images normalised by mean 0.5,0.5,0.5 and deviation "
+                                "0.5,0.5,0.5"))
+      << warned.output;
+  EXPECT_TRUE(absl::StrContains(warned.output,
+                                "this run normalises by mean 0.485,0.456,0.406 and deviation "
+                                "0.229,0.224,0.225. --mean=0.5,0.5,0.5 --std=0.5,0.5,0.5 gives"))
+      << warned.output;
+  const ProgramResult equal = run("--mean=0.5,0.5,0.5 --std=0.5,0.5,0.5");
+  ASSERT_EQ(equal.exit_code, 0) << equal.output;
+  EXPECT_FALSE(absl::StrContains(equal.output, "learned of images")) << equal.output;
+  // [CLS] is asked for, of which the file has none but a pool.
+  const ProgramResult refused = run("--cls_token");
+  EXPECT_EQ(refused.exit_code, 1) << refused.output;
+  EXPECT_TRUE(absl::StrContains(refused.output, file + " has an attention pool in the place of [CLS], which is not "
+                                                       "finetuned: leave --cls_token out"))
+      << refused.output;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FinetuneEncodersTest, ::testing::ValuesIn(Cases()),

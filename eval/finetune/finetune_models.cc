@@ -66,8 +66,23 @@ void WarnOfOtherStatistics(const std::string& path, const ImageStatistics& own, 
   TEC_LOG(WARNING) << path << " learned of images normalised by mean " << absl::StrJoin(own.mean, ",")
                    << " and deviation " << absl::StrJoin(own.std, ",") << " (" << own.source
                    << "); this run normalises by mean " << absl::StrJoin(data.mean(), ",") << " and deviation "
-                   << absl::StrJoin(data.std(), ",")
-                   << ". With data { mean and std } of a --config it can be the file's";
+                   << absl::StrJoin(data.std(), ",") << ". --mean=" << absl::StrJoin(own.mean, ",")
+                   << " --std=" << absl::StrJoin(own.std, ",") << " gives it those of the file's";
+}
+
+// What stands in the place of [CLS] in a file such as SigLIP's is no part of a classifier here.
+absl::Status CheckPool(const Pretrained& start, const std::string& path, const config::Finetune& settings) {
+  if (start.encoder.variant.pool_hidden == 0) return absl::OkStatus();
+  constexpr char kWhoReadsIt[] = "kNN, a linear probe and logistic regression read it as --features=cls";
+  if (!settings.global_pool()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path,
+                     " has an attention pool in the place of [CLS], which is not finetuned: leave --cls_token out, "
+                     "and the mean of the patches is classified; ",
+                     kWhoReadsIt));
+  }
+  TEC_LOG(INFO) << path << ": the attention pool is left out, the mean of the patches is classified; " << kWhoReadsIt;
+  return absl::OkStatus();
 }
 
 // Before a list of all tensors of which none fits.
@@ -155,6 +170,7 @@ absl::StatusOr<FinetuneModels> MakeFinetuneModels(config::Finetune* settings, co
     TEC_RETURN_IF_ERROR(CheckGrid(*start, file, options.encoder));
     TEC_RETURN_IF_ERROR(CheckChannels(*start, file, settings->data().channels()));
     TEC_RETURN_IF_ERROR(CheckSize(start->encoder, options.encoder, *settings));
+    TEC_RETURN_IF_ERROR(CheckPool(*start, file, *settings));
     WarnOfOtherStatistics(file, start->statistics, settings->data());
     const double epsilon = start->encoder.variant.norm_epsilon;
     if (epsilon != kNormEpsilon) settings->set_norm_epsilon(epsilon);

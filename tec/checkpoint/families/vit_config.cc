@@ -238,9 +238,11 @@ absl::Status TakeTimm(const json& config, VitConfig* result) {
   const json arguments = ObjectIn(config, "model_args"), pretrained = ObjectIn(config, "pretrained_cfg");
   for (const auto& [key, value] : arguments.items()) {
     if (value.is_null() || IsToldByTensors(key)) continue;
-    // Of another code than what is wrong with a file that need not be timm's: ReadVitFile passes over that.
-    return absl::FailedPreconditionError(absl::StrCat("model_args has ", Printable(key.substr(0, 100)),
-                                                      ", of which only the architecture's own value is known"));
+    return Invalid(absl::StrCat("model_args has ", Printable(key.substr(0, 100)),
+                                ", of which only the architecture's own value is known"));
+  }
+  if (const auto norm = arguments.find("qk_norm"); norm != arguments.end() && *norm == true) {
+    return Invalid("model_args has qk_norm: norms of queries and keys are not supported");
   }
   TEC_RETURN_IF_ERROR(TakeSize(config, "num_features", &result->width));
   TEC_RETURN_IF_ERROR(TakeSize(arguments, "embed_dim", &result->width));
@@ -252,6 +254,9 @@ absl::Status TakeTimm(const json& config, VitConfig* result) {
   TEC_RETURN_IF_ERROR(TakeSquare(arguments, "patch_size", &result->patch_size));
   TEC_RETURN_IF_ERROR(TakeSizes(pretrained, "input_size", &result->image_height, &result->image_width));
   TEC_RETURN_IF_ERROR(TakeSizes(arguments, "img_size", &result->image_height, &result->image_width));
+  std::optional<double> ratio;
+  TakePositive(arguments, "mlp_ratio", &ratio);
+  if (ratio.has_value()) result->hidden = static_cast<int64_t>(static_cast<double>(result->width) * *ratio);
   TakePositive(arguments, "rope_temperature", &result->rotary_theta);
   int64_t reference = 0;
   TEC_RETURN_IF_ERROR(TakeSquare(arguments, "ref_feat_shape", &reference));
@@ -319,7 +324,10 @@ absl::StatusOr<VitConfig> ParseVitConfig(absl::string_view text) {
   if (!config.is_object()) return Invalid("no JSON object");
   VitConfig result;
   if (config.contains("architecture")) {
-    TEC_RETURN_IF_ERROR(TakeTimm(config, &result));
+    // Of another code than what is wrong with a file that need not be of a model: ReadVitFile passes over that.
+    if (const absl::Status status = TakeTimm(config, &result); !status.ok()) {
+      return absl::FailedPreconditionError(status.message());
+    }
     return result;
   }
   if (const json model = ObjectIn(config, "model_cfg"); !ObjectIn(model, "vision_cfg").empty()) {
@@ -362,7 +370,11 @@ absl::Status TakeConfig(const VitConfig& config, const std::string& file, VitTra
   };
   check("width", config.width, traits->width);
   check("depth", config.depth, traits->depth);
-  check("MLP width", config.hidden, traits->hidden);
+  // timm's gated MLPs are of widths that are rounded, some to be two thirds of the ratio's.
+  if (config.architecture.empty() || config.architecture == kOpenClipTower ||
+      traits->activation != Activation::kSwiGlu) {
+    check("MLP width", config.hidden, traits->hidden);
+  }
   check("patch size", config.patch_size, traits->patch_size);
   check("channels", config.channels, traits->channels);
   // Rotary positions alone are for any size.

@@ -334,6 +334,8 @@ absl::StatusOr<VitFile> ReadVitFile(const std::string& path, const VitRequest& r
     absl::StrAppend(&result.description, "; agrees with ", hints.config->path);
   } else if (found != nullptr) {
     absl::StrAppend(&result.description, "; ", found->path, " is not looked at: it is of other names than these");
+  } else if (!config.ok()) {
+    absl::StrAppend(&result.description, "; what stands beside it is not looked at: ", config.status().message());
   }
   std::vector<std::string> others = result.plan.other_prefixes;
   for (const std::string& entry : file.other_entries) others.push_back(entry);

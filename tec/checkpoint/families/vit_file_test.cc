@@ -275,6 +275,32 @@ TEST(VitFileTest, AConfigOfAnotherModelIsNamed) {
   EXPECT_THAT(Refusal(path), HasSubstr("has 10 rows"));
 }
 
+// timm's own words are believed or refused, never passed over; of what is no config at all it is said.
+TEST(VitFileTest, TimmsConfigIsNeverPassedOver) {
+  const std::string path = WriteOne("model.safetensors", Plain().tensors());
+  const auto config = [](const std::string& arguments) {
+    WriteConfig(
+        absl::StrCat(R"({"architecture": "vit_base_patch16_224", "num_features": 4, "model_args": {"num_heads": 2, )",
+                     R"("img_size": 6, )", arguments, "}}"));
+  };
+  config(R"("mlp_ratio": 4, "qk_norm": false, "act_layer": "gelu")");
+  EXPECT_THAT(ReadVitFile(path)->description, HasSubstr("; agrees with "));
+  for (const auto& [arguments, message] : std::vector<std::pair<const char*, const char*>>{
+           {R"("act_layer": "relu")", "act_layer is \"relu\"; known are gelu"},
+           {R"("qk_norm": true)", "qk_norm: norms of queries and keys are not supported"},
+           {R"("mlp_ratio": 2)", "MLP width 8 (the tensors have 16)"},
+           {R"("embed_dim": "wide")", "embed_dim"}}) {
+    config(arguments);
+    EXPECT_THAT(Refusal(path, With(2)), AllOf(HasSubstr("config.json"), HasSubstr(message))) << arguments;
+  }
+  for (const char* text : {"{\"architecture\": \"vit_base", "[1, 2]", ""}) {
+    WriteConfig(text);
+    const absl::StatusOr<VitFile> read = ReadVitFile(path, With(2));
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_THAT(read->description, AllOf(HasSubstr("is not looked at: "), HasSubstr("config.json"))) << text;
+  }
+}
+
 TEST(VitFileTest, TimmsConfigTellsTheActivation) {
   const std::string path = WriteOne("model.safetensors", Plain().Norm("norm_pre").tensors());
   EXPECT_THAT(Refusal(path, With(2)), AllOf(HasSubstr("--family=timm_clip"), HasSubstr("--family=timm_open_clip")));
