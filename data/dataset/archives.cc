@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <functional>
 #include <unordered_map>
 #include <utility>
@@ -70,17 +71,11 @@ class OpenArchive {
       const absl::StatusOr<bool> more = reader.Next(&member);
       status = more.status();
       if (!status.ok() || !*more) break;
-      if (member.is_link && (IsPictureName(member.name, false) || IsTarName(member.name) ||
-                             absl::EndsWith(member.name, ".cls") || absl::EndsWith(member.name, ".json"))) {
+      if (member.is_link && (IsTarName(member.name) || IsOfSample(member.name))) {
         if (targets.empty()) targets = MembersByName(read_at, size);
         std::string name = std::move(member.name);
-        const TarMember* found = &member;
-        constexpr int kMostLinks = 40;  // The system's own limit.
-        for (int hops = 0; found != nullptr && found->is_link && hops < kMostLinks; ++hops) {
-          const auto target = targets.find(found->target);
-          found = target == targets.end() ? nullptr : &target->second;
-        }
-        if (found == nullptr || found->is_link) {
+        const TarMember* const found = Follow(&member, targets);
+        if (found == nullptr) {
           scan_->PassOver("links to nothing");
           continue;
         }
@@ -88,7 +83,7 @@ class OpenArchive {
         member.size = found->size;
         member.name = std::move(name);
       } else if (member.is_link) {
-        scan_->PassOver("links to folders or to files that are no pictures");
+        scan_->PassOver(kToOthers);
         continue;
       }
       const std::string name = absl::StrCat(prefix, member.name);
@@ -128,6 +123,7 @@ class OpenArchive {
     const auto read_at = [this](uint64_t offset, size_t count, char* out) { return Read(offset, count, out); };
     TEC_ASSIGN_OR_RETURN(ZipDirectory directory, ZipDirectory::Open(read_at, size_));
     std::vector<ArchiveMember> members;
+    std::vector<ArchiveMember> links;
     ZipMember member;
     absl::Status status;
     while (true) {
@@ -140,13 +136,17 @@ class OpenArchive {
         scan_->PassOver("archives in a zip, which are not opened: unpack the zip");
         continue;
       }
-      if (!member.obstacle.empty()) {
+      const bool is_link = member.obstacle == "links";
+      if (!member.obstacle.empty() && !is_link) {
         scan_->PassOver(member.obstacle);
         continue;
       }
-      members.push_back({std::move(name), member.begin, member.size,
-                         member.stored | (member.deflated ? Catalogue::kDeflated : 0), member.checksum});
+      std::vector<ArchiveMember>& kind = is_link ? links : members;
+      kind.push_back({std::move(name), member.begin, member.size,
+                      member.stored | (member.deflated ? Catalogue::kDeflated : 0), member.checksum});
     }
+    AddLinks(links, &members);
+    TEC_RETURN_IF_ERROR(failure_);
     std::stable_sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     for (const ArchiveMember& one : members) TEC_RETURN_IF_ERROR(take(one));
     return status;
@@ -159,6 +159,62 @@ class OpenArchive {
   const std::vector<std::string>& inner_defects() const { return inner_defects_; }
 
  private:
+  static constexpr char kToOthers[] = "links to folders or to files that are no pictures";
+
+  // What a link of a zip stands for, and what else it holds.
+  struct ZipTarget {
+    bool is_link = false;
+    std::string target;
+    const ArchiveMember* member = nullptr;
+  };
+
+  // A name that a sample's parts have.
+  static bool IsOfSample(const std::string& name) {
+    return IsPictureName(name, false) || absl::EndsWith(name, ".cls") || absl::EndsWith(name, ".json");
+  }
+
+  // What a link, or a link to a link, stands for in the end; null without anything.
+  template <typename Member>
+  static const Member* Follow(const Member* member, const std::unordered_map<std::string, Member>& by_name) {
+    constexpr int kMostLinks = 40;  // The system's own limit.
+    for (int hops = 0; member->is_link; ++hops) {
+      const auto target = by_name.find(member->target);
+      if (target == by_name.end() || hops == kMostLinks) return nullptr;
+      member = &target->second;
+    }
+    return member;
+  }
+
+  // Adds to a zip's members those that its links stand for, under the links' names.
+  void AddLinks(const std::vector<ArchiveMember>& links, std::vector<ArchiveMember>* members) {
+    if (links.empty()) return;
+    std::unordered_map<std::string, ZipTarget> by_name;
+    for (const ArchiveMember& member : *members) by_name[member.name] = {false, "", &member};
+    for (const ArchiveMember& link : links) {
+      constexpr uint64_t kLongest = 4096;  // PATH_MAX, with its zero.
+      std::string text;
+      if (link.size < kLongest && ReadMember(link, &text).ok()) {
+        const std::filesystem::path target = std::filesystem::path(link.name).parent_path() / text;
+        by_name[link.name] = {true, TarReader::CleanName(target.lexically_normal().native()), nullptr};
+      }
+    }
+    std::vector<ArchiveMember> found;
+    for (const ArchiveMember& link : links) {
+      const auto start = by_name.find(link.name);
+      if (!IsOfSample(link.name)) {
+        scan_->PassOver(kToOthers);
+      } else if (start == by_name.end()) {
+        scan_->PassOver("damaged links");
+      } else if (const ZipTarget* const target = Follow(&start->second, by_name); target == nullptr) {
+        scan_->PassOver("links to what is not there or left out");
+      } else {
+        found.push_back(*target->member);
+        found.back().name = link.name;
+      }
+    }
+    members->insert(members->end(), found.begin(), found.end());
+  }
+
   static std::unordered_map<std::string, TarMember> MembersByName(const TarReader::ReadAt& read_at, uint64_t size) {
     std::unordered_map<std::string, TarMember> members;
     TarReader reader(read_at, size);

@@ -18,8 +18,9 @@ namespace {
 
 TEST(ZipMutationTest, TenThousandDamagedZips) {
   using testing::ZipMaker;
-  ZipMaker::Options deflated, wide;
+  ZipMaker::Options deflated, wide, link;
   deflated.deflate = true;
+  link.unix_mode = 0120777;
   wide.zip64 = true;
   ZipMaker folders, samples, parts;
   for (int i = 0; i < 3; ++i) {
@@ -27,6 +28,7 @@ TEST(ZipMutationTest, TenThousandDamagedZips) {
     samples.Add(absl::StrCat(i, ".jpg"), "pixels").Add(absl::StrCat(i, ".cls"), absl::StrCat(i), deflated);
     parts.Add(absl::StrCat(i == 0 ? "train/a/" : "val/a/", i, ".png"), "pixels", deflated);
   }
+  folders.Add("1/a.jpg", "../0/0.jpg", link).Add("1/b.jpg", "a.jpg", link).Add("1/loop.jpg", "loop.jpg", link);
   const std::vector<std::string> seeds = {folders.Finish(/*zip64=*/true), samples.Finish(false, "comment", "front"),
                                           parts.Finish()};
   int runs = 0;
