@@ -32,7 +32,13 @@ OpenedFile::~OpenedFile() {
 }
 
 // O_NONBLOCK: a FIFO must not hold us up before fstat unmasks it.
-int OpenForReading(const std::string& path) { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }
+int OpenForReading(const std::string& path) {
+  int fd;
+  do {
+    fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  } while (fd < 0 && errno == EINTR);
+  return fd;
+}
 
 absl::Status CheckEncodedSize(uint64_t bytes) {
   if (bytes <= kMaxEncodedBytes) return absl::OkStatus();

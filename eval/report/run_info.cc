@@ -98,6 +98,8 @@ absl::Status AddRunInfo(const std::string& folder) {
       {"commit", ProjectCommit()},
       {"machine", ThisMachineInfo()}};
   const std::string path = folder + kName;
+  // A FIFO would hold up whoever opens it for writing.
+  if (const absl::Status readable = CheckReadable(path); !readable.ok() && !absl::IsNotFound(readable)) return readable;
   std::ofstream file(path, std::ios::app);
   if (!(file << DumpJson(line) << "\n").flush()) return ErrnoToStatus(errno, "cannot write", path);
   return absl::OkStatus();

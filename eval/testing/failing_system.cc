@@ -1,7 +1,8 @@
 // To be preloaded into a program (LD_PRELOAD): the system fails where a test says so, by the environment.
 //
 //   TEC_FAIL_PATH    a part of the path of the files that are meant
-//   TEC_FAIL_ERRNO   the error of calls for them; 0: the file is cut to its half instead, once
+//   TEC_FAIL_ERRNO   the error of those; 0: the file is cut to its half instead, once; -9: the program is killed
+//   TEC_FAIL_WAIT    a file that is waited for before that, for half a minute
 //   TEC_FAIL_CALL    "open" or "read" (and pread)
 //   TEC_FAIL_AFTER   calls that succeed before
 //   TEC_FAIL_COUNT   calls that fail then; all that follow if it is negative
@@ -10,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +42,11 @@ bool Fails(const char* call, const char* path) {
   static const int error = static_cast<int>(Number("TEC_FAIL_ERRNO", EIO));
   const long number = seen++;
   if (number < after || (count >= 0 && number >= after + count)) return false;
+  if (error < 0) {
+    const char* const file = getenv("TEC_FAIL_WAIT");
+    for (int tries = 0; file != nullptr && tries < 300 && access(file, F_OK) != 0; ++tries) usleep(100000);
+    raise(-error);
+  }
   if (error == 0) {
     struct stat info;
     if (number == after && stat(path, &info) == 0 && truncate(path, info.st_size / 2) != 0) abort();

@@ -30,6 +30,8 @@ ProgramResult RunProgram(const std::string& program, const std::string& argument
   return RunCommand(absl::StrCat(program, " ", arguments, " 2>&1"));
 }
 
+ProgramResult RunShell(const std::string& script) { return RunProgram("bash", absl::StrCat("-c '", script, "'")); }
+
 ProgramResult StopProgram(const std::string& program, const std::string& arguments, const std::string& when) {
   // Signal 15 is bit 14 of the handled ones: of the fourth hexadecimal digit from the right.
   return RunCommand(absl::StrCat("{ ", program, " ", arguments, " & child=$!; while [ -e /proc/$child/status ] && ",

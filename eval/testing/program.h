@@ -7,6 +7,14 @@
 
 namespace tec::testing {
 
+// What RunProgram() calls the programs; a test has those in its `data`.
+inline constexpr char kPretrain[] = "tec/pretrain", kFinetune[] = "eval/finetune/finetune", kKnn[] = "eval/knn/knn",
+                      kLinear[] = "eval/linear/linear", kLogistic[] = "eval/logistic/logistic",
+                      kPredict[] = "eval/predict/predict", kEmbed[] = "eval/embed/embed", kDense[] = "eval/dense/dense",
+                      kReport[] = "eval/report/report", kConvert[] = "tools/convert/convert",
+                      kVerify[] = "tools/verify_dataset/verify_dataset", kShard[] = "tools/shard/shard",
+                      kPreview[] = "tools/augment_preview/augment_preview";
+
 struct ProgramResult {
   int exit_code = -1;
   std::string output;  // Standard output and standard error together.
@@ -17,6 +25,9 @@ ProgramResult RunProgram(const std::string& program, const std::string& argument
 // The same, with a SIGTERM as soon as the program handles that signal, which is before its work begins, and the shell
 // command `when` succeeds.
 ProgramResult StopProgram(const std::string& program, const std::string& arguments, const std::string& when = "true");
+
+// The same of a line of bash, without single quotes.
+ProgramResult RunShell(const std::string& script);
 
 // A fresh empty folder for this test.
 std::string FreshFolder(const std::string& name);

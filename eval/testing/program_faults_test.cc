@@ -24,20 +24,6 @@ namespace {
 
 using testing::ProgramResult;
 
-constexpr char kPretrain[] = "tec/pretrain", kFinetune[] = "eval/finetune/finetune", kKnn[] = "eval/knn/knn",
-               kLinear[] = "eval/linear/linear", kLogistic[] = "eval/logistic/logistic",
-               kPredict[] = "eval/predict/predict", kEmbed[] = "eval/embed/embed";
-constexpr char kMae[] = R"(
-  method: MAE
-  model {
-    name: "custom"
-    encoder { image_size: 16 patch_size: 4 width: 16 depth: 3 heads: 2 }
-    decoder { width: 8 depth: 1 heads: 2 }
-  }
-  optimizer { batch_size: 4 lr: 1e-3 }
-  schedule { epochs: 4 warmup_epochs: 0 }
-)";
-
 class ProgramFaultsTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -45,7 +31,7 @@ class ProgramFaultsTest : public ::testing::Test {
     testing::WritePictures(folder_ + "/data/train", {"ant", "bee", "cat"}, 8, 1);
     testing::WritePictures(folder_ + "/data/val", {"ant", "bee", "cat"}, 4, 2);
     testing::WriteMaeCheckpoint(folder_ + "/mae.pth");
-    ASSERT_TRUE(WriteFile(folder_ + "/mae.textproto", kMae).ok());
+    ASSERT_TRUE(WriteFile(folder_ + "/mae.textproto", testing::kTinyMae).ok());
   }
 
   // Flags that all programs have, and after them those of a small run.
@@ -55,10 +41,6 @@ class ProgramFaultsTest : public ::testing::Test {
   static std::string Finetune(const std::string& out) {
     return absl::StrCat(Common(), "--finetune=", folder_, "/mae.pth --batch_size=4 --epochs=3 --warmup_epochs=0 ",
                         "--lr=1e-3 --aa= --reprob=0 --output_dir=", folder_, "/", out, " ");
-  }
-  // A line of a shell, what it printed and its exit code.
-  static ProgramResult Shell(const std::string& script) {
-    return testing::RunProgram("bash", absl::StrCat("-c '", script, "'"));
   }
   static std::string Read(const std::string& path) { return ReadFile(path).value_or(""); }
   // That a run of Finetune(out), which could not go on, says why and has saved its state, where there was one.
@@ -89,20 +71,23 @@ TEST_F(ProgramFaultsTest, NamesOfAnyBytesGoThroughEveryProgram) {
     std::string arguments, results;
   };
   for (const Case& one : std::vector<Case>{
-           {kPretrain, absl::StrCat(Common(data), "--config=", folder_, "/mae.textproto --output_dir=", out, "/mae"),
+           {testing::kPretrain,
+            absl::StrCat(Common(data), "--config=", folder_, "/mae.textproto --output_dir=", out, "/mae"),
             "/mae/log.txt"},
-           {kFinetune,
+           {testing::kFinetune,
             absl::StrCat(Common(data), "--aa= --lr=1e-3 --finetune=", base, "/mae.pth --output_dir=", out,
                          "/finetuned --confusion", trained),
             "/finetuned/results.json"},
-           {kFinetune, absl::StrCat(Common(data), finetuned, "--eval --output_dir=", out, "/evaluated"),
+           {testing::kFinetune, absl::StrCat(Common(data), finetuned, "--eval --output_dir=", out, "/evaluated"),
             "/evaluated/results.json"},
-           {kKnn, frozen + "--k=1,3 --confusion --output_dir=" + out + "/knn", "/knn/results.json"},
-           {kLinear, frozen + trained + " --output_dir=" + out + "/linear", "/linear/results.json"},
-           {kLogistic, frozen + "--c=1 --output_dir=" + out + "/logistic", "/logistic/results.json"},
-           {kPredict, absl::StrCat(Common(data), finetuned, "--output=", out, "/predicted.jsonl"), "/predicted.jsonl"},
-           {kPredict, absl::StrCat(Common(data), finetuned, "--output=", out, "/predicted.csv"), "/predicted.csv"},
-           {kEmbed, frozen + "--output=" + out + "/vectors.csv", "/vectors.csv"}}) {
+           {testing::kKnn, frozen + "--k=1,3 --confusion --output_dir=" + out + "/knn", "/knn/results.json"},
+           {testing::kLinear, frozen + trained + " --output_dir=" + out + "/linear", "/linear/results.json"},
+           {testing::kLogistic, frozen + "--c=1 --output_dir=" + out + "/logistic", "/logistic/results.json"},
+           {testing::kPredict, absl::StrCat(Common(data), finetuned, "--output=", out, "/predicted.jsonl"),
+            "/predicted.jsonl"},
+           {testing::kPredict, absl::StrCat(Common(data), finetuned, "--output=", out, "/predicted.csv"),
+            "/predicted.csv"},
+           {testing::kEmbed, frozen + "--output=" + out + "/vectors.csv", "/vectors.csv"}}) {
     SCOPED_TRACE(one.program);
     ASSERT_TRUE(MakeDirectories(out).ok());
     const ProgramResult result = testing::RunProgram(one.program, one.arguments);
@@ -133,7 +118,7 @@ TEST_F(ProgramFaultsTest, ABadPictureOfAnyNameIsListedOnce) {
       absl::StrCat(Common(data), "--config=", folder_, "/mae.textproto --output_dir=", out, " --epochs=");
   std::string listed;
   for (const char* epochs : {"1", "2", "3"}) {
-    const ProgramResult result = testing::RunProgram(kPretrain, run + epochs);
+    const ProgramResult result = testing::RunProgram(testing::kPretrain, run + epochs);
     ASSERT_EQ(result.exit_code, 0) << result.output;
     EXPECT_EQ(result.output.find('\x1b'), std::string::npos) << result.output;
     const std::string list = Read(out + "/bad_images.txt");
@@ -147,7 +132,7 @@ TEST_F(ProgramFaultsTest, ABadPictureOfAnyNameIsListedOnce) {
 }
 
 TEST_F(ProgramFaultsTest, TwoDoNotWriteToOnePlace) {
-  ASSERT_EQ(testing::RunProgram(kFinetune, Finetune("held_model")).exit_code, 0);
+  ASSERT_EQ(testing::RunProgram(testing::kFinetune, Finetune("held_model")).exit_code, 0);
   const std::string checkpoint = absl::StrCat(folder_, "/held_model/best_checkpoint.pth "), held = folder_ + "/held";
   const auto lock = FolderLock::Take(held);
   ASSERT_TRUE(lock.ok()) << lock.status();
@@ -160,13 +145,14 @@ TEST_F(ProgramFaultsTest, TwoDoNotWriteToOnePlace) {
     const char* flag;
   };
   for (const Case& one : std::vector<Case>{
-           {kFinetune, Finetune("held"), "--output_dir"},
-           {kFinetune, absl::StrCat(Common(), "--eval --resume=", checkpoint, "--output_dir=", held), "--output_dir"},
-           {kLinear, mae + "--eval --output_dir=" + held, "--output_dir"},
-           {kLogistic, mae + "--c=1 --output_dir=" + held, "--output_dir"},
-           {kPredict, absl::StrCat(Common(), "--checkpoint=", checkpoint, "--output=", folder_, "/held.csv"),
+           {testing::kFinetune, Finetune("held"), "--output_dir"},
+           {testing::kFinetune, absl::StrCat(Common(), "--eval --resume=", checkpoint, "--output_dir=", held),
+            "--output_dir"},
+           {testing::kLinear, mae + "--eval --output_dir=" + held, "--output_dir"},
+           {testing::kLogistic, mae + "--c=1 --output_dir=" + held, "--output_dir"},
+           {testing::kPredict, absl::StrCat(Common(), "--checkpoint=", checkpoint, "--output=", folder_, "/held.csv"),
             "--output"},
-           {kEmbed, mae + "--output=" + folder_ + "/held.csv", "--output"}}) {
+           {testing::kEmbed, mae + "--output=" + folder_ + "/held.csv", "--output"}}) {
     SCOPED_TRACE(one.program);
     const ProgramResult result = testing::RunProgram(one.program, one.arguments);
     EXPECT_EQ(result.exit_code, 1) << result.output;
@@ -178,26 +164,27 @@ TEST_F(ProgramFaultsTest, TwoDoNotWriteToOnePlace) {
 
 // Of the shell's sentences $code is the program's exit code.
 TEST_F(ProgramFaultsTest, OutputsThatTakeNothingLoseNoState) {
-  ASSERT_EQ(testing::RunProgram(kFinetune, Finetune("whole")).exit_code, 0);
+  ASSERT_EQ(testing::RunProgram(testing::kFinetune, Finetune("whole")).exit_code, 0);
   const std::string whole = Read(folder_ + "/whole/this_checkpoint.pth");
   ASSERT_NE(whole, "");
   // Nothing is lost by messages that nobody can read.
-  ProgramResult result =
-      Shell(absl::StrCat(kFinetune, Finetune("full"), ">/dev/full 2>/dev/full; code=$?; echo code $code"));
+  ProgramResult result = testing::RunShell(
+      absl::StrCat(testing::kFinetune, Finetune("full"), ">/dev/full 2>/dev/full; code=$?; echo code $code"));
   EXPECT_EQ(result.output, "code 0\n");
   EXPECT_TRUE(Read(folder_ + "/full/this_checkpoint.pth") == whole);
   // A reader that goes away asks for an end; the same command goes on.
-  result = Shell(absl::StrCat(kFinetune, Finetune("head"), "2>&1 | head -n 1; echo code ${PIPESTATUS[0]}"));
+  result = testing::RunShell(
+      absl::StrCat(testing::kFinetune, Finetune("head"), "2>&1 | head -n 1; echo code ${PIPESTATUS[0]}"));
   EXPECT_NE(result.output.find("code 3\n"), std::string::npos) << result.output;
-  EXPECT_EQ(testing::RunProgram(kFinetune, Finetune("head")).exit_code, 0);
+  EXPECT_EQ(testing::RunProgram(testing::kFinetune, Finetune("head")).exit_code, 0);
   EXPECT_TRUE(Read(folder_ + "/head/this_checkpoint.pth") == whole);
   // metrics.jsonl is a full disk: the state of the update that could not be logged is saved.
   ASSERT_TRUE(MakeDirectories(folder_ + "/logs").ok());
   std::filesystem::create_symlink("/dev/full", folder_ + "/logs/metrics.jsonl");
-  result = testing::RunProgram(kFinetune, Finetune("logs"));
+  result = testing::RunProgram(testing::kFinetune, Finetune("logs"));
   EXPECT_NE(result.exit_code, 0) << result.output;
   std::filesystem::remove(folder_ + "/logs/metrics.jsonl");
-  EXPECT_EQ(testing::RunProgram(kFinetune, Finetune("logs")).exit_code, 0);
+  EXPECT_EQ(testing::RunProgram(testing::kFinetune, Finetune("logs")).exit_code, 0);
   EXPECT_TRUE(Read(folder_ + "/logs/this_checkpoint.pth") == whole);
 }
 
@@ -207,8 +194,8 @@ TEST_F(ProgramFaultsTest, WithoutThreadsAProgramSaysSo) {
   for (const int threads : {0, 1, 2, 4, 40}) {
     SCOPED_TRACE(threads);
     const ProgramResult result =
-        Shell(absl::StrCat("LD_PRELOAD=$PWD/eval/testing/few_threads.so TEC_MOST_THREADS=", threads, " ", kFinetune,
-                           Finetune(absl::StrCat("few", threads))));
+        testing::RunShell(absl::StrCat("LD_PRELOAD=$PWD/eval/testing/few_threads.so TEC_MOST_THREADS=", threads, " ",
+                                       testing::kFinetune, Finetune(absl::StrCat("few", threads))));
     (result.exit_code == 0 ? done : failed) += 1;
     if (result.exit_code != 0) ExpectSaidAndSaved(result, absl::StrCat("few", threads));
   }
@@ -222,8 +209,8 @@ TEST_F(ProgramFaultsTest, WithoutMemoryAProgramSaysSo) {
   int done = 0, failed = 0;
   for (const int mebibytes : {320, 420, 440, 450, 460, 470, 475, 480, 640}) {
     SCOPED_TRACE(mebibytes);
-    const ProgramResult result =
-        Shell(absl::StrCat("ulimit -v ", mebibytes * 1024, "; ", kFinetune, Finetune(absl::StrCat("v", mebibytes))));
+    const ProgramResult result = testing::RunShell(
+        absl::StrCat("ulimit -v ", mebibytes * 1024, "; ", testing::kFinetune, Finetune(absl::StrCat("v", mebibytes))));
     if (result.exit_code == 127) continue;
     (result.exit_code == 0 ? done : failed) += 1;
     if (result.exit_code != 0) ExpectSaidAndSaved(result, absl::StrCat("v", mebibytes));
@@ -252,8 +239,8 @@ TEST_F(ProgramFaultsTest, ManyClassesTakeLittleMemory) {
   for (const char* part : {"/thin/train.txt", "/thin/val.txt"}) ASSERT_TRUE(WriteFile(data + part, thin).ok());
   const std::string model = folder_ + "/many_model", mae = absl::StrCat("--checkpoint=", folder_, "/mae.pth ");
   ProgramResult result = testing::RunProgram(
-      kFinetune, absl::StrCat(Common(), "--finetune=", folder_, "/mae.pth --nb_classes=", kClasses,
-                              " --batch_size=4 --epochs=1 --warmup_epochs=0 --noreport --output_dir=", model));
+      testing::kFinetune, absl::StrCat(Common(), "--finetune=", folder_, "/mae.pth --nb_classes=", kClasses,
+                                       " --batch_size=4 --epochs=1 --warmup_epochs=0 --noreport --output_dir=", model));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   struct Case {
     const char* program;
@@ -261,14 +248,14 @@ TEST_F(ProgramFaultsTest, ManyClassesTakeLittleMemory) {
     const char* confusion;
     const char* part = "";
   };
-  for (const Case& one :
-       std::vector<Case>{{kKnn, mae + "--features=pool --k=1,20 --batch_size=256", "/confusion_k20.npy"},
-                         {kLinear, mae + "--epochs=1 --warmup_epochs=0", "/confusion.npy"},
-                         {kLogistic, mae + "--features=pool --c=1 --max_iterations=2", "/confusion.npy", "/thin"},
-                         {kFinetune,
-                          absl::StrCat("--eval --resume=", model, "/best_checkpoint.pth --nb_classes=", kClasses,
-                                       " --batch_size=256"),
-                          "/confusion.npy"}}) {
+  for (const Case& one : std::vector<Case>{
+           {testing::kKnn, mae + "--features=pool --k=1,20 --batch_size=256", "/confusion_k20.npy"},
+           {testing::kLinear, mae + "--epochs=1 --warmup_epochs=0", "/confusion.npy"},
+           {testing::kLogistic, mae + "--features=pool --c=1 --max_iterations=2", "/confusion.npy", "/thin"},
+           {testing::kFinetune,
+            absl::StrCat("--eval --resume=", model, "/best_checkpoint.pth --nb_classes=", kClasses,
+                         " --batch_size=256"),
+            "/confusion.npy"}}) {
     SCOPED_TRACE(one.program);
     const std::string out = testing::FreshFolder("faults/many_out");
     result = testing::RunProgram(
@@ -281,7 +268,7 @@ TEST_F(ProgramFaultsTest, ManyClassesTakeLittleMemory) {
     EXPECT_LT(results.size(), size_t{8} << 20);
     EXPECT_FALSE(nlohmann::json::parse(results, nullptr, /*allow_exceptions=*/false).is_discarded());
     // Each class of the thin ones is taken for one at most.
-    EXPECT_GT(Read(out + one.confusion).size(), (one.program == kLogistic ? 300 : size_t{kClasses}) * 24);
+    EXPECT_GT(Read(out + one.confusion).size(), (one.program == testing::kLogistic ? 300 : size_t{kClasses}) * 24);
   }
 }
 

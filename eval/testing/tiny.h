@@ -12,6 +12,18 @@
 
 namespace tec::testing {
 
+// An experiment of pretraining: MAE of WriteMaeCheckpoint()'s size, batches of 4.
+inline constexpr char kTinyMae[] = R"(
+  method: MAE
+  model {
+    name: "custom"
+    encoder { image_size: 16 patch_size: 4 width: 16 depth: 3 heads: 2 }
+    decoder { width: 8 depth: 1 heads: 2 }
+  }
+  optimizer { batch_size: 4 lr: 1e-3 }
+  schedule { epochs: 3 warmup_epochs: 0 }
+)";
+
 // 16 x 16 PNG pictures <directory>/<class>/<number>.png: each class is a stripe direction or a colour of its own under
 // noise. `channels`: 1 to 4, as EncodePng has them. The same arguments give the same files. Ends the test if they
 // cannot be written.

@@ -94,7 +94,8 @@ absl::StatusOr<int> FreePort() {
 namespace {
 
 absl::StatusOr<int> OpenLog(const std::string& path) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  // O_NONBLOCK: a FIFO that nobody reads is an error, and not waited for. Files do not know it.
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
   if (fd < 0) return ErrnoToStatus(errno, "cannot write", path);
   return fd;
 }
