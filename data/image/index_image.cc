@@ -4,6 +4,7 @@
 
 #include <csetjmp>
 #include <cstring>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "data/image/decode.h"
@@ -26,19 +27,24 @@ class PngReader {
     if (info_ == nullptr) return false;
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
     png_set_read_fn(png_, this, OnRead);
+    // As PIL takes pictures (decode_png.cc): a window that is announced too small, chunks that nobody knows, ...
+    png_set_option(png_, PNG_MAXIMUM_INFLATE_WINDOW, PNG_OPTION_ON);
+    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_ALWAYS, nullptr, 0);
     png_read_info(png_, info_);
+    // ... checksums of the pixels' chunks, ...
+    png_set_crc_action(png_, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
     return true;
   }
 
   bool ReadPixels(Image* image) {
-    if (setjmp(png_jmpbuf(png_)) != 0) return false;
+    // ... and whatever follows the last row, which need not be there.
+    if (setjmp(png_jmpbuf(png_)) != 0) return HasAllRows();
     png_set_packing(png_);  // 1, 2 and 4 bits to a byte each, the numbers unchanged.
     const int passes = png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
     for (int pass = 0; pass < passes; ++pass) {
       for (int y = 0; y < image->height(); ++y) png_read_row(png_, image->row(y), nullptr);
     }
-    png_read_end(png_, nullptr);
     return true;
   }
 
@@ -49,6 +55,13 @@ class PngReader {
   const char* message() const { return message_; }
 
  private:
+  bool HasAllRows() const {
+    constexpr int kAdam7 = 7;  // Passes.
+    return png_get_interlace_type(png_, info_) == PNG_INTERLACE_ADAM7
+               ? png_get_current_pass_number(png_) >= kAdam7
+               : png_get_current_row_number(png_) >= png_get_image_height(png_, info_);
+  }
+
   static void OnError(png_structp png, png_const_charp message) {
     auto* reader = static_cast<PngReader*>(png_get_error_ptr(png));
     std::strncpy(reader->message_, message, sizeof(reader->message_) - 1);
@@ -67,6 +80,25 @@ class PngReader {
   char message_[128] = "";
 };
 
+// Where a chunk of pixels is cut off, a copy in which it says the length that is there, as libpng takes all of a chunk
+// or none; else empty.
+std::string WithLengthThatIsThere(absl::string_view bytes) {
+  constexpr size_t kSignature = 8, kHead = 8, kChecksum = 4;
+  for (size_t at = kSignature; at + kHead <= bytes.size();) {
+    const size_t length = png_get_uint_32(reinterpret_cast<png_const_bytep>(&bytes[at])),
+                 there = bytes.size() - at - kHead;
+    if (length > there) {
+      std::string copy;
+      if (bytes.substr(at + 4, 4) != "IDAT") return copy;
+      copy = std::string(bytes);
+      png_save_uint_32(reinterpret_cast<png_bytep>(&copy[at]), static_cast<png_uint_32>(there));
+      return copy;
+    }
+    at += kHead + length + kChecksum;
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::Status DecodeIndexImage(absl::string_view bytes, Image* image) {
@@ -76,7 +108,8 @@ absl::Status DecodeIndexImage(absl::string_view bytes, Image* image) {
         absl::StrCat("a mask must be a PNG whose pixels are numbers of classes; the format of this file is ",
                      ImageFormatName(format)));
   }
-  PngReader reader(bytes);
+  const std::string mended = WithLengthThatIsThere(bytes);
+  PngReader reader(mended.empty() ? bytes : mended);
   const auto broken = [&reader] {
     return absl::DataLossError(absl::StrCat("the PNG cannot be decoded: ", reader.message()));
   };

@@ -4,6 +4,7 @@
 
 #include <png.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,34 @@ TEST(IndexImageTest, NumbersAreKept) {
   }
 }
 
+// As for pictures: a mask is there once its last row is.
+TEST(IndexImageTest, WhatFollowsTheLastRowNeedNotBeThere) {
+  constexpr size_t kTrailer = 12, kChecksum = 4, kZlibChecksum = 4;  // IEND; of IDAT; of the pixels.
+  for (const int interlace : {PNG_INTERLACE_NONE, PNG_INTERLACE_ADAM7}) {
+    const std::string whole = Png(PNG_COLOR_TYPE_GRAY, 8, 19, interlace);
+    Image expected;
+    ASSERT_TRUE(DecodeIndexImage(whole, &expected).ok());
+    const auto expect_same = [&](const std::string& bytes) {
+      Image image;
+      const absl::Status status = DecodeIndexImage(bytes, &image);
+      ASSERT_TRUE(status.ok()) << status << " " << interlace;
+      EXPECT_TRUE(std::equal(expected.data(), expected.data() + expected.size_bytes(), image.data()));
+    };
+    for (size_t cut = 0; cut <= kTrailer + kChecksum + kZlibChecksum; ++cut) {
+      SCOPED_TRACE(cut);
+      expect_same(whole.substr(0, whole.size() - cut));
+    }
+    const size_t data = whole.find("IDAT") + 4;
+    std::string other = whole;
+    other[data] = 0x08;  // A window of 256 bytes; the next byte makes both a multiple of 31.
+    other[data + 1] = 0x1d;
+    expect_same(other);
+    other = whole;
+    other[whole.size() - kTrailer - 1] ^= 1;  // IDAT's checksum.
+    expect_same(other);
+  }
+}
+
 TEST(IndexImageTest, WhatIsNoMaskIsRefused) {
   Image image, rgb(4, 4, 3);
   std::fill_n(rgb.data(), rgb.size_bytes(), 7);
@@ -71,7 +100,7 @@ TEST(IndexImageTest, WhatIsNoMaskIsRefused) {
   EXPECT_NE(std::string(jpeg.message()).find("JPEG"), std::string::npos) << jpeg;
   EXPECT_EQ(DecodeIndexImage("", &image).code(), absl::StatusCode::kInvalidArgument);
   const std::string whole = Png(PNG_COLOR_TYPE_GRAY, 8, 19);
-  for (size_t length = 8; length < whole.size() - 12; ++length) {
+  for (size_t length = 8; length < whole.size() - 22; ++length) {
     EXPECT_FALSE(DecodeIndexImage(whole.substr(0, length), &image).ok()) << length;
   }
 }

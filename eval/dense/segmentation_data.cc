@@ -6,9 +6,11 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "data/dataset/patient_read.h"
 #include "data/dataset/read_file.h"
 #include "data/image/index_image.h"
 #include "tec/base/file.h"
@@ -24,6 +26,14 @@ constexpr const char* kVocClasses[] = {"background", "aeroplane", "bicycle",   "
                                        "dog",        "horse",     "motorbike", "person", "pottedplant", "sheep",
                                        "sofa",       "train",     "tvmonitor"};
 constexpr size_t kMostNamed = 3;  // Of many files, in a message.
+
+// Without the mark that editors on Windows put in front of UTF-8.
+absl::StatusOr<std::string> ReadText(const std::string& path) {
+  TEC_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  constexpr absl::string_view kUtf8Mark("\xEF\xBB\xBF", 3);
+  if (absl::StartsWith(text, kUtf8Mark)) text.erase(0, kUtf8Mark.size());
+  return text;
+}
 
 bool IsFolder(const std::string& path) {
   std::error_code error;
@@ -71,7 +81,7 @@ absl::Status CheckMasks(const std::vector<MaskedPictures::Entry>& entries) {
 
 absl::StatusOr<std::shared_ptr<const MaskedPictures>> OpenVocList(const std::string& root, const std::string& list) {
   const std::string path = absl::StrCat(root, "/ImageSets/Segmentation/", list, ".txt");
-  TEC_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  TEC_ASSIGN_OR_RETURN(const std::string text, ReadText(path));
   const std::string augmented = root + "/SegmentationClassAug";
   const std::string masks =
       absl::StrContains(list, "aug") && IsFolder(augmented) ? augmented : root + "/SegmentationClass";
@@ -122,7 +132,7 @@ absl::Status OpenAde(const std::string& path, SegmentationData* data) {
   data->ignored = {0, 255};
   data->numbers = 151;
   // A head, then lines of number, three ratios and counts, and the names, apart by tabs.
-  if (const auto text = ReadFile(root + "/objectInfo150.txt"); text.ok()) {
+  if (const auto text = ReadText(root + "/objectInfo150.txt"); text.ok()) {
     data->class_names = {"other"};
     const std::vector<absl::string_view> lines = absl::StrSplit(*text, '\n', absl::SkipWhitespace());
     for (size_t i = 1; i < lines.size(); ++i) {
@@ -163,7 +173,7 @@ absl::Status OpenAnyFolders(const std::string& path, SegmentationData* data) {
   TEC_RETURN_IF_ERROR(open({"train", "training"}, &data->train));
   TEC_RETURN_IF_ERROR(open({"val", "validation", "test"}, &data->held_out));
   data->ignored = {255};
-  if (const auto text = ReadFile(path + "/classes.txt"); text.ok()) {
+  if (const auto text = ReadText(path + "/classes.txt"); text.ok()) {
     for (absl::string_view line : absl::StrSplit(absl::StripTrailingAsciiWhitespace(*text), '\n')) {
       data->class_names.emplace_back(absl::StripAsciiWhitespace(line));
     }
@@ -184,14 +194,15 @@ absl::StatusOr<Image> MaskedPictures::ReadMask(int64_t index) const {
   const std::string& path = entries_[index].mask;
   std::string bytes;
   Image mask;
-  absl::Status status = ReadInto(path, &bytes);
-  if (status.ok()) status = DecodeIndexImage(bytes, &mask);
-  if (!status.ok()) return Annotate(status, path);
+  TEC_RETURN_IF_ERROR(ReadMaskBytes(index, &bytes));
+  TEC_RETURN_IF_ERROR(Annotate(DecodeIndexImage(bytes, &mask), path));
   return mask;
 }
 
 absl::Status MaskedPictures::ReadMaskBytes(int64_t index, std::string* bytes) const {
-  return Annotate(ReadInto(entries_[index].mask, bytes), entries_[index].mask);
+  // With the patience that pictures are read with.
+  const MaskedPictures alone({{entries_[index].name, entries_[index].mask, ""}});
+  return Annotate(ReadPatiently(alone, 0, bytes), entries_[index].mask);
 }
 
 std::shared_ptr<const MaskedPictures> MaskedPictures::Subset(const std::vector<int64_t>& indices) const {
@@ -207,6 +218,10 @@ std::string SegmentationData::NameOf(int number) const {
 
 absl::StatusOr<SegmentationData> OpenSegmentationData(const std::string& path, const std::string& layout,
                                                       const std::string& train_list, const std::vector<int>& ignored) {
+  if (IsThere(path) && !IsFolder(path)) {
+    return absl::InvalidArgumentError(
+        path + " is not a folder: pictures and masks must lie in folders; archives must be unpacked");
+  }
   SegmentationData data;
   data.layout = layout != "auto"         ? layout
                 : !VocRoot(path).empty() ? "voc"

@@ -55,6 +55,13 @@ TEST(SegmentationDataTest, FoldersOfMadePictures) {
   EXPECT_EQ(data->train->Subset({3, 1})->name(0), data->train->name(3));
   EXPECT_EQ(OpenSegmentationData(folder, kAuto, kTrain, {7, 0})->ignored, (std::vector<int>{7, 0}));
 
+  const auto names = ReadFile(folder + "/classes.txt");
+  ASSERT_TRUE(names.ok());
+  ASSERT_TRUE(WriteFile(folder + "/classes.txt", "\xEF\xBB\xBF" + *names).ok());
+  EXPECT_EQ(OpenSegmentationData(folder, kAuto, kTrain, {})->NameOf(0), "0 background");
+  EXPECT_EQ(OpenSegmentationData(folder + "/classes.txt", kAuto, kTrain, {}).status().message(),
+            folder + "/classes.txt is not a folder: pictures and masks must lie in folders; archives must be unpacked");
+
   std::filesystem::remove(folder + "/masks/train/00002.png");
   const auto missing = OpenSegmentationData(folder, kAuto, kTrain, {});
   EXPECT_EQ(missing.status().code(), absl::StatusCode::kNotFound);
