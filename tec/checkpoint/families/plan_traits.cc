@@ -125,6 +125,11 @@ std::set<int64_t> FindTraits(PlanBuilder& builder) {
   traits.rms_norm = family.rms_norm;
   traits.post_norm = family.post_norm;
   traits.attention_norm = builder.Find("blocks.0.attn.norm.weight") != nullptr;
+  traits.qkv_bias = false;
+  for (const char* part : {"qkv", "q", "v"}) {
+    traits.qkv_bias |= builder.Find(absl::StrCat("blocks.0.attn.", part, ".bias")) != nullptr;
+  }
+  traits.layer_scale = builder.Find("blocks.0.ls1.gamma") != nullptr;
   traits.mlp_norm = builder.Find("blocks.0.mlp.norm.weight") != nullptr;
   traits.patch_norm = builder.Find("patch_norm.weight") != nullptr;
   traits.pre_norm = builder.Find("norm_pre.weight") != nullptr || builder.Find("norm_pre.bias") != nullptr;

@@ -87,6 +87,16 @@ void TakePositive(const json& object, const char* key, std::optional<double>* nu
   if (found != object.end() && found->is_number() && found->get<double>() > 0) *number = found->get<double>();
 }
 
+absl::Status TakeFlag(const json& object, const char* key, std::optional<bool>* flag) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return absl::OkStatus();
+  if (!found->is_boolean()) {
+    return Invalid(absl::StrCat(key, " is ", Printable(found->dump().substr(0, 100)), ", neither true nor false"));
+  }
+  *flag = found->get<bool>();
+  return absl::OkStatus();
+}
+
 // int(width * ratio), as the packages compute it.
 absl::StatusOr<int64_t> HiddenOf(int64_t width, double ratio) {
   const double hidden = static_cast<double>(width) * ratio;
@@ -256,7 +266,16 @@ absl::Status TakeTimm(const json& config, VitConfig* result) {
   TEC_RETURN_IF_ERROR(TakeSizes(arguments, "img_size", &result->image_height, &result->image_width));
   std::optional<double> ratio;
   TakePositive(arguments, "mlp_ratio", &ratio);
-  if (ratio.has_value()) result->hidden = static_cast<int64_t>(static_cast<double>(result->width) * *ratio);
+  if (ratio.has_value()) {
+    TEC_ASSIGN_OR_RETURN(result->hidden, HiddenOf(result->width, *ratio));
+  }
+  TEC_RETURN_IF_ERROR(TakeFlag(arguments, "class_token", &result->class_token));
+  TEC_RETURN_IF_ERROR(TakeFlag(arguments, "pre_norm", &result->pre_norm));
+  TEC_RETURN_IF_ERROR(TakeFlag(arguments, "qkv_bias", &result->qkv_bias));
+  // A factor to begin with; none is no LayerScale, as 0 is.
+  if (const auto factor = arguments.find("init_values"); factor != arguments.end() && factor->is_number()) {
+    result->layer_scale = factor->get<double>() != 0;
+  }
   TakePositive(arguments, "rope_temperature", &result->rotary_theta);
   int64_t reference = 0;
   TEC_RETURN_IF_ERROR(TakeSquare(arguments, "ref_feat_shape", &reference));
@@ -389,6 +408,14 @@ absl::Status TakeConfig(const VitConfig& config, const std::string& file, VitTra
   if (config.registers >= 0 && config.registers != traits->registers) {
     conflicts.push_back(absl::StrCat(config.registers, " registers (the tensors have ", traits->registers, ")"));
   }
+  const auto compare = [&conflicts](const char* what, std::optional<bool> said, bool own) {
+    if (!said.has_value() || *said == own) return;
+    conflicts.push_back(absl::StrCat(*said ? "" : "no ", what, " (the tensors have ", own ? "one" : "none", ")"));
+  };
+  compare("class token", config.class_token, traits->class_token);
+  compare("norm before the blocks", config.pre_norm, traits->pre_norm);
+  compare("bias of queries, keys and values", config.qkv_bias, traits->qkv_bias);
+  compare("LayerScale", config.layer_scale, traits->layer_scale);
   if (traits->heads > 0) {
     check("heads", config.heads, traits->heads);
   } else if (config.heads > 0 && traits->width % config.heads != 0) {

@@ -24,7 +24,8 @@ struct VitConfig {
   std::string architecture;  // timm's: "vit_base_patch16_clip_quickgelu_224"; or kOpenClipTower.
   int64_t width = 0, depth = 0, heads = 0, hidden = 0, patch_size = 0, channels = 0;
   int64_t image_height = 0, image_width = 0;
-  int64_t registers = -1;  // -1: not said.
+  int64_t registers = -1;                                            // -1: not said.
+  std::optional<bool> class_token, pre_norm, qkv_bias, layer_scale;  // VitTraits'.
   std::optional<Activation> activation;
   std::optional<double> norm_epsilon;
   std::optional<double> rotary_theta, rotary_span;  // RotaryTraits'.

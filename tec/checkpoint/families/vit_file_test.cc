@@ -283,12 +283,19 @@ TEST(VitFileTest, TimmsConfigIsNeverPassedOver) {
         absl::StrCat(R"({"architecture": "vit_base_patch16_224", "num_features": 4, "model_args": {"num_heads": 2, )",
                      R"("img_size": 6, )", arguments, "}}"));
   };
-  config(R"("mlp_ratio": 4, "qk_norm": false, "act_layer": "gelu")");
+  config(R"("mlp_ratio": 4, "qk_norm": false, "act_layer": "gelu", "class_token": true, "pre_norm": false, )"
+         R"("qkv_bias": true, "init_values": null)");
   EXPECT_THAT(ReadVitFile(path)->description, HasSubstr("; agrees with "));
   for (const auto& [arguments, message] : std::vector<std::pair<const char*, const char*>>{
            {R"("act_layer": "relu")", "act_layer is \"relu\"; known are gelu"},
            {R"("qk_norm": true)", "qk_norm: norms of queries and keys are not supported"},
            {R"("mlp_ratio": 2)", "MLP width 8 (the tensors have 16)"},
+           {R"("mlp_ratio": 1e300)", "mlp_ratio is 1e+300, no such number"},
+           {R"("class_token": false)", "no class token (the tensors have one)"},
+           {R"("pre_norm": true)", "norm before the blocks (the tensors have none)"},
+           {R"("qkv_bias": false)", "no bias of queries, keys and values (the tensors have one)"},
+           {R"("qkv_bias": 1)", "qkv_bias is 1, neither true nor false"},
+           {R"("init_values": 1e-5)", "LayerScale (the tensors have none)"},
            {R"("embed_dim": "wide")", "embed_dim"}}) {
     config(arguments);
     EXPECT_THAT(Refusal(path, With(2)), AllOf(HasSubstr("config.json"), HasSubstr(message))) << arguments;

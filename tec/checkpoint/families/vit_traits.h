@@ -32,6 +32,8 @@ struct VitTraits {
   bool post_norm = false;           // In the blocks.
   bool attention_norm = false;      // blocks.#.attn.norm.
   bool mlp_norm = false;            // blocks.#.mlp.norm.
+  bool qkv_bias = true;             // Of queries or values, or of all; without, they are 0.
+  bool layer_scale = false;         // blocks.#.ls1.gamma.
   bool pre_norm = false;            // norm_pre.
   bool relative_positions = false;  // Each block has a relative_position_bias_table [(2 grid - 1)^2 + 3, heads].
   bool final_norm = false;          // norm.
