@@ -80,7 +80,7 @@ TEST_F(OwnImagesTest, AFinishedFolderIsNotTakenForAnotherRun) {
   // Nor with more epochs, in which the finished run would have gone on as a mixture of both.
   const ProgramResult longer = Run(flags + " --seed=6 --epochs=2");
   EXPECT_EQ(longer.exit_code, 1) << longer.output;
-  for (const char* part : {"seed: 6, was 5", "--overwrite", "goes on from it with these"}) {
+  for (const char* part : {"seed: 6, was 5", "--overwrite", "this_checkpoint.pth goes on from it"}) {
     EXPECT_THAT(longer.output, HasSubstr(part));
   }
   EXPECT_EQ(content("experiment.textproto"), settings);
