@@ -32,6 +32,7 @@ from dense_test import DenseTest
 from encoders_test import EncodersTest
 from family_programs_test import FamilyProgramsTest
 from looking_test import LookingTest
+from one_reader_test import OneReaderTest
 from reader_test import ReaderTest
 from true_sizes_test import TrueSizesTest
 from vit_sweep import SweepTest
