@@ -10,7 +10,7 @@
 //   little;
 //   - the pixels are those of the first run of IDAT chunks, whose checksums are not looked at;
 //   - the file is good once the last row is there, or compressed data say that they have ended after a row, in which
-//     case the missing rows are black. Of chunks that follow none may be cut off.
+//     case the missing rows are of sample 0. Of chunks that follow none may be cut off.
 
 #include "data/image/decode_png.h"
 
@@ -71,10 +71,10 @@ bool Unfilter(int pixel_bytes, size_t count, const uint8_t* above, uint8_t* row)
   }
 }
 
-// Samples of the file to pixels of an image: RGB, or its own channels.
+// Samples of the file to pixels of an image: RGB, its own channels (of a palette with tRNS four), or with one channel,
+// of samples of up to 8 bits, the samples themselves.
 class Converter {
  public:
-  // `palette_alpha`: a palette and its tRNS become four channels.
   Converter(const PngHeader& header, int channels) : header_(header), channels_(channels) {
     // An index beyond the palette is black and opaque, as in PIL.
     for (int i = 0; i < 256; ++i) {
@@ -88,6 +88,10 @@ class Converter {
   void Convert(const uint8_t* row, uint32_t count, int step, uint8_t* out) const {
     const ptrdiff_t next = ptrdiff_t{channels_} * step;
     const int sample_bytes = header_.bits == 16 ? 2 : 1;
+    if (channels_ == 1) {
+      for (uint32_t x = 0; x < count; ++x, out += next) *out = static_cast<uint8_t>(Small(row, x));
+      return;
+    }
     switch (header_.colour_type) {
       case kPngGrey:
         if (header_.bits == 16) {
@@ -150,10 +154,18 @@ class Inflater {
   z_stream stream_ = {};
 };
 
-// The pixels, row by row, then what follows them; `*image` has its size.
+// The pixels, row by row, then what follows them.
 absl::Status ReadPixels(absl::string_view bytes, const PngHeader& header, int channels, Image* image) {
+  TEC_RETURN_IF_ERROR(CheckImageSize("PNG", header.height, header.width,
+                                     3 * static_cast<int64_t>(header.RowBytes(header.width)), channels));
+  image->Resize(header.height, header.width, channels);
   const Converter converter(header, channels);
   const size_t most = header.RowBytes(header.width);
+  // Pixels that are missing are sample 0: black, but for a palette's.
+  const std::vector<uint8_t> nothing(most);
+  const auto clear = [&](uint32_t y) { converter.Convert(nothing.data(), header.width, 1, image->row(y)); };
+  // Of an interlaced picture it may be any.
+  for (uint32_t y = 0; header.interlaced && y < header.height; ++y) clear(y);
   // A filter, a row, and the row above it; an own byte before the row above keeps both alike.
   std::vector<uint8_t> buffer(most + 1), above(most + 1);
   int pass = header.interlaced ? 0 : kWholeImage;
@@ -206,7 +218,7 @@ absl::Status ReadPixels(absl::string_view bytes, const PngHeader& header, int ch
       }
       if (done || (pass == kWholeImage && y >= header.height) || result == Z_STREAM_END) {
         // The data may have ended before the picture has.
-        for (; pass == kWholeImage && y < header.height; ++y) std::memset(image->row(y), 0, image->stride());
+        for (; pass == kWholeImage && y < header.height; ++y) clear(y);
         return CheckPngRest(bytes, data.end(), header);
       }
       buffer.swap(above);
@@ -225,12 +237,18 @@ absl::Status DecodePng(absl::string_view bytes, Image* image, int channels) {
     return absl::InvalidArgumentError(
         absl::StrCat("the PNG has ", stored, " channels, not the ", channels, " asked for"));
   }
-  TEC_RETURN_IF_ERROR(CheckImageSize("PNG", header.height, header.width,
-                                     2 * static_cast<int64_t>(header.RowBytes(header.width)), channels));
-  image->Resize(header.height, header.width, channels);
-  // Of an interlaced picture any pixel may be missing.
-  if (header.interlaced) std::memset(image->data(), 0, image->size_bytes());
   return ReadPixels(bytes, header, channels, image);
+}
+
+absl::Status DecodePngNumbers(absl::string_view bytes, Image* image) {
+  PngHeader header;
+  TEC_RETURN_IF_ERROR(ReadPngHeader(bytes, &header));
+  if ((header.colour_type != kPngPalette && header.colour_type != kPngGrey) || header.bits > 8) {
+    return absl::InvalidArgumentError(
+        "a mask's pixels must be numbers of classes: a PNG with a palette, or grey of up to 8 bits without alpha; this "
+        "one has colours, alpha or 16 bits");
+  }
+  return ReadPixels(bytes, header, 1, image);
 }
 
 }  // namespace tec

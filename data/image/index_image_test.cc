@@ -6,41 +6,15 @@
 
 #include <algorithm>
 #include <string>
-#include <vector>
 
 #include "data/image/encode.h"
+#include "data/testing/make_index_png.h"
 #include "gtest/gtest.h"
 
 namespace tec {
 namespace {
 
-// A PNG of 3 x 5 numbers, (7 y + x) % modulo, with a palette or grey, of so many bits.
-std::string Png(int colour_type, int bits, int modulo, int interlace = PNG_INTERLACE_NONE) {
-  std::string bytes;
-  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
-  png_infop info = png_create_info_struct(png);
-  png_set_write_fn(
-      png, &bytes,
-      [](png_structp p, png_bytep data, size_t count) {
-        static_cast<std::string*>(png_get_io_ptr(p))->append(reinterpret_cast<char*>(data), count);
-      },
-      nullptr);
-  png_set_IHDR(png, info, 5, 3, bits, colour_type, interlace, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-  std::vector<png_color> palette(1 << bits, png_color{200, 100, 50});
-  if (colour_type == PNG_COLOR_TYPE_PALETTE) png_set_PLTE(png, info, palette.data(), static_cast<int>(palette.size()));
-  png_write_info(png, info);
-  png_set_packing(png);
-  std::vector<std::vector<png_byte>> rows(3, std::vector<png_byte>(5));
-  std::vector<png_bytep> pointers;
-  for (int y = 0; y < 3; ++y) {
-    for (int x = 0; x < 5; ++x) rows[y][x] = static_cast<png_byte>((7 * y + x) % modulo);
-    pointers.push_back(rows[y].data());
-  }
-  png_write_image(png, pointers.data());
-  png_write_end(png, nullptr);
-  png_destroy_write_struct(&png, &info);
-  return bytes;
-}
+using testing::MakeIndexPng;
 
 TEST(IndexImageTest, NumbersAreKept) {
   for (const int colour_type : {PNG_COLOR_TYPE_PALETTE, PNG_COLOR_TYPE_GRAY}) {
@@ -48,7 +22,7 @@ TEST(IndexImageTest, NumbersAreKept) {
       for (const int interlace : {PNG_INTERLACE_NONE, PNG_INTERLACE_ADAM7}) {
         const int modulo = bits == 8 ? 19 : 1 << bits;
         Image image;
-        ASSERT_TRUE(DecodeIndexImage(Png(colour_type, bits, modulo, interlace), &image).ok()) << bits;
+        ASSERT_TRUE(DecodeIndexImage(MakeIndexPng(colour_type, bits, modulo, interlace), &image).ok()) << bits;
         ASSERT_EQ(image.height(), 3);
         ASSERT_EQ(image.width(), 5);
         ASSERT_EQ(image.channels(), 1);
@@ -65,7 +39,7 @@ TEST(IndexImageTest, NumbersAreKept) {
 TEST(IndexImageTest, WhatFollowsTheLastRowNeedNotBeThere) {
   constexpr size_t kTrailer = 12, kChecksum = 4, kZlibChecksum = 4;  // IEND; of IDAT; of the pixels.
   for (const int interlace : {PNG_INTERLACE_NONE, PNG_INTERLACE_ADAM7}) {
-    const std::string whole = Png(PNG_COLOR_TYPE_GRAY, 8, 19, interlace);
+    const std::string whole = MakeIndexPng(PNG_COLOR_TYPE_GRAY, 8, 19, interlace);
     Image expected;
     ASSERT_TRUE(DecodeIndexImage(whole, &expected).ok());
     const auto expect_same = [&](const std::string& bytes) {
@@ -89,6 +63,21 @@ TEST(IndexImageTest, WhatFollowsTheLastRowNeedNotBeThere) {
   }
 }
 
+// As Pillow 13.0 takes them: numbers are numbers, whatever is said of colours, and how often.
+TEST(IndexImageTest, PalettesDoNotMatter) {
+  const std::string whole = MakeIndexPng(PNG_COLOR_TYPE_PALETTE, 8, 19);
+  Image expected;
+  ASSERT_TRUE(DecodeIndexImage(whole, &expected).ok());
+  std::string none = whole;
+  none.erase(whole.find("PLTE") - 4, 12 + 3 * 256);
+  for (const std::string& bytes : {testing::WithPalette(whole, 2), testing::WithPalette(whole, 256), none}) {
+    Image image;
+    const absl::Status status = DecodeIndexImage(bytes, &image);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(std::equal(expected.data(), expected.data() + expected.size_bytes(), image.data()));
+  }
+}
+
 TEST(IndexImageTest, WhatIsNoMaskIsRefused) {
   Image image, rgb(4, 4, 3);
   std::fill_n(rgb.data(), rgb.size_bytes(), 7);
@@ -99,7 +88,7 @@ TEST(IndexImageTest, WhatIsNoMaskIsRefused) {
   EXPECT_EQ(jpeg.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(std::string(jpeg.message()).find("JPEG"), std::string::npos) << jpeg;
   EXPECT_EQ(DecodeIndexImage("", &image).code(), absl::StatusCode::kInvalidArgument);
-  const std::string whole = Png(PNG_COLOR_TYPE_GRAY, 8, 19);
+  const std::string whole = MakeIndexPng(PNG_COLOR_TYPE_GRAY, 8, 19);
   for (size_t length = 8; length < whole.size() - 22; ++length) {
     EXPECT_FALSE(DecodeIndexImage(whole.substr(0, length), &image).ok()) << length;
   }

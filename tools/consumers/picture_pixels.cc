@@ -3,7 +3,8 @@
 //   PATH <tab> CHANNELS [<tab> TOP LEFT HEIGHT WIDTH]...
 //
 // and prints one for each: "ok HEIGHT WIDTH CHECKSUM [CHECKSUM]...", of the whole picture and of each box as a region
-// of it, or "CODE MESSAGE". A checksum is zlib's CRC-32 of the pixels, row by row.
+// of it, or "CODE MESSAGE". With 0 CHANNELS the file is a mask, whose pixels are numbers. A checksum is zlib's CRC-32
+// of the pixels, row by row.
 
 #include <zlib.h>
 
@@ -16,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "data/image/decode.h"
+#include "data/image/index_image.h"
 #include "tec/base/file.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
@@ -35,7 +37,8 @@ absl::StatusOr<std::string> Describe(const std::vector<std::string>& fields) {
   TEC_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(fields[0]));
   int channels = 0;
   if (fields.size() < 2 || !absl::SimpleAtoi(fields[1], &channels)) return absl::InvalidArgumentError("no channels");
-  TEC_ASSIGN_OR_RETURN(const Image image, DecodeImage(bytes, channels));
+  Image image;
+  TEC_RETURN_IF_ERROR(channels == 0 ? DecodeIndexImage(bytes, &image) : DecodeImage(bytes, &image, channels));
   std::string line = absl::StrCat("ok ", image.height(), " ", image.width(), " ",
                                   Checksum(image, Box{0, 0, image.height(), image.width()}));
   for (size_t i = 2; i < fields.size(); ++i) {

@@ -1,5 +1,6 @@
 """Our decoders against Pillow: generated files of every format, and damaged ones, must give the same pixels, whole and
-by regions, as RGB and as grey; what only one of the two takes must be one of the kinds that are known, with reasons.
+by regions, as RGB and as grey, and of PNG the numbers of a mask; what only one of the two takes must be one of the
+kinds that are known, with reasons.
 
     ./bazelw run //tools/consumers:pillow_test
 """
@@ -15,6 +16,7 @@ import unittest
 import warnings
 import zlib
 
+import numpy as np
 from PIL import Image
 
 from picture_files import make_files
@@ -22,6 +24,8 @@ from picture_files import make_files
 PICTURE_PIXELS = 'tools/consumers/picture_pixels'
 FORMATS = ['JPEG', 'PNG', 'GIF', 'WEBP', 'TIFF', 'BMP', 'PPM']
 MUTATIONS = 20000
+CHANNELS = {'RGB': 3, 'L': 1}
+NUMBERS = 'numbers'
 # A damaged header may claim a large picture, which would cost both sides time and tell nothing.
 MOST_PIXELS = 1 << 20
 
@@ -57,6 +61,15 @@ def crc(image, box=None):
     return zlib.crc32(image.tobytes())
 
 
+def numbers_of(image):
+    """As they are stored: of grey of 2 and 4 bits numpy.asarray() has multiples of them."""
+    stored = image.tile[0].args if image.tile else ''
+    image.load()
+    if image.mode not in ('1', 'L', 'P'):
+        raise ValueError('no mask')
+    return Image.fromarray(np.asarray(image).astype(np.uint8) // {'L;2': 85, 'L;4': 17}.get(stored, 1))
+
+
 def of_pillow(path, mode):
     """The picture, or the error."""
     try:
@@ -66,7 +79,7 @@ def of_pillow(path, mode):
             with open(path, 'rb') as file, Image.open(file, formats=FORMATS) as image:
                 if image.size[0] * image.size[1] > MOST_PIXELS:
                     return None
-                return image.convert(mode)
+                return numbers_of(image) if mode == NUMBERS else image.convert(mode)
     except Exception as error:  # Pillow's plugins let out errors of every kind.
         return error
 
@@ -171,7 +184,7 @@ class Comparison:
             return
         good = isinstance(theirs, Image.Image)
         boxes = boxes_of(theirs.height, theirs.width) if good else []
-        ours = self.decoder(path, 3 if mode == 'RGB' else 1, boxes)
+        ours = self.decoder(path, CHANNELS.get(mode, 0), boxes)
         if name.endswith('.tif') and good and ours.startswith('ok '):
             with open(path, 'rb') as file:
                 right = picture_of_planes(file.read(), mode)
@@ -285,6 +298,8 @@ class PillowTest(unittest.TestCase):
                     file.write(data)
                 comparison.compare(name, path, some_boxes)
                 comparison.compare(name, path, some_boxes, 'L')
+                if name.endswith('.png'):
+                    comparison.compare(name, path, mode=NUMBERS)
         self.finish(f'{len(self.files)} generated files', comparison)
         # Files that nobody takes would compare nothing.
         self.assertGreater(comparison.equal, 1.5 * len(self.files))
@@ -303,6 +318,8 @@ class PillowTest(unittest.TestCase):
                 before = len(comparison.failures)
                 comparison.compare(f'{number} {name}', path, some_boxes if number % 4 == 0 else lambda h, w: [],
                                    original=data)
+                if name.endswith('.png'):
+                    comparison.compare(f'{number} {name}', path, mode=NUMBERS)
                 keep = os.environ.get('KEEP_FAILURES')
                 if keep and len(comparison.failures) > before:
                     with open(os.path.join(keep, f'{number}_{name}'), 'wb') as file:

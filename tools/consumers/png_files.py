@@ -96,6 +96,14 @@ def png_files():
         for rows in (0, 1, 5, 10, 18):
             files[f'ends{rows}_{interlaced}.png'] = png(
                 rgb, 2, 8, interlaced, compressed=zlib.compress(lines[:rows * 64]))
+            for colour_type in (0, 3):  # What is not there is number 0, whatever its colour.
+                numbers = values(colour_type, 8, 1, 19, 21)
+                # Interlaced, rows of the first pass have 1 + 3 bytes.
+                row = 4 if interlaced and rows < 2 else 22
+                short = png_rows(numbers, 8, interlaced, (0, 1, 2, 3, 4))[:rows * row]
+                files[f'ends{rows}_{colour_type}_{interlaced}.png'] = png(
+                    numbers, colour_type, 8, interlaced, compressed=zlib.compress(short),
+                    before=chunk(b'PLTE', table) if colour_type == 3 else b'')
         files[f'more_{interlaced}.png'] = png(rgb, 2, 8, interlaced, compressed=zlib.compress(lines + bytes(500)))
         compressed = zlib.compress(lines)
         files[f'adler_{interlaced}.png'] = png(rgb, 2, 8, interlaced, compressed=compressed[:-4] + b'abcd')

@@ -336,6 +336,7 @@ def make_damaged():
     FILES["cut_chunk.png"] = png(13, 11, 2, 8, zlib.compress(lines), after=chunk(b"tEXt", b"a\0b"))[:-18]
     indices = b"".join(b"\0" + line.tobytes() for line in picture(11, 13, 1)[..., 0] % 16)
     table = picture(1, 32, 3).tobytes()
+    FILES["palette_ends_early.png"] = png(13, 11, 3, 8, zlib.compress(indices[:6 * 14]), before=chunk(b"PLTE", table))
     FILES["palette_twice.png"] = png(13, 11, 3, 8, zlib.compress(indices),
                                      before=chunk(b"PLTE", table[:48]) + chunk(b"PLTE", table[48:]))
 
