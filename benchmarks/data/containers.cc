@@ -113,6 +113,7 @@ double Median(std::vector<double> values) {
 }
 
 int Main() {
+  TEC_CHECK(absl::GetFlag(FLAGS_rounds) >= 1) << "--rounds=" << absl::GetFlag(FLAGS_rounds) << ": at least 1";
   std::string work = UserPath(absl::GetFlag(FLAGS_work_folder)) + "/containersXXXXXX";
   TEC_CHECK(mkdtemp(work.data()) != nullptr) << work;
   std::vector<Container> containers = MakeContainers(work);

@@ -5,7 +5,8 @@
 //   ./bazelw run //benchmarks/eval:finetune_step -- --benchmark_filter=vit_small/bfloat16
 //   ./bazelw run --config=cuda //benchmarks/eval:finetune_step -- --benchmark_filter=cuda
 //
-// images/s by wall-clock time. The same of timm in Python: //benchmarks/peers:finetune.
+// images/s by wall-clock time. The same of timm in Python: //benchmarks/peers:finetune. The tiny cases are for trying
+// the program.
 
 #include <cmath>
 #include <cstdint>
@@ -20,7 +21,7 @@
 namespace tec {
 namespace {
 
-const VitOptions kSmall = {224, 16, 384, 12, 6}, kBase = {224, 16, 768, 12, 12};
+const VitOptions kTiny = {32, 8, 64, 2, 2}, kSmall = {224, 16, 384, 12, 6}, kBase = {224, 16, 768, 12, 12};
 
 void BM_FinetuneStep(benchmark::State& state, const VitOptions& encoder, at::ScalarType precision,
                      at::DeviceType device = at::kCPU) {
@@ -45,6 +46,18 @@ void BM_FinetuneStep(benchmark::State& state, const VitOptions& encoder, at::Sca
   state.counters["threads"] = at::get_num_threads();
 }
 
+BENCHMARK_CAPTURE(BM_FinetuneStep, tiny / float32, kTiny, at::kFloat)
+    ->Name("FinetuneStep/tiny/float32")
+    ->Arg(4)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(3);
+BENCHMARK_CAPTURE(BM_FinetuneStep, tiny / bfloat16, kTiny, at::kBFloat16)
+    ->Name("FinetuneStep/tiny/bfloat16")
+    ->Arg(4)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(3);
 BENCHMARK_CAPTURE(BM_FinetuneStep, vit_small / float32, kSmall, at::kFloat)
     ->Name("FinetuneStep/vit_small/float32")
     ->Arg(8)

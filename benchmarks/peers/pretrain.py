@@ -7,12 +7,13 @@
     ./bazelw run --config=cuda //benchmarks/peers:pretrain -- --reference=/tmp/TEC --precision=bfloat16 --device=cuda
 
 --model: vit_b16 is row B's step (ViT-B/16, 224 pixels, the losses on features and relations) on 8 images, on a GPU 256;
-vit_ti8_64 the same of ViT-Ti/8 at 64 pixels, 64 images, on the CPU. Base model, forward, backward, AdamW. The
-reference's models and losses are imported from the clone and called as its engine_pretrain.py does, with autocast to
-the precision asked for (it uses float16; bfloat16 is as fast and needs no scaler) and torch.optim.AdamW's fused form;
-once as they are, and once with both models through torch.compile (--no_compile leaves that out; they are compiled
-before the first round). Its losses are read once a step, where it reads each of them and waits for the device. They
-take turns; the table has the medians over the rounds and the medians of the ratios within a round.
+vit_ti8_64 the same of ViT-Ti/8 at 64 pixels, 64 images, on the CPU; tiny is for trying this program. Base model,
+forward, backward, AdamW. The reference's models and losses are imported from the clone and called as its
+engine_pretrain.py does, with autocast to the precision asked for (it uses float16; bfloat16 is as fast and needs no
+scaler) and torch.optim.AdamW's fused form; once as they are, and once with both models through torch.compile
+(--no_compile leaves that out; they are compiled before the first round). Its losses are read once a step, where it
+reads each of them and waits for the device. They take turns; the table has the medians over the rounds and the medians
+of the ratios within a round.
 """
 
 import argparse
@@ -26,9 +27,14 @@ import warnings
 import turns
 
 # Images of a step; steps of a round, after one that is not counted. As step.cc has them.
-BATCH = {("vit_b16", "cpu"): 8, ("vit_b16", "cuda"): 256, ("vit_ti8_64", "cpu"): 64}
+BATCH = {("vit_b16", "cpu"): 8, ("vit_b16", "cuda"): 256, ("vit_ti8_64", "cpu"): 64, ("tiny", "cpu"): 128}
 STEPS = {"cpu": 3, "cuda": 20}
-SIDE = {"vit_b16": 224, "vit_ti8_64": 64}
+SIDE = {"vit_b16": 224, "vit_ti8_64": 64, "tiny": 32}
+ENCODER = {"vit_ti8_64": dict(patch_size=8, embed_dim=192, depth=12, num_heads=3),
+           "tiny": dict(patch_size=4, embed_dim=128, depth=6, num_heads=4)}
+DECODER = {"vit_ti8_64": dict(decoder_embed_dim=512, decoder_depth=2, decoder_num_heads=16),
+           "tiny": dict(decoder_embed_dim=64, decoder_depth=2, decoder_num_heads=4)}
+SELECTED = {"vit_b16": 15, "vit_ti8_64": 15, "tiny": 9}
 
 
 def make_models(reference, name):
@@ -41,16 +47,16 @@ def make_models(reference, name):
         numpy.float = float  # NumPy had it under this name when the reference was written.
         from models import basemodel_vit, models_tec_vit
 
-        base_options = dict(mlp_token=False, num_tokens=1, pred_att=True, last_layers=2, topkatt=15)
+        base_options = dict(mlp_token=False, num_tokens=1, pred_att=True, last_layers=2, topkatt=SELECTED[name])
         options = dict(pred_att=True, mlp_token=True, att_tau=1.8)
         if name == "vit_b16":
             return basemodel_vit.vit_base_patch16(**base_options), models_tec_vit.mae_vit_base_patch16(**options)
         norm = functools.partial(torch.nn.LayerNorm, eps=1e-6)
-        encoder = dict(patch_size=8, embed_dim=192, depth=12, num_heads=3, mlp_ratio=4, norm_layer=norm)
-        base_model = basemodel_vit.VisionTransformer(img_size=64, qkv_bias=True, **encoder, **base_options)
-        base_model.patch_embed = models_tec_vit.PatchEmbed(64, 8, 3, 192)  # Its own is for 224 pixels, always.
-        return base_model, models_tec_vit.TECViT(img_size=64, decoder_embed_dim=512, decoder_depth=2,
-                                                 decoder_num_heads=16, **encoder, **options)
+        side, encoder = SIDE[name], dict(ENCODER[name], mlp_ratio=4, norm_layer=norm)
+        base_model = basemodel_vit.VisionTransformer(img_size=side, qkv_bias=True, **encoder, **base_options)
+        # Its own is for 224 pixels, always.
+        base_model.patch_embed = models_tec_vit.PatchEmbed(side, encoder["patch_size"], 3, encoder["embed_dim"])
+        return base_model, models_tec_vit.TECViT(img_size=side, **DECODER[name], **encoder, **options)
 
 
 def make_step(reference, name, precision, device, compiled=False):
@@ -118,7 +124,8 @@ def main():
     case, batch = case_of(name, arguments.precision, device), BATCH[name, device]
     result = turns.compare(
         arguments.rounds, lambda: turns.ours(arguments.ours, case, batch),
-        {rival: lambda step=step: turns.timed(step, STEPS[device]) for rival, step in rivals.items()})
+        {rival: lambda step=step: turns.timed(step, STEPS[device]) for rival, step in rivals.items()},
+        least_rounds=1 if name == "tiny" else 5)
     where = torch.cuda.get_device_name() if device == "cuda" else "%d threads" % threads
     print("%d rounds, %s at %d pixels, %s, %d images, %s; PyTorch %s" %
           (arguments.rounds, name, SIDE[name], arguments.precision, batch, where, torch.__version__))

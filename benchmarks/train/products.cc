@@ -6,9 +6,10 @@
 //
 // The step is run once under the counter of //benchmarks/train:traffic, which says what each product got: sizes, types
 // and how it lay. Each one is then given made-up operands of that kind and every form that LibTorch has for it: as the
-// step does it, with its operands lying the other way round, and transposed as a whole; attention as the fused function
-// and as the bare products without a softmax. The quickest form counts, in the order of the step, with nothing between.
-// So the limit of a comparison is the rival's time divided by this one.
+// step does it, with its operands lying the other way round, transposed as a whole, and in float32 also oneDNN's, with
+// the weights of a layer as they are and in oneDNN's own order; attention as the fused function and as the bare
+// products without a softmax. The quickest form counts, in the order of the step, with nothing between. So the limit of
+// a comparison is the rival's time divided by this one. The tiny cases are for trying the program.
 //
 // Time and CPU: of the products. Counters: step_ms the whole step, measured before and after and averaged, and
 // step_cpu_ms its time on all processors, which other programs on the machine disturb less; of_step and of_step_cpu
@@ -21,10 +22,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ATen/ATen.h"
+#include "ATen/core/dispatch/Dispatcher.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -74,16 +77,49 @@ at::Tensor Turned(const at::Tensor& x) {
   return x.stride(-1) == 1 ? x.transpose(-1, -2).contiguous().transpose(-1, -2) : x.contiguous();
 }
 
+// x weight^T (+ bias) by oneDNN, which LibTorch itself asks for low precision alone. LibTorch declares it nowhere.
+at::Tensor OneDnnLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  using Scalars = c10::List<std::optional<at::Scalar>>;
+  using Text = std::optional<c10::string_view>;
+  static const auto call = c10::Dispatcher::singleton()
+                               .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+                               .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                                                 c10::string_view, Scalars, Text)>();
+  return call.call(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, "none", Scalars(), "");
+}
+
+// A weight in the order that oneDNN likes for so many rows.
+at::Tensor OneDnnWeight(const at::Tensor& weight, int64_t rows) {
+  static const auto call = c10::Dispatcher::singleton()
+                               .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
+                               .typed<at::Tensor(const at::Tensor&, std::optional<int64_t>)>();
+  return call.call(weight, rows);
+}
+
+// a b (+ bias), of matrices in float32.
+void AddOneDnnForms(const at::Tensor& bias, const at::Tensor& a, const at::Tensor& b, std::vector<Form>* forms) {
+  forms->push_back([=] { OneDnnLinear(a, b.t(), bias); });
+  if (!bias.defined()) {
+    forms->push_back([=] { OneDnnLinear(b.t(), a, {}); });
+    return;
+  }
+  // A layer's weight, which stays the same for a step at least.
+  const at::Tensor packed = OneDnnWeight(b.t().contiguous(), a.size(0));
+  forms->push_back([=] { OneDnnLinear(a, packed, bias); });
+}
+
 // a b (+ bias).
 void AddProductForms(const at::Tensor& bias, const at::Tensor& a, const at::Tensor& b, std::vector<Form>* forms) {
+  const bool one_dnn = a.dim() == 2 && a.scalar_type() == at::kFloat && at::globalContext().userEnabledMkldnn();
   for (const at::Tensor& left : {a, Turned(a)}) {
     for (const at::Tensor& right : {b, Turned(b)}) {
       if (bias.defined()) {
         forms->push_back([=] { at::addmm(bias, left, right); });
-        continue;
+      } else {
+        forms->push_back([=] { at::matmul(left, right); });
+        forms->push_back([=] { at::matmul(right.transpose(-1, -2), left.transpose(-1, -2)); });
       }
-      forms->push_back([=] { at::matmul(left, right); });
-      forms->push_back([=] { at::matmul(right.transpose(-1, -2), left.transpose(-1, -2)); });
+      if (one_dnn) AddOneDnnForms(bias, left, right, forms);
     }
   }
 }
@@ -97,6 +133,14 @@ std::vector<Form> FormsOf(const CountedOperation& operation) {
     AddProductForms(in[0], in[1], in[2], &forms);
   } else if (name == "mm" || name == "bmm" || name == "tec::weight_gradient") {
     AddProductForms({}, in[0], in[1], &forms);
+  } else if (name == "baddbmm") {
+    // A factor times the product, into a place of which nothing is read: the products of tec/nn/relation_logits.
+    const at::Tensor &into = in[0], &a = in[1], &b = in[2];
+    forms.push_back([=] {
+      at::Tensor result = into;
+      at::baddbmm_out(result, into, a, b, /*beta=*/0, /*alpha=*/0.1);
+    });
+    AddProductForms({}, a, b, &forms);
   } else if (absl::StrContains(name, "scaled_dot_product_flash_attention_for_cpu")) {
     const bool backward = absl::EndsWith(name, "_backward");
     const at::Tensor &q = in[backward ? 1 : 0], &k = in[backward ? 2 : 1], &v = in[backward ? 3 : 2];
@@ -209,6 +253,8 @@ std::function<Form(at::ScalarType)> Finetuning(const VitOptions& encoder, int64_
 
 void Register() {
   const std::vector<std::pair<std::string, std::function<Form(at::ScalarType)>>> steps = {
+      {"tiny_batch_8", Pretraining(TinyExperiment(), 8)},
+      {"finetune_tiny_batch_4", Finetuning({32, 4, 64, 2, 2}, 4)},
       {"vit_ti8_64_batch_64", Pretraining(TinyAt64Experiment(), 64)},
       {"finetune_vit_small_batch_8", Finetuning({224, 16, 384, 12, 6}, 8)},
       {"vit_b16_batch_8", Pretraining(RowBExperiment(), 8)}};

@@ -98,6 +98,10 @@ BENCHMARK_CAPTURE(TrainingStep, tiny_batch_128_bfloat16, TinyExperiment(), 128, 
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()
     ->Iterations(5);
+BENCHMARK_CAPTURE(TrainingStep, tiny_two_of_64, TinyExperiment(), 64, at::kFloat, at::kCPU, 2)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(5);
 BENCHMARK_CAPTURE(TrainingStep, vit_ti8_64_batch_64, TinyAt64Experiment(), 64, at::kFloat)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime()

@@ -5,7 +5,8 @@
 # files and scripts, lines over 120 columns; a name on every to-do; the logging macros of tec/base/logging.h instead of
 # LOG and CHECK, which c10, glog and Abseil each define; the narrow headers of LibTorch instead of torch/torch.h (17 s a
 # file); nothing of eval/, tools/ and benchmarks/ in tec/ and data/, but in their tests and in the program; the rules of
-# tools/build_defs in BUILD files; every library with something for CUDA in the program that the wheel has for it.
+# tools/build_defs in BUILD files; every library with something for CUDA in the program that the wheel has for it; every
+# program of benchmarks/ in a short run.
 set -eu
 
 clang_format=$(readlink -f "$1")
@@ -44,6 +45,14 @@ forbid '(^|[^A-Za-z0-9_])(LOG|D?CHECK(_[A-Z]+)?)\(' "use TEC_LOG and TEC_CHECK" 
 forbid 'include [<"]torch/torch\.h' "include the header that declares what is used" "$cpp"
 forbid 'include "(eval|tools|benchmarks)/' "tec and data need nothing of what stands above (docs/architecture.md)" \
   "$(echo "$cpp" | grep -E '^(tec|data)/' | grep -vE '_test\.cc$|^tec/pretrain_main\.cc$')"
+# What a library depends on without including it, too.
+# shellcheck disable=SC2086
+awk '
+    FNR == 1 || /^\)/ { library = 0 }
+    /^[a-z_]+_library\($/ { library = 1 }
+    library && /"\/\/(eval|tools|benchmarks)[\/:]/ && !/:__(pkg|subpackages)__"/ {
+      print FILENAME ":" FNR ":" $0 "   <-- tec and data need nothing of what stands above (docs/architecture.md)"
+    }' $(echo "$build" | grep -E '^(tec|data)/') >> "$problems"
 forbid '^(native\.)?cc_(library|binary|test)\(' "use the rules of //tools/build_defs:tec.bzl" "$build"
 
 # shellcheck disable=SC2086
@@ -54,6 +63,19 @@ for library in $(awk '
     /^    cuda(_deps)? = / && rule == "tec_cc_library(" { print "//" package ":" name "_for_cuda" }' $build); do
   grep -qF "\"$library\"" tec/command/BUILD ||
     echo "tec/command/BUILD: for_cuda lacks $library: the wheel's program for CUDA would be without" >> "$problems"
+done
+
+# shellcheck disable=SC2086
+for program in $(awk '
+    FNR == 1 { package = FILENAME; sub("/BUILD$", "", package) }
+    /^[a-z_]+\($/ { rule = $0 }
+    /^    name = / && rule ~ /^(tec_cc_benchmark|tec_cc_binary|sh_binary)/ {
+      split($0, part, "\""); print package "/" part[2]
+    }' $(echo "$build" | grep '^benchmarks/.*/')); do
+  grep -qwF -e "$program" -e "//${program%/*}:${program##*/}" benchmarks/short_runs_test.sh \
+    benchmarks/peers/short_runs_test.sh .ci/run ||
+    echo "${program%/*}/BUILD: neither benchmarks/short_runs_test.sh, nor that of peers/, nor .ci/run runs" \
+      "${program##*/}: it could break unseen" >> "$problems"
 done
 
 for file in $(echo "$cpp" | grep '\.h$' || true); do
