@@ -26,6 +26,9 @@ void PlanTokens(const VitHints& hints, PlanBuilder& builder);
 // The same of a family with cropped_positions, and how the model normalises pixels.
 void PlanCroppedTokens(const VitHints& hints, PlanBuilder& builder);
 
+// norm.*, or of a file without it whether that is the model's own way: traits.no_norm, noted where it is a guess.
+void PlanFinalNorm(const VitHints& hints, PlanBuilder& builder);
+
 // The rotary positions, of which the file may have the periods; traits.rotary and, with them, traits.heads.
 void PlanRotary(const VitHints& hints, PlanBuilder& builder);
 

@@ -83,20 +83,6 @@ void FindPatchMatrix(PlanBuilder& builder) {
   builder.Reshape("patch_embed.proj.weight", {traits.width, traits.channels, side, side});
 }
 
-// Of a file without final norm: whether its model has none. A norm after pooling (fc_norm) is of a classifier, and with
-// it the tokens are normalised plainly, as those of MAE's and TEC's encoders are, whose conversion leaves the norm out.
-// Those have neither LayerScale nor registers nor a norm before the blocks; BEiT's always has one of the two norms.
-bool EndsWithItsBlocks(PlanBuilder& builder) {
-  if (builder.family().no_norm) return true;
-  const bool pooled =
-      builder.plan().classifier.Find("fc_norm.weight") != nullptr || builder.traits().relative_positions;
-  if (!builder.family().model_types.empty() || pooled) return false;
-  for (const char* name : {"reg_token", "blocks.0.ls1.gamma", "norm_pre.weight"}) {
-    if (builder.Find(name) != nullptr) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 std::set<int64_t> FindTraits(PlanBuilder& builder) {
@@ -135,8 +121,33 @@ std::set<int64_t> FindTraits(PlanBuilder& builder) {
   traits.pre_norm = builder.Find("norm_pre.weight") != nullptr || builder.Find("norm_pre.bias") != nullptr;
   traits.final_norm = builder.Find("norm.weight") != nullptr || builder.Find("norm.bias") != nullptr;
   FindRelativePositions(builder);
-  traits.no_norm = !traits.final_norm && EndsWithItsBlocks(builder);
   return blocks;
+}
+
+void PlanFinalNorm(const VitHints& hints, PlanBuilder& builder) {
+  const Family& family = builder.family();
+  VitTraits& traits = builder.traits();
+  if (traits.final_norm) return builder.TakeNorm("norm", traits.width);
+  traits.no_norm = family.no_norm;
+  // A norm after pooling (fc_norm) is of a classifier, and with it the tokens are normalised plainly; BEiT's always has
+  // one of the two norms.
+  const bool pooled = builder.plan().classifier.Find("fc_norm.weight") != nullptr || traits.relative_positions;
+  if (family.no_norm || pooled) return;
+  const VitConfig* config = hints.config;
+  const bool ours = family.name == TecFamily().name;
+  // timm's architectures have all their tensors in a file.
+  if (config != nullptr && !config->architecture.empty() && config->architecture != kOpenClipTower && !ours) {
+    traits.no_norm = true;
+    return;
+  }
+  if (!family.model_types.empty()) return;
+  // The encoders of MAE and TEC, whose conversion leaves the norm out, have none of these.
+  for (const char* name : {"reg_token", "blocks.0.ls1.gamma", "norm_pre.weight"}) {
+    traits.no_norm |= builder.Find(name) != nullptr;
+  }
+  if (ours) return;
+  traits.assumed.push_back(traits.no_norm ? "no norm after the last block"
+                                          : "a plain norm after the last block, as the file has none");
 }
 
 }  // namespace tec

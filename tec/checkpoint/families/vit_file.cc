@@ -150,18 +150,6 @@ void AssumeNumbers(const Family& family, const VitConfig* config, bool said, Vit
   }
 }
 
-// Of a file without norm.*: whether that is the model's own way. timm's architectures have all their tensors in a file.
-void SettleNorm(const Family& family, const VitConfig* config, const StateDict& classifier, VitTraits* traits) {
-  if (traits->final_norm || family.no_norm || family.name == TecFamily().name) return;
-  const bool pooled = classifier.Find("fc_norm.weight") != nullptr || traits->relative_positions;
-  const bool named = config != nullptr && !config->architecture.empty() && config->architecture != kOpenClipTower;
-  if (named && !pooled) traits->no_norm = true;
-  if (!named && !pooled && family.model_types.empty()) {
-    traits->assumed.push_back(traits->no_norm ? "no norm after the last block"
-                                              : "a plain norm after the last block, as the file has none");
-  }
-}
-
 // Of families that differ in nothing else the user's word says the activation.
 absl::Status CheckActivation(const Family& family, const VitConfig& config) {
   if (!family.must_be_said || AgreeOnActivation(config, family)) return absl::OkStatus();
@@ -184,7 +172,6 @@ absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, V
     if (family.cropped_positions) of_file.image_height = of_file.image_width = 0;
     TEC_RETURN_IF_ERROR(TakeConfig(of_file, path, &traits));
   }
-  SettleNorm(family, config, plan.classifier, &traits);
   AssumeNumbers(family, config, request.family == family.name, &traits);
   TEC_RETURN_IF_ERROR(SettleHeads(family, request.heads, source, &traits));
   TEC_RETURN_IF_ERROR(ArrangeRotary(&plan));

@@ -51,7 +51,7 @@ absl::StatusOr<VitPlan> PlanVit(const Family& family, const StateDict& tensors, 
   if (traits.patch_norm) builder.TakeNorm("patch_norm", traits.width);
   if (traits.pre_norm) builder.TakeNorm("norm_pre", traits.width);
   for (int64_t block : blocks) PlanBlock(absl::StrCat("blocks.", block, "."), builder);
-  if (traits.final_norm) builder.TakeNorm("norm", traits.width);
+  PlanFinalNorm(hints, builder);
   PlanPool(builder);
   return builder.Finish();
 }
