@@ -8,6 +8,7 @@
 #ifndef TEC_CHECKPOINT_PICKLE_H_
 #define TEC_CHECKPOINT_PICKLE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -19,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "tec/base/status.h"
 #include "tec/checkpoint/value.h"
 
 namespace tec {
@@ -152,6 +154,16 @@ class PickleInterpreter {
   std::shared_ptr<const void> owner_;
   bool mapped_ = false;
 };
+
+template <typename T>
+absl::Status PickleInterpreter::Reserve(std::vector<T>* items, size_t more) {
+  if (items->capacity() - items->size() >= more) return absl::OkStatus();
+  const size_t before = items->capacity(), capacity = std::max(items->size() + more, 2 * before);
+  TEC_RETURN_IF_ERROR(Charge(capacity * sizeof(T) + 32));
+  items->reserve(capacity);
+  memory_left_ += before * sizeof(T);
+  return absl::OkStatus();
+}
 
 }  // namespace tec
 

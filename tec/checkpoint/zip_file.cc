@@ -1,3 +1,6 @@
+// Somewhat longer than a file should be: the reader makes the end of the file again as the writer does and compares, so
+// that both have the signatures, the sizes and Tail in common.
+
 #include "tec/checkpoint/zip_file.h"
 
 #include <string.h>
