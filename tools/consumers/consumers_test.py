@@ -1,7 +1,8 @@
 """Our models against the programs that weight files come from and go to: same weights, same pictures, same numbers.
 
 Every model is small and random: no file is downloaded. Programs: vit_outputs, convert, export (runfiles of this test).
-Of projects whose code is in no package, published_keys/ has the names in their files.
+Of projects whose code is in no package, published_keys/ has the names in their files. What has needs of its own is a
+module beside this one; the tests here have their models and comparisons in common, and are long together.
 """
 
 import argparse

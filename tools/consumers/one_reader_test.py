@@ -31,6 +31,12 @@ class OneReaderTest(unittest.TestCase):
             path = f'{self.folder}/pictures/{split}/{label}'
             os.makedirs(path, exist_ok=True)
             Image.fromarray(random.randint(0, 256, (64, 64, 3)).astype('uint8')).save(f'{path}/{number}.png')
+        mask = numpy.repeat(numpy.arange(64) // 32, 64).reshape(64, 64).astype('uint8')
+        for kind, split, number in itertools.product(('images', 'masks'), ('train', 'val'), range(2)):
+            path = f'{self.folder}/segmented/{kind}/{split}'
+            os.makedirs(path, exist_ok=True)
+            pixels = mask if kind == 'masks' else random.randint(0, 256, (64, 64, 3)).astype('uint8')
+            Image.fromarray(pixels).save(f'{path}/{number}.png')
 
     def programs(self, file):
         """{name: command}, without what is told of the file."""
@@ -46,6 +52,8 @@ class OneReaderTest(unittest.TestCase):
             'embed': ['eval/embed/embed', *frozen, f'--output={out}.npy'],
             'knn': ['eval/knn/knn', *frozen, '--k=1', '--features=pool'],
             'linear': ['eval/linear/linear', *frozen, '--features=pool', *trained, f'--output_dir={out}/linear'],
+            'dense': ['eval/dense/dense', weights, f'--data_path={self.folder}/segmented', *system, '--batch_size=2',
+                      '--classifiers=knn', '--k=1', '--pictures=0', f'--output_dir={out}/dense'],
             'logistic': ['eval/logistic/logistic', *frozen, '--c=1', '--max_iterations=1', '--features=pool'],
             'finetune': ['eval/finetune/finetune', '--finetune=' + file.path, *pictures, *trained,
                          f'--output_dir={out}/finetune'],

@@ -2,7 +2,8 @@
 come of it, which is the features of the original's own code or a refusal that says what is the matter.
 
 Each function is one kind and yields Files; weight_kinds_test.py compares. Nothing here is one project's own file: each
-kind is made in several forms, of shapes that are all small.
+kind is made in several forms, of shapes that are all small. Longer than a file should be: one list, whose kinds have
+their makers in common.
 """
 
 import copy

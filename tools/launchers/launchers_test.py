@@ -2,7 +2,8 @@
 
 Whatever starts the ranks, the last checkpoint is byte for byte that of two processes started by hand; so are a linear
 probe's results, and kNN's are those of one process. Slurm, network namespaces, a host file of one's own and a small
-disk need root.
+disk need root. Somewhat longer than a file should be: Slurm and Hosts, which start what the tests run on, are theirs
+alone.
 """
 
 import contextlib
