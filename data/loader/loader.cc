@@ -66,9 +66,21 @@ class Loader::Implementation {
     }
   }
 
-  ~Implementation() { Stop(); }
+  ~Implementation() {
+    try {
+      GiveBack();
+    } catch (const std::exception&) {  // Whoever was to read is lost.
+    }
+    Stop();
+  }
+
+  void HoldUntil(std::function<void()> read) {
+    TEC_CHECK(in_hands_ != nullptr && !read_) << "of a batch that has been delivered, once";
+    read_ = std::move(read);
+  }
 
   void StartEpoch(int64_t epoch, int64_t first_batch) {
+    GiveBack();
     TEC_CHECK(first_batch >= 0 && first_batch <= sampler_.batches_per_epoch())
         << first_batch << " of " << sampler_.batches_per_epoch();
     std::unique_lock<std::mutex> lock(mutex_);
@@ -87,6 +99,7 @@ class Loader::Implementation {
   }
 
   absl::StatusOr<const Batch*> Next() {
+    GiveBack();
     std::unique_lock<std::mutex> lock(mutex_);
     TEC_CHECK(started_) << "StartEpoch comes first";
     if (!failure_.ok()) return failure_;
@@ -108,6 +121,7 @@ class Loader::Implementation {
       return failure_;
     }
     ++delivered_;
+    in_hands_ = &slot.batch;
     return &slot.batch;
   }
 
@@ -142,6 +156,13 @@ class Loader::Implementation {
   }
 
  private:
+  // What the caller has, before `released_` says so.
+  void GiveBack() {
+    if (const std::function<void()> read = std::exchange(read_, nullptr)) read();
+    const Batch* const batch = std::exchange(in_hands_, nullptr);
+    if (batch != nullptr && options_.released) options_.released(batch->pixels);
+  }
+
   struct Slot {
     Batch batch;
     std::shared_ptr<uint8_t> memory;                    // Of the batch's pixels.
@@ -346,6 +367,9 @@ class Loader::Implementation {
   Sampler sampler_;  // Its epoch changes only while no thread is busy.
   const int64_t image_bytes_;
   int64_t bad_allowed_ = 0;
+  // The caller's alone.
+  const Batch* in_hands_ = nullptr;  // Delivered and not given back yet.
+  std::function<void()> read_;       // Waited for before it is.
 
   mutable std::mutex mutex_;  // Guards all below; a slot's pixels of one image belong to the thread that makes it.
   std::condition_variable work_, done_, idle_;
@@ -409,6 +433,7 @@ const LoaderOptions& Loader::options() const { return implementation_->options()
 int64_t Loader::batches_per_epoch() const { return implementation_->batches_per_epoch(); }
 void Loader::StartEpoch(int64_t epoch, int64_t first_batch) { implementation_->StartEpoch(epoch, first_batch); }
 absl::StatusOr<const Batch*> Loader::Next() { return implementation_->Next(); }
+void Loader::HoldUntil(std::function<void()> read) { implementation_->HoldUntil(std::move(read)); }
 std::vector<BadImage> Loader::bad_images() const { return implementation_->bad_images(); }
 int64_t Loader::bad_count() const { return implementation_->bad_count(); }
 void Loader::CountBadOfOthers(const std::vector<int64_t>& indices) { implementation_->CountBadOfOthers(indices); }

@@ -62,9 +62,14 @@ struct LoaderOptions {
   // is made; the memory is written in place and used again till the loader's end. It may throw. Empty: ordinary memory.
   // For a CUDA device, page-locked memory (batch_images.h).
   std::function<std::shared_ptr<uint8_t>(size_t bytes)> allocate;
+
+  // Told of the pixels of each batch when its memory is given back, before a thread may write there. For tests, which
+  // spoil them.
+  std::function<void(absl::Span<uint8_t> pixels)> released;
 };
 
-// N = count images; size and channels = the transform's. Valid until the next call of Next() or StartEpoch().
+// N = count images; size and channels = the transform's. Valid until the next call of Next() or StartEpoch(), which may
+// be held up (HoldUntil).
 struct Batch {
   int64_t number = 0;  // In the epoch, from 0.
   int64_t count = 0;   // N; batch_size but for the last batch of an evaluation.
@@ -110,6 +115,10 @@ class Loader {
   // Bad images count when the batch that met them is delivered, so this happens at the same batch with any number of
   // threads.
   absl::StatusOr<const Batch*> Next();
+
+  // For whom the batch that Next() delivered last is still being read, as a device does that copies it by itself: its
+  // memory is given back, by whatever call, only after `read` has returned, which is then called once.
+  void HoldUntil(std::function<void()> read);
 
   // Different images found unreadable in the batches delivered so far (by this rank), listed by earlier runs or told by
   // other ranks, by index; and how many they are.

@@ -451,6 +451,38 @@ TEST(LoaderTest, TheBatchInUseIsNotOverwritten) {
   EXPECT_EQ(batch->indices, indices);
 }
 
+// A batch that is copied by somebody else: it keeps its bytes till he is done, however it is given back.
+TEST(LoaderTest, ABatchThatIsStillReadIsNotGivenBack) {
+  const auto dataset = std::make_shared<MemoryDataset>(40);
+  const std::vector<Copy> expected = Epoch(Make(dataset, Options(4)).get(), 0);
+  std::vector<std::string> order;
+  LoaderOptions options = Options(4);
+  options.prefetch_batches = 1;
+  options.released = [&order](absl::Span<uint8_t> pixels) {
+    std::fill(pixels.begin(), pixels.end(), 0xFF);  // As floats, no numbers.
+    order.push_back("given back");
+  };
+  auto loader = Make(dataset, options);
+  const auto take = [&](size_t number) {
+    const absl::StatusOr<const Batch*> batch = loader->Next();
+    ASSERT_TRUE(batch.ok() && *batch != nullptr) << batch.status();
+    loader->HoldUntil([&, pixels = (*batch)->pixels, number] {
+      order.push_back("read");
+      EXPECT_EQ(std::vector<uint8_t>(pixels.begin(), pixels.end()), expected[number].pixels) << number;
+    });
+  };
+  loader->StartEpoch(0);
+  for (size_t number = 0; number < expected.size(); ++number) take(number);
+  ASSERT_EQ(*loader->Next(), nullptr);
+  loader->StartEpoch(0);  // Nothing is in anybody's hands.
+  take(0);
+  loader->StartEpoch(0);
+  take(0);
+  loader.reset();
+  ASSERT_EQ(order.size(), 2 * (expected.size() + 2));
+  for (size_t i = 0; i < order.size(); ++i) EXPECT_EQ(order[i], i % 2 == 0 ? "read" : "given back") << i;
+}
+
 TEST(LoaderTest, BatchesAreWrittenIntoTheMemoryGivenAgainAndAgain) {
   std::vector<std::pair<uint8_t*, size_t>> given;
   int alive = 0;
