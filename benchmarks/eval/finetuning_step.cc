@@ -75,7 +75,7 @@ FinetuningStep::Result FinetuningStep::Run() {
   const at::Tensor uniforms = DropPathUniforms(/*seed=*/1, epoch_++, samples_, options_.encoder.depth).to(device_);
   Result result;
   result.loss = step_->Accumulate(images, targets, uniforms);
-  result.gradient_norm = *step_->Finish(/*lr=*/1e-4).grad_norm;
+  result.gradient_norm = *step_->Finish(/*lr=*/1e-4).Read().grad_norm;
   return result;
 }
 

@@ -52,7 +52,7 @@ TEST(FinetuneStepTest, AccumulatedHalvesAreTheWhole) {
     for (int64_t i = 0; i < parts; ++i) {
       step.Accumulate(images.narrow(0, i * 4 / parts, 4 / parts), labels.narrow(0, i * 4 / parts, 4 / parts), {});
     }
-    norms[parts - 1] = *step.Finish(1e-3).grad_norm;
+    norms[parts - 1] = *step.Finish(1e-3).Read().grad_norm;
     heads[parts - 1] = optimizer.parameters().back().detach().clone();
   }
   EXPECT_NEAR(norms[0], norms[1], kRelativeNorm * norms[0]);
@@ -71,7 +71,7 @@ TEST(FinetuneStepTest, ClipsAfterMeasuring) {
       std::find_if(named.begin(), named.end(), [](const auto& n) { return n.first == "head.bias"; })->second;
   const at::Tensor before = bias.detach().clone();
   step.Accumulate(at::ones({2, 3, 8, 8}), at::zeros({2}, at::kLong), {});
-  const UpdateResult update = step.Finish(1);
+  const UpdateResult update = step.Finish(1).Read();
   EXPECT_GT(*update.grad_norm, 0.1);
   EXPECT_GT((bias.detach() - before).abs().max().item<double>(), 0);
   EXPECT_LE((bias.detach() - before).abs().max().item<double>(), options.clip_grad);
@@ -86,7 +86,7 @@ TEST(FinetuneStepTest, AGradientThatIsNotFiniteChangesNothing) {
   for (const at::Tensor& parameter : optimizer.parameters()) before.push_back(parameter.detach().clone());
   const at::Tensor images = at::full({2, 3, 8, 8}, std::numeric_limits<double>::infinity(), at::kFloat);
   step.Accumulate(images, at::zeros({2}, at::kLong), {});
-  EXPECT_TRUE(step.Finish(1e-3).skipped);
+  EXPECT_TRUE(step.Finish(1e-3).Read().skipped);
   for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(at::equal(optimizer.parameters()[i].detach(), before[i]));
 }
 

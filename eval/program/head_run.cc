@@ -21,6 +21,7 @@ LoopOptions LoopOptionsOf(const HeadRunOptions& options, const std::string& meth
   result.resume = options.resume;
   result.epochs = options.epochs;
   result.stop_after_update = options.stop_after_update;
+  result.read_late = options.read_late;
   return result;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -26,6 +27,7 @@ struct HeadRunOptions {
   bool quiet = false;
   // Called after each update with the number of updates since epoch 0; true stops the run as a signal would.
   std::function<bool(int64_t updates)> stop_after_update;
+  std::optional<bool> read_late;  // As in RunOptions.
 };
 
 RunContext::Options ContextOptionsOf(const HeadRunOptions& options);

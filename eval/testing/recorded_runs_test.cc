@@ -223,6 +223,7 @@ class RecordedRunsTest : public ::testing::Test {
     TrainOptions options;
     options.quiet = true;
     options.stop_after_update = stop;
+    options.read_late = read_late_;
     const auto result = Train(Resolve(*experiment), options);
     ASSERT_TRUE(result.ok()) << result.status();
   }
@@ -249,6 +250,7 @@ class RecordedRunsTest : public ::testing::Test {
     RunFinetuneOptions options;
     options.quiet = true;
     options.stop_after_update = stop;
+    options.read_late = read_late_;
     const auto result = RunFinetune(Resolve(*settings), options);
     ASSERT_TRUE(result.ok()) << result.status();
   }
@@ -269,6 +271,7 @@ class RecordedRunsTest : public ::testing::Test {
     options.warmup_epochs = 1;
     options.quiet = true;
     options.stop_after_update = stop;
+    options.read_late = read_late_;
     if (sweep) {
       options.features = {kClsFeatures, kPoolFeatures};
       options.rates = {1, 0.1};
@@ -282,10 +285,12 @@ class RecordedRunsTest : public ::testing::Test {
   }
 
   static std::string folder_;
+  static bool read_late_;
   static nlohmann::json recorded_, found_;
 };
 
 std::string RecordedRunsTest::folder_;
+bool RecordedRunsTest::read_late_ = false;
 nlohmann::json RecordedRunsTest::recorded_, RecordedRunsTest::found_;
 
 Stop After(int64_t updates) {
@@ -318,6 +323,21 @@ TEST_F(RecordedRunsTest, PretrainingTecByTwoRanks) {
   ASSERT_TRUE(exit_code.ok()) << exit_code.status();
   ASSERT_EQ(*exit_code, 0) << ReadFile(request.log_file).value_or("");
   Check("tec by two ranks", "two_ranks");
+}
+
+// As on a GPU.
+TEST_F(RecordedRunsTest, ReadLate) {
+  read_late_ = true;
+  Pretrain(config::TEC, "tec_late", After(4));
+  Pretrain(config::TEC, "tec_late");
+  Check("tec", "tec_late");
+  Finetune("finetune_late", After(4));
+  Finetune("finetune_late");
+  Check("finetune", "finetune_late");
+  Probe(/*sweep=*/true, "sweep_late", After(3));
+  Probe(/*sweep=*/true, "sweep_late");
+  Check("sweep", "sweep_late");
+  read_late_ = false;
 }
 
 TEST_F(RecordedRunsTest, Finetuning) {

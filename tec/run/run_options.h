@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct RunOptions {
   // Called on every rank after each update with the number of updates done since epoch 0; true stops the run as a
   // signal would: it saves and returns with `stopped` set.
   std::function<bool(int64_t updates)> stop_after_update;
+  // Whether the host reads what an update gave only after it has queued the next micro-step. By default on a GPU; on
+  // the CPU, for tests: it changes no checkpoint.
+  std::optional<bool> read_late;
 };
 
 struct LoopOptions {
@@ -40,6 +44,7 @@ struct LoopOptions {
   double warmup_epochs = 0;                                // For advice.
   bool overwrite = false;                                  // As in RunOptions.
   std::function<bool(int64_t updates)> stop_after_update;  // As in RunOptions.
+  std::optional<bool> read_late;                           // As in RunOptions.
 };
 
 // Of settings that have these parts: config::Experiment, config::Finetune. method and instead are left open.
@@ -58,6 +63,7 @@ LoopOptions LoopOptionsOf(const Settings& settings, const RunOptions& options) {
   result.warmup_epochs = settings.schedule().warmup_epochs();
   result.overwrite = options.overwrite;
   result.stop_after_update = options.stop_after_update;
+  result.read_late = options.read_late;
   return result;
 }
 

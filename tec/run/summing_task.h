@@ -3,6 +3,7 @@
 #ifndef TEC_RUN_SUMMING_TASK_H_
 #define TEC_RUN_SUMMING_TASK_H_
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -47,7 +48,7 @@ class SummingTask : public Task {
       if (!status.ok()) return status;
     }
     sum_ += static_cast<double>(place.step + 1);
-    return at::full({1}, static_cast<double>(place.step), at::kDouble);
+    return at::full({1}, place.step == spoilt ? std::nan("") : static_cast<double>(place.step), at::kDouble);
   }
   absl::StatusOr<UpdateResult> Update(double lr) override {
     weight_ += sum_ * lr;
@@ -66,6 +67,7 @@ class SummingTask : public Task {
 
   std::function<absl::Status(int64_t step)> on_step;
   int64_t first = -1, last = -1;  // Micro-steps.
+  int64_t spoilt = -1;            // A micro-step whose loss is no number.
   bool changes_state = false;
 
  private:

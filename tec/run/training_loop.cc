@@ -1,20 +1,19 @@
 #include "tec/run/training_loop.h"
 
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tec/base/exit_code.h"
 #include "tec/base/file.h"
-#include "tec/base/fingerprint.h"
 #include "tec/base/logging.h"
 #include "tec/base/memory_reserve.h"
 #include "tec/base/status.h"
-#include "tec/base/version.h"
 #include "tec/config/advice.h"
 #include "tec/dist/replicas.h"
+#include "tec/run/device_moment.h"
 #include "tec/run/finished_run.h"
+#include "tec/run/rank_alignment.h"
 #include "tec/run/rank_runtime.h"
 #include "tec/run/shared_run_state.h"
 #include "tec/run/torch_runtime.h"
@@ -57,7 +56,8 @@ absl::Status TrainingLoop::Open() {
     keeper_.Begin(position_);
     return absl::OkStatus();
   }()));
-  TEC_RETURN_IF_ERROR(AlignRanks());
+  TEC_RETURN_IF_ERROR(AlignRanks(context_, task_, plan_));
+  TEC_RETURN_IF_ERROR(CheckRanks());
   TEC_RETURN_IF_ERROR(context_.group().Agree([&]() -> absl::Status {
     if (!context_.first_rank()) return absl::OkStatus();
     if (const std::string settings = task_.SettingsText(); !settings.empty()) {
@@ -76,24 +76,6 @@ absl::Status TrainingLoop::Open() {
     }
   }
   return absl::OkStatus();
-}
-
-absl::Status TrainingLoop::AlignRanks() {
-  if (context_.group().world_size() == 1) return absl::OkStatus();
-  RankFacts facts = task_.Facts();
-  facts.emplace_back("version", kVersion);
-  facts.emplace_back("kind of device", context_.device().is_cpu() ? "cpu" : "cuda");
-  facts.emplace_back("--bfloat16_gradients", Bfloat16Gradients() ? "on" : "off");
-  facts.emplace_back("images in the data set", absl::StrCat(plan_.dataset_size));
-  if (task_.loader() != nullptr) {
-    const Dataset& dataset = task_.loader()->dataset();
-    Fingerprint names;
-    for (int64_t i = 0; i < dataset.size(); ++i) names.Add(absl::StrCat(dataset.name(i), "/", dataset.label(i)));
-    facts.emplace_back("fingerprint of the images' names and labels", absl::StrCat(absl::Hex(names.value())));
-  }
-  TEC_RETURN_IF_ERROR(CompareFacts(context_.group(), facts));
-  TEC_RETURN_IF_ERROR(SendReplicas(context_.group(), task_.Replicated()));
-  return CheckRanks();
 }
 
 absl::Status TrainingLoop::CheckRanks() {
@@ -118,7 +100,7 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
   }
   KeepFreedMemory();
   MemoryReserve reserve(size_t{64} << 20);  // For saving the state where there is no more memory.
-  const absl::Status trained = CatchTorch([&]() -> absl::Status {
+  absl::Status trained = CatchTorch([&]() -> absl::Status {
     // What is trained without it may be lost.
     if (!reserve.held())
       return absl::ResourceExhaustedError(
@@ -128,6 +110,9 @@ absl::StatusOr<LoopResult> TrainingLoop::Run() {
   });
   if (!trained.ok()) {
     reserve.Release();
+    // What failed came after an update that has not been read yet, and whose own failure would be the first.
+    const absl::Status confirmed = CatchTorch([&] { return unread_ ? Confirm(*unread_) : absl::OkStatus(); });
+    if (absl::IsAborted(confirmed)) trained = confirmed;
     if (!failure_.all_know) context_.group().Fail(trained);
     absl::Status ended = trained;
     const absl::Status told = CatchTorch([&] {
@@ -180,14 +165,18 @@ absl::Status TrainingLoop::TrainEpoch() {
     TEC_RETURN_IF_ERROR(MicroStep());
     if (!agreement_.empty()) TEC_RETURN_IF_ERROR(LearnOfStop());
     if (stop_ && position_.next_micro_step < plan_.steps_done()) {
+      TEC_RETURN_IF_ERROR(Settle());
       // An update that is begun is done again, from its start.
       agreement_.Clear();
       position_ = keeper_.whole();
       return absl::OkStatus();
     }
   }
+  TEC_RETURN_IF_ERROR(Settle());
   // Left-over micro-steps.
-  TEC_RETURN_IF_ERROR(CollectLosses().status());
+  UnreadUpdate left = BeginReading();
+  TEC_RETURN_IF_ERROR(ReceiveLosses(left));
+  TEC_RETURN_IF_ERROR(ObeyRanks(*left.agreed));
   keeper_.MarkWhole(position_);
   return absl::OkStatus();
 }
@@ -198,15 +187,7 @@ absl::Status TrainingLoop::LearnOfStop() {
   if (stop_ || !keeper_.is_whole() || (context_.group().world_size() > 1 && !context_.device().is_cpu())) {
     return absl::OkStatus();
   }
-  return SayWhoStops(context_.stop_requested());
-}
-
-absl::Status TrainingLoop::SayWhoStops(bool this_rank) {
-  TEC_ASSIGN_OR_RETURN(const std::vector<int> ranks, context_.group().Which(this_rank));
-  stop_ = stop_ || !ranks.empty();
-  if (ranks.empty() || context_.group().world_size() == 1) return absl::OkStatus();
-  TEC_LOG(INFO) << "stopping: " << context_.group().NameOf(ranks[0])
-                << (ranks.size() > 1 ? absl::StrCat(" and ", ranks.size() - 1, " more were") : " was") << " asked to";
+  TEC_ASSIGN_OR_RETURN(stop_, agreement_.AnyStops(context_.stop_requested()));
   return absl::OkStatus();
 }
 
@@ -244,69 +225,99 @@ absl::Status TrainingLoop::MicroStep() {
   agreement_.Add(*std::move(losses));
   ++position_.next_micro_step;
   report_.clock().CountStep();
+  TEC_RETURN_IF_ERROR(Settle());
   if (place.ends_update) TEC_RETURN_IF_ERROR(FinishUpdate());
   report_.clock().EndStep();
   report_.ShowProgress(position_);
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::vector<double>>> TrainingLoop::CollectLosses() {
-  UpdateAgreement::Flags mine;
-  const int save_requests = context_.save_requests();
-  mine.stop = context_.stop_requested();
-  // When a save is due is the first rank's to say: the clocks of the others may be otherwise.
-  mine.save = save_requests > save_.agreed || (context_.first_rank() && SaveIsDue());
-  mine.error = !failure_.own.ok();
-  TEC_ASSIGN_OR_RETURN(UpdateAgreement::Agreed agreed, agreement_.Agree(mine));
-  save_.agreed = save_requests;
+absl::Status TrainingLoop::ReceiveLosses(UnreadUpdate& update) {
+  TEC_ASSIGN_OR_RETURN(UpdateAgreement::Agreed agreed, agreement_.Receive());
+  const std::string wrong = update.TakeLosses(std::move(agreed), task_.loss_names(), plan_);
+  if (!wrong.empty()) return NonFinite(update.position, wrong);
+  position_.losses = update.position.losses;
+  position_.lrs = update.position.lrs;
+  return absl::OkStatus();
+}
+
+absl::Status TrainingLoop::ObeyRanks(const UpdateAgreement::Agreed& agreed) {
   if (agreed.any.error) TEC_RETURN_IF_ERROR(context_.group().Agree(failure_.own));
-  if (agreed.any.stop && !stop_) TEC_RETURN_IF_ERROR(SayWhoStops(mine.stop));
-  save_.due = save_.due || agreed.any.save;
-  const int64_t first = position_.next_micro_step - static_cast<int64_t>(agreed.losses.size());
-  for (size_t step = 0; step < agreed.losses.size(); ++step) {
-    const std::vector<double>& losses = agreed.losses[step];
-    if (!std::isfinite(losses[0])) {
-      std::string what = absl::StrFormat("the loss is not finite at epoch %d, micro-step %d of %d:", position_.epoch,
-                                         first + static_cast<int64_t>(step), plan_.steps_per_epoch);
-      for (size_t i = 0; i < losses.size(); ++i) absl::StrAppend(&what, " ", task_.loss_names()[i], " ", losses[i]);
-      return NonFinite(what);
-    }
-    for (size_t i = 0; i < losses.size(); ++i) position_.losses[i].Add(losses[i]);
-    position_.lrs.Add(position_.lr);
-  }
-  return std::move(agreed.losses);
+  if (agreed.any.bad_images) TEC_RETURN_IF_ERROR(agreement_.ShareBadImages());
+  if (!agreed.any.stop || stop_) return absl::OkStatus();
+  TEC_ASSIGN_OR_RETURN(stop_, agreement_.AnyStops(agreed.mine.stop));
+  return absl::OkStatus();
 }
 
 // The sums over ranks are not finite on any rank if they are not on one, so that all ranks come here together.
-absl::Status TrainingLoop::NonFinite(const std::string& what) {
+absl::Status TrainingLoop::NonFinite(const RunPosition& update, const std::string& what) {
   keeper_.MarkChanging();
   failure_.all_know = true;
   return absl::AbortedError(absl::StrFormat(
       "update %d: %s; lr %g. Stopped without saving; the newest checkpoint, from before, is %s. A lower --blr, "
       "--precision=float32 or --clip_grad may help",
-      position_.updates + 1, what, position_.lr, keeper_.saver().WaitForNewest()));
+      update.updates, what, update.lr, keeper_.saver().WaitForNewest()));
+}
+
+// Micro-steps that change the state would do so before it is known whether it may be saved.
+bool TrainingLoop::ReadsLate() const {
+  return options_.read_late.value_or(!context_.device().is_cpu()) && !task_.micro_steps_change_state();
 }
 
 absl::Status TrainingLoop::FinishUpdate() {
-  TEC_ASSIGN_OR_RETURN(const auto losses, CollectLosses());
+  UnreadUpdate update = BeginReading();
+  // Other ranks are waited for in any case, when the gradients are averaged; and if one of them is gone later, what was
+  // agreed on with it before can still be saved.
+  if (!ReadsLate() || context_.group().world_size() > 1) {
+    TEC_RETURN_IF_ERROR(ReceiveLosses(update));
+    TEC_RETURN_IF_ERROR(ObeyRanks(*update.agreed));
+  }
   const bool whole = keeper_.MarkChanging();
-  const absl::StatusOr<UpdateResult> updated = task_.Update(position_.lr);
+  absl::StatusOr<UpdateResult> updated = task_.Update(position_.lr);
   if (!updated.ok()) {
     keeper_.MarkUnchanged(whole);
     return updated.status();
   }
-  const UpdateResult& update = *updated;
-  if (update.skipped && !update.loss_scale) {
-    return NonFinite(absl::StrFormat("the gradient's norm is %g at epoch %d, micro-step %d of %d",
-                                     update.grad_norm.value_or(NAN), position_.epoch, position_.next_micro_step - 1,
-                                     plan_.steps_per_epoch));
-  }
-  ++position_.updates;
-  keeper_.MarkWhole(position_);
+  update.result = *std::move(updated);
+  update.queued.emplace(context_.device());
+  position_.updates = update.position.updates;
+  unread_ = std::move(update);
   if (options_.stop_after_update && options_.stop_after_update(position_.updates)) stop_ = true;
-  TEC_RETURN_IF_ERROR(Keep(report_.LogUpdate(position_, losses, update)));
+  // Alone, a rank can obey at once.
+  const bool stops = stop_ || (context_.group().world_size() == 1 && context_.stop_requested());
+  return ReadsLate() && !stops ? absl::OkStatus() : Settle();
+}
+
+UnreadUpdate TrainingLoop::BeginReading() {
+  // When a save is due is the first rank's to say: the clocks of the others may be otherwise.
+  agreement_.Send(context_.first_rank() && SaveIsDue(), !failure_.own.ok());
+  UnreadUpdate update;
+  update.position = position_;
+  ++update.position.updates;
+  return update;
+}
+
+absl::Status TrainingLoop::Confirm(UnreadUpdate& update) {
+  std::string wrong;
+  {
+    const AfterMoment reading(*update.queued);
+    if (!update.agreed) TEC_RETURN_IF_ERROR(ReceiveLosses(update));
+    wrong = update.TakeResult(plan_);
+  }
+  if (!wrong.empty()) return NonFinite(update.position, wrong);
+  keeper_.MarkWhole(update.position);
+  TEC_RETURN_IF_ERROR(Keep(report_.LogUpdate(update.position, update.agreed->losses, update.result)));
   report_.clock().Start(RunClock::kUpdate);
-  const bool save = std::exchange(save_.due, false);
+  return absl::OkStatus();
+}
+
+absl::Status TrainingLoop::Settle() {
+  if (!unread_) return absl::OkStatus();
+  UnreadUpdate update = *std::exchange(unread_, std::nullopt);
+  const bool obeyed = update.agreed.has_value();
+  TEC_RETURN_IF_ERROR(Confirm(update));
+  if (!obeyed) TEC_RETURN_IF_ERROR(ObeyRanks(*update.agreed));
+  const bool save = agreement_.TakeSave();
   const int64_t check_every = context_.check_every();
   if (save || (check_every > 0 && position_.updates % check_every == 0)) TEC_RETURN_IF_ERROR(CheckRanks());
   if (!save || !context_.first_rank()) return absl::OkStatus();

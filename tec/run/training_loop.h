@@ -8,12 +8,15 @@
 // Promise: where and how often a run was stopped and resumed changes no byte of its checkpoints, on one machine with
 // one number of compute threads, if the task keeps its part: what it computes is a function of its settings, its data,
 // its state and the place in the epoch.
+//
+// On a GPU the host reads what an update gave after it has queued the next micro-step, so that the device always has
+// something to do; and before, where a save, a stop or the end of an epoch depends on it (Settle).
 
 #ifndef TEC_RUN_TRAINING_LOOP_H_
 #define TEC_RUN_TRAINING_LOOP_H_
 
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,6 +26,7 @@
 #include "tec/run/run_report.h"
 #include "tec/run/state_keeper.h"
 #include "tec/run/task.h"
+#include "tec/run/unread_update.h"
 #include "tec/run/update_agreement.h"
 
 namespace tec {
@@ -39,9 +43,7 @@ class TrainingLoop {
 
  private:
   absl::Status Open();
-  // All ranks have the same before them; and rank 0's state.
-  absl::Status AlignRanks();
-  // That they still have. An error is the end on every rank.
+  // That all ranks have the same state. An error is the end on every rank.
   absl::Status CheckRanks();
   absl::Status Train();
   // One epoch from position_ on. Sets stop_ and returns early if the run is to stop within the epoch.
@@ -49,17 +51,25 @@ class TrainingLoop {
   absl::Status MicroStep();
   // Within an update: sets stop_ if any rank is asked to.
   absl::Status LearnOfStop();
-  // Which rank was.
-  absl::Status SayWhoStops(bool this_rank);
+  // Whether the device may run ahead of the host.
+  bool ReadsLate() const;
   absl::Status FinishUpdate();
+  // Sends off what the ranks are to agree on of the micro-steps since the last call.
+  UnreadUpdate BeginReading();
+  // Reads the update that is not read yet, if there is one, and does what follows of it. All ranks at the same place.
+  absl::Status Settle();
+  // Its first half, of which the other ranks need to know nothing: the state is whole after it, unless a loss or
+  // gradient is not finite (Aborted).
+  absl::Status Confirm(UnreadUpdate& update);
+  // What the ranks have sent one another of its losses. Aborted if one is not finite.
+  absl::Status ReceiveLosses(UnreadUpdate& update);
+  // What they want, which they are all asked about.
+  absl::Status ObeyRanks(const UpdateAgreement::Agreed& agreed);
   absl::Status FinishEpoch();
-  // Agrees on what the micro-steps since the last call gave, adds it to the meters, and returns it. Aborted if a loss
-  // is not finite.
-  absl::StatusOr<std::vector<std::vector<double>>> CollectLosses();
   // An error that only this rank has met: with others it is told at the next agreement.
   absl::Status Keep(const absl::Status& error);
   bool SaveIsDue() const;
-  absl::Status NonFinite(const std::string& what);
+  absl::Status NonFinite(const RunPosition& update, const std::string& what);
   // this_checkpoint, in the background; every rank learns whether the save before went well.
   absl::Status SaveThis();
 
@@ -72,10 +82,7 @@ class TrainingLoop {
   StateKeeper keeper_;
   RunPosition position_;
   bool stop_ = false;  // The same on every rank.
-  struct {
-    bool due = false;  // On request, at the end of this update. The same on every rank.
-    int agreed = 0;    // Requests of this process that have been agreed on.
-  } save_;
+  std::optional<UnreadUpdate> unread_;
   struct {
     absl::Status own;       // Kept: of this rank.
     bool all_know = false;  // Of the one that ends the run.

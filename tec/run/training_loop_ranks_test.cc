@@ -40,7 +40,8 @@ class LayersTask : public Task {
     bool scale_loss = false;
     // What is done to a rank's loss.
     std::function<at::Tensor(int64_t step, const at::Tensor& loss, const at::Tensor& weight)> spoil;
-    int64_t left_out = -1;  // An update whose gradients are thrown away.
+    int64_t left_out = -1;   // An update whose gradients are thrown away.
+    bool read_late = false;  // LoopOptions'.
   };
   LayersTask(RunContext& context, Settings settings) : context_(context), settings_(std::move(settings)) {
     for (const char* name : {"first", "second"}) {
@@ -166,6 +167,7 @@ Outcome Train(const LaunchEnvironment& environment, const std::string& folder, c
   loop.data_path = "/numbers";
   loop.output_dir = folder;
   loop.epochs = 1;
+  loop.read_late = settings.read_late;
   outcome.result = TrainingLoop(**context, task, loop).Run();
   outcome.updates = task.results;
   if (outcome.result.ok()) {
@@ -203,6 +205,7 @@ TEST(TrainingLoopRanksTest, AnOverflowOnOneRankSkipsTheUpdateOnAll) {
           if (!Prepare(bfloat16, environment)) return "PrepareRank";
           const int victim = environment.world_size - 1 - static_cast<int>(micro_step);
           LayersTask::Settings settings;
+          settings.read_late = micro_step == 1;
           settings.scale_loss = true;
           settings.spoil = [&](int64_t step, const at::Tensor& loss, const at::Tensor&) {
             // Finite, and so is its gradient until it is multiplied by the scale.
@@ -230,10 +233,12 @@ TEST(TrainingLoopRanksTest, AnOverflowOnOneRankSkipsTheUpdateOnAll) {
 // Without a scale it is the end, on every rank, with the same words: of the loss before the gradient is looked at.
 TEST(TrainingLoopRanksTest, WhatIsNotFiniteOnOneRankEndsAll) {
   for (const int ranks : {2, 3}) {
-    for (const bool of_loss : {false, true}) {
+    for (const int64_t how : {0, 1, 2, 3}) {
+      const bool of_loss = how % 2 == 1;
       const std::string folder = NewFolder();
       RunUnmetRanks(ranks, [&](const LaunchEnvironment& environment) -> std::string {
         LayersTask::Settings settings;
+        settings.read_late = how >= 2;
         settings.spoil = [&](int64_t step, const at::Tensor& loss, const at::Tensor& weight) {
           if (environment.rank != environment.world_size - 1 || step != 2 * kAccum + 1) return loss;
           // The square root of nothing, whose slope has no limit.
@@ -259,10 +264,12 @@ TEST(TrainingLoopRanksTest, OneRankIsAskedToStopWhileGradientsTravel) {
     RunUnmetRanks(ranks, [&](const LaunchEnvironment& environment) -> std::string {
       return std::string(Train(environment, folder + "/whole", {}).result.status().message());
     });
-    for (const int64_t micro_step : {0, 1}) {
-      const std::string run = absl::StrCat(folder, "/run", micro_step);
+    for (const int64_t how : {0, 1, 2, 3}) {
+      const int64_t micro_step = how % 2;
+      const std::string run = absl::StrCat(folder, "/run", how);
       RunUnmetRanks(ranks, [&](const LaunchEnvironment& environment) -> std::string {
         LayersTask::Settings settings;
+        settings.read_late = how >= 2;
         settings.spoil = [&](int64_t step, const at::Tensor& loss, const at::Tensor&) {
           if (environment.rank == environment.world_size - 1 && step == 2 * kAccum + micro_step) raise(SIGTERM);
           return loss;
@@ -274,7 +281,9 @@ TEST(TrainingLoopRanksTest, OneRankIsAskedToStopWhileGradientsTravel) {
         return outcome.result->updates == updates ? "" : absl::StrCat(outcome.result->updates, " updates");
       });
       RunUnmetRanks(ranks, [&](const LaunchEnvironment& environment) -> std::string {
-        const Outcome outcome = Train(environment, run, {});
+        LayersTask::Settings settings;
+        settings.read_late = how >= 2;
+        const Outcome outcome = Train(environment, run, settings);
         if (!outcome.result.ok()) return outcome.result.status().ToString();
         return outcome.updates.size() == static_cast<size_t>(kUpdates - 2 - micro_step) ? "" : "did not go on";
       });

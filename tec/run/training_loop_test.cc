@@ -31,7 +31,7 @@ class CountingTask : public Task {
     plan.dataset_size = 10;
     plan.images_per_micro_step = 2;
     plan.steps_per_epoch = 5;
-    plan.accum_iter = 2;
+    plan.accum_iter = accum_iter;
     return plan;
   }
   absl::StatusOr<RunPosition> Load(const LoadedState& resume, std::vector<std::string>* changes) override {
@@ -71,6 +71,7 @@ class CountingTask : public Task {
   }
 
   EpochPlan plan;
+  int64_t accum_iter = 2;
   std::vector<std::string> calls;
   std::function<double(int64_t, int64_t)> loss_of = [](int64_t epoch, int64_t step) { return 1.0 + 10 * epoch + step; };
   UpdateResult update;
@@ -85,7 +86,8 @@ class CountingTask : public Task {
 
 std::string Folder(const std::string& name) { return absl::StrCat(::testing::TempDir(), "/", name); }
 
-absl::StatusOr<LoopResult> RunTask(const std::string& folder, CountingTask* task, int64_t stop_after = -1) {
+absl::StatusOr<LoopResult> RunTask(const std::string& folder, CountingTask* task, int64_t stop_after = -1,
+                                   bool late = false) {
   RunContext::Options options;
   options.threads = 1;
   options.quiet = true;
@@ -97,6 +99,7 @@ absl::StatusOr<LoopResult> RunTask(const std::string& folder, CountingTask* task
   loop.output_dir = folder;
   loop.epochs = kEpochs;
   loop.save_period = 1;
+  loop.read_late = late;
   loop.stop_after_update = [stop_after](int64_t updates) { return updates == stop_after; };
   return TrainingLoop(**context, *task, loop).Run();
 }
@@ -149,22 +152,23 @@ TEST(TrainingLoopTest, StoppedAnywhereItGoesOnAsIfNothingHadHappened) {
     uninterrupted.plan.left_over_steps = left_over;
     ASSERT_TRUE(RunTask(whole, &uninterrupted).ok());
     for (int64_t stop = 1; stop <= 4; ++stop) {
-      for (const bool long_end : {false, true}) {
-        const std::string folder = Folder(absl::StrCat("stop", left_over, stop, long_end));
+      for (const int64_t how : {0, 1, 2, 3}) {
+        const bool long_end = how % 2 == 1, late = how >= 2;
+        const std::string folder = Folder(absl::StrCat("stop", left_over, stop, long_end, late));
         SCOPED_TRACE(folder);
         CountingTask first, second;
         for (CountingTask* task : {&first, &second}) {
           task->plan.left_over_steps = left_over;
           task->long_end = long_end;
         }
-        const auto stopped = RunTask(folder, &first, stop);
+        const auto stopped = RunTask(folder, &first, stop, late);
         ASSERT_TRUE(stopped.ok()) << stopped.status();
         EXPECT_EQ(stopped->updates, stop);
         // At the very end of an epoch its end is done, too, unless it takes long.
         const bool ends_epoch = stop % 2 == 0 && !left_over && !long_end;
         EXPECT_EQ(stopped->stopped, !(ends_epoch && stop == 4));
         EXPECT_EQ(first.calls.back(), !ends_epoch ? "update" : stop == 2 ? "end 0" : "end 1");
-        const auto resumed = RunTask(folder, &second);
+        const auto resumed = RunTask(folder, &second, /*stop_after=*/-1, late);
         ASSERT_TRUE(resumed.ok()) << resumed.status();
         EXPECT_EQ(resumed->updates, 4);
         for (const char* name : {"/this_checkpoint.pth", "/checkpoint-0.pth", "/checkpoint-1.pth"}) {
@@ -194,29 +198,83 @@ TEST(TrainingLoopTest, ACancelledEndOfAnEpochIsDoneAgain) {
 }
 
 TEST(TrainingLoopTest, ALossThatIsNotFiniteEndsTheRunAndNamesItsStep) {
-  CountingTask task;
-  task.loss_of = [](int64_t epoch, int64_t step) { return epoch == 1 && step == 2 ? NAN : 1.0; };
-  const auto result = RunTask(Folder("nan"), &task);
-  EXPECT_TRUE(absl::IsAborted(result.status())) << result.status();
-  for (const char* part : {"update 4", "epoch 1, micro-step 2 of 5", "loss nan", "nan/checkpoint-0.pth"}) {
-    EXPECT_TRUE(absl::StrContains(result.status().message(), part)) << part << " in " << result.status();
+  for (const bool late : {false, true}) {
+    CountingTask task;
+    task.loss_of = [](int64_t epoch, int64_t step) { return epoch == 1 && step == 2 ? NAN : 1.0; };
+    const auto result = RunTask(Folder(absl::StrCat("nan", late)), &task, /*stop_after=*/-1, late);
+    EXPECT_TRUE(absl::IsAborted(result.status())) << result.status();
+    for (const std::string& part : {std::string("update 4"), std::string("epoch 1, micro-step 2 of 5"),
+                                    std::string("loss nan"), absl::StrCat("nan", late, "/checkpoint-0.pth")}) {
+      EXPECT_TRUE(absl::StrContains(result.status().message(), part)) << part << " in " << result.status();
+    }
+    EXPECT_EQ(task.calls.back(), late ? "left 4" : "3 last");  // No update, or one that nobody keeps.
   }
-  EXPECT_EQ(task.calls.back(), "3 last");  // No update.
+}
+
+// Each micro-step is an update, and what one gave is read when the next one has been given to the device: until then
+// its norm is not there.
+TEST(TrainingLoopTest, LateNumbersAreReadWhenTheyAreThere) {
+  class LateTask : public CountingTask {
+   public:
+    absl::StatusOr<at::Tensor> MicroStep(const MicroStepPlace& place) override {
+      Compute();
+      return CountingTask::MicroStep(place);
+    }
+    absl::StatusOr<UpdateResult> Update(double lr) override {
+      norm_ = at::full({}, -1, at::kDouble);
+      update.norms = {norm_};
+      absl::StatusOr<UpdateResult> result = CountingTask::Update(lr);
+      ++updates_;
+      if (updates_ % 5 == 0) Compute();  // The end of the epoch waits for it.
+      return result;
+    }
+
+   private:
+    void Compute() {
+      if (norm_.defined()) norm_.fill_(updates_ + 0.5);
+    }
+    at::Tensor norm_;
+    int64_t updates_ = 0;
+  };
+  LateTask task;
+  CountingTask plain;
+  task.accum_iter = plain.accum_iter = 1;
+  ASSERT_TRUE(RunTask(Folder("late"), &task, /*stop_after=*/-1, /*late=*/true).ok());
+  ASSERT_TRUE(RunTask(Folder("at_once"), &plain).ok());
+  EXPECT_EQ(task.calls, plain.calls);
+  const std::vector<std::string> lines = absl::StrSplit(Read(Folder("late/metrics.jsonl")), '\n', absl::SkipEmpty());
+  const std::vector<std::string> others =
+      absl::StrSplit(Read(Folder("at_once/metrics.jsonl")), '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 10);
+  ASSERT_EQ(others.size(), 10);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const size_t norm = lines[i].find(absl::StrCat("\"grad_norm\": ", i + 1, ".5,"));
+    ASSERT_NE(norm, std::string::npos) << lines[i];
+    EXPECT_EQ(lines[i].substr(0, norm), others[i].substr(0, others[i].find("\"images_per_second\"")));
+  }
+  EXPECT_TRUE(Read(Folder("late/checkpoint-1.pth")) == Read(Folder("at_once/checkpoint-1.pth")));
+  EXPECT_EQ(LogButTimes(Folder("late")), LogButTimes(Folder("at_once")));
 }
 
 TEST(TrainingLoopTest, ASkippedUpdateIsInOrderWithLossScalingAlone) {
   for (const bool scaled : {false, true}) {
-    CountingTask task;
-    task.update.grad_norm = INFINITY;
-    task.update.skipped = true;
-    if (scaled) task.update.loss_scale = 1024;
-    const std::string folder = Folder(absl::StrCat("skipped", scaled));
-    const auto result = RunTask(folder, &task);
-    EXPECT_EQ(result.ok(), scaled) << result.status();
-    if (scaled) {
-      EXPECT_TRUE(absl::StrContains(Read(folder + "/metrics.jsonl"), "\"loss_scale\": 1024, \"skipped\": 1"));
-    } else {
-      EXPECT_TRUE(absl::StrContains(result.status().message(), "the gradient's norm is inf")) << result.status();
+    for (const bool late : {false, true}) {
+      CountingTask task;
+      // Of the second of two models.
+      task.update.norms = {at::full({}, 2.0), at::full({}, INFINITY)};
+      if (scaled) task.update.loss_scale = 1024;
+      const std::string folder = Folder(absl::StrCat("skipped", scaled, late));
+      const auto result = RunTask(folder, &task, /*stop_after=*/-1, late);
+      EXPECT_EQ(result.ok(), scaled) << result.status();
+      if (scaled) {
+        EXPECT_TRUE(absl::StrContains(Read(folder + "/metrics.jsonl"), "\"loss_scale\": 1024, \"skipped\": 1"));
+      } else {
+        EXPECT_TRUE(absl::StrContains(result.status().message(),
+                                      "update 1: the gradient's norm is inf at epoch 0, micro-step 1 of 5; lr 1."))
+            << result.status();
+        EXPECT_EQ(task.calls.back(), late ? "2" : "update");
+        EXPECT_FALSE(ReadFile(folder + "/this_checkpoint.pth").ok());
+      }
     }
   }
 }

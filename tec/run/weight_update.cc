@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "ATen/ATen.h"
 #include "tec/run/rank_runtime.h"
@@ -26,24 +27,34 @@ absl::Status WeightUpdate::AverageOverRanks() { return reducer_ ? reducer_->Wait
 
 UpdateResult WeightUpdate::Finish(double lr) {
   const std::vector<at::Tensor>& parameters = optimizer_.parameters();
-  double norm = std::numeric_limits<double>::infinity();
-  if (!scaler_ || scaler_->Unscale(parameters)) {
-    const at::Tensor on_device =
-        options_.clip_grad > 0 ? ClipGradientNorm(parameters, options_.clip_grad) : GradientNorm(parameters);
-    // The device has its work before the host waits for the norm.
-    optimizer_.Step(lr, NotFinite(on_device));
-    norm = on_device.item<double>();
-  }
   UpdateResult result;
-  result.grad_norm = norm;
-  result.skipped = !std::isfinite(norm);
+  if (!scaler_ || scaler_->Unscale(parameters)) {
+    const at::Tensor norm =
+        options_.clip_grad > 0 ? ClipGradientNorm(parameters, options_.clip_grad) : GradientNorm(parameters);
+    optimizer_.Step(lr, NotFinite(norm));
+    result.norms.push_back(norm);
+  } else {
+    result.grad_norm = std::numeric_limits<double>::infinity();
+    result.skipped = true;
+  }
   if (scaler_) {
+    // Unscale has waited already.
+    result.Read();
     scaler_->Update();
     result.loss_scale = scaler_->state().scale;
   }
   optimizer_.ZeroGrad();
   micro_steps_ = 0;
   return result;
+}
+
+UpdateResult& UpdateResult::Read() {
+  for (const at::Tensor& of_one : std::exchange(norms, {})) {
+    const double norm = of_one.item<double>();
+    if (!grad_norm || !std::isfinite(norm)) grad_norm = norm;
+    skipped = skipped || !std::isfinite(norm);
+  }
+  return *this;
 }
 
 }  // namespace tec

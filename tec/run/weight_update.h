@@ -3,13 +3,16 @@
 //
 //   for (int64_t i = 0; i < accum_iter; ++i) update.Backward(loss);
 //   TEC_RETURN_IF_ERROR(update.AverageOverRanks());
-//   const UpdateResult result = update.Finish(lr);
+//   UpdateResult result = update.Finish(lr);
+//   ...                                         // What else the device can be given to do.
+//   result.Read();
 
 #ifndef TEC_RUN_WEIGHT_UPDATE_H_
 #define TEC_RUN_WEIGHT_UPDATE_H_
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "absl/status/status.h"
@@ -21,6 +24,11 @@
 namespace tec {
 
 struct UpdateResult {
+  // What the device has yet to say, 0-dim: the gradients' norms of all that the update has changed.
+  std::vector<at::Tensor> norms;
+  // Waits for them and sets what follows: the first one is grad_norm, if none is not finite.
+  UpdateResult& Read();
+
   std::optional<double> grad_norm;
   bool skipped = false;  // The gradient was not finite and no weight has changed.
   // With loss scaling, where a skipped update is in order now and then; without it is the end of the run.
@@ -48,6 +56,7 @@ class WeightUpdate {
 
   // Clips, updates with learning rate `lr` times each group's scale, drops the gradients. The result's grad_norm is the
   // global L2 norm before clipping, infinite if the scaled loss overflowed; loss_scale is the one that comes next.
+  // Without loss scaling nothing waits for the device, and the result is still to be read.
   UpdateResult Finish(double lr);
 
   // Null unless scale_loss.

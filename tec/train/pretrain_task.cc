@@ -227,10 +227,13 @@ absl::StatusOr<UpdateResult> PretrainTask::Update(double lr) {
   UpdateResult first;
   for (size_t m = 0; m < updates_.size(); ++m) {
     TEC_RETURN_IF_ERROR(updates_[m].update->AverageOverRanks());
-    const UpdateResult result = updates_[m].update->Finish(lr);
-    if (m == 0) first = result;
-    // One that is not finite ends the run, whichever it is of; the norm that is logged is the first one's.
-    if (m > 0 && result.skipped && !result.loss_scale) first = result;
+    UpdateResult result = updates_[m].update->Finish(lr);
+    // A norm that is not finite ends the run, whichever it is of; the one that is logged is the first one's.
+    if (m == 0) {
+      first = std::move(result);
+    } else {
+      first.norms.insert(first.norms.end(), result.norms.begin(), result.norms.end());
+    }
   }
   return first;
 }

@@ -241,7 +241,7 @@ absl::Status CheckFinetuneTrajectory(GoldenItem& item) {
     soft_targets.push_back(MixTargets(labels[i], options.classes, step_options.smoothing, {mix}));
     log["loss"].push_back(step.Accumulate(mixed, soft_targets.back(), {}).item<double>());
     if ((in_epoch + 1) % accum != 0) continue;
-    const UpdateResult update = step.Finish(lr);
+    const UpdateResult update = step.Finish(lr).Read();
     if (update.skipped) item.Fail("update", absl::StrCat("number ", i, " was skipped: its gradient is not finite"));
     log["grad_norm"].push_back(*update.grad_norm);
     sum_of_lr += lr * max_scale;
