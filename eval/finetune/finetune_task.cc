@@ -65,8 +65,8 @@ absl::StatusOr<EpochPlan> FinetuneTask::Open(const LoadedState* resume) {
   schedule_.epochs = static_cast<double>(settings_.schedule().epochs());
   TEC_ASSIGN_OR_RETURN(augmentation_, AugmentationOf(settings_));
   TEC_ASSIGN_OR_RETURN(
-      loader_, MakeTrainingLoader(data_.train, augmentation_.transform, settings_.data(), optimizer.batch_size(),
-                                  settings_.seed(), settings_.logging().output_dir(), context_));
+      batches_, TrainingBatches::Make(data_.train, augmentation_.transform, settings_.data(), optimizer.batch_size(),
+                                      settings_.seed(), settings_.logging().output_dir(), context_));
   return plan();
 }
 
@@ -143,17 +143,19 @@ std::vector<std::string> FinetuneTask::DiffersFrom(const std::string& recorded) 
 }
 
 absl::StatusOr<at::Tensor> FinetuneTask::MicroStep(const MicroStepPlace& place) {
-  TEC_ASSIGN_OR_RETURN(const Batch* batch, NextBatch(*loader_, place.step));
-  at::Tensor images = NormalisedImages(*batch, settings_.data(), context_);
-  at::Tensor targets = at::tensor(batch->labels, at::kLong).to(context_.device());
-  AugmentBatch(augmentation_, settings_, *batch, place.epoch,
-               place.step * context_.group().world_size() + context_.group().rank(), &images, &targets);
+  TEC_ASSIGN_OR_RETURN(const Batch* batch, batches_->Next(place.step));
+  const BatchDraws draws = DrawBatch(augmentation_, settings_, *batch, place.epoch,
+                                     place.step * context_.group().world_size() + context_.group().rank());
   at::Tensor uniforms;
   if (settings_.drop_path() > 0) {
     uniforms = DropPathUniforms(static_cast<uint64_t>(settings_.seed()), static_cast<uint64_t>(place.epoch),
-                                batch->indices, settings_.encoder().depth())
-                   .to(context_.device());
+                                batch->indices, settings_.encoder().depth());
   }
+  const TrainingBatches::OnDevice sent = batches_->Send(
+      *batch, {at::tensor(batch->labels, at::kLong), uniforms, draws.erased.places, draws.erased.values, draws.shares});
+  at::Tensor images = sent.images, targets = sent.rest[0];
+  uniforms = sent.rest[1];
+  AugmentBatch({{sent.rest[2], sent.rest[3]}, draws.mixes, sent.rest[4]}, settings_, &images, &targets);
   if (place.in_update) return step_->Accumulate(images, targets, uniforms).reshape({1});
   // The reference computes a gradient here and throws it away; its loss does count in the epoch's mean.
   at::NoGradGuard no_gradient;

@@ -42,10 +42,10 @@ class FinetuneTask : public Task {
 
   const std::vector<std::string>& loss_names() const override;
   ImageCost Cost() const override;
-  Loader* loader() override { return loader_.get(); }
+  Loader* loader() override { return &batches_->loader(); }
   double LearningRate(double epoch) const override { return tec::LearningRate(schedule_, epoch); }
 
-  void StartEpoch(int64_t epoch, int64_t first_step) override { loader_->StartEpoch(epoch, first_step); }
+  void StartEpoch(int64_t epoch, int64_t first_step) override { batches_->loader().StartEpoch(epoch, first_step); }
   absl::StatusOr<at::Tensor> MicroStep(const MicroStepPlace& place) override;
   absl::StatusOr<UpdateResult> Update(double lr) override;
   // The evaluation.
@@ -64,13 +64,13 @@ class FinetuneTask : public Task {
   const Standing& standing() const { return standing_; }
 
  private:
-  EpochPlan plan() const { return PlanOf(*loader_, settings_.optimizer().accum_iter(), context_); }
+  EpochPlan plan() const { return PlanOf(batches_->loader(), settings_.optimizer().accum_iter(), context_); }
 
   config::Finetune settings_;  // As given; the model's shape and the classes filled in by Open.
   RunContext& context_;
   FinetuneData data_;
   FinetuneAugmentation augmentation_;
-  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<TrainingBatches> batches_;
   FinetuneModels models_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<FinetuneStep> step_;

@@ -32,11 +32,8 @@ void CheckSizes(int64_t images, const std::vector<Mix>& mixes) {
 
 }  // namespace
 
-// All boxes of the batch in two uploads and one kernel: one each would keep a GPU waiting for every erased image.
-void EraseBoxes(const std::vector<std::vector<ErasedBox>>& boxes, const at::Tensor& images) {
-  TEC_CHECK_EQ(static_cast<int64_t>(boxes.size()), images.size(0));
-  TEC_CHECK(images.is_contiguous());
-  const int64_t channels = images.size(1), rows = images.size(2), columns = images.size(3);
+ErasedPixels PixelsOf(const std::vector<std::vector<ErasedBox>>& boxes, int64_t channels, int64_t rows,
+                      int64_t columns) {
   std::vector<int64_t> places;
   std::vector<float> values;
   std::vector<bool> taken;  // Of an image's pixels: the last box counts, and a place is written once.
@@ -60,11 +57,22 @@ void EraseBoxes(const std::vector<std::vector<ErasedBox>>& boxes, const at::Tens
       }
     }
   }
-  if (places.empty()) return;
-  const auto upload = [&](auto& from, at::ScalarType type) {
-    return at::from_blob(from.data(), {static_cast<int64_t>(from.size())}, type).to(images.device());
-  };
-  images.view({-1}).scatter_(0, upload(places, at::kLong), upload(values, at::kFloat));
+  if (places.empty()) return {};
+  return {at::tensor(places, at::kLong), at::tensor(values, at::kFloat)};
+}
+
+// In one operation: one a box would make many small ones of it.
+void ErasePixels(const ErasedPixels& erased, const at::Tensor& images) {
+  if (!erased.places.defined()) return;
+  TEC_CHECK(images.is_contiguous());
+  images.view({-1}).scatter_(0, erased.places, erased.values);
+}
+
+void EraseBoxes(const std::vector<std::vector<ErasedBox>>& boxes, const at::Tensor& images) {
+  TEC_CHECK_EQ(static_cast<int64_t>(boxes.size()), images.size(0));
+  const ErasedPixels erased = PixelsOf(boxes, images.size(1), images.size(2), images.size(3));
+  if (!erased.places.defined()) return;
+  ErasePixels({erased.places.to(images.device()), erased.values.to(images.device())}, images);
 }
 
 at::Tensor MixImages(const at::Tensor& images, const std::vector<Mix>& mixes) {
@@ -79,7 +87,15 @@ at::Tensor MixImages(const at::Tensor& images, const std::vector<Mix>& mixes) {
   return result;
 }
 
-at::Tensor MixTargets(const at::Tensor& labels, int64_t classes, double smoothing, const std::vector<Mix>& mixes) {
+at::Tensor MixShares(const std::vector<Mix>& mixes) {
+  if (mixes.size() == 1) return {};
+  std::vector<float> shares;
+  for (const Mix& mix : mixes) shares.push_back(static_cast<float>(mix.lambda));
+  return at::tensor(shares, at::kFloat);
+}
+
+at::Tensor MixTargets(const at::Tensor& labels, int64_t classes, double smoothing, const std::vector<Mix>& mixes,
+                      const at::Tensor& shares) {
   const int64_t count = labels.size(0);
   CheckSizes(count, mixes);
   const double off = smoothing / static_cast<double>(classes), on = 1 - smoothing + off;
@@ -87,9 +103,7 @@ at::Tensor MixTargets(const at::Tensor& labels, int64_t classes, double smoothin
   own.scatter_(1, labels.unsqueeze(1), on);
   const at::Tensor partner = own.flip(0);
   if (mixes.size() == 1) return own * mixes[0].lambda + partner * (1 - mixes[0].lambda);
-  std::vector<float> shares;
-  for (const Mix& mix : mixes) shares.push_back(static_cast<float>(mix.lambda));
-  const at::Tensor share = at::tensor(shares, at::kFloat).to(labels.device()).unsqueeze(1);
+  const at::Tensor share = (shares.defined() ? shares : MixShares(mixes).to(labels.device())).unsqueeze(1);
   return own * share + partner * (1 - share);
 }
 

@@ -11,6 +11,7 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/nn/autocast.h"
+#include "tec/nn/normalize.h"
 
 namespace tec {
 namespace {
@@ -33,8 +34,7 @@ std::shared_ptr<const Transform> TransformOf(Crop crop, const VitOptions& encode
 
 absl::StatusOr<ProbeImages> ProbeImages::Open(const LinearRunOptions& options, const FrozenSettings& frozen,
                                               const FrozenInputs& inputs) {
-  ProbeImages images(inputs);
-  images.features_ = frozen.features;
+  ProbeImages images(inputs, frozen.features);
   if (options.crop == Crop::kNone) {
     TEC_ASSIGN_OR_RETURN(images.stored_, FrozenFeatures(inputs, frozen, Split::kTrain));
     if (frozen.features.group != nullptr) {
@@ -85,19 +85,20 @@ absl::StatusOr<ProbeImages::Batch> ProbeImages::Next(int64_t number) {
   if (sampler_) {
     std::vector<int64_t> rows;
     sampler_->Batch(number, &rows);
-    const at::Tensor index = at::tensor(rows, at::kLong).to(inputs_->device);
+    const at::Tensor index = upload_->Send({at::tensor(rows, at::kLong)})[0];
     return Batch{stored_.values.index_select(0, index), stored_.labels.index_select(0, index)};
   }
   TEC_ASSIGN_OR_RETURN(const tec::Batch* batch, loader_->Next());
   TEC_CHECK(batch != nullptr && batch->number == number);
   at::NoGradGuard no_gradient;
+  const BatchUpload::OnDevice sent = upload_->Send(*loader_, *batch, {at::tensor(batch->labels, at::kLong)});
   Batch result;
   {
     AutocastGuard autocast(inputs_->device.type(), features_.precision);
-    const at::Tensor images = BatchImages(*batch, inputs_->device, features_.mean, features_.std);
+    const at::Tensor images = NormalizePixels(sent.pixels, features_.mean, features_.std);
     result.features = ComputeFeatures(*inputs_->encoder, images, features_.spec).to(at::kFloat);
   }
-  result.labels = at::tensor(batch->labels, at::kLong).to(inputs_->device);
+  result.labels = sent.rest[0];
   return result;
 }
 

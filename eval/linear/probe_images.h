@@ -11,6 +11,7 @@
 #include "ATen/core/Tensor.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "data/loader/batch_upload.h"
 #include "data/loader/loader.h"
 #include "data/loader/sampler.h"
 #include "eval/features/features.h"
@@ -33,17 +34,22 @@ class ProbeImages {
   // Begins pass number `pass` at batch `first`.
   void StartPass(int64_t pass, int64_t first);
 
+  // On the device; good until the call after the next one.
   struct Batch {
-    at::Tensor features, labels;  // float32 [N, width of the spec]; int64 [N]; on the device.
+    at::Tensor features, labels;  // float32 [N, width of the spec]; int64 [N].
   };
   // Batch number `number` of the pass; they come in order.
   absl::StatusOr<Batch> Next(int64_t number);
 
  private:
-  explicit ProbeImages(const FrozenInputs& inputs) : inputs_(&inputs) {}
+  ProbeImages(const FrozenInputs& inputs, const FeatureOptions& features)
+      : inputs_(&inputs),
+        features_(features),
+        upload_(std::make_unique<BatchUpload>(inputs.device, features.pin_mem)) {}
 
   const FrozenInputs* inputs_;
   FeatureOptions features_;
+  std::unique_ptr<BatchUpload> upload_;
   std::unique_ptr<Loader> loader_;  // With a random crop; else
   Features stored_;                 // the features, on the device,
   std::optional<Sampler> sampler_;  // and their order.

@@ -1,20 +1,27 @@
 #include "tec/run/training_loader.h"
 
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "data/loader/batch_images.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
+#include "tec/nn/normalize.h"
 #include "tec/run/rank_runtime.h"
 
 namespace tec {
 
-absl::StatusOr<std::unique_ptr<Loader>> MakeTrainingLoader(std::shared_ptr<const Dataset> dataset,
-                                                           std::shared_ptr<const Transform> transform,
-                                                           const config::Data& data, int64_t batch_size, int64_t seed,
-                                                           const std::string& output_dir, RunContext& context) {
+TrainingBatches::TrainingBatches(std::unique_ptr<Loader> loader, const config::Data& data, c10::Device device)
+    : loader_(std::move(loader)),
+      upload_(device, data.pin_mem()),
+      mean_(data.mean().begin(), data.mean().end()),
+      std_(data.std().begin(), data.std().end()) {}
+
+absl::StatusOr<std::unique_ptr<TrainingBatches>> TrainingBatches::Make(std::shared_ptr<const Dataset> dataset,
+                                                                       std::shared_ptr<const Transform> transform,
+                                                                       const config::Data& data, int64_t batch_size,
+                                                                       int64_t seed, const std::string& output_dir,
+                                                                       RunContext& context) {
   LoaderOptions options;
   options.batch_size = batch_size;
   options.world_size = context.group().world_size();
@@ -27,7 +34,14 @@ absl::StatusOr<std::unique_ptr<Loader>> MakeTrainingLoader(std::shared_ptr<const
   options.allocate = BatchMemory(context.device(), data.pin_mem());
   absl::StatusOr<std::unique_ptr<Loader>> loader = Loader::Create(std::move(dataset), std::move(transform), options);
   TEC_RETURN_IF_ERROR(Annotate(loader.status(), data.path()));
-  return loader;
+  return std::unique_ptr<TrainingBatches>(new TrainingBatches(*std::move(loader), data, context.device()));
+}
+
+absl::StatusOr<const Batch*> TrainingBatches::Next(int64_t step) { return NextBatch(*loader_, step); }
+
+TrainingBatches::OnDevice TrainingBatches::Send(const Batch& batch, std::vector<at::Tensor> rest) {
+  BatchUpload::OnDevice sent = upload_.Send(*loader_, batch, std::move(rest));
+  return {NormalizePixels(sent.pixels, mean_, std_), std::move(sent.rest)};
 }
 
 EpochPlan PlanOf(const Loader& loader, int64_t accum_iter, RunContext& context) {
@@ -44,11 +58,6 @@ absl::StatusOr<const Batch*> NextBatch(Loader& loader, int64_t step) {
   TEC_ASSIGN_OR_RETURN(const Batch* batch, loader.Next());
   TEC_CHECK(batch != nullptr && batch->number == step) << "the epoch ended before micro-step " << step;
   return batch;
-}
-
-at::Tensor NormalisedImages(const Batch& batch, const config::Data& data, RunContext& context) {
-  const std::vector<float> mean(data.mean().begin(), data.mean().end()), std(data.std().begin(), data.std().end());
-  return BatchImages(batch, context.device(), mean, std);
 }
 
 }  // namespace tec

@@ -23,7 +23,6 @@
 #include "tec/optim/parameter_groups.h"
 #include "tec/run/optimizer_state.h"
 #include "tec/run/precision.h"
-#include "tec/run/training_loader.h"
 #include "tec/train/base_model_drop.h"
 #include "tec/train/further_state.h"
 
@@ -95,10 +94,10 @@ absl::Status PretrainTask::OpenData() {
   transform.crop.ratio_max = data.crop_ratio_max();
   transform.flip_probability = data.flip_probability();
   transform.channels = static_cast<int>(data.channels());
-  TEC_ASSIGN_OR_RETURN(loader_, MakeTrainingLoader(std::move(dataset), std::make_shared<TrainTransform>(transform),
-                                                   data, experiment_.optimizer().batch_size(), experiment_.seed(),
-                                                   experiment_.logging().output_dir(), context_));
-  plan_ = PlanOf(*loader_, experiment_.optimizer().accum_iter(), context_);
+  TEC_ASSIGN_OR_RETURN(batches_, TrainingBatches::Make(std::move(dataset), std::make_shared<TrainTransform>(transform),
+                                                       data, experiment_.optimizer().batch_size(), experiment_.seed(),
+                                                       experiment_.logging().output_dir(), context_));
+  plan_ = PlanOf(batches_->loader(), experiment_.optimizer().accum_iter(), context_);
   return absl::OkStatus();
 }
 
@@ -203,15 +202,16 @@ Objective::Images PretrainTask::ImagesOf(const Batch& batch, int64_t epoch) cons
                               experiment_.model().encoder().image_size() / experiment_.model().encoder().patch_size(),
                               images.mask_ratio)
           : MaskingNoise(seed, at, batch.indices, patches);
-  images.pixels = NormalisedImages(batch, experiment_.data(), context_);
-  images.noise = noise.to(context_.device());
+  const TrainingBatches::OnDevice sent = batches_->Send(batch, {noise});
+  images.pixels = sent.images;
+  images.noise = sent.rest[0];
   images.kept = KeptBaseModels(seed, at, batch.indices, 1 + experiment_.further_base_models_size(),
                                experiment_.drop_base_models());
   return images;
 }
 
 absl::StatusOr<at::Tensor> PretrainTask::MicroStep(const MicroStepPlace& place) {
-  TEC_ASSIGN_OR_RETURN(const Batch* batch, NextBatch(*loader_, place.step));
+  TEC_ASSIGN_OR_RETURN(const Batch* batch, batches_->Next(place.step));
   const Objective::Images images = ImagesOf(*batch, place.epoch);
   if (!place.in_update) {
     // The reference computes a gradient here and throws it away; its loss does count in the epoch's mean.

@@ -16,6 +16,7 @@
 #include "tec/run/optimizer_state.h"
 #include "tec/run/run_context.h"
 #include "tec/run/task.h"
+#include "tec/run/training_loader.h"
 #include "tec/run/weight_update.h"
 #include "tec/train/objective.h"
 #include "tec/train/trainer.h"
@@ -46,10 +47,10 @@ class PretrainTask : public Task {
 
   const std::vector<std::string>& loss_names() const override { return objective_->loss_names(); }
   ImageCost Cost() const override;
-  Loader* loader() override { return loader_.get(); }
+  Loader* loader() override { return &batches_->loader(); }
   double LearningRate(double epoch) const override { return tec::LearningRate(schedule_, epoch); }
 
-  void StartEpoch(int64_t epoch, int64_t first_step) override { loader_->StartEpoch(epoch, first_step); }
+  void StartEpoch(int64_t epoch, int64_t first_step) override { batches_->loader().StartEpoch(epoch, first_step); }
   absl::StatusOr<at::Tensor> MicroStep(const MicroStepPlace& place) override;
   absl::StatusOr<UpdateResult> Update(double lr) override;
   bool long_epoch_end() const override { return monitor_ != nullptr; }
@@ -73,7 +74,7 @@ class PretrainTask : public Task {
   const config::Experiment& experiment_;
   const TrainOptions::Monitor& monitor_;
   RunContext& context_;
-  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<TrainingBatches> batches_;
   std::unique_ptr<Objective> objective_;
   // One a new model.
   std::vector<ModelUpdate> updates_;
