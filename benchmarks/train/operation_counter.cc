@@ -25,6 +25,8 @@ namespace {
 
 // tec/nn/low_linear.cc: a product that gives float32 from operands of low precision.
 constexpr char kWeightGradient[] = "tec::weight_gradient";
+// tec/nn/product.cc: x weight^T, also with what comes after it.
+bool IsLinearProduct(absl::string_view name) { return name == "tec::product" || name == "tec::product_gelu"; }
 
 // Of a tensor, so that none is kept alive.
 struct Operand : CountedTensor {
@@ -135,7 +137,7 @@ std::string KindOf(const Frame& frame) {
       {"_fused_adamw_", kOptimizer},
       {"linalg_vector_norm", kOptimizer},
   };
-  if (frame.name == kWeightGradient) return kProducts;
+  if (frame.name == kWeightGradient || IsLinearProduct(frame.name)) return kProducts;
   if (frame.own_function) return "fused functions of this project";
   const auto found = kinds.find(frame.name);
   if (found != kinds.end()) return found->second;
@@ -159,6 +161,9 @@ double FlopsOf(const Frame& frame) {
   };
   if (frame.name == "mm" || frame.name == "bmm" || frame.name == kWeightGradient) return product(in[0], in[1]);
   if (frame.name == "addmm" || frame.name == "baddbmm") return product(in[1], in[2]);
+  if (IsLinearProduct(frame.name)) {
+    return 2.0 * static_cast<double>(in[0].numel) * static_cast<double>(in[1].sizes.front());
+  }
   if (absl::StrContains(frame.name, "scaled_dot_product")) {
     const bool backward = absl::StrContains(frame.name, "backward");
     const Operand &q = in[backward ? 1 : 0], &k = in[backward ? 2 : 1];

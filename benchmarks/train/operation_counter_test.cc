@@ -121,6 +121,19 @@ TEST(OperationCounterTest, TakesAWeightsGradientForTheProductThatItIs) {
   EXPECT_EQ(done[0].bytes_written, 20 * kFloatBytes);
 }
 
+TEST(OperationCounterTest, TakesAProductOfThisProjectForOne) {
+  const at::Tensor x = at::ones({2, 3, 4}), weight = at::ones({5, 4}), y = at::ones({2, 3, 5});
+  OperationCounter counter;
+  for (const char* name : {"tec::product", "tec::product_gelu"}) {
+    WorkRecord work(name, {x, weight, at::Tensor()});
+    work.Wrote({y});
+  }
+  for (const CountedOperation& done : counter.Take()) {
+    EXPECT_EQ(done.kind, kProducts) << done.name;
+    EXPECT_EQ(done.flops, 2.0 * 2 * 3 * 4 * 5) << done.name;
+  }
+}
+
 // 36 tensors of 4 lists go into a launch, and 320 chunks of 65,536 numbers.
 TEST(OperationCounterTest, CountsLaunchesForLists) {
   const auto kernels = [](int64_t tensors, int64_t size) {

@@ -78,14 +78,16 @@ at::Tensor Turned(const at::Tensor& x) {
 }
 
 // x weight^T (+ bias) by oneDNN, which LibTorch itself asks for low precision alone. LibTorch declares it nowhere.
-at::Tensor OneDnnLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor OneDnnLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                        const char* then = "none", const char* algorithm = "") {
   using Scalars = c10::List<std::optional<at::Scalar>>;
   using Text = std::optional<c10::string_view>;
   static const auto call = c10::Dispatcher::singleton()
                                .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
                                .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
                                                  c10::string_view, Scalars, Text)>();
-  return call.call(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, "none", Scalars(), "");
+  return call.call(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, then, Scalars(),
+                   algorithm);
 }
 
 // A weight in the order that oneDNN likes for so many rows.
@@ -133,6 +135,11 @@ std::vector<Form> FormsOf(const CountedOperation& operation) {
     AddProductForms(in[0], in[1], in[2], &forms);
   } else if (name == "mm" || name == "bmm" || name == "tec::weight_gradient") {
     AddProductForms({}, in[0], in[1], &forms);
+  } else if (name == "tec::product" || name == "tec::product_gelu") {
+    const at::Tensor x = in[0].flatten(0, -2), &weight = in[1], bias = in.size() > 2 ? in[2] : at::Tensor();
+    const bool gelu = name == "tec::product_gelu";
+    forms.push_back([=] { OneDnnLinear(x, weight, bias, gelu ? "gelu" : "none", gelu ? "none" : ""); });
+    AddProductForms(bias, x, weight.t(), &forms);
   } else if (name == "baddbmm") {
     // A factor times the product, into a place of which nothing is read: the products of tec/nn/relation_logits.
     const at::Tensor &into = in[0], &a = in[1], &b = in[2];
