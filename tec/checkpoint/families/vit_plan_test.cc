@@ -345,5 +345,48 @@ TEST(ReadVitFileTest, ReadsShardsAndTheConfigBesideThem) {
   }
 }
 
+// Whether the model of a file without norm.* ends with its blocks, or with a plain norm; what is a guess is said.
+TEST(VitPlanTest, WhatAFileWithoutFinalNormIsOf) {
+  const auto without = [] {
+    Builder builder;
+    builder.Add("cls_token", {1, 1, kWidth}).Add("pos_embed", {1, 1 + kGrid * kGrid, kWidth});
+    builder.Add("patch_embed.proj.weight", {kWidth, 3, kPatch, kPatch}).Add("patch_embed.proj.bias", {kWidth});
+    AddBlocks(builder, "");
+    return builder;
+  };
+  Builder scaled = without();
+  for (int64_t i = 0; i < kDepth; ++i) {
+    for (const char* name : {"ls1", "ls2"}) scaled.Add(absl::StrCat("blocks.", i, ".", name, ".gamma"), {kWidth});
+  }
+  VitConfig named, open_clip;
+  named.architecture = "vit_base_patch16_224";
+  open_clip.architecture = kOpenClipTower;
+  constexpr char kPlain[] = "a plain norm after the last block, as the file has none";
+  constexpr char kNone[] = "no norm after the last block";
+  struct Case {
+    Family family;
+    Builder file;
+    const VitConfig* config;
+    bool no_norm;
+    std::vector<std::string> assumed;
+  };
+  for (const Case& one :
+       {Case{TimmFamily(), without(), nullptr, false, {kPlain}},
+        Case{TimmFamily(), without(), &open_clip, false, {kPlain}}, Case{TimmFamily(), scaled, nullptr, true, {kNone}},
+        Case{TimmFamily(), without(), &named, true, {}},
+        Case{TimmFamily(), without().Norm("fc_norm"), nullptr, false, {}},
+        Case{TimmFamily(), without().Norm("fc_norm"), &named, false, {}},
+        Case{TimmFamily(), without().Norm("norm"), &named, false, {}},
+        Case{TecFamily(), without(), nullptr, false, {}}}) {
+    VitHints hints;
+    hints.config = one.config;
+    hints.grid_rows = hints.grid_columns = kGrid;
+    const absl::StatusOr<VitPlan> plan = PlanVit(one.family, one.file.tensors(), hints);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->traits.no_norm, one.no_norm) << plan->Report();
+    EXPECT_EQ(plan->traits.assumed, one.assumed) << plan->Report();
+  }
+}
+
 }  // namespace
 }  // namespace tec
