@@ -27,6 +27,7 @@ namespace {
 constexpr char kWeightGradient[] = "tec::weight_gradient";
 // tec/nn/product.cc: x weight^T, also with what comes after it.
 bool IsLinearProduct(absl::string_view name) { return name == "tec::product" || name == "tec::product_gelu"; }
+constexpr char kAdamW[] = "tec::adamw";  // tec/optim/adamw_update.cc
 
 // Of a tensor, so that none is kept alive.
 struct Operand : CountedTensor {
@@ -138,6 +139,7 @@ std::string KindOf(const Frame& frame) {
       {"linalg_vector_norm", kOptimizer},
   };
   if (frame.name == kWeightGradient || IsLinearProduct(frame.name)) return kProducts;
+  if (frame.name == kAdamW) return kOptimizer;
   if (frame.own_function) return "fused functions of this project";
   const auto found = kinds.find(frame.name);
   if (found != kinds.end()) return found->second;

@@ -5,6 +5,7 @@
 #include "ATen/ops/_foreach_lerp.h"
 #include "tec/base/logging.h"
 #include "tec/nn/module_state.h"
+#include "tec/nn/working_copy.h"
 
 namespace tec {
 
@@ -26,6 +27,7 @@ WeightAverage::WeightAverage(const torch::nn::Module& model, const torch::nn::Mo
 void WeightAverage::Reset() {
   at::NoGradGuard no_gradient;
   at::_foreach_copy_(average_, weights_);
+  for (const at::Tensor& tensor : average_) CountChange(tensor);
 }
 
 void WeightAverage::Update() {
@@ -33,6 +35,7 @@ void WeightAverage::Update() {
   // average + (1 - decay) * (model - average): decay and 1 - decay, rounded to float32 each, would not add up to 1, and
   // with 0.9999 the average would end 2e-4 too small.
   at::_foreach_lerp_(average_, weights_, 1 - decay_);
+  for (const at::Tensor& tensor : average_) CountChange(tensor);
 }
 
 }  // namespace tec

@@ -7,8 +7,10 @@
 #include "ATen/ATen.h"
 #include "ATen/core/grad_mode.h"
 #include "gtest/gtest.h"
+#include "tec/nn/autocast.h"
 #include "tec/nn/module_state.h"
 #include "tec/nn/modules.h"
+#include "tec/nn/working_weights.h"
 
 namespace tec {
 namespace {
@@ -75,6 +77,28 @@ TEST(WeightAverageTest, WithoutDecayItIsTheModel) {
   EXPECT_NE(Values(averaged), Values(model));
   average.Reset();
   EXPECT_EQ(Values(averaged), Values(model));
+}
+
+// Also where the average has been told that it does not train, as a model whose copies are made once.
+TEST(WeightAverageTest, IsSeenByWorkingWeights) {
+  struct Holder : torch::nn::Module {
+    Holder() { linear = register_module("linear", std::make_shared<Linear>(3, 2)); }
+    std::shared_ptr<Linear> linear;
+  };
+  Holder model, averaged;
+  Fill(*model.linear, 1);
+  WeightAverage average(model, averaged, 0.5);
+  for (at::Tensor& tensor : averaged.parameters()) tensor.set_requires_grad(false);
+  WorkingWeights working;
+  const AutocastGuard autocast(at::kCPU, at::kBFloat16);
+  working.Refresh(averaged);
+  for (int step = 2; step < 4; ++step) {
+    Fill(*model.linear, step);
+    if (step == 2) average.Update();
+    if (step == 3) average.Reset();
+    working.Refresh(averaged);
+    EXPECT_TRUE(at::equal(averaged.linear->low_weight(), averaged.linear->weight.to(at::kBFloat16))) << step;
+  }
 }
 
 }  // namespace

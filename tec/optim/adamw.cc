@@ -1,18 +1,18 @@
 #include "tec/optim/adamw.h"
 
-#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
 
 #include "ATen/ops/_foreach_add.h"
-#include "ATen/ops/_fused_adamw.h"
 #include "ATen/ops/rsub.h"
 #include "ATen/ops/zeros.h"
 #include "ATen/ops/zeros_like.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "c10/core/GradMode.h"
+#include "tec/base/logging.h"
+#include "tec/nn/working_copy.h"
 
 namespace tec {
 
@@ -20,7 +20,10 @@ AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options)
     : groups_(std::move(groups)), options_(options) {
   c10::NoGradGuard no_grad;
   for (const ParameterGroup& group : groups_) {
-    for (const at::Tensor& parameter : group.parameters) {
+    for (size_t i = 0; i < group.parameters.size(); ++i) {
+      const at::Tensor& parameter = group.parameters[i];
+      TEC_CHECK(parameter.is_contiguous())
+          << (i < group.names.size() ? group.names[i] : "a parameter") << " is not contiguous";
       parameters_.push_back(parameter);
       state_.push_back({at::zeros({}, parameter.options().requires_grad(false)), at::zeros_like(parameter),
                         at::zeros_like(parameter)});
@@ -30,34 +33,33 @@ AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options)
 
 void AdamW::Step(double lr, const at::Tensor& not_finite) {
   c10::NoGradGuard no_grad;
-  std::vector<at::Tensor> all_steps;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (parameters_[i].grad().defined()) all_steps.push_back(state_[i].step);
-  }
-  if (all_steps.empty()) return;
-  // The kernel reads the number of the update that it is doing. Of all groups at once.
-  if (not_finite.defined()) {
-    at::_foreach_add_(all_steps, at::rsub(not_finite, 1));
-  } else {
-    at::_foreach_add_(all_steps, 1);
-  }
-  const std::optional<at::Tensor> skip = not_finite.defined() ? std::optional<at::Tensor>(not_finite) : std::nullopt;
+  std::vector<AdamWPart> parts;
+  std::vector<at::Tensor> steps;
   size_t index = 0;
   for (const ParameterGroup& group : groups_) {
-    std::vector<at::Tensor> parameters, gradients, exp_avgs, exp_avg_sqs, steps;
     for (const at::Tensor& parameter : group.parameters) {
       const AdamWState& state = state_[index++];
       if (!parameter.grad().defined()) continue;
-      parameters.push_back(parameter);
-      gradients.push_back(parameter.grad());
-      exp_avgs.push_back(state.exp_avg);
-      exp_avg_sqs.push_back(state.exp_avg_sq);
       steps.push_back(state.step);
+      parts.push_back({parameter, parameter.grad(), state.exp_avg, state.exp_avg_sq, state.step,
+                       CurrentWorkingCopy(parameter), lr * group.lr_scale, group.weight_decay});
     }
-    if (parameters.empty()) continue;
-    at::_fused_adamw_(parameters, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, lr * group.lr_scale,
-                      options_.beta1, options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
-                      /*maximize=*/false, /*grad_scale=*/{}, /*found_inf=*/skip);
+  }
+  if (parts.empty()) return;
+  // The kernel reads the number of the update that it is doing. Of all groups at once.
+  if (not_finite.defined()) {
+    at::_foreach_add_(steps, at::rsub(not_finite, 1));
+  } else {
+    at::_foreach_add_(steps, 1);
+  }
+  UpdateByAdamW(parts, options_, not_finite);
+  // Also of an update that the device passes over, which leaves a copy what it was.
+  for (const AdamWPart& part : parts) {
+    if (part.copy.defined()) {
+      WroteWorkingCopy(part.parameter);
+    } else {
+      CountChange(part.parameter);
+    }
   }
 }
 

@@ -1,4 +1,5 @@
-// AdamW with the semantics of torch.optim.AdamW, through LibTorch's fused kernel: one call a parameter group.
+// AdamW with the semantics of torch.optim.AdamW, in one pass over all parameters, which also rewrites the working
+// copies of low precision that a model's forward pass has made of them (tec/nn/working_copy.h).
 // torch::optim::AdamW loops over tensors with half a dozen kernels each.
 
 #ifndef TEC_OPTIM_ADAMW_H_
@@ -8,15 +9,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "tec/optim/adamw_update.h"
 #include "tec/optim/parameter_groups.h"
 
 namespace tec {
-
-struct AdamWOptions {
-  double beta1 = 0;
-  double beta2 = 0;
-  double epsilon = 0;
-};
 
 // State of one parameter, under the names that torch.optim gives it.
 struct AdamWState {
@@ -27,7 +23,8 @@ struct AdamWState {
 
 class AdamW {
  public:
-  // Parameters must be where they will stay: their state is made on the same device. It is zero until the first step.
+  // Parameters must be where they will stay, and contiguous: their state is made on the same device. It is zero until
+  // the first step.
   AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options);
 
   // One update with learning rate lr * lr_scale in each group. Parameters without a gradient are passed over, as in
