@@ -22,6 +22,7 @@
 #include "tec/base/file.h"
 #include "tec/base/printable.h"
 #include "tec/base/status.h"
+#include "tec/base/system_error.h"
 
 namespace tec {
 namespace {
@@ -41,9 +42,7 @@ class OpenArchive {
   const absl::Status& failure() const { return failure_; }
 
   absl::Status Read(uint64_t offset, size_t count, char* out) {
-    const absl::Status status = ReadRange(file_.fd, path_, offset, count, out);
-    if (!status.ok() && !absl::IsDataLoss(status)) failure_.Update(status);
-    return status;
+    return Noted(ReadRange(file_.fd, path_, offset, count, out));
   }
 
   absl::Status ReadMember(const ArchiveMember& member, std::string* content) {
@@ -51,12 +50,10 @@ class OpenArchive {
       content->resize(member.size);
       return Read(member.begin, member.size, content->data());
     }
-    const absl::Status status = ReadZipEntry(file_.fd, path_,
-                                             {member.begin, member.packed & ~Catalogue::kDeflated, member.size,
-                                              member.checksum, (member.packed & Catalogue::kDeflated) != 0},
-                                             content);
-    if (!status.ok() && !absl::IsDataLoss(status)) failure_.Update(status);
-    return status;
+    return Noted(ReadZipEntry(file_.fd, path_,
+                              {member.begin, member.packed & ~Catalogue::kDeflated, member.size, member.checksum,
+                               (member.packed & Catalogue::kDeflated) != 0},
+                              content));
   }
 
   // Calls `take` for the members of a tar of `size` bytes at `begin`; `prefix` comes before their names.
@@ -160,6 +157,12 @@ class OpenArchive {
 
  private:
   static constexpr char kToOthers[] = "links to folders or to files that are no pictures";
+
+  // `status`, kept if it is of the system: that the archive has become shorter is, too.
+  absl::Status Noted(absl::Status status) {
+    if (!status.ok() && (!absl::IsDataLoss(status) || ErrnoOf(status) != 0)) failure_.Update(status);
+    return status;
+  }
 
   // What a link of a zip stands for, and what else it holds.
   struct ZipTarget {

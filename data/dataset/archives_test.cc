@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <cstring>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,6 +16,7 @@
 #include "data/dataset/dataset.h"
 #include "data/testing/make_tar.h"
 #include "data/testing/make_zip.h"
+#include "data/testing/peak_memory.h"
 #include "tec/base/file.h"
 
 namespace tec {
@@ -361,6 +364,30 @@ TEST_F(ArchivesTest, DamagedLabelsCostTheirPicturesAlone) {
   EXPECT_EQ(Contents(*Open("b.tar")), Strings{"b.tar/2.jpg=2 0"});
   EXPECT_EQ(Open("b.tar")->defects(),
             Strings{"b.tar: 1.json: 2097152 bytes are too many for a label; pictures left out for such a label: 1"});
+}
+
+// A label's deflated bytes may be said to go on for as long as the archive does: no more are read than it can need.
+TEST_F(ArchivesTest, WhatALabelDoesNotNeedIsNotRead) {
+  ZipMaker::Options deflate;
+  deflate.deflate = true;
+  std::string zip = ZipMaker().Add("0.jpg", "zero").Add("0.cls", "0", deflate).Finish();
+  constexpr uint32_t kHole = uint32_t{300} << 20;
+  const size_t directory = zip.find("PK\1\2");
+  const auto add_hole = [&zip](size_t at) {
+    uint32_t number;
+    std::memcpy(&number, &zip[at], sizeof(number));
+    number += kHole;
+    std::memcpy(&zip[at], &number, sizeof(number));
+  };
+  add_hole(zip.find("PK\1\2", directory + 1) + 20);  // The stored size of the label ...
+  add_hole(zip.rfind("PK\5\6") + 16);                // ... and where the directory begins.
+  Write("a.zip", zip.substr(0, directory));
+  ASSERT_EQ(truncate("a.zip", static_cast<off_t>(directory) + kHole), 0);
+  std::ofstream("a.zip", std::ios::app | std::ios::binary) << zip.substr(directory);
+  const auto dataset = Open("a.zip");
+  ASSERT_NE(dataset, nullptr);
+  EXPECT_EQ(Contents(*dataset), Strings{"a.zip/0.jpg=zero 0"});
+  testing::ExpectPeakMemoryAtMost(150);
 }
 
 TEST_F(ArchivesTest, LabelsWithoutAPictureAreSaid) {

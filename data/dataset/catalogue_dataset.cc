@@ -1,7 +1,5 @@
 #include "data/dataset/catalogue_dataset.h"
 
-#include <dirent.h>
-
 #include <cerrno>
 #include <utility>
 
@@ -15,28 +13,6 @@
 #include "tec/base/system_error.h"
 
 namespace tec {
-
-namespace {
-
-// Whether the folder of `path` is gone, or empty, as a mount point is whose file system is away.
-bool FolderIsAway(const std::string& folder) {
-  DIR* entries = opendir(folder.c_str());
-  if (entries == nullptr) return errno == ENOENT || errno == ENOTDIR;
-  bool empty = true;
-  while (const dirent* entry = readdir(entries)) {
-    const absl::string_view name = entry->d_name;
-    empty = empty && (name == "." || name == "..");
-  }
-  closedir(entries);
-  return empty;
-}
-
-// Says nothing of the image that was to be read.
-absl::Status Away(const std::string& path, absl::string_view what) {
-  return ErrnoToStatus(ESTALE, absl::StrCat(what, " any more: cannot open"), path);
-}
-
-}  // namespace
 
 CatalogueDataset::CatalogueDataset(std::string folder, Catalogue catalogue)
     : folder_(std::move(folder)),
@@ -109,23 +85,24 @@ absl::Status CatalogueDataset::ReadUnnamed(int64_t index, std::string* bytes) co
 
 absl::Status CatalogueDataset::ReadFileOf(int64_t index, std::string* bytes) const {
   const std::string path = PathOf(name(index)), folder = path.substr(0, path.rfind('/'));
-  absl::Status status = ReadInto(path, bytes);
-  const bool gone = ErrnoOf(status) == ENOENT || ErrnoOf(status) == ENOTDIR;
-  if (of_list_ && !gone) {
+  if (!of_list_) return ReadOfFolder(path, bytes);
+  // A list may name folders that never were.
+  const absl::Status status = ReadInto(path, bytes);
+  const bool gone = IsGone(status);
+  bool seen;
+  {
     const std::lock_guard<std::mutex> lock(mutex_);
-    seen_.insert(folder);
-  } else if (gone && FolderIsAway(folder)) {
-    // A list may name folders that never were.
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!of_list_ || seen_.count(folder) > 0) status = Away(path, "its folder is not there");
+    seen = gone ? seen_.count(folder) > 0 : (seen_.insert(folder), true);
   }
-  return status;
+  return gone && seen ? ReadOfFolder(path, bytes) : status;
 }
 
 absl::Status CatalogueDataset::ReadMemberOf(int64_t index, std::string* bytes) const {
   const std::string path = PathOf(catalogue_.containers[catalogue_.container[index]]);
   const OpenedFile file(OpenForReading(path));
-  if (file.fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return Away(path, "the archive is not there");
+  if (file.fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+    return ErrnoToStatus(ESTALE, "the archive is not there any more: cannot open", path);
+  }
   if (file.fd < 0) return ErrnoToStatus(errno, "open", path);
   const uint64_t begin = catalogue_.begin[index], count = catalogue_.bytes[index];
   const uint64_t packed = catalogue_.packed.empty() ? Catalogue::kPlain : catalogue_.packed[index];

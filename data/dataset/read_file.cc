@@ -1,5 +1,6 @@
 #include "data/dataset/read_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <libdeflate.h>
 #include <sys/stat.h>
@@ -23,6 +24,19 @@ namespace {
 absl::Status CheckChecksum(const std::string& content, uint32_t checksum) {
   if (libdeflate_crc32(0, content.data(), content.size()) == checksum) return absl::OkStatus();
   return absl::DataLossError("its bytes do not have the checksum that the zip keeps of them: they are damaged");
+}
+
+// Whether the folder is gone, or empty, as a mount point is whose file system is away.
+bool FolderIsAway(const std::string& folder) {
+  DIR* entries = opendir(folder.c_str());
+  if (entries == nullptr) return errno == ENOENT || errno == ENOTDIR;
+  bool empty = true;
+  while (const dirent* entry = readdir(entries)) {
+    const absl::string_view name = entry->d_name;
+    empty = empty && (name == "." || name == "..");
+  }
+  closedir(entries);
+  return empty;
 }
 
 }  // namespace
@@ -63,6 +77,8 @@ absl::Status ReadRange(int fd, const std::string& path, uint64_t begin, uint64_t
   return absl::OkStatus();
 }
 
+bool IsGone(const absl::Status& status) { return ErrnoOf(status) == ENOENT || ErrnoOf(status) == ENOTDIR; }
+
 absl::Status ReadInto(const std::string& path, std::string* bytes) {
   const OpenedFile file(OpenForReading(path));
   if (file.fd < 0) return ErrnoToStatus(errno, "open", path);
@@ -83,9 +99,15 @@ absl::Status ReadInto(const std::string& path, std::string* bytes) {
   return absl::OkStatus();
 }
 
+absl::Status ReadOfFolder(const std::string& path, std::string* bytes) {
+  const absl::Status status = ReadInto(path, bytes);
+  if (!IsGone(status) || !FolderIsAway(path.substr(0, path.rfind('/')))) return status;
+  return ErrnoToStatus(ESTALE, "its folder is not there any more: cannot open", path);
+}
+
 absl::Status ReadZipEntry(int fd, const std::string& path, const ZipEntry& entry, std::string* bytes) {
   const auto [begin, stored, size, checksum, deflated] = entry;
-  constexpr size_t kLocalHeader = 30;
+  constexpr size_t kLocalHeader = 30, kMostAdded = size_t{64} << 10;
   char header[kLocalHeader];
   TEC_RETURN_IF_ERROR(ReadRange(fd, path, begin, sizeof(header), header));
   if (std::memcmp(header, "PK\3\4", 4) != 0) {
@@ -106,13 +128,15 @@ absl::Status ReadZipEntry(int fd, const std::string& path, const ZipEntry& entry
     TEC_RETURN_IF_ERROR(ReadRange(fd, path, data, stored, bytes->data()));
     return CheckChecksum(*bytes, checksum);
   }
-  TEC_RETURN_IF_ERROR(CheckEncodedSize(stored));
+  // Deflating never adds so much; what an entry has beyond is not needed, and not read.
+  const uint64_t needed = std::min(stored, 2 * size + kMostAdded);
+  TEC_RETURN_IF_ERROR(CheckEncodedSize(needed));
   // One a thread: they are large.
   thread_local std::unique_ptr<libdeflate_decompressor, void (*)(libdeflate_decompressor*)> decompressor(
       libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
   if (decompressor == nullptr) throw std::bad_alloc();
-  std::string compressed(stored, '\0');
-  TEC_RETURN_IF_ERROR(ReadRange(fd, path, data, stored, compressed.data()));
+  std::string compressed(needed, '\0');
+  TEC_RETURN_IF_ERROR(ReadRange(fd, path, data, needed, compressed.data()));
   bytes->resize(size);
   if (libdeflate_deflate_decompress(decompressor.get(), compressed.data(), compressed.size(), bytes->data(), size,
                                     nullptr) != LIBDEFLATE_SUCCESS) {

@@ -35,10 +35,17 @@ absl::Status ReadRange(int fd, const std::string& path, uint64_t begin, uint64_t
 // A whole regular file.
 absl::Status ReadInto(const std::string& path, std::string* bytes);
 
+// The same, of a folder that has been there: ESTALE is the errno where that is gone, or empty, as a mount point is
+// whose file system is away. It says nothing of the image.
+absl::Status ReadOfFolder(const std::string& path, std::string* bytes);
+
+// Whether the error is that there is no such file.
+bool IsGone(const absl::Status& status);
+
 // An entry of a zip as its directory has it.
 struct ZipEntry {
   uint64_t begin = 0;     // Of its local header in the file.
-  uint64_t stored = 0;    // Bytes in the file.
+  uint64_t stored = 0;    // Bytes in the file, of which no more are read than the content can need.
   uint64_t size = 0;      // Bytes of the content, once `deflated` is undone.
   uint32_t checksum = 0;  // CRC-32 of the content.
   bool deflated = false;

@@ -1,6 +1,9 @@
 #include "eval/dense/segmentation_data.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -33,6 +36,12 @@ absl::StatusOr<std::string> ReadText(const std::string& path) {
   constexpr absl::string_view kUtf8Mark("\xEF\xBB\xBF", 3);
   if (absl::StartsWith(text, kUtf8Mark)) text.erase(0, kUtf8Mark.size());
   return text;
+}
+
+// The same of a file that need not be there: empty then.
+absl::StatusOr<std::string> ReadTextIfThere(const std::string& path) {
+  absl::StatusOr<std::string> text = ReadText(path);
+  return absl::IsNotFound(text.status()) ? std::string() : text;
 }
 
 bool IsFolder(const std::string& path) {
@@ -70,7 +79,10 @@ std::string AdeRoot(const std::string& path) {
 absl::Status CheckMasks(const std::vector<MaskedPictures::Entry>& entries) {
   std::vector<std::string> missing;
   for (const auto& entry : entries) {
-    if (!IsThere(entry.mask)) missing.push_back(entry.mask);
+    struct stat info;
+    if (stat(entry.mask.c_str(), &info) == 0) continue;
+    if (errno != ENOENT && errno != ENOTDIR) return ErrnoToStatus(errno, "stat", entry.mask);
+    missing.push_back(entry.mask);
   }
   if (missing.empty()) return absl::OkStatus();
   const size_t count = missing.size();
@@ -132,9 +144,10 @@ absl::Status OpenAde(const std::string& path, SegmentationData* data) {
   data->ignored = {0, 255};
   data->numbers = 151;
   // A head, then lines of number, three ratios and counts, and the names, apart by tabs.
-  if (const auto text = ReadText(root + "/objectInfo150.txt"); text.ok()) {
+  TEC_ASSIGN_OR_RETURN(const std::string text, ReadTextIfThere(root + "/objectInfo150.txt"));
+  if (!text.empty()) {
     data->class_names = {"other"};
-    const std::vector<absl::string_view> lines = absl::StrSplit(*text, '\n', absl::SkipWhitespace());
+    const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
     for (size_t i = 1; i < lines.size(); ++i) {
       const std::vector<absl::string_view> fields = absl::StrSplit(lines[i], '\t');
       data->class_names.emplace_back(absl::StripAsciiWhitespace(fields.back()));
@@ -173,8 +186,9 @@ absl::Status OpenAnyFolders(const std::string& path, SegmentationData* data) {
   TEC_RETURN_IF_ERROR(open({"train", "training"}, &data->train));
   TEC_RETURN_IF_ERROR(open({"val", "validation", "test"}, &data->held_out));
   data->ignored = {255};
-  if (const auto text = ReadText(path + "/classes.txt"); text.ok()) {
-    for (absl::string_view line : absl::StrSplit(absl::StripTrailingAsciiWhitespace(*text), '\n')) {
+  TEC_ASSIGN_OR_RETURN(const std::string text, ReadTextIfThere(path + "/classes.txt"));
+  if (!text.empty()) {
+    for (absl::string_view line : absl::StrSplit(absl::StripTrailingAsciiWhitespace(text), '\n')) {
       data->class_names.emplace_back(absl::StripAsciiWhitespace(line));
     }
     data->numbers = static_cast<int>(data->class_names.size());
@@ -187,7 +201,7 @@ absl::Status OpenAnyFolders(const std::string& path, SegmentationData* data) {
 MaskedPictures::MaskedPictures(std::vector<Entry> entries) : entries_(std::move(entries)) {}
 
 absl::Status MaskedPictures::Read(int64_t index, std::string* bytes) const {
-  return ReadInto(entries_[index].picture, bytes);
+  return ReadOfFolder(entries_[index].picture, bytes);
 }
 
 absl::StatusOr<Image> MaskedPictures::ReadMask(int64_t index) const {

@@ -3,6 +3,7 @@
 #include "eval/dense/segmentation_data.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include "eval/testing/program.h"
 #include "gtest/gtest.h"
 #include "tec/base/file.h"
+#include "tec/base/system_error.h"
 
 namespace tec {
 namespace {
@@ -69,6 +71,39 @@ TEST(SegmentationDataTest, FoldersOfMadePictures) {
                 .find("1 of 5 pictures have no mask; missing are " + folder + "/masks/train/00002.png"),
             std::string::npos)
       << missing.status();
+}
+
+// None of it says anything of a picture or a mask.
+TEST(SegmentationDataTest, ErrorsOfTheSystemBlameNoFile) {
+  const std::string folder = testing::FreshFolder("system");
+  for (const std::string part : {"train", "test"}) {
+    WritePair(folder + "/images/" + part + "/1.jpg", folder + "/masks/" + part + "/1.png", 3);
+  }
+  const auto data = OpenSegmentationData(folder, kAuto, kTrain, {});
+  ASSERT_TRUE(data.ok()) << data.status();
+  const std::string images = folder + "/images/train", masks = folder + "/masks/train", away = folder + "/away";
+  std::string bytes;
+  std::filesystem::rename(images, away);
+  EXPECT_EQ(ErrnoOf(data->train->Read(0, &bytes)), ESTALE);
+  std::filesystem::rename(away, images);
+  EXPECT_TRUE(data->train->Read(0, &bytes).ok());
+  std::filesystem::rename(masks, away);
+  EXPECT_EQ(data->train->ReadMask(0).status().code(), absl::StatusCode::kUnavailable);
+  std::filesystem::rename(away, masks);
+  EXPECT_TRUE(data->train->ReadMask(0).ok());
+  std::filesystem::remove(images + "/1.jpg");
+  WritePair(images + "/2.jpg", masks + "/2.png", 3);
+  EXPECT_EQ(ErrnoOf(data->train->Read(0, &bytes)), ENOENT);  // Its folder is there.
+
+  const auto error = [&folder] {
+    return std::string(OpenSegmentationData(folder, kAuto, kTrain, {}).status().message());
+  };
+  std::filesystem::create_directory(folder + "/classes.txt");
+  EXPECT_EQ(error(), folder + "/classes.txt is a folder, not a regular file");
+  std::filesystem::remove(folder + "/classes.txt");
+  std::filesystem::remove(masks + "/2.png");
+  std::filesystem::create_symlink("2.png", masks + "/2.png");
+  EXPECT_EQ(error(), "stat " + masks + "/2.png: Too many levels of symbolic links");
 }
 
 TEST(SegmentationDataTest, FoldersWithinParts) {

@@ -65,7 +65,10 @@ absl::Status ErrnoToStatus(int error_number, absl::string_view operation, const 
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   // A FIFO without a writer would be waited for.
-  const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int fd;
+  do {
+    fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
   if (fd < 0) return ErrnoToStatus(errno, "cannot open", path);
   std::string content;
   struct stat info;

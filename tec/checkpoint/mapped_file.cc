@@ -16,7 +16,10 @@ namespace tec {
 
 absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
   // A FIFO without a writer is not waited for.
-  const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int fd;
+  do {
+    fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
   if (fd < 0) return ErrnoToStatus(errno, "cannot open", path);
   struct stat info;
   if (fstat(fd, &info) != 0) {
