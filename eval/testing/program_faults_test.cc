@@ -146,6 +146,11 @@ TEST_F(ProgramFaultsTest, TwoDoNotWriteToOnePlace) {
   };
   for (const Case& one : std::vector<Case>{
            {testing::kFinetune, Finetune("held"), "--output_dir"},
+           {testing::kPretrain,
+            absl::StrCat(Common(), "--config=", folder_, "/mae.textproto --output_dir=", folder_, "/held"),
+            "--output_dir"},
+           {testing::kKnn, mae + "--k=1 --output_dir=" + held, "--output_dir"},
+           {testing::kLinear, mae + "--epochs=1 --warmup_epochs=0 --batch_size=4 --output_dir=" + held, "--output_dir"},
            {testing::kFinetune, absl::StrCat(Common(), "--eval --resume=", checkpoint, "--output_dir=", held),
             "--output_dir"},
            {testing::kLinear, mae + "--eval --output_dir=" + held, "--output_dir"},

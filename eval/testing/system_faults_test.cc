@@ -137,10 +137,9 @@ TEST_F(SystemFaultsTest, ErrorsThatPassChangeNothing) {
 TEST_F(SystemFaultsTest, InterruptedCallsAreMadeAgain) {
   for (const char* call : {"open", "read"}) {
     SCOPED_TRACE(call);
-    const ProgramResult result =
-        WithFaults(absl::StrCat("TEC_FAIL_PATH=.png TEC_FAIL_AFTER=5 TEC_FAIL_COUNT=200 TEC_FAIL_CALL=", call,
-                                " TEC_FAIL_ERRNO=", EINTR),
-                   Runs(folder_ + "/data", Fresh("interrupted"))[1]);
+    const ProgramResult result = WithFaults(
+        absl::StrCat("TEC_FAIL_PATH=", folder_, " TEC_FAIL_COUNT=200 TEC_FAIL_CALL=", call, " TEC_FAIL_ERRNO=", EINTR),
+        Runs(folder_ + "/data", Fresh("interrupted"))[1]);
     EXPECT_EQ(result.exit_code, 0) << result.output;
     ExpectNoPictureIsBlamed("interrupted");
     EXPECT_TRUE(Read(folder_ + "/interrupted/finetune/this_checkpoint.pth") ==

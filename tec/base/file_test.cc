@@ -154,6 +154,12 @@ TEST(FileTest, TooLittleSpaceIsSaidBeforehand) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("cannot write " + folder + "/a: it takes up to"));
   EXPECT_EQ(*ReadFile(folder + "/a"), "old");
   EXPECT_EQ(*RemoveLeftovers(folder), 0);
+  // No small size is "0.0 MiB". /proc has no room at all.
+  const auto message = [](uint64_t size) {
+    return std::string(AtomicFileWriter::Open("/proc/a", size).status().message());
+  };
+  EXPECT_EQ(message(100), "cannot write /proc/a: it takes up to 100 bytes and /proc has 0 bytes free");
+  EXPECT_EQ(message(2048), "cannot write /proc/a: it takes up to 2.0 KiB and /proc has 0 bytes free");
 }
 
 TEST(FileTest, ErrorsNameThePath) {

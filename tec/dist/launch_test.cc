@@ -3,6 +3,7 @@
 #include "tec/dist/launch.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -144,6 +145,17 @@ TEST(RunRanks, NamesAProgramThatIsNotThere) {
   const absl::Status status = RunRanks(request).status();
   EXPECT_TRUE(absl::IsNotFound(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("/no/such/program"));
+}
+
+// Of a FIFO that nobody reads: nobody waits for who never comes, and no rank is left.
+TEST(RunRanks, ALogThatIsAFifoHoldsNobodyUp) {
+  for (const char* log : {"", ".rank1"}) {
+    SCOPED_TRACE(log);
+    const LaunchRequest request = Shell("sleep 1000", 2, absl::StrCat("fifo", log[0] == '\0' ? "" : "_of_rank"));
+    ASSERT_EQ(mkfifo((request.log_file + log).c_str(), 0600), 0);
+    const absl::Status status = RunRanks(request).status();
+    EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat("cannot write ", request.log_file, log, ": ")));
+  }
 }
 
 TEST(RunRanks, AKilledRankCountsAsAFailure) {
