@@ -60,7 +60,7 @@ struct Family {
   bool post_norm = false;   // Its norms stand after attention and MLP.
   // Its patch embedding is a matrix [C, c P P] of patches channel by channel, and its positions are resampled for each
   // size of images from a table for the largest (C-RADIO).
-  bool cropped_positions = false;
+  bool resampled_positions = false;
   std::optional<RotaryTraits> rotary;
   // Pixels a side of the images that the published models are for: of those that have no table that tells.
   int64_t published_size = 0;
@@ -91,7 +91,7 @@ std::vector<NameRule> PlainNamesWithoutPositions();
 // Names of Hugging Face's DINOv3 and RADIO inside a block, which is called `block` there ("layer.#.").
 std::vector<NameRule> HuggingFaceBlockNames(const std::string& block);
 
-// Names of parts that no plan's tensor is called like, of a family with cropped_positions: how the model normalises
+// Names of parts that no plan's tensor is called like, of a family with resampled_positions: how the model normalises
 // pixels, [c, 1, 1] each; its tokens before the patches, [n, C]; which of them it hands on, int64 [m].
 inline constexpr char kPixelMean[] = "pixel_mean", kPixelStd[] = "pixel_std";
 inline constexpr char kTokenRows[] = "token_rows", kSummaryRows[] = "summary_rows";

@@ -23,8 +23,8 @@ void PlanGridOfImages(const VitHints& hints, int64_t most, PlanBuilder& builder)
 // cls_token, reg_token and pos_embed; traits.grid and traits.registers.
 void PlanTokens(const VitHints& hints, PlanBuilder& builder);
 
-// The same of a family with cropped_positions, and how the model normalises pixels.
-void PlanCroppedTokens(const VitHints& hints, PlanBuilder& builder);
+// The same of a family with resampled_positions, and how the model normalises pixels.
+void PlanResampledTokens(const VitHints& hints, PlanBuilder& builder);
 
 // norm.*, or of a file without it whether that is the model's own way: traits.no_norm, noted where it is a guess.
 void PlanFinalNorm(const VitHints& hints, PlanBuilder& builder);

@@ -297,7 +297,7 @@ void PlanGridOfImages(const VitHints& hints, int64_t most, PlanBuilder& builder)
 }
 
 void PlanTokens(const VitHints& hints, PlanBuilder& builder) {
-  if (builder.family().cropped_positions) return PlanCroppedTokens(hints, builder);
+  if (builder.family().resampled_positions) return PlanResampledTokens(hints, builder);
   TokenPlanner(hints, builder).Plan();
 }
 

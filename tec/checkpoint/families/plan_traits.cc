@@ -103,7 +103,7 @@ std::set<int64_t> FindTraits(PlanBuilder& builder) {
     traits.patch_size = shape[3];
     if (patches->tensor.bytes.empty()) builder.AddProblem(absl::StrCat(patches->name, " is empty"));
   }
-  if (family.cropped_positions) FindPatchMatrix(builder);
+  if (family.resampled_positions) FindPatchMatrix(builder);
   const std::set<int64_t> blocks = BlocksOf(builder);
   traits.depth = blocks.size();
   FindMlp(builder);

@@ -14,7 +14,7 @@ namespace {
 void SetTraits(Family* family) {
   family->model_types = {"radio"};
   family->no_norm = true;
-  family->cropped_positions = true;
+  family->resampled_positions = true;
   family->published_size = 512;
   family->published_mean = {0.48145466f, 0.4578275f, 0.40821073f};
   family->published_std = {0.26862954f, 0.26130258f, 0.27577711f};

@@ -169,7 +169,7 @@ absl::StatusOr<VitPlan> Settle(const Family& family, const StateDict& tensors, V
     if (request.family == family.name) TEC_RETURN_IF_ERROR(CheckActivation(family, *config));
     VitConfig of_file = *config;
     // Those are its usual images, and the table is for any.
-    if (family.cropped_positions) of_file.image_height = of_file.image_width = 0;
+    if (family.resampled_positions) of_file.image_height = of_file.image_width = 0;
     TEC_RETURN_IF_ERROR(TakeConfig(of_file, path, &traits));
   }
   AssumeNumbers(family, config, request.family == family.name, &traits);

@@ -140,7 +140,7 @@ void TakePixelStatistics(PlanBuilder& builder) {
 
 }  // namespace
 
-void PlanCroppedTokens(const VitHints& hints, PlanBuilder& builder) {
+void PlanResampledTokens(const VitHints& hints, PlanBuilder& builder) {
   TakePixelStatistics(builder);
   PlanTokenRows(hints, builder);
   PlanPositions(hints, builder);
