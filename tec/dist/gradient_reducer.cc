@@ -10,19 +10,41 @@
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
 #include "tec/dist/socket.h"
-#include "torch/csrc/autograd/function_hook.h"
+#include "tec/nn/gradient_place.h"
 #include "torch/csrc/autograd/variable.h"
 
 namespace tec {
 // Called when a backward pass has added its part to the parameter's gradient, once a pass.
-class GradientReducer::Hook : public torch::autograd::PostAccumulateGradHook {
+class GradientReducer::Hook : public GradientPlace {
  public:
   Hook(GradientReducer* reducer, int64_t parameter) : reducer_(reducer), parameter_(parameter) {}
-  void operator()(const torch::autograd::Variable&) override { reducer_->Ready(parameter_); }
+
+  void operator()(const torch::autograd::Variable&) override {
+    given_ = false;
+    reducer_->Ready(parameter_);
+  }
+
+  // To the first that asks: a weight that is used twice has two parts, which autograd adds up.
+  at::Tensor Give() override {
+    const std::unique_lock<std::mutex> lock(reducer_->mutex_);
+    if (given_ || reducer_->parameters_[parameter_].grad().defined()) return {};
+    given_ = true;
+    return SliceOf(*reducer_, parameter_);
+  }
+
+  // The parameter's part of its bucket, which is there from the first gradient, of whichever micro-step, to Wait.
+  static at::Tensor SliceOf(GradientReducer& reducer, int64_t parameter) {
+    const auto [number, offset] = reducer.places_[parameter];
+    Bucket& bucket = reducer.buckets_[number];
+    const at::Tensor& like = reducer.parameters_[parameter];
+    if (!bucket.flat.defined()) bucket.flat = at::empty({bucket.elements}, like.options().requires_grad(false));
+    return bucket.flat.narrow(0, offset, like.numel()).view(like.sizes());
+  }
 
  private:
   GradientReducer* reducer_;
   int64_t parameter_;
+  bool given_ = false;  // In this backward pass, which goes through one device's functions on one thread.
 };
 
 GradientReducer::GradientReducer(ProcessGroup& group, const std::vector<at::Tensor>& parameters, Options options)
@@ -78,19 +100,19 @@ void GradientReducer::Ready(int64_t parameter) {
   StartFullBuckets();
 }
 
-// The gradient moves into its bucket, and its own memory is free again; zeros stand for one that is not there.
+// A gradient that was not made in its bucket moves there, and its own memory is free again; zeros stand for one that is
+// not there.
 void GradientReducer::Take(int64_t parameter) {
   c10::NoGradGuard no_grad;
-  const auto [number, offset] = places_[parameter];
+  const size_t number = places_[parameter].first;
   Bucket& bucket = buckets_[number];
   at::Tensor gradient = parameters_[parameter];
-  if (!bucket.flat.defined()) bucket.flat = at::empty({bucket.elements}, gradient.options().requires_grad(false));
-  const at::Tensor slice = bucket.flat.narrow(0, offset, gradient.numel()).view(gradient.sizes());
-  if (gradient.grad().defined()) {
+  const at::Tensor slice = Hook::SliceOf(*this, parameter);
+  if (!gradient.grad().defined()) {
+    slice.zero_();
+  } else if (gradient.grad().const_data_ptr() != slice.const_data_ptr()) {
     slice.copy_(gradient.grad());
     gradient.mutable_grad() = slice;
-  } else {
-    slice.zero_();
   }
   taken_[parameter] = true;
   if (--bucket.missing == 0) full_.push_back(number);

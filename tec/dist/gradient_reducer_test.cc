@@ -17,6 +17,7 @@
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "tec/dist/forked_ranks.h"
+#include "tec/nn/low_linear.h"
 #include "torch/csrc/autograd/variable.h"
 
 namespace tec {
@@ -139,6 +140,46 @@ TEST(GradientReducerTest, EqualsSumsAfterTheBackwardPass) {
       return End(group);
     });
   }
+}
+
+// Through LowLinear, whose gradients are made in their buckets: that of a weight that is used once is a view of one
+// from the first micro-step on; of one that is used twice, in the middle, the sum is right wherever it lies.
+TEST(GradientReducerTest, GradientsAreMadeInTheirBuckets) {
+  RunRanks(2, [](ProcessGroup& group) -> std::string {
+    constexpr int kTwice = 2;
+    const auto loss = [&](const std::vector<at::Tensor>& weights, int step) {
+      at::Tensor x = (at::arange(32, at::kFloat).view({4, 8}) * (1 + 0.1 * group.rank()) + 0.7 * step).cos();
+      for (const int i : {0, 1, kTwice, kTwice, 4}) {
+        const at::Tensor low = weights[i].detach().to(at::kBFloat16);
+        x = LowLinear(x.to(at::kBFloat16), weights[i], {}, low, at::zeros({8}, at::kBFloat16)).to(at::kFloat).tanh();
+      }
+      return x.square().sum();
+    };
+    const std::vector<at::Tensor> plain = Weights(), hooked = Weights();
+    GradientReducer reducer(group, hooked, Small());
+    for (int update = 0; update < 3; ++update) {
+      for (int step = 0; step < 2; ++step) {
+        loss(plain, 2 * update + step).backward();
+        if (step == 1 && update != 1) reducer.Arm();
+        loss(hooked, 2 * update + step).backward();
+        for (const int i : {1, 4}) {
+          if (hooked[i].grad().storage().nbytes() <= hooked[i].nbytes()) return "not in a bucket: " + std::to_string(i);
+        }
+        if (step == 0) {
+          const std::string problem = Difference(plain, hooked);
+          if (!problem.empty()) return problem;
+        }
+      }
+      const absl::Status status = reducer.Wait();
+      if (!status.ok()) return status.ToString();
+      std::string problem = AverageAfterwards(group, reducer.buckets(), plain);
+      if (problem.empty()) problem = Difference(plain, hooked);
+      if (!problem.empty()) return problem;
+      DropGradients(plain);
+      DropGradients(hooked);
+    }
+    return End(group);
+  });
 }
 
 // Exact numbers, in buckets of the usual size; nothing was armed.

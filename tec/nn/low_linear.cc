@@ -3,10 +3,12 @@
 #include <optional>
 #include <utility>
 
+#include "ATen/ops/empty.h"
 #include "ATen/ops/linear.h"
 #include "ATen/ops/mm.h"
 #include "ATen/ops/sum.h"
 #include "c10/core/GradMode.h"
+#include "tec/nn/gradient_place.h"
 #include "tec/nn/work_record.h"
 #include "torch/csrc/autograd/custom_function.h"
 
@@ -23,6 +25,8 @@ class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
                             const at::Tensor& low_bias) {
     context->saved_data["sizes"] = weight.sizes().vec();
     context->saved_data["bias"] = bias.has_value() && bias->requires_grad();
+    // Asked for its gradient's place alone: its values may change.
+    context->saved_data["weight"] = weight;
     context->save_for_backward({x, low_weight});
     return at::linear(x, low_weight.flatten(1), low_bias);
   }
@@ -34,7 +38,10 @@ class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
     at::Tensor dx, d_weight, d_bias;
     if (context->needs_input_grad(0)) dx = at::mm(dy, weight).view(x.sizes());
     if (context->needs_input_grad(1)) {
-      d_weight = WeightGradient(dy, x.reshape({-1, weight.size(1)})).view(context->saved_data["sizes"].toIntVector());
+      at::Tensor place = PlaceForGradient(context->saved_data["weight"].toTensor());
+      if (place.defined()) place = place.view(weight.sizes());
+      d_weight = WeightGradient(dy, x.reshape({-1, weight.size(1)}), std::move(place))
+                     .view(context->saved_data["sizes"].toIntVector());
     }
     if (context->saved_data["bias"].toBool()) d_bias = at::sum(dy, 0, false, at::kFloat);
     return {dx, d_weight, d_bias, at::Tensor(), at::Tensor()};
@@ -43,14 +50,22 @@ class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
 
 }  // namespace
 
-at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x) {
+at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor place) {
   const at::Tensor transposed = dy.t();
-  if (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) return at::mm(transposed, x);
+  if (!place.defined()) {
+    const bool wide = x.scalar_type() == at::kDouble;
+    place = at::empty({dy.size(1), x.size(1)}, x.options().dtype(wide ? at::kDouble : at::kFloat));
+  }
+  if (x.scalar_type() == place.scalar_type()) return at::mm_out(place, transposed, x);
   // One product on CUDA; the CPU has none that adds up low precision into a float32 result.
   WorkRecord work("tec::weight_gradient", {transposed, x});
-  at::Tensor gradient = x.is_cuda() ? at::mm(transposed, x, at::kFloat) : at::mm(transposed, x).to(at::kFloat);
-  work.Wrote({gradient});
-  return gradient;
+  if (x.is_cuda()) {
+    at::mm_out(place, transposed, x, at::kFloat);
+  } else {
+    place.copy_(at::mm(transposed, x));
+  }
+  work.Wrote({place});
+  return place;
 }
 
 at::Tensor LowLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,

@@ -2,7 +2,7 @@
 //
 // Autocast casts every weight at every step, forward, and its gradient back, backward. Here nothing is cast: forward
 // takes the copy, and backward gives the weight's gradient in float32, on CUDA from the product itself, which is then
-// not rounded in between.
+// not rounded in between. Where gradients lie in buckets it is made there (gradient_place.h).
 
 #ifndef TEC_NN_LOW_LINEAR_H_
 #define TEC_NN_LOW_LINEAR_H_
@@ -20,8 +20,9 @@ namespace tec {
 at::Tensor LowLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      const at::Tensor& low_weight, const at::Tensor& low_bias);
 
-// That of y = x weight^T: dy [M, out], x [M, in], of one type -> [out, in], F64 of F64 and else F32.
-at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x);
+// That of y = x weight^T: dy [M, out], x [M, in], of one type -> [out, in], F64 of F64 and else F32; written to `place`
+// where that is defined.
+at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor place = {});
 
 }  // namespace tec
 

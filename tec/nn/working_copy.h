@@ -1,8 +1,8 @@
 // The copy of a weight that products of low precision take (working_weights.h), kept with the weight itself, so that
 // who changes the weight can write the copy in the same pass (tec/optim/adamw.h).
 //
-// Whether a copy still has its weight's values is told by the weight's version, which LibTorch counts up in every
-// operation in place but those on lists (at::_foreach_*, at::_fused_*): who changes weights by these says so with
+// Whether a copy still has its weight's values is told by the weight's version, which LibTorch counts up in operations
+// in place, but for at::_fused_adamw_ and writes through data_ptr: who changes weights by these says so with
 // CountChange.
 
 #ifndef TEC_NN_WORKING_COPY_H_
