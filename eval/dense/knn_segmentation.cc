@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "ATen/ATen.h"
-#include "ATen/Parallel.h"
 #include "ATen/core/grad_mode.h"
 #include "eval/knn/nearest.h"
 #include "tec/base/logging.h"
+#include "tec/nn/parallel.h"
 
 namespace tec {
 namespace {

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "ATen/ATen.h"
-#include "ATen/Parallel.h"
 #include "tec/base/random.h"
+#include "tec/nn/parallel.h"
 
 namespace tec {
 

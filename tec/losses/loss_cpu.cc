@@ -4,10 +4,10 @@
 #include <cmath>
 #include <vector>
 
-#include "ATen/Parallel.h"
 #include "c10/util/BFloat16.h"
 #include "tec/base/logging.h"
 #include "tec/losses/loss_kernels.h"
+#include "tec/nn/parallel.h"
 
 namespace tec {
 namespace {

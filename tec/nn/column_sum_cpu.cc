@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "ATen/Parallel.h"
 #include "ATen/ops/from_blob.h"
 #include "ATen/ops/gelu_backward.h"
 #include "ATen/record_function.h"
@@ -11,6 +10,7 @@
 #include "c10/util/BFloat16.h"
 #include "tec/base/logging.h"
 #include "tec/nn/column_sum_kernels.h"
+#include "tec/nn/parallel.h"
 
 namespace tec {
 namespace {

@@ -3,11 +3,11 @@
 #include <cmath>
 #include <string>
 
-#include "ATen/Parallel.h"
 #include "absl/strings/match.h"
 #include "tec/base/logging.h"
 #include "tec/base/random.h"
 #include "tec/nn/module_state.h"
+#include "tec/nn/parallel.h"
 
 namespace tec {
 namespace {

@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "ATen/ops/empty.h"
-#include "ATen/ops/linear.h"
 #include "ATen/ops/mm.h"
 #include "ATen/ops/sum.h"
 #include "c10/core/GradMode.h"
 #include "tec/nn/gradient_place.h"
+#include "tec/nn/product.h"
 #include "tec/nn/work_record.h"
 #include "torch/csrc/autograd/custom_function.h"
 
@@ -28,7 +28,7 @@ class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
     // Asked for its gradient's place alone: its values may change.
     context->saved_data["weight"] = weight;
     context->save_for_backward({x, low_weight});
-    return at::linear(x, low_weight.flatten(1), low_bias);
+    return Product(x, low_weight.flatten(1), low_bias);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -36,7 +36,7 @@ class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
     const at::Tensor &x = saved[0], weight = saved[1].flatten(1);
     const at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
     at::Tensor dx, d_weight, d_bias;
-    if (context->needs_input_grad(0)) dx = at::mm(dy, weight).view(x.sizes());
+    if (context->needs_input_grad(0)) dx = Product(dy, weight.t()).view(x.sizes());
     if (context->needs_input_grad(1)) {
       at::Tensor place = PlaceForGradient(context->saved_data["weight"].toTensor());
       if (place.defined()) place = place.view(weight.sizes());
@@ -52,11 +52,11 @@ class LowLinearFunction : public torch::autograd::Function<LowLinearFunction> {
 
 at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor place) {
   const at::Tensor transposed = dy.t();
-  if (!place.defined()) {
-    const bool wide = x.scalar_type() == at::kDouble;
-    place = at::empty({dy.size(1), x.size(1)}, x.options().dtype(wide ? at::kDouble : at::kFloat));
+  if (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) {
+    if (!place.defined()) return Product(transposed, x.t());
+    return IsForOneDnn(transposed, x.t()) ? place.copy_(Product(transposed, x.t())) : at::mm_out(place, transposed, x);
   }
-  if (x.scalar_type() == place.scalar_type()) return at::mm_out(place, transposed, x);
+  if (!place.defined()) place = at::empty({dy.size(1), x.size(1)}, x.options().dtype(at::kFloat));
   // One product on CUDA; the CPU has none that adds up low precision into a float32 result.
   WorkRecord work("tec::weight_gradient", {transposed, x});
   if (x.is_cuda()) {
@@ -70,7 +70,7 @@ at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor 
 
 at::Tensor LowLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      const at::Tensor& low_weight, const at::Tensor& low_bias) {
-  if (!c10::GradMode::is_enabled()) return at::linear(x, low_weight.flatten(1), low_bias);
+  if (!c10::GradMode::is_enabled()) return Product(x, low_weight.flatten(1), low_bias);
   return LowLinearFunction::apply(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt,
                                   low_weight, low_bias);
 }

@@ -10,6 +10,7 @@
 #include "tec/nn/autocast.h"
 #include "tec/nn/gelu.h"
 #include "tec/nn/low_linear.h"
+#include "tec/nn/product.h"
 #include "tec/nn/split_heads.h"
 
 namespace tec {
@@ -24,6 +25,11 @@ constexpr int64_t kMostTokensOfPlainAttention = 256;
 bool PlainAttentionIsFaster(const at::Tensor& q) {
   return q.device().is_cpu() && q.scalar_type() == at::kBFloat16 && q.size(2) <= kMostTokensOfPlainAttention &&
          at::globalContext().userEnabledMathSDP();
+}
+
+// Whether the product of float32 is one of Product's, which autograd and autocast do not see.
+bool IsForOneDnnAsItIs(const at::Tensor& x, const at::Tensor& weight) {
+  return x.scalar_type() == at::kFloat && ProductType(weight) == at::kFloat && IsForOneDnn(x, weight);
 }
 
 }  // namespace
@@ -45,7 +51,10 @@ bool Linear::HasWorkingWeights() const {
 
 at::Tensor Linear::Rows(const at::Tensor& x, int64_t first, int64_t count) {
   const at::Tensor some = weight.narrow(0, first, count), some_bias = bias.narrow(0, first, count);
-  if (!HasWorkingWeights()) return at::linear(x, some, some_bias);
+  if (!HasWorkingWeights()) {
+    if (IsForOneDnnAsItIs(x, some)) return LowLinear(x, some, some_bias, some.detach(), some_bias.detach());
+    return at::linear(x, some, some_bias);
+  }
   return LowLinear(x.to(low_weight_.scalar_type()).contiguous(), some, some_bias, low_weight_.narrow(0, first, count),
                    low_bias_.narrow(0, first, count));
 }
@@ -54,6 +63,7 @@ at::Tensor Linear::Apply(const at::Tensor& x, const at::Tensor& trained_bias) {
   if (HasWorkingWeights()) {
     return LowLinear(x.to(low_weight_.scalar_type()).contiguous(), weight, trained_bias, low_weight_, low_bias_);
   }
+  if (IsForOneDnnAsItIs(x, weight)) return LowLinear(x, weight, trained_bias, weight.detach(), bias.detach());
   return at::linear(x, weight.flatten(1), trained_bias.defined() ? trained_bias : bias.detach());
 }
 
@@ -85,10 +95,20 @@ Mlp::Mlp(int64_t in, int64_t hidden, Activation activation, std::shared_ptr<Laye
   fc2 = register_module("fc2", std::make_shared<Linear>(hidden, in));
 }
 
+// Of a model that does not learn: GELU within the product that it follows, which then writes it alone.
+at::Tensor GeluOf(Linear& linear, const at::Tensor& x) {
+  const at::Tensor &low = linear.low_weight(), &weight = linear.weight;
+  const at::ScalarType type = ProductType(weight);
+  const bool copied = low.defined() && low.scalar_type() == type && low.device() == weight.device();
+  if (!x.device().is_cpu() || (!copied && type != weight.scalar_type())) return at::gelu(linear.forward(x));
+  return ProductGelu(x.to(type).contiguous(), copied ? low : weight, copied ? linear.low_bias() : linear.bias);
+}
+
 at::Tensor Mlp::Hidden(const at::Tensor& x) {
   const auto activate = [&] {
     switch (activation_) {
       case Activation::kGelu:
+        if (!c10::GradMode::is_enabled()) return GeluOf(*fc1, x);
         return GeluWithBiasGradient(fc1->WithoutBiasGradient(x), fc1->bias);
       case Activation::kGeluTanh:
         return at::gelu(fc1->forward(x), "tanh");

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "ATen/Parallel.h"
 #include "ATen/ops/empty.h"
 #include "tec/base/logging.h"
+#include "tec/nn/parallel.h"
 #ifdef TEC_CUDA
 #include "c10/cuda/CUDAGuard.h"
 #include "c10/cuda/CUDAStream.h"

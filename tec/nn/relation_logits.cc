@@ -3,12 +3,12 @@
 #include "ATen/ops/baddbmm.h"
 #include "ATen/ops/cat.h"
 #include "ATen/ops/empty.h"
-#include "ATen/ops/mm.h"
 #include "ATen/ops/sum.h"
 #include "ATen/ops/zeros.h"
 #include "c10/core/GradMode.h"
 #include "tec/base/logging.h"
 #include "tec/nn/low_linear.h"
+#include "tec/nn/product.h"
 #include "torch/csrc/autograd/custom_function.h"
 
 namespace tec {
@@ -89,8 +89,8 @@ class RelationLogitsFunction : public torch::autograd::Function<RelationLogitsFu
 
     const auto flat = [](const at::Tensor& x) { return x.view({-1, x.size(-1)}); };
     const at::Tensor dq = flat(d_queries), dk = flat(d_keys);
-    const at::Tensor d_tokens = at::mm(dk, weight.slice(0, width)).view(tokens.sizes());
-    d_tokens.scatter_add_(1, rows, at::mm(dq, weight.slice(0, 0, width)).view(queried.sizes()));
+    const at::Tensor d_tokens = Product(dk, weight.slice(0, width).t()).view(tokens.sizes());
+    d_tokens.scatter_add_(1, rows, Product(dq, weight.slice(0, 0, width).t()).view(queried.sizes()));
     variable_list result(7);
     result[0] = d_tokens.to(static_cast<at::ScalarType>(context->saved_data["type"].toInt()));
     result[1] = at::cat({WeightGradient(dq, flat(queried)), WeightGradient(dk, flat(tokens))});

@@ -6,9 +6,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "ATen/Parallel.h"
 #include "c10/util/BFloat16.h"
 #include "tec/base/logging.h"
+#include "tec/nn/parallel.h"
 #include "tec/nn/residual_norm_kernels.h"
 
 namespace tec {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "ATen/Parallel.h"
 #include "c10/util/BFloat16.h"
 #include "tec/base/logging.h"
+#include "tec/nn/parallel.h"
 #include "tec/nn/unshuffle_kernels.h"
 
 namespace tec {

@@ -12,6 +12,7 @@
 #include "tec/losses/losses.h"
 #include "tec/models/fitted_images.h"
 #include "tec/nn/autocast.h"
+#include "tec/nn/frozen_layout.h"
 #include "tec/nn/masking.h"
 #include "tec/nn/module_state.h"
 #include "tec/run/event_file.h"
@@ -53,6 +54,7 @@ TecObjective::TecObjective(const config::Experiment& experiment, c10::Device dev
     checksum_ = checksum_ * 31 + Checksum(*base_models[i]);
     const c10::Device own = settings[i]->device().empty() ? device : c10::Device(settings[i]->device());
     base_models[i]->to(own);
+    LayOutForward(*base_models[i]);
     bases_.push_back({base_models[i], own, shares[i], RelationTemperature(experiment_, *settings[i])});
   }
   const std::vector<std::string> labels = BaseModelLabels(experiment_);

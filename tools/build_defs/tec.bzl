@@ -55,12 +55,25 @@ def _cuda_only(values):
 # Of the same library or kernels for CUDA, whatever the configuration.
 _FOR_CUDA = "_for_cuda"
 
-def tec_cc_library(name, torch = False, copts = [], deps = [], cuda = False, cuda_deps = [], **kwargs):
+def tec_cc_library(
+        name,
+        torch = False,
+        parallel = False,
+        copts = [],
+        deps = [],
+        cuda = False,
+        cuda_deps = [],
+        **kwargs):
     """A library. torch = True: it sees LibTorch; leave it False wherever no tensor is needed.
+
+    parallel = True: at::parallel_for takes LibTorch's threads (//tec/nn:parallel); without it is a plain loop.
 
     cuda = True: it has something to say of CUDA, where the macro TEC_CUDA is defined, which under --config=cuda it is.
     cuda_deps: the tec_cuda_library targets that it then depends on. <name>_for_cuda is the same compiled for CUDA in
     every configuration, for a program that has to hold both (tec_multicall_binary)."""
+    if parallel:
+        copts = copts + ["-fopenmp"]
+        deps = deps + ["//tec/nn:parallel"]
     native.cc_library(
         name = name,
         copts = _copts(torch, copts),

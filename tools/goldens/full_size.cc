@@ -4,12 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "ATen/Parallel.h"
 #include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tec/base/status.h"
 #include "tec/nn/module_state.h"
+#include "tec/nn/parallel.h"
 #include "tec/nn/positions.h"
 
 namespace tec {

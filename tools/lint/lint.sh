@@ -53,6 +53,8 @@ awk '
     library && /"\/\/(eval|tools|benchmarks)[\/:]/ && !/:__(pkg|subpackages)__"/ {
       print FILENAME ":" FNR ":" $0 "   <-- tec and data need nothing of what stands above (docs/architecture.md)"
     }' $(echo "$build" | grep -E '^(tec|data)/') >> "$problems"
+forbid 'at::parallel_for' 'without tec/nn/parallel.h it is a plain loop' \
+  "$(grep -lF 'at::parallel_for' $cpp | xargs -r grep -LF -e '"tec/nn/parallel.h"' -e 'TEC_NN_PARALLEL_H_')"
 forbid '^(native\.)?cc_(library|binary|test)\(' "use the rules of //tools/build_defs:tec.bzl" "$build"
 
 # shellcheck disable=SC2086
