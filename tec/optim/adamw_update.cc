@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "ATen/Parallel.h"
 #include "ATen/core/LegacyTypeDispatch.h"
 #include "ATen/ops/_fused_adamw.h"
 #include "ATen/record_function.h"
 #include "tec/base/logging.h"
 #include "tec/nn/kernel_launch.h"
+#include "tec/nn/parallel.h"
 #include "tec/nn/work_record.h"
 #include "tec/optim/adamw_kernels.h"
 
