@@ -39,7 +39,7 @@ class ReportProgramTest : public ::testing::Test {
   }
 
   // An output folder as pretraining leaves one.
-  static std::string WriteRun(const std::string& name, bool mae) {
+  static std::string WriteRun(const std::string& name, bool mae, const std::string& data = folder_ + "/data") {
     const std::string run = folder_ + "/" + name;
     EXPECT_TRUE(MakeDirectories(run).ok());
     if (mae) {
@@ -52,7 +52,7 @@ class ReportProgramTest : public ::testing::Test {
     EXPECT_TRUE(state.ok()) << state.status();
     auto experiment = ParseExperiment(state->experiment, "test");
     EXPECT_TRUE(experiment.ok()) << experiment.status();
-    experiment->mutable_data()->set_path(folder_ + "/data");
+    experiment->mutable_data()->set_path(data);
     experiment->mutable_base_model()->set_path(folder_ + "/mae.pth");
     EXPECT_TRUE(WriteFile(run + "/experiment.textproto", ToText(*experiment)).ok());
     EXPECT_TRUE(WriteFile(run + "/log.txt", "{\"train_loss\": 1.5, \"epoch\": 0}\n").ok());
@@ -88,6 +88,44 @@ TEST_F(ReportProgramTest, TecRun) {
   // Nothing is fetched: every source is in the page.
   EXPECT_EQ(Count(page, "src=\""), Count(page, "src=\"data:image/"));
   EXPECT_FALSE(std::filesystem::exists(run + "/tensorboard"));
+}
+
+// Pictures as people keep them: files that only Pillow's rules let pass, litter, a picture that is none, names of any
+// bytes; in a folder, in an archive with what else tar puts into one, by a list of an editor on Windows.
+TEST_F(ReportProgramTest, PicturesAsPeopleKeepThem) {
+  const std::string data = folder_ + "/kept", ant = data + "/train/ant \xE2\x80\xAE", bee = data + "/train/b\xE9";
+  testing::WritePictures(data + "/train", {"ant \xE2\x80\xAE", "b\xE9"}, 10, 1);
+  std::string list = "\xEF\xBB\xBF";
+  for (const char* name : {"no_end_zeros.jpg", "tables_first.jpg", "scans1.jpg", "cut12.png", "window9.png",
+                           "palette_twice.png", "offset_zero.bmp"}) {
+    std::filesystem::copy_file(absl::StrCat("data/testing/formats/", name), absl::StrCat(ant, "/", name));
+    absl::StrAppend(&list, ant, "/", name, "\t0 \r\n", bee, "/0.png\t1\r\n");
+  }
+  for (const std::string name : {"/._no_end.jpg", "/Thumbs.db", "/a\nb\tc\x1b[31m.jpg"}) {
+    ASSERT_TRUE(WriteFile(ant + name, "junk").ok());
+  }
+  ASSERT_TRUE(WriteFile(folder_ + "/kept.txt", list).ok());
+  const ProgramResult packed = testing::RunShell(absl::StrCat(
+      "cd ", data, "/train/ant* && ln -s ../b*/1.png link.png && ln -s nowhere gone.png && mkfifo fifo && cd .. && ",
+      "tar cf ", folder_, "/kept.tar -V label * && rm ant*/gone.png ant*/fifo"));
+  ASSERT_EQ(packed.exit_code, 0) << packed.output;
+  for (const std::string& path : {data, folder_ + "/kept.tar", folder_ + "/kept.txt"}) {
+    SCOPED_TRACE(path);
+    const std::string run = WriteRun("of_kept", /*mae=*/false, path);
+    const ProgramResult result = Report(run + " --report_images=4 --report_bank=40");
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+    EXPECT_EQ(result.output.find_first_of("\x1b\xE9"), std::string::npos) << result.output;
+    const std::string page = *ReadFile(run + "/report.html");
+    EXPECT_EQ(Count(page, ">attention, "), 12);
+    EXPECT_THAT(page, HasSubstr("b\\xe9/"));
+    EXPECT_THAT(page, HasSubstr("ant \\u202e/"));
+    EXPECT_THAT(page, Not(HasSubstr("\xE2\x80\xAE")));
+    EXPECT_EQ(page.find_first_of("\x1b\xE9"), std::string::npos);
+    const bool listed = absl::EndsWith(path, ".txt");
+    EXPECT_EQ(Count(page, "Left out because they cannot be read"), listed ? 0 : 1);
+    EXPECT_EQ(Count(page, "a\\x0ab\\x09c\\x1b[31m.jpg"), listed ? 0 : 1);
+    std::filesystem::remove_all(run);
+  }
 }
 
 // As in training, a base model of which nothing says how its images were normalised sees them as the run's.
