@@ -5,13 +5,13 @@
 # pretraining is compared with; without it that comparison is only seen to want one.
 set -eu
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
 requirements=benchmarks/peers/short_runs_requirements.txt
 . tools/consumers/environment.sh
 old_timm=$folder
 requirements=tools/consumers/requirements.txt
 . tools/consumers/environment.sh
+trap 'rm -rf "$work"' EXIT  # The installing of packages has one of its own.
 torch=$(dirname "$(dirname "$(readlink -f ../libtorch/torch/__init__.py)")")
 export PYTHONPATH=$torch:$folder PYTHONPYCACHEPREFIX=$folder/pycache PYTHONNOUSERSITE=1
 # CUDA's libraries, 2 GB, are linked to and never called without a GPU: empty ones do where symbols are looked up
@@ -33,11 +33,12 @@ short_run '^\| ours \| [0-9]+ \| 1\.00 \|$' benchmarks/peers/input_pipeline --fo
   --rounds=5
 PYTHONPATH=$old_timm:$PYTHONPATH short_run '^\| RandAugment \|' benchmarks/peers/augment --rounds=5
 short_run '^\| [0-9.]+ \| [0-9.]+ \| [0-9.]+ \|$' benchmarks/peers/knn --rounds=3
-# torch.compile's own code includes Python.h, which Debian has in python3-dev.
+# torch.compile compiles C++ that includes Python.h, which Debian has in python3-dev.
 column=torch.compile
 how=
-if ! "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2> /dev/null; then
-  echo "without torch.compile: there is no Python.h (python3-dev)"
+if ! "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2> /dev/null ||
+  ! command -v "${CXX:-g++}" > /dev/null; then
+  echo "without torch.compile: there is no Python.h (python3-dev) or no C++ compiler"
   column=eager
   how=--no_compile
 fi

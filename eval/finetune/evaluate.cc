@@ -11,6 +11,7 @@
 #include "data/loader/loader.h"
 #include "tec/base/status.h"
 #include "tec/nn/autocast.h"
+#include "tec/run/rank_runtime.h"
 
 namespace tec {
 
@@ -33,6 +34,9 @@ absl::Status ClassifyImages(FinetuneModel& model, std::shared_ptr<const Dataset>
   TEC_ASSIGN_OR_RETURN(
       std::unique_ptr<Loader> loader,
       Loader::Create(dataset, std::make_shared<EvalTransform>(vit.image_size, vit.channels), loader_options));
+  // Logits of thousands of classes, made and freed batch by batch among small things that stay, would leave malloc's
+  // heap in pieces: gigabytes of it.
+  KeepFreedMemory();
   int64_t seen = 0;
   loader->StartEpoch(0);
   while (true) {

@@ -4,10 +4,12 @@
 
 #include "tec/base/logging.h"
 #include "tec/nn/modules.h"
+#include "tec/nn/product.h"
 
 namespace tec {
 
 void LayOutForward(torch::nn::Module& model) {
+  if (!HasAvx512()) return;  // LibTorch's own products of bfloat16 would be slower.
   for (const std::shared_ptr<torch::nn::Module>& module : model.modules(/*include_self=*/false)) {
     const auto linear = std::dynamic_pointer_cast<Linear>(module);
     if (linear == nullptr || linear->weight.dim() != 2 || !linear->weight.device().is_cpu()) continue;

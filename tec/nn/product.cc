@@ -22,17 +22,23 @@ at::Tensor OneDnnLinear(const at::Tensor& a, const at::Tensor& b, const at::Tens
                                c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
   static const auto operation =
       c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Signature>();
-  return operation.call(a, b, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, then,
+  // Its weight may lie in any order, but not on itself.
+  const at::Tensor weight = b.is_non_overlapping_and_dense() ? b : b.contiguous();
+  return operation.call(a, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, then,
                         c10::List<std::optional<at::Scalar>>(), algorithm);
 }
 
 }  // namespace
 
-bool IsForOneDnn(const at::Tensor& a, const at::Tensor& b) {
+bool HasAvx512() {
   // What LibTorch asks for before it gives oneDNN a product of bfloat16.
-  static const bool bfloat16 =
+  static const bool has =
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  const bool type = a.scalar_type() == at::kFloat || (a.scalar_type() == at::kBFloat16 && bfloat16);
+  return has;
+}
+
+bool IsForOneDnn(const at::Tensor& a, const at::Tensor& b) {
+  const bool type = a.scalar_type() == at::kFloat || (a.scalar_type() == at::kBFloat16 && HasAvx512());
   return type && a.device().is_cpu() && at::globalContext().hasMKLDNN() && at::globalContext().userEnabledMkldnn() &&
          a.numel() * b.size(0) >= kLeastMultiplyAdds;
 }

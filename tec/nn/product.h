@@ -4,8 +4,8 @@
 // oneDNN takes what there is: on an AMD EPYC with AVX-512 it reaches about twice MKL's rate (docs/results.md); on a
 // processor with AVX2 alone it passes them on to MKL, and the results are the same to the last bit. In bfloat16
 // LibTorch calls oneDNN by itself, but writes the bias into the result first and adds the product to it: a quarter
-// slower than the product that adds the bias at its end. So large products of both types go to oneDNN from here,
-// whatever the processor.
+// slower than the product that adds the bias at its end. So large products of float32 go to oneDNN from here whatever
+// the processor, those of bfloat16 where there is AVX-512.
 
 #ifndef TEC_NN_PRODUCT_H_
 #define TEC_NN_PRODUCT_H_
@@ -14,7 +14,12 @@
 
 namespace tec {
 
-// Whether Product gives operands like these to oneDNN: F32 or BF16 on a CPU, and at least kLeastMultiplyAdds of them.
+// Whether this processor has the instructions (AVX-512) for which oneDNN is the quicker one, and without which LibTorch
+// gives it no product of bfloat16.
+bool HasAvx512();
+
+// Whether Product gives operands like these to oneDNN: F32, or with HasAvx512 BF16, on a CPU, and at least
+// kLeastMultiplyAdds of them.
 bool IsForOneDnn(const at::Tensor& a, const at::Tensor& b);
 
 // Below it, oneDNN's preparation of a product (10 us) takes longer than what it gains.

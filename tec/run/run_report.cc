@@ -41,10 +41,11 @@ absl::Status RunReport::Open(const RunPosition& position) {
   return absl::OkStatus();
 }
 
-absl::Status RunReport::LogUpdate(const RunPosition& position, const std::vector<std::vector<double>>& losses,
-                                  const UpdateResult& update) {
+absl::Status RunReport::LogUpdate(const UnreadUpdate& read) {
   if (!log_) return absl::OkStatus();
-  const RunClock::Span span = clock_.Since(RunClock::kUpdate);
+  const RunPosition& position = read.position;
+  const std::vector<std::vector<double>>& losses = read.agreed->losses;
+  const UpdateResult& update = read.result;
   const int64_t step = position.next_micro_step - 1;
   JsonFields fields = {
       {"update", position.updates}, {"epoch", position.epoch}, {"micro_step", step}, {"lr", position.lr}};
@@ -65,10 +66,10 @@ absl::Status RunReport::LogUpdate(const RunPosition& position, const std::vector
     fields.emplace_back("loss_scale", *update.loss_scale);
     fields.emplace_back("skipped", int64_t{update.skipped});
   }
-  Scalars speed = {{"images_per_second", Rate(span)},
-                   {"data_wait_seconds", span.waited},
+  Scalars speed = {{"images_per_second", Rate(read.span)},
+                   {"data_wait_seconds", read.span.waited},
                    {"memory_gib", PeakMemoryGib(context_.device())}};
-  if (task_.loader() != nullptr) speed.emplace_back("bad_images", task_.loader()->bad_count());
+  if (task_.loader() != nullptr) speed.emplace_back("bad_images", read.bad_images);
   for (auto& [name, value] : speed) {
     fields.emplace_back(name, value);
     scalars.emplace_back(absl::StrCat("perf/", name), value);

@@ -14,6 +14,7 @@
 #include "tec/run/run_options.h"
 #include "tec/run/run_position.h"
 #include "tec/run/task.h"
+#include "tec/run/unread_update.h"
 
 namespace tec {
 
@@ -24,9 +25,8 @@ class RunReport {
 
   // First rank only, as LogEpoch and Sync: begins the logs, or cuts them back to `position`.
   absl::Status Open(const RunPosition& position);
-  // Of the update that ended at `position`; `losses`: of its micro-steps. Nothing on the other ranks.
-  absl::Status LogUpdate(const RunPosition& position, const std::vector<std::vector<double>>& losses,
-                         const UpdateResult& update);
+  // `update` has been read. Nothing on the other ranks.
+  absl::Status LogUpdate(const UnreadUpdate& update);
   // Of the epoch finished.epoch, which took `span`; adds the run's own fields to those of the task. The disk has them
   // afterwards. Of the first one the console gets a line more: its speed, as a part of the device's (matrix_rate.h).
   absl::Status LogEpoch(const RunPosition& finished, const RunClock::Span& span, EpochReport* report);

@@ -280,6 +280,9 @@ absl::Status TrainingLoop::FinishUpdate() {
   }
   update.result = *std::move(updated);
   update.queued.emplace(context_.device());
+  update.span = report_.clock().Since(RunClock::kUpdate);
+  update.bad_images = task_.loader() == nullptr ? 0 : task_.loader()->bad_count();
+  report_.clock().Start(RunClock::kUpdate);
   position_.updates = update.position.updates;
   unread_ = std::move(update);
   if (options_.stop_after_update && options_.stop_after_update(position_.updates)) stop_ = true;
@@ -306,9 +309,7 @@ absl::Status TrainingLoop::Confirm(UnreadUpdate& update) {
   }
   if (!wrong.empty()) return NonFinite(update.position, wrong);
   keeper_.MarkWhole(update.position);
-  TEC_RETURN_IF_ERROR(Keep(report_.LogUpdate(update.position, update.agreed->losses, update.result)));
-  report_.clock().Start(RunClock::kUpdate);
-  return absl::OkStatus();
+  return Keep(report_.LogUpdate(update));
 }
 
 absl::Status TrainingLoop::Settle() {

@@ -4,11 +4,13 @@
 #ifndef TEC_RUN_UNREAD_UPDATE_H_
 #define TEC_RUN_UNREAD_UPDATE_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "tec/run/device_moment.h"
+#include "tec/run/run_clock.h"
 #include "tec/run/run_position.h"
 #include "tec/run/update_agreement.h"
 #include "tec/run/weight_update.h"
@@ -20,6 +22,9 @@ struct UnreadUpdate {
   RunPosition position;
   std::optional<DeviceMoment> queued;  // After all that it computes.
   UpdateResult result;
+  // Until it was given to the device; the micro-step queued before it is read is the next update's.
+  RunClock::Span span;
+  int64_t bad_images = 0;
   // Those that the ranks have agreed on, after TakeLosses: of each micro-step.
   std::optional<UpdateAgreement::Agreed> agreed;
 

@@ -224,9 +224,10 @@ absl::StatusOr<at::Tensor> PretrainTask::MicroStep(const MicroStepPlace& place) 
 }
 
 absl::StatusOr<UpdateResult> PretrainTask::Update(double lr) {
+  // Of all before any of them is changed: an error leaves weights and optimisers as they were.
+  for (const auto& [model, update] : updates_) TEC_RETURN_IF_ERROR(update->AverageOverRanks());
   UpdateResult first;
   for (size_t m = 0; m < updates_.size(); ++m) {
-    TEC_RETURN_IF_ERROR(updates_[m].update->AverageOverRanks());
     UpdateResult result = updates_[m].update->Finish(lr);
     // A norm that is not finite ends the run, whichever it is of; the one that is logged is the first one's.
     if (m == 0) {
