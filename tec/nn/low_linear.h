@@ -1,4 +1,5 @@
-// A linear map in low precision from a working copy of its weights, kept beside the float32 ones.
+// A linear map in low precision from a working copy of its weights, kept beside the float32 ones; or in float32, with
+// the weights themselves in the copy's place, by the products of product.h, forward and backward.
 //
 // Autocast casts every weight at every step, forward, and its gradient back, backward. Here nothing is cast: forward
 // takes the copy, and backward gives the weight's gradient in float32, on CUDA from the product itself, which is then
@@ -16,7 +17,8 @@ namespace tec {
 //
 //   x           [..., in]    of the type of low_weight
 //   weight      F32 [out, in] or of more dimensions [out, ...]; bias F32 [out] or undefined, for no gradient
-//   low_weight  [out, ...], low_bias [out]: rounded copies; they must not change until backward
+//   low_weight  [out, ...], low_bias [out]: rounded copies, or the weight and bias
+//               detached; they must not change until backward
 at::Tensor LowLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                      const at::Tensor& low_weight, const at::Tensor& low_bias);
 

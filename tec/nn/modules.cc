@@ -95,6 +95,8 @@ Mlp::Mlp(int64_t in, int64_t hidden, Activation activation, std::shared_ptr<Laye
   fc2 = register_module("fc2", std::make_shared<Linear>(hidden, in));
 }
 
+namespace {
+
 // Of a model that does not learn: GELU within the product that it follows, which then writes it alone.
 at::Tensor GeluOf(Linear& linear, const at::Tensor& x) {
   const at::Tensor &low = linear.low_weight(), &weight = linear.weight;
@@ -103,6 +105,8 @@ at::Tensor GeluOf(Linear& linear, const at::Tensor& x) {
   if (!x.device().is_cpu() || (!copied && type != weight.scalar_type())) return at::gelu(linear.forward(x));
   return ProductGelu(x.to(type).contiguous(), copied ? low : weight, copied ? linear.low_bias() : linear.bias);
 }
+
+}  // namespace
 
 at::Tensor Mlp::Hidden(const at::Tensor& x) {
   const auto activate = [&] {

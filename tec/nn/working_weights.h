@@ -1,5 +1,5 @@
-// Copies of a model's matrices in the precision that autocast computes in: all weights of a model that trains are cast
-// in one operation a forward pass, those of a frozen one once.
+// Copies of a model's matrices in the precision that autocast computes in: those of a frozen model are cast once, those
+// of one that trains where AdamW has not written them with the weights (working_copy.h), all in one operation.
 //
 //   class Model : public torch::nn::Module {
 //     at::Tensor forward(...) { working_weights_.Refresh(*this); ... }
@@ -22,8 +22,9 @@ namespace tec {
 class WorkingWeights {
  public:
   // Before a forward pass of `model`, the same module each time, whose weights lie on one device. Under autocast to a
-  // low precision there: makes the copies of all its Linears; where no weight requires a gradient, only if there are
-  // none yet or a weight is another tensor or version. Without autocast: does nothing.
+  // low precision there: makes the copies of those of its Linears that have none yet or whose values are others:
+  // where no gradient is required, a weight that is another tensor or version; else one that was not last changed by
+  // who wrote its copy too. Without autocast: does nothing.
   void Refresh(torch::nn::Module& model);
 
  private:
