@@ -27,7 +27,8 @@ namespace {
 constexpr char kWeightGradient[] = "tec::weight_gradient";
 // tec/nn/product.cc: x weight^T, also with what comes after it.
 bool IsLinearProduct(absl::string_view name) { return name == "tec::product" || name == "tec::product_gelu"; }
-constexpr char kAdamW[] = "tec::adamw";  // tec/optim/adamw_update.cc
+constexpr char kAdamW[] = "tec::adamw";                 // tec/optim/adamw_update.cc
+constexpr char kGradientNorm[] = "tec::gradient_norm";  // tec/optim/gradients.cc
 
 // Of a tensor, so that none is kept alive.
 struct Operand : CountedTensor {
@@ -139,7 +140,7 @@ std::string KindOf(const Frame& frame) {
       {"linalg_vector_norm", kOptimizer},
   };
   if (frame.name == kWeightGradient || IsLinearProduct(frame.name)) return kProducts;
-  if (frame.name == kAdamW) return kOptimizer;
+  if (frame.name == kAdamW || frame.name == kGradientNorm) return kOptimizer;
   if (frame.own_function) return "fused functions of this project";
   const auto found = kinds.find(frame.name);
   if (found != kinds.end()) return found->second;
@@ -190,6 +191,12 @@ CountedOperation Count(const Frame& frame) {
   const std::vector<Operand>&in = frame.inputs, &out = frame.outputs;
   result.bytes_read = Bytes(in);
   result.bytes_written = Bytes(out);
+  if (frame.name == kGradientNorm) {
+    // One function on a CPU; on a GPU _foreach_norm, stack and linalg_vector_norm.
+    std::vector<int64_t> sizes;
+    for (const Operand& gradient : in) sizes.push_back(gradient.numel);
+    result.kernels = ListLaunches(sizes, 1) + 3;
+  }
   if (frame.own_function) return result;
   const std::string& name = frame.name;
   if (name == "copy_") {

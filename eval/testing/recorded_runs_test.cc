@@ -1,8 +1,9 @@
 // Pretraining, finetuning and probing beside what was recorded: equal settings give equal weights, moments and averages
 // to the last bit. The runs were first those of commit c285c47, the last one with a loop for each of them, and have
-// been recorded anew since where fused forward and backward passes (docs/architecture.md), or how the base model's
-// matrices lie (tec/nn/frozen_layout.h), changed the last bits; the checkpoints are still that commit's, which left
-// them in the middle of an epoch, and are gone on from.
+// been recorded anew since where fused forward and backward passes (docs/architecture.md), how the base model's
+// matrices lie (tec/nn/frozen_layout.h), or the gradient norm, by which some of them clip (tec/optim/gradients.h),
+// changed the last bits; the checkpoints are still that commit's, which left them in the middle of an epoch, and are
+// gone on from.
 //
 // recorded/runs.json holds each run's learning rate, loss and gradient norm of every update, and a SHA-256 of every
 // tensor of its last checkpoint; recorded/*.pth are checkpoints of that commit. LibTorch's kernels and its BLAS choose

@@ -8,6 +8,7 @@
 
 #include "ATen/ATen.h"
 #include "gtest/gtest.h"
+#include "tec/nn/parallel.h"
 #include "tec/optim/gradients.h"
 #include "tec/testing/tensor_matchers.h"
 
@@ -167,6 +168,28 @@ TEST(GradientNormTest, IsTheNormOfAllTogether) {
   EXPECT_FLOAT_EQ(GradientNorm(parameters).item<float>(), 10);  // sqrt(9 * 4 + 4 * 16)
   at::Tensor(parameters[0].grad()[1][1]).fill_(std::numeric_limits<float>::quiet_NaN());
   EXPECT_FALSE(std::isfinite(GradientNorm(parameters).item<float>()));
+}
+
+TEST(GradientNormTest, IsRoundedOnceAndTheSameOnAnyNumberOfThreads) {
+  // Gradients of more than a chunk, and chunks of no round size; one that is not contiguous.
+  std::vector<at::Tensor> gradients = {Wave({3, 70001}, 0.37), Wave({5}, 0.2), Wave({65536}, 0.9),
+                                       Wave({300, 400}, 0.61).t()};
+  double sum = 0;
+  for (const at::Tensor& gradient : gradients) sum += gradient.to(at::kDouble).square().sum().item<double>();
+  const std::vector<at::Tensor> parameters = WithGradients(gradients);
+  const int threads = at::get_num_threads();
+  for (const int number : {1, 2, 3, 7}) {
+    at::set_num_threads(number);
+    EXPECT_EQ(GradientNorm(parameters).item<float>(), static_cast<float>(std::sqrt(sum))) << number;
+  }
+  at::set_num_threads(threads);
+}
+
+TEST(GradientNormTest, NeitherOverflowsNorLosesWhatFloat32Would) {
+  EXPECT_FLOAT_EQ(GradientNorm(WithGradients({at::full({4}, 1e30f)})).item<float>(), 2e30f);
+  EXPECT_FLOAT_EQ(GradientNorm(WithGradients({at::full({4}, 1e-30f)})).item<float>(), 2e-30f);
+  EXPECT_EQ(GradientNorm(WithGradients({at::full({4}, 2.0, at::kBFloat16)})).item<float>(), 4);
+  EXPECT_EQ(GradientNorm(WithGradients({at::full({4}, 2.0, at::kDouble)})).scalar_type(), at::kDouble);
 }
 
 TEST(ClipGradientNormTest, ScalesDownOnlyWhatIsLonger) {
