@@ -7,6 +7,7 @@
 #include "ATen/ops/mm.h"
 #include "ATen/ops/sum.h"
 #include "c10/core/GradMode.h"
+#include "tec/nn/bfloat16_product.h"
 #include "tec/nn/gradient_place.h"
 #include "tec/nn/product.h"
 #include "tec/nn/work_record.h"
@@ -57,10 +58,13 @@ at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor 
     return IsForOneDnn(transposed, x.t()) ? place.copy_(Product(transposed, x.t())) : at::mm_out(place, transposed, x);
   }
   if (!place.defined()) place = at::empty({dy.size(1), x.size(1)}, x.options().dtype(at::kFloat));
-  // One product on CUDA; the CPU has none that adds up low precision into a float32 result.
+  // One product on CUDA, and on a CPU with instructions for bfloat16; LibTorch has none for the CPU that keeps sums of
+  // low precision in float32.
   WorkRecord work("tec::weight_gradient", {transposed, x});
   if (x.is_cuda()) {
     at::mm_out(place, transposed, x, at::kFloat);
+  } else if (IsForBfloat16Product(transposed, x.t())) {
+    Bfloat16Product(transposed, x.t(), {}, place);
   } else {
     place.copy_(at::mm(transposed, x));
   }

@@ -1,0 +1,157 @@
+#include "tec/nn/bfloat16_product.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "ATen/ops/empty.h"
+#include "tec/base/logging.h"
+#include "tec/nn/bfloat16_kernels.h"
+#include "tec/nn/parallel.h"
+
+namespace tec {
+namespace {
+
+// Pairs of terms that are gone through at once: a strip and a panel of them (36 KiB) lie in the first cache.
+constexpr int64_t kMostPairs = 208;
+// Strips and panels whose tiles are made by one thread one after another: their partial sums (288 KiB) and the strips
+// (78 KiB) lie in the second cache, a panel is read once for eight strips.
+constexpr int64_t kBlockStrips = 8, kBlockPanels = 24;
+// Fewer rows or columns leave most of a tile empty.
+constexpr int64_t kLeastRows = 48;
+
+int64_t Parts(int64_t size, int64_t part) { return (size + part - 1) / part; }
+
+// Pairs of terms [first, first + count) of an operand, packed.
+struct Pairs {
+  int64_t first, count;
+};
+
+// How the terms are divided: into equal parts of at most kMostPairs.
+struct Division {
+  explicit Division(int64_t terms)
+      : pairs(Parts(terms, 2)), parts(std::max<int64_t>(1, Parts(pairs, kMostPairs))), part(Parts(pairs, parts)) {}
+  Pairs operator[](int64_t i) const { return {i * part, std::min(part, pairs - i * part)}; }
+
+  int64_t pairs, parts, part;
+};
+
+// An operand [indices, terms], of which groups of `group` indices are packed.
+class Operand {
+ public:
+  Operand(const at::Tensor& operand, int64_t group)
+      : source_(static_cast<const uint16_t*>(operand.const_data_ptr())),
+        indices_(operand.size(0)),
+        terms_(operand.size(1)),
+        by_index_(operand.stride(1) == 1),
+        stride_(by_index_ ? operand.stride(0) : operand.stride(1)),
+        group_(group) {}
+
+  int64_t groups() const { return Parts(indices_, group_); }
+
+  // To `packed`, [pairs.count, group].
+  void Pack(const Pairs& pairs, int64_t group, uint32_t* packed) const {
+    const int64_t term = 2 * pairs.first, terms = std::min(2 * pairs.count, terms_ - term);
+    const int64_t index = group * group_, indices = std::min(group_, indices_ - index);
+    if (!by_index_) {
+      PackByTerm(source_ + term * stride_ + index, stride_, indices, terms, group_, packed);
+      return;
+    }
+    for (int64_t lane = 0; lane < group_; lane += kLanes) {
+      const int64_t here = std::clamp<int64_t>(indices - lane, 0, kLanes);
+      PackByIndex(source_ + (here > 0 ? index + lane : 0) * stride_ + term, stride_, here, terms,
+                  std::min(group_, kLanes), group_, packed + lane);
+    }
+  }
+
+ private:
+  const uint16_t* source_;
+  int64_t indices_, terms_;
+  bool by_index_;
+  int64_t stride_, group_;
+};
+
+uint32_t* Words(const at::Tensor& memory) { return static_cast<uint32_t*>(memory.mutable_data_ptr()); }
+
+bool LiesWithoutGaps(const at::Tensor& x) { return x.is_contiguous() || x.t().is_contiguous(); }
+
+}  // namespace
+
+bool IsForBfloat16Product(const at::Tensor& a, const at::Tensor& b) {
+  return HasBfloat16Kernels() && a.device().is_cpu() && a.scalar_type() == at::kBFloat16 &&
+         b.scalar_type() == at::kBFloat16 && a.dim() == 2 && b.dim() == 2 && a.size(0) >= kLeastRows &&
+         b.size(0) >= kLeastRows && a.size(1) > 0 && LiesWithoutGaps(a) && LiesWithoutGaps(b);
+}
+
+void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, const at::Tensor& out) {
+  const int64_t rows = a.size(0), columns = b.size(0);
+  TEC_CHECK(IsForBfloat16Product(a, b) && a.size(1) == b.size(1) && out.is_contiguous() &&
+            out.sizes() == at::IntArrayRef({rows, columns}))
+      << a.sizes() << " by " << b.sizes() << " into " << out.sizes();
+  TEC_CHECK(!bias.defined() ||
+            (bias.scalar_type() == at::kBFloat16 && bias.is_contiguous() && bias.numel() == columns));
+  const Division division(a.size(1));
+  const Operand left(a, kStripRows), right(b, kPanelColumns);
+  const int64_t strips = left.groups(), panels = right.groups();
+  // The right operand is packed once for all: [parts][panels][pairs][kPanelColumns].
+  const at::Tensor right_memory = at::empty({division.pairs * panels * kPanelColumns}, at::kInt);
+  const auto panel_at = [&, words = Words(right_memory)](const Pairs& pairs, int64_t panel) {
+    return words + (pairs.first * panels + panel * pairs.count) * kPanelColumns;
+  };
+  at::parallel_for(0, panels * division.parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Pairs pairs = division[i / panels];
+      right.Pack(pairs, i % panels, panel_at(pairs, i % panels));
+    }
+  });
+
+  Bfloat16Tile all = {};
+  all.stride = columns;
+  const bool floats = out.scalar_type() == at::kFloat;
+  TEC_CHECK(floats || out.scalar_type() == at::kBFloat16) << "no product into " << out.scalar_type();
+  auto* const out_floats = floats ? out.mutable_data_ptr<float>() : nullptr;
+  auto* const out_shorts = floats ? nullptr : static_cast<uint16_t*>(out.mutable_data_ptr());
+  const auto* const biases = bias.defined() ? static_cast<const uint16_t*>(bias.const_data_ptr()) : nullptr;
+  all.aligned = floats && columns % 16 == 0 && reinterpret_cast<uintptr_t>(out_floats) % 64 == 0;
+  // Blocks of strips by blocks of panels, as equal as can be.
+  const int64_t threads = at::get_num_threads(), across = Parts(panels, kBlockPanels);
+  const int64_t blocks = std::min(strips, Parts(Parts(strips, kBlockStrips), threads) * threads);
+  at::parallel_for(0, blocks * across, 1, [&](int64_t begin, int64_t end) {
+    constexpr int64_t kTile = kStripRows * kPanelColumns;
+    const at::Tensor partial_memory = at::empty({kBlockStrips * kBlockPanels * kTile}, at::kFloat);
+    const at::Tensor left_memory = at::empty({kBlockStrips * kStripRows * division.part}, at::kInt);
+    float* const partial = partial_memory.mutable_data_ptr<float>();
+    uint32_t* const packed = Words(left_memory);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t block = i / across, group = i % across;
+      const int64_t strip = block * strips / blocks, strip_end = (block + 1) * strips / blocks;
+      const int64_t panel = group * panels / across, panel_end = (group + 1) * panels / across;
+      for (int64_t part = 0; part < division.parts; ++part) {
+        const Pairs pairs = division[part];
+        for (int64_t s = strip; s < strip_end; ++s)
+          left.Pack(pairs, s, packed + (s - strip) * kStripRows * pairs.count);
+        Bfloat16Tile tile = all;
+        tile.pairs = pairs.count;
+        tile.first = part == 0;
+        tile.last = part + 1 == division.parts;
+        for (int64_t p = panel; p < panel_end; ++p) {
+          const int64_t column = p * kPanelColumns;
+          tile.panel = panel_at(pairs, p);
+          tile.columns = std::min(kPanelColumns, columns - column);
+          if (biases != nullptr) tile.bias = biases + column;
+          for (int64_t s = strip; s < strip_end; ++s) {
+            const int64_t row = s * kStripRows;
+            tile.strip = packed + (s - strip) * kStripRows * pairs.count;
+            tile.rows = std::min(kStripRows, rows - row);
+            tile.partial = partial + ((p - panel) * kBlockStrips + s - strip) * kTile;
+            if (floats) tile.floats = out_floats + row * columns + column;
+            if (!floats) tile.shorts = out_shorts + row * columns + column;
+            MultiplyTile(tile);
+          }
+        }
+      }
+    }
+    FinishTiles();
+  });
+}
+
+}  // namespace tec
