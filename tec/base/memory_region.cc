@@ -25,7 +25,11 @@ MemoryRegion::MemoryRegion(size_t bytes)
   if (begin_ == MAP_FAILED) {
     begin_ = nullptr;
     bytes_ = 0;
+    return;
   }
+  // In pages of 2 MiB where the system gives them to who asks: a step goes through gigabytes, and looking up pages of
+  // 4 KiB costs several per cent of its time. Where it does not, nothing changes.
+  madvise(begin_, bytes_, MADV_HUGEPAGE);
 }
 
 MemoryRegion::~MemoryRegion() {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -114,6 +116,31 @@ TEST(MemoryRegionTest, BlocksOfManyThreadsDoNotMeet) {
   void* whole = region.Allocate(255 * kMiB);
   EXPECT_NE(whole, nullptr) << "something was not given back";
   region.Free(whole);
+}
+
+// The flags (VmFlags of /proc/self/smaps) of the mapping that holds `block`.
+std::string FlagsOf(const void* block) {
+  std::ifstream maps("/proc/self/smaps");
+  const auto address = reinterpret_cast<uintptr_t>(block);
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) inside = begin <= address && address < end;
+    if (inside && line.rfind("VmFlags:", 0) == 0) return line;
+  }
+  return "";
+}
+
+// Asked for where the system has them at all ("hg": huge pages are welcome).
+TEST(MemoryRegionTest, AsksForLargePages) {
+  MemoryRegion region(64 * kMiB);
+  const bool has = access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) == 0;
+  void *first = region.Allocate(kMiB), *later = region.Allocate(20 * kMiB);  // What is opened first, and what is later.
+  for (void* block : {first, later}) {
+    ASSERT_NE(block, nullptr);
+    EXPECT_EQ(FlagsOf(block).find(" hg") != std::string::npos, has) << FlagsOf(block);
+    region.Free(block);
+  }
 }
 
 TEST(MemoryRegionDeathTest, SaysWhatIsNotItsOwn) {
