@@ -27,6 +27,8 @@ namespace {
 constexpr char kWeightGradient[] = "tec::weight_gradient";
 // tec/nn/product.cc: x weight^T, also with what comes after it.
 bool IsLinearProduct(absl::string_view name) { return name == "tec::product" || name == "tec::product_gelu"; }
+// tec/nn/head_product.cc: a b^T of every image and head.
+constexpr char kHeadProduct[] = "tec::head_product";
 constexpr char kAdamW[] = "tec::adamw";                 // tec/optim/adamw_update.cc
 constexpr char kGradientNorm[] = "tec::gradient_norm";  // tec/optim/gradients.cc
 
@@ -139,7 +141,7 @@ std::string KindOf(const Frame& frame) {
       {"_fused_adamw_", kOptimizer},
       {"linalg_vector_norm", kOptimizer},
   };
-  if (frame.name == kWeightGradient || IsLinearProduct(frame.name)) return kProducts;
+  if (frame.name == kWeightGradient || frame.name == kHeadProduct || IsLinearProduct(frame.name)) return kProducts;
   if (frame.name == kAdamW || frame.name == kGradientNorm) return kOptimizer;
   if (frame.own_function) return "fused functions of this project";
   const auto found = kinds.find(frame.name);
@@ -166,6 +168,9 @@ double FlopsOf(const Frame& frame) {
   if (frame.name == "addmm" || frame.name == "baddbmm") return product(in[1], in[2]);
   if (IsLinearProduct(frame.name)) {
     return 2.0 * static_cast<double>(in[0].numel) * static_cast<double>(in[1].sizes.front());
+  }
+  if (frame.name == kHeadProduct) {
+    return 2.0 * static_cast<double>(in[0].numel) * static_cast<double>(in[1].sizes[2]);
   }
   if (absl::StrContains(frame.name, "scaled_dot_product")) {
     const bool backward = absl::StrContains(frame.name, "backward");

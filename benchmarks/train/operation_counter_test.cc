@@ -134,6 +134,19 @@ TEST(OperationCounterTest, TakesAProductOfThisProjectForOne) {
   }
 }
 
+TEST(OperationCounterTest, TakesTheProductsOfHeadsForProducts) {
+  const at::Tensor a = at::ones({2, 3, 5, 4}), b = at::ones({2, 3, 7, 4}), y = at::ones({2, 3, 5, 7});
+  OperationCounter counter;
+  {
+    WorkRecord work("tec::head_product", {a, b});
+    work.Wrote({y});
+  }
+  const std::vector<CountedOperation> done = counter.Take();
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].kind, kProducts);
+  EXPECT_EQ(done[0].flops, 2.0 * 2 * 3 * 5 * 4 * 7);
+}
+
 // 36 tensors of 4 lists go into a launch, and 320 chunks of 65,536 numbers.
 TEST(OperationCounterTest, CountsLaunchesForLists) {
   const auto kernels = [](int64_t tensors, int64_t size) {

@@ -36,6 +36,7 @@
 #include "benchmarks/train/operation_counter.h"
 #include "benchmarks/train/pretraining_step.h"
 #include "tec/base/logging.h"
+#include "tec/nn/head_product.h"
 #include "tec/run/rank_runtime.h"
 
 namespace tec {
@@ -140,6 +141,12 @@ std::vector<Form> FormsOf(const CountedOperation& operation) {
     const bool gelu = name == "tec::product_gelu";
     forms.push_back([=] { OneDnnLinear(x, weight, bias, gelu ? "gelu" : "none", gelu ? "none" : ""); });
     AddProductForms(bias, x, weight.t(), &forms);
+  } else if (name == "tec::head_product") {
+    const at::Tensor &a = in[0], &b = in[1];
+    for (const HeadOrder order : {HeadOrder::kHeadsFirst, HeadOrder::kRowsFirst}) {
+      forms.push_back([=] { HeadProduct(a, b, order); });
+    }
+    AddProductForms({}, a, b.transpose(2, 3), &forms);
   } else if (name == "baddbmm") {
     // A factor times the product, into a place of which nothing is read: the products of tec/nn/relation_logits.
     const at::Tensor &into = in[0], &a = in[1], &b = in[2];

@@ -6,6 +6,7 @@
 #include "ATen/ops/empty.h"
 #include "tec/base/logging.h"
 #include "tec/nn/bfloat16_kernels.h"
+#include "tec/nn/bfloat16_operand.h"
 #include "tec/nn/parallel.h"
 
 namespace tec {
@@ -19,56 +20,21 @@ constexpr int64_t kBlockStrips = 8, kBlockPanels = 24;
 // Fewer rows or columns leave most of a tile empty.
 constexpr int64_t kLeastRows = 48;
 
-int64_t Parts(int64_t size, int64_t part) { return (size + part - 1) / part; }
-
-// Pairs of terms [first, first + count) of an operand, packed.
-struct Pairs {
-  int64_t first, count;
-};
-
 // How the terms are divided: into equal parts of at most kMostPairs.
 struct Division {
   explicit Division(int64_t terms)
-      : pairs(Parts(terms, 2)), parts(std::max<int64_t>(1, Parts(pairs, kMostPairs))), part(Parts(pairs, parts)) {}
-  Pairs operator[](int64_t i) const { return {i * part, std::min(part, pairs - i * part)}; }
+      : pairs(PartsOf(terms, 2)),
+        parts(std::max<int64_t>(1, PartsOf(pairs, kMostPairs))),
+        part(PartsOf(pairs, parts)) {}
+  Bfloat16Pairs operator[](int64_t i) const { return {i * part, std::min(part, pairs - i * part)}; }
 
   int64_t pairs, parts, part;
 };
 
-// An operand [indices, terms], of which groups of `group` indices are packed.
-class Operand {
- public:
-  Operand(const at::Tensor& operand, int64_t group)
-      : source_(static_cast<const uint16_t*>(operand.const_data_ptr())),
-        indices_(operand.size(0)),
-        terms_(operand.size(1)),
-        by_index_(operand.stride(1) == 1),
-        stride_(by_index_ ? operand.stride(0) : operand.stride(1)),
-        group_(group) {}
-
-  int64_t groups() const { return Parts(indices_, group_); }
-
-  // To `packed`, [pairs.count, group].
-  void Pack(const Pairs& pairs, int64_t group, uint32_t* packed) const {
-    const int64_t term = 2 * pairs.first, terms = std::min(2 * pairs.count, terms_ - term);
-    const int64_t index = group * group_, indices = std::min(group_, indices_ - index);
-    if (!by_index_) {
-      PackByTerm(source_ + term * stride_ + index, stride_, indices, terms, group_, packed);
-      return;
-    }
-    for (int64_t lane = 0; lane < group_; lane += kLanes) {
-      const int64_t here = std::clamp<int64_t>(indices - lane, 0, kLanes);
-      PackByIndex(source_ + (here > 0 ? index + lane : 0) * stride_ + term, stride_, here, terms,
-                  std::min(group_, kLanes), group_, packed + lane);
-    }
-  }
-
- private:
-  const uint16_t* source_;
-  int64_t indices_, terms_;
-  bool by_index_;
-  int64_t stride_, group_;
-};
+Bfloat16Operand OperandOf(const at::Tensor& x, int64_t group) {
+  return Bfloat16Operand(static_cast<const uint16_t*>(x.const_data_ptr()), x.size(0), x.size(1), x.stride(0),
+                         x.stride(1), group);
+}
 
 uint32_t* Words(const at::Tensor& memory) { return static_cast<uint32_t*>(memory.mutable_data_ptr()); }
 
@@ -90,16 +56,16 @@ void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor&
   TEC_CHECK(!bias.defined() ||
             (bias.scalar_type() == at::kBFloat16 && bias.is_contiguous() && bias.numel() == columns));
   const Division division(a.size(1));
-  const Operand left(a, kStripRows), right(b, kPanelColumns);
+  const Bfloat16Operand left = OperandOf(a, kStripRows), right = OperandOf(b, kPanelColumns);
   const int64_t strips = left.groups(), panels = right.groups();
   // The right operand is packed once for all: [parts][panels][pairs][kPanelColumns].
   const at::Tensor right_memory = at::empty({division.pairs * panels * kPanelColumns}, at::kInt);
-  const auto panel_at = [&, words = Words(right_memory)](const Pairs& pairs, int64_t panel) {
+  const auto panel_at = [&, words = Words(right_memory)](const Bfloat16Pairs& pairs, int64_t panel) {
     return words + (pairs.first * panels + panel * pairs.count) * kPanelColumns;
   };
   at::parallel_for(0, panels * division.parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const Pairs pairs = division[i / panels];
+      const Bfloat16Pairs pairs = division[i / panels];
       right.Pack(pairs, i % panels, panel_at(pairs, i % panels));
     }
   });
@@ -113,8 +79,8 @@ void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor&
   const auto* const biases = bias.defined() ? static_cast<const uint16_t*>(bias.const_data_ptr()) : nullptr;
   all.aligned = floats && columns % 16 == 0 && reinterpret_cast<uintptr_t>(out_floats) % 64 == 0;
   // Blocks of strips by blocks of panels, as equal as can be.
-  const int64_t threads = at::get_num_threads(), across = Parts(panels, kBlockPanels);
-  const int64_t blocks = std::min(strips, Parts(Parts(strips, kBlockStrips), threads) * threads);
+  const int64_t threads = at::get_num_threads(), across = PartsOf(panels, kBlockPanels);
+  const int64_t blocks = std::min(strips, PartsOf(PartsOf(strips, kBlockStrips), threads) * threads);
   at::parallel_for(0, blocks * across, 1, [&](int64_t begin, int64_t end) {
     constexpr int64_t kTile = kStripRows * kPanelColumns;
     const at::Tensor partial_memory = at::empty({kBlockStrips * kBlockPanels * kTile}, at::kFloat);
@@ -126,7 +92,7 @@ void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor&
       const int64_t strip = block * strips / blocks, strip_end = (block + 1) * strips / blocks;
       const int64_t panel = group * panels / across, panel_end = (group + 1) * panels / across;
       for (int64_t part = 0; part < division.parts; ++part) {
-        const Pairs pairs = division[part];
+        const Bfloat16Pairs pairs = division[part];
         for (int64_t s = strip; s < strip_end; ++s)
           left.Pack(pairs, s, packed + (s - strip) * kStripRows * pairs.count);
         Bfloat16Tile tile = all;

@@ -9,6 +9,7 @@
 #include "tec/base/logging.h"
 #include "tec/nn/autocast.h"
 #include "tec/nn/gelu.h"
+#include "tec/nn/head_product.h"
 #include "tec/nn/low_linear.h"
 #include "tec/nn/product.h"
 #include "tec/nn/split_heads.h"
@@ -184,10 +185,11 @@ at::Tensor Attention::Mix(const Projections& p) {
   if (plain) {
     // As in the reference under autocast: products in the low precision, softmax in float32. The scale goes to q, which
     // is smaller than the logits and loses nothing where the width of a head is a power of 4.
-    at::Tensor logits = at::matmul(p.q * (1 / std::sqrt(static_cast<double>(p.q.size(3)))), p.k.transpose(-2, -1));
+    at::Tensor logits =
+        HeadProduct(p.q * (1 / std::sqrt(static_cast<double>(p.q.size(3)))), p.k, HeadOrder::kHeadsFirst);
     logits = logits.to(at::kFloat);
     if (bias.defined()) logits = logits + bias;
-    mixed = at::matmul(at::softmax(logits, -1).to(p.v.scalar_type()), p.v);
+    mixed = HeadProduct(at::softmax(logits, -1).to(p.v.scalar_type()), p.v.transpose(-2, -1), HeadOrder::kRowsFirst);
   } else if (bias.defined()) {
     // Its scale is (C/H)^-1/2 by default.
     mixed = at::scaled_dot_product_attention(p.q, p.k, p.v, bias);
