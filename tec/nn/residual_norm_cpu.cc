@@ -6,8 +6,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "c10/util/BFloat16.h"
 #include "tec/base/logging.h"
+#include "tec/nn/bfloat16_bits.h"
 #include "tec/nn/parallel.h"
 #include "tec/nn/residual_norm_kernels.h"
 
@@ -67,11 +67,11 @@ void Forward(const ResidualNormForward& a, int64_t begin, int64_t end) {
       if (a.earlier != nullptr) {
         const B* earlier = RowOf<B>(a.earlier, row, width);
 #pragma omp simd
-        for (int64_t i = 0; i < width; ++i) sum[i] = x[i] + static_cast<X>(earlier[i]);
+        for (int64_t i = 0; i < width; ++i) sum[i] = x[i] + ValueOf<X>(earlier[i]);
         x = sum;
       }
 #pragma omp simd
-      for (int64_t i = 0; i < width; ++i) sum[i] = x[i] + static_cast<X>(branch[i]) * f;
+      for (int64_t i = 0; i < width; ++i) sum[i] = x[i] + ValueOf<X>(branch[i]) * f;
       x = sum;
     }
     if (weight == nullptr) continue;
@@ -85,7 +85,7 @@ void Forward(const ResidualNormForward& a, int64_t begin, int64_t end) {
       const int64_t from = p * a.normed.width;
 #pragma omp simd
       for (int64_t i = 0; i < a.normed.width; ++i) {
-        out[i] = static_cast<O>((x[from + i] - mean) * rstd * weight[from + i] + bias[from + i]);
+        out[i] = RoundedTo<O>((x[from + i] - mean) * rstd * weight[from + i] + bias[from + i]);
       }
     }
   }
@@ -115,7 +115,7 @@ void Backward(const ResidualNormBackward& a, int64_t begin, int64_t end, X* colu
 #pragma omp simd reduction(+ : of_d, of_product)
       for (int64_t i = 0; i < width; ++i) {
         centred[i] = (x[i] - mean) * rstd;
-        d[i] = static_cast<X>(d_normed[i]) * weight[i];
+        d[i] = ValueOf<X>(d_normed[i]) * weight[i];
         of_d += d[i];
         of_product += d[i] * centred[i];
       }
@@ -125,7 +125,7 @@ void Backward(const ResidualNormBackward& a, int64_t begin, int64_t end, X* colu
         X *d_weight = columns, *d_bias = columns + width;
 #pragma omp simd
         for (int64_t i = 0; i < width; ++i) {
-          const X dy = static_cast<X>(d_normed[i]);
+          const X dy = ValueOf<X>(d_normed[i]);
           d_weight[i] += dy * centred[i];
           d_bias[i] += dy;
         }
@@ -154,7 +154,7 @@ void Backward(const ResidualNormBackward& a, int64_t begin, int64_t end, X* colu
     if (a.d_branch != nullptr) {
       B* d_branch = static_cast<B*>(a.d_branch) + row * width;
 #pragma omp simd
-      for (int64_t i = 0; i < width; ++i) d_branch[i] = static_cast<B>(d[i]);
+      for (int64_t i = 0; i < width; ++i) d_branch[i] = RoundedTo<B>(d[i]);
     }
     if (a.branch_columns) {
       X* d_branch_bias = columns + 2 * width;
@@ -182,20 +182,19 @@ void BackwardInParts(const ResidualNormBackward& a) {
   }
 }
 
-// Calls f with a value of each of the three types.
+// Calls f with a value of each of the three types; uint16_t is bfloat16.
 template <typename F>
 void Dispatch(Element type, Element branch, Element normed, const F& f) {
   if (type == Element::kDouble) {
     TEC_CHECK(branch == Element::kDouble && normed == Element::kDouble) << "float64 goes with float64 alone";
     return f(double(), double(), double());
   }
-  using c10::BFloat16;
   TEC_CHECK(type == Element::kFloat && branch != Element::kHalf && normed != Element::kHalf)
       << "no float16 kernel on the CPU";
   const bool low_branch = branch == Element::kBFloat16, low_normed = normed == Element::kBFloat16;
-  if (low_branch && low_normed) return f(float(), BFloat16(), BFloat16());
-  if (low_branch) return f(float(), BFloat16(), float());
-  if (low_normed) return f(float(), float(), BFloat16());
+  if (low_branch && low_normed) return f(float(), uint16_t(), uint16_t());
+  if (low_branch) return f(float(), uint16_t(), float());
+  if (low_normed) return f(float(), float(), uint16_t());
   f(float(), float(), float());
 }
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "c10/util/BFloat16.h"
 #include "tec/base/logging.h"
+#include "tec/nn/bfloat16_bits.h"
 #include "tec/nn/parallel.h"
 #include "tec/nn/token_rows_kernels.h"
 
@@ -23,7 +23,7 @@ void Embed(const EmbedTokensArguments& a) {
         const A* positions = static_cast<const A*>(a.positions) + place * width;
         A* to = out + (head + i) * width;
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) to[c] = static_cast<A>(x[c]) + positions[c];
+        for (int64_t c = 0; c < width; ++c) to[c] = ValueOf<A>(x[c]) + positions[c];
       }
     }
   });
@@ -43,7 +43,7 @@ void Mean(const OutputMeanArguments& a) {
           const B* branch = static_cast<const B*>(a.branch) + from;
 #pragma omp simd
           for (int64_t c = 0; c < width; ++c) {
-            const A last = x[c] + static_cast<A>(branch[c]);
+            const A last = x[c] + ValueOf<A>(branch[c]);
             out[c] = j == 0 ? last : out[c] + last;
           }
         } else {
@@ -66,7 +66,7 @@ void Pairs(const PairSumArguments& a) {
         const X *x = static_cast<const X*>(a.x.at[j]) + i, *y = static_cast<const X*>(a.y.at[j]) + i;
 #pragma omp simd
         for (int64_t c = 0; c < a.width; ++c) {
-          const A pair = static_cast<A>(x[c]) + static_cast<A>(y[c]);
+          const A pair = ValueOf<A>(x[c]) + ValueOf<A>(y[c]);
           out[c] = j == 0 ? pair : out[c] + pair;
         }
       }
@@ -74,12 +74,13 @@ void Pairs(const PairSumArguments& a) {
   });
 }
 
+// uint16_t is bfloat16.
 template <typename F>
 void Dispatch(Element type, Element low, const F& f) {
   if (type == Element::kDouble && low == type) return f(double(), double());
   if (type == Element::kFloat && low == type) return f(float(), float());
   TEC_CHECK(type == Element::kFloat && low == Element::kBFloat16) << "no kernel for tokens of these types";
-  f(float(), c10::BFloat16());
+  f(float(), uint16_t());
 }
 
 }  // namespace

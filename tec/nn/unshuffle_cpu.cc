@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "c10/util/BFloat16.h"
 #include "tec/base/logging.h"
+#include "tec/nn/bfloat16_bits.h"
 #include "tec/nn/parallel.h"
 #include "tec/nn/unshuffle_kernels.h"
 
@@ -24,7 +24,7 @@ void Forward(const UnshuffleForward& a) {
         const int64_t row = t == 0 ? 0 : 1 + a.restore[n * a.patches + t - 1];
         if (row <= a.visible) {
 #pragma omp simd
-          for (int64_t c = 0; c < width; ++c) out[c] = static_cast<A>(x[row * width + c]) + positions[c];
+          for (int64_t c = 0; c < width; ++c) out[c] = ValueOf<A>(x[row * width + c]) + positions[c];
         } else {
 #pragma omp simd
           for (int64_t c = 0; c < width; ++c) out[c] = mask_token[c] + positions[c];
@@ -52,7 +52,7 @@ void Backward(const UnshuffleBackward& a) {
           const int64_t row = t == 0 ? 0 : 1 + a.restore[n * a.patches + t - 1];
           if (row <= a.visible) {
 #pragma omp simd
-            for (int64_t c = 0; c < width; ++c) d_x[row * width + c] = static_cast<X>(d[c]);
+            for (int64_t c = 0; c < width; ++c) d_x[row * width + c] = RoundedTo<X>(d[c]);
           } else {
 #pragma omp simd
             for (int64_t c = 0; c < width; ++c) sums[c] += d[c];
@@ -68,12 +68,13 @@ void Backward(const UnshuffleBackward& a) {
   }
 }
 
+// uint16_t is bfloat16.
 template <typename F>
 void Dispatch(Element type, Element x, const F& f) {
   if (type == Element::kDouble && x == type) return f(double(), double());
   if (type == Element::kFloat && x == type) return f(float(), float());
   TEC_CHECK(type == Element::kFloat && x == Element::kBFloat16) << "no kernel for tokens of these types";
-  f(float(), c10::BFloat16());
+  f(float(), uint16_t());
 }
 
 }  // namespace
