@@ -7,6 +7,7 @@
 
 #include "c10/core/GradMode.h"
 #include "tec/base/logging.h"
+#include "tec/nn/attention_weights.h"
 #include "tec/nn/autocast.h"
 #include "tec/nn/gelu.h"
 #include "tec/nn/head_product.h"
@@ -183,13 +184,10 @@ at::Tensor Attention::Mix(const Projections& p) {
   const at::Tensor bias = RelativeBias(plain ? at::kFloat : p.q.scalar_type());
   at::Tensor mixed;  // [N, H, T, C/H]
   if (plain) {
-    // As in the reference under autocast: products in the low precision, softmax in float32. The scale goes to q, which
-    // is smaller than the logits and loses nothing where the width of a head is a power of 4.
-    at::Tensor logits =
-        HeadProduct(p.q * (1 / std::sqrt(static_cast<double>(p.q.size(3)))), p.k, HeadOrder::kHeadsFirst);
-    logits = logits.to(at::kFloat);
-    if (bias.defined()) logits = logits + bias;
-    mixed = HeadProduct(at::softmax(logits, -1).to(p.v.scalar_type()), p.v.transpose(-2, -1), HeadOrder::kRowsFirst);
+    // As in the reference under autocast: products in the low precision, softmax in float32.
+    const double scale = 1 / std::sqrt(static_cast<double>(p.q.size(3)));
+    const at::Tensor weights = AttentionWeights(HeadProduct(p.q, p.k, HeadOrder::kHeadsFirst), scale, bias);
+    mixed = HeadProduct(weights, p.v.transpose(-2, -1), HeadOrder::kRowsFirst);
   } else if (bias.defined()) {
     // Its scale is (C/H)^-1/2 by default.
     mixed = at::scaled_dot_product_attention(p.q, p.k, p.v, bias);
