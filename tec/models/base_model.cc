@@ -4,8 +4,10 @@
 #include <iterator>
 #include <vector>
 
+#include "ATen/ops/cat.h"
 #include "ATen/ops/empty.h"
 #include "ATen/ops/tensor.h"
+#include "ATen/record_function.h"
 #include "absl/strings/match.h"
 #include "tec/base/logging.h"
 #include "tec/base/status.h"
@@ -13,6 +15,8 @@
 #include "tec/models/fitted_images.h"
 #include "tec/models/frozen_stream.h"
 #include "tec/nn/autocast.h"
+#include "tec/nn/parallel.h"
+#include "tec/nn/product.h"
 #include "tec/nn/token_rows.h"
 
 namespace tec {
@@ -48,7 +52,41 @@ at::Tensor BaseModel::Fitted(const at::Tensor& images) const {
   return fitted.to(at::kFloat) * scale_.to(fitted.device()) + shift_.to(fitted.device());
 }
 
+int64_t BaseModel::ImageParts(const at::Tensor& images) const {
+  // Parts of a float32 batch would have other last bits than the batch, which runs of before are compared by. Relative
+  // positions are kept by who comes first. An observer of operations counts those of a batch.
+  if (!images.device().is_cpu() || ProductType(images) != at::kBFloat16 || !HasAvx512() ||
+      options_.encoder.variant.relative_positions || at::in_parallel_region() || at::hasCallbacks()) {
+    return 1;
+  }
+  const int64_t count = images.size(0), threads = at::get_num_threads(), part = (count + threads - 1) / threads;
+  // A part of one image has too few rows for products at full speed; a thread that waits for another's last image
+  // should not wait for long.
+  return part < 2 || (part * threads - count) * 16 > count ? 1 : threads;
+}
+
 Targets BaseModel::forward(const at::Tensor& images) {
+  const int64_t parts = ImageParts(images);
+  if (parts == 1) return TargetsOf(images);
+  // Threads that go through the whole model with images of their own meet once, not after each of its products, which
+  // LibTorch's libraries do not divide equally.
+  RefreshWorkingWeights();
+  const at::ScalarType type = ProductType(images);
+  const std::vector<at::Tensor> chunks = images.tensor_split(parts);
+  std::vector<Targets> made(chunks.size());
+  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+    const AutocastGuard autocast(at::kCPU, type);  // A thread's own.
+    for (int64_t i = begin; i < end; ++i) made[i] = TargetsOf(chunks[i]);
+  });
+  const auto joined = [&](at::Tensor Targets::*member) {
+    std::vector<at::Tensor> parts_of;
+    for (const Targets& part : made) parts_of.push_back(part.*member);
+    return parts_of.front().defined() ? at::cat(parts_of) : at::Tensor();
+  };
+  return {joined(&Targets::features), joined(&Targets::relations), joined(&Targets::idx)};
+}
+
+Targets BaseModel::TargetsOf(const at::Tensor& images) {
   at::NoGradGuard no_grad;
   const int64_t depth = options_.encoder.depth, top = options_.top_patches;
   const VitVariant& variant = options_.encoder.variant;

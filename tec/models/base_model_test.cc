@@ -3,9 +3,12 @@
 #include "tec/models/base_model.h"
 
 #include <string>
+#include <vector>
 
 #include "ATen/ATen.h"
 #include "gtest/gtest.h"
+#include "tec/nn/autocast.h"
+#include "tec/nn/parallel.h"
 #include "tec/testing/golden.h"
 #include "tec/testing/tensor_matchers.h"
 
@@ -98,6 +101,35 @@ TEST(BaseModelWithoutClassTokenTest, RanksByTheMeanQueryOfThePatches) {
   const at::Tensor rank = targets.relations.select(2, 0).mean(2).squeeze(1);  // [N, L]
   EXPECT_TRUE(BitEqual(targets.idx.squeeze(1), at::argsort(rank, /*stable=*/true, 1, /*descending=*/true)));
   EXPECT_TRUE(BitEqual(targets.features, model.BlockOutputs(images).back().slice(1, 1)));
+}
+
+// In bfloat16 threads take images of their own where they can be divided evenly: what each would give alone, in order.
+TEST(BaseModelPartsTest, AreThoseOfTheirImages) {
+  BaseModel model({{12, 4, 16, 2, 2}, /*last_layers=*/2, /*top_patches=*/4});
+  at::NoGradGuard no_grad;
+  double frequency = 0.7;
+  for (auto& [name, tensor] : NamedState(model)) tensor.copy_(Wave(tensor.sizes(), frequency += 0.31) * 0.4);
+  const at::Tensor images = Wave({7, 3, 12, 12}, 0.37);
+  const int threads = at::get_num_threads();
+  const AutocastGuard autocast(at::kCPU, at::kBFloat16);
+  at::set_num_threads(1);
+  std::vector<Targets> alone;
+  for (int64_t i = 0; i < 6; i += 2) alone.push_back(model.forward(images.narrow(0, i, 2)));
+  const Targets all = model.forward(images);
+  at::set_num_threads(3);
+  const Targets six = model.forward(images.narrow(0, 0, 6)), uneven = model.forward(images);
+  at::set_num_threads(threads);
+  const auto joined = [&](at::Tensor Targets::*member) {
+    return at::cat({alone[0].*member, alone[1].*member, alone[2].*member});
+  };
+  EXPECT_TRUE(BitEqual(six.features, joined(&Targets::features)));
+  EXPECT_TRUE(BitEqual(six.relations, joined(&Targets::relations)));
+  EXPECT_TRUE(BitEqual(six.idx, joined(&Targets::idx)));
+  EXPECT_FALSE(six.features.requires_grad());
+  // Each image for itself, however many there are.
+  ASSERT_EQ(uneven.features.sizes(), all.features.sizes());
+  EXPECT_TRUE(testing::TensorNear(uneven.features, all.features, 1.0 / 64));
+  EXPECT_TRUE(testing::TensorNear(all.features.narrow(0, 0, 6), six.features, 1.0 / 64));
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ class Vit : public torch::nn::Module {
  protected:
   // With this token [1, 1, C] in the place of the model's own.
   at::Tensor Tokens(const at::Tensor& images, const at::Tensor& cls_token);
+  // What Tokens does first. After it, as long as neither weights nor autocast change, it does nothing.
+  void RefreshWorkingWeights() { working_weights_.Refresh(*this); }
   // Undefined without [CLS].
   const at::Tensor& cls_token() const { return cls_token_; }
 

@@ -32,7 +32,8 @@ void WorkingWeights::Refresh(torch::nn::Module& model) {
       const bool unchanged = tensor.requires_grad() ? IsWrittenCopy(tensor, copy) : source == *seen;
       current =
           current && copy.defined() && copy.scalar_type() == type && copy.device() == tensor.device() && unchanged;
-      *seen = source;
+      // Several threads may look at a frozen model at once: what is current is not written to.
+      if (!(source == *seen)) *seen = source;
     };
     look_at(linear.weight, linear.low_weight(), &sources_[2 * i]);
     look_at(linear.bias, linear.low_bias(), &sources_[2 * i + 1]);
