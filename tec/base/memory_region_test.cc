@@ -1,5 +1,6 @@
 #include "tec/base/memory_region.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -134,7 +135,10 @@ std::string FlagsOf(const void* block) {
 // Asked for where the system has them at all ("hg": huge pages are welcome).
 TEST(MemoryRegionTest, AsksForLargePages) {
   MemoryRegion region(64 * kMiB);
-  const bool has = access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) == 0;
+  void* probe = mmap(nullptr, 4 * kMiB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(probe, MAP_FAILED);
+  const bool has = madvise(probe, 4 * kMiB, MADV_HUGEPAGE) == 0;
+  munmap(probe, 4 * kMiB);
   void *first = region.Allocate(kMiB), *later = region.Allocate(20 * kMiB);  // What is opened first, and what is later.
   for (void* block : {first, later}) {
     ASSERT_NE(block, nullptr);

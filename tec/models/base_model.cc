@@ -52,10 +52,12 @@ at::Tensor BaseModel::Fitted(const at::Tensor& images) const {
   return fitted.to(at::kFloat) * scale_.to(fitted.device()) + shift_.to(fitted.device());
 }
 
-int64_t BaseModel::ImageParts(const at::Tensor& images) const {
+at::ScalarType BaseModel::TypeOfProducts() { return ProductType(blocks().blocks.front()->attn->qkv->weight); }
+
+int64_t BaseModel::ImageParts(const at::Tensor& images) {
   // Parts of a float32 batch would have other last bits than the batch, which runs of before are compared by. Relative
   // positions are kept by who comes first. An observer of operations counts those of a batch.
-  if (!images.device().is_cpu() || ProductType(images) != at::kBFloat16 || !HasAvx512() ||
+  if (!images.device().is_cpu() || TypeOfProducts() != at::kBFloat16 || !HasAvx512() ||
       options_.encoder.variant.relative_positions || at::in_parallel_region() || at::hasCallbacks()) {
     return 1;
   }
@@ -71,7 +73,7 @@ Targets BaseModel::forward(const at::Tensor& images) {
   // Threads that go through the whole model with images of their own meet once, not after each of its products, which
   // LibTorch's libraries do not divide equally.
   RefreshWorkingWeights();
-  const at::ScalarType type = ProductType(images);
+  const at::ScalarType type = TypeOfProducts();
   const std::vector<at::Tensor> chunks = images.tensor_split(parts);
   std::vector<Targets> made(chunks.size());
   at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {

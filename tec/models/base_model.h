@@ -41,7 +41,9 @@ class BaseModel : public Vit {
   // images [N, c, S, S], normalised; of another size than the model's they are resized to it (bicubic, antialiased). No
   // gradient is recorded. A relative position bias is part of the logits. Of the last block's T x T logits only the
   // rows needed are computed: that of [CLS] for the ranking, then the selected ones, in float32 also under autocast.
-  // In bfloat16 on a CPU each thread takes some of the images (ImageParts) where that divides them evenly.
+  // Under autocast to bfloat16, on a CPU with AVX-512, each thread takes some of the images where they divide evenly,
+  // or nearly so, into two or more for each, there are no relative positions and nobody observes the operations. The
+  // last bits then depend on the number of threads.
   Targets forward(const at::Tensor& images);
 
   // From here on the images of forward and BlockOutputs are those that `given` normalised, and the model sees them as
@@ -56,8 +58,10 @@ class BaseModel : public Vit {
  private:
   // That of all images at once.
   Targets TargetsOf(const at::Tensor& images);
+  // The type of its products: autocast's, or the weights'.
+  at::ScalarType TypeOfProducts();
   // How many parts the images are given out in, 1 for all at once.
-  int64_t ImageParts(const at::Tensor& images) const;
+  int64_t ImageParts(const at::Tensor& images);
   // `images` at the model's size, normalised for it.
   at::Tensor Fitted(const at::Tensor& images) const;
 

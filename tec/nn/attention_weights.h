@@ -17,8 +17,8 @@ namespace tec {
 // bfloat16, rounded once; the gradient of the bias is float32, summed over the images in their order.
 //
 // The bits of all results do not depend on the number of threads, nor on the length of the processor's vectors
-// (attention_weights_kernels.h). Relative error of a weight before it is rounded: 3e-7, and 6e-8 times the distance of
-// its argument from the row's largest. A row with a NaN is NaN.
+// (attention_weights_kernels.h). Relative error of a weight before it is rounded: some 5e-7, and 6e-8 times the sizes
+// of its argument and of the row's largest and their distance, which float32 rounds. A row with a NaN is NaN.
 at::Tensor AttentionWeights(at::Tensor logits, double scale, const at::Tensor& bias);
 
 }  // namespace tec

@@ -58,7 +58,7 @@ TEC_BFLOAT16 __m512 Floats(__m256i shorts) {
 bool HasBfloat16Kernels() {
   static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                          __builtin_cpu_supports("avx512bf16");
+                          __builtin_cpu_supports("avx512bf16") && !__builtin_cpu_supports("amx-bf16");
   return has;
 }
 

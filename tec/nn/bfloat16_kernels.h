@@ -15,6 +15,8 @@ namespace tec {
 // Sums that fill the registers: 24 of 32, with two of the right operand.
 inline constexpr int64_t kStripRows = 12, kPanelColumns = 32;
 
+// Whether products are to be made by these: the processor has the instructions, and not AMX, whose units oneDNN takes
+// for products of bfloat16 (Intel's from Sapphire Rapids on; not measured).
 bool HasBfloat16Kernels();
 
 // Operands that lie "by index": index i, term t is source[i * stride + t]. At most kLanes indices of a group that has

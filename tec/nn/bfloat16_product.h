@@ -1,9 +1,9 @@
-// Products of bfloat16 matrices on processors with instructions for it (AVX512_BF16: AMD from Zen 4, Intel from Cooper
-// Lake), summed in float32.
+// Products of bfloat16 matrices on processors with instructions for it (AVX512_BF16: AMD from Zen 4 on, Intel's Cooper
+// Lake; those with AMX are left to oneDNN), summed in float32.
 //
 // LibTorch's door to oneDNN writes bfloat16 alone, so a weight's gradient was rounded to 8 bits and then copied into
-// float32; and oneDNN's products at a transformer's sizes and memory orders reach 60 to 90 % of the rate that the
-// processor reaches here (docs/results.md). The tests compare this with LibTorch's products of float64.
+// float32, which took up to a fifth longer than making it here (docs/results.md). The tests compare this with
+// LibTorch's products of float64.
 
 #ifndef TEC_NN_BFLOAT16_PRODUCT_H_
 #define TEC_NN_BFLOAT16_PRODUCT_H_
@@ -18,7 +18,7 @@ bool IsForBfloat16Product(const at::Tensor& a, const at::Tensor& b);
 
 // out = a b^T + bias: a [M, K], b [N, K], for which IsForBfloat16Product; bias [N] BF16, contiguous, or undefined; out
 // [M, N] contiguous, F32 or BF16, rounded once, to nearest. Each sum is made in an order that depends on K alone,
-// whatever the number of threads; denormal numbers count as zero. No gradient is recorded.
+// whatever the number of threads; denormal numbers of a and b count as zero. No gradient is recorded.
 void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, const at::Tensor& out);
 
 }  // namespace tec

@@ -25,7 +25,7 @@ constexpr int64_t kLeastWork = 1 << 22;
 bool HasUnitStep(const at::Tensor& x) { return x.stride(3) == 1 || x.stride(2) == 1; }
 
 bool IsForKernels(const at::Tensor& a, const at::Tensor& b) {
-  return HasBfloat16Kernels() && a.device().is_cpu() && a.scalar_type() == at::kBFloat16 &&
+  return HasBfloat16Kernels() && a.device().is_cpu() && b.device().is_cpu() && a.scalar_type() == at::kBFloat16 &&
          b.scalar_type() == at::kBFloat16 && a.numel() > 0 && b.numel() > 0;
 }
 

@@ -20,9 +20,9 @@ enum class HeadOrder {
 // a b^T of every image and head: a [N, H, M, K], b [N, H, P, K] -> [N, H, M, P] in the given order. Gradients are
 // recorded, and lie as their operands do: rows first if in these a head's rows are further apart than the heads.
 //
-// BF16 operands that lie without steps along one of their last two dimensions, on a CPU with AVX512_BF16: summed in
-// float32 in an order that depends on K alone, rounded once to nearest; denormal numbers count as zero. All others:
-// LibTorch's matmul, and its result in any order.
+// BF16 operands on a CPU with AVX512_BF16 (HasBfloat16Kernels): summed in float32 in an order that depends on K alone,
+// rounded once to nearest; denormal numbers count as zero. What has steps along both of its last two dimensions is
+// copied first. All others, and empty ones: LibTorch's matmul, and its result in any order.
 at::Tensor HeadProduct(const at::Tensor& a, const at::Tensor& b, HeadOrder order);
 
 }  // namespace tec

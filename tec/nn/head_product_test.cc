@@ -39,13 +39,10 @@ void ExpectNear(const at::Tensor& got, const at::Tensor& wanted, int64_t terms, 
   EXPECT_TRUE((error <= allowed).all().item<bool>()) << what << ": " << (error / allowed).max().item<double>();
 }
 
+// Where the processor has no such products, of LibTorch's in their place.
 class HeadProductTest : public ::testing::Test {
  protected:
   HeadProductTest() { at::manual_seed(7); }
-  void SetUp() override {
-    // What there is instead is LibTorch's matmul.
-    if (!HasBfloat16Kernels()) GTEST_SKIP() << "this processor has no AVX512_BF16";
-  }
 };
 
 TEST_F(HeadProductTest, IsThatOfAWiderTypeInEveryOrder) {

@@ -185,8 +185,11 @@ TEST(GradientNormTest, IsRoundedOnceAndTheSameOnAnyNumberOfThreads) {
   at::set_num_threads(threads);
 }
 
-TEST(GradientNormTest, NeitherOverflowsNorLosesWhatFloat32Would) {
-  EXPECT_FLOAT_EQ(GradientNorm(WithGradients({at::full({4}, 1e30f)})).item<float>(), 2e30f);
+TEST(GradientNormTest, LosesNothingSmallAndIsInfiniteWhereAMomentWouldBe) {
+  EXPECT_FLOAT_EQ(GradientNorm(WithGradients({at::full({4}, 9e18f)})).item<float>(), 1.8e19f);
+  for (const float size : {1e19f, 1e30f, 3e38f}) {
+    EXPECT_EQ(GradientNorm(WithGradients({at::full({4}, size)})).item<float>(), INFINITY) << size;
+  }
   EXPECT_FLOAT_EQ(GradientNorm(WithGradients({at::full({4}, 1e-30f)})).item<float>(), 2e-30f);
   EXPECT_EQ(GradientNorm(WithGradients({at::full({4}, 2.0, at::kBFloat16)})).item<float>(), 4);
   EXPECT_EQ(GradientNorm(WithGradients({at::full({4}, 2.0, at::kDouble)})).scalar_type(), at::kDouble);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "ATen/TensorOperators.h"
@@ -78,7 +79,12 @@ at::Tensor NormOnCpu(const std::vector<at::Tensor>& gradients) {
                                                  : SumOfSquares(of->const_data_ptr<float>() + begin, size);
     }
   });
-  const at::Tensor norm = at::full({}, std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0)), type);
+  double square = std::accumulate(sums.begin(), sums.end(), 0.0);
+  // AdamW squares the gradients in float32, where such ones leave a moment that is infinite for good: they count as
+  // what float32's own sum would say, and the update is not made.
+  if (type == at::kFloat && square > std::numeric_limits<float>::max())
+    square = std::numeric_limits<double>::infinity();
+  const at::Tensor norm = at::full({}, std::sqrt(square), type);
   work.Wrote(norm);
   return norm;
 }

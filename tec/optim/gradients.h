@@ -11,8 +11,9 @@
 namespace tec {
 
 // Global L2 norm of the gradients, 0-dim on their device, float32 (float64 of float64 gradients); parameters without
-// one count as zero. Not finite if any gradient is not. On the CPU summed in double, by all threads, and rounded once:
-// the same whatever the number of threads.
+// one count as zero. Not finite if any gradient is not, nor if its square is more than float32 can say. On the CPU
+// gradients of low precision are float32, too, and the sum is made in double, by all threads, and rounded once: the
+// same whatever the number of threads.
 at::Tensor GradientNorm(const std::vector<at::Tensor>& parameters);
 
 // F32, 0-dim, on the norm's device: 1 where it is not finite, else 0. For AdamW::Step.
