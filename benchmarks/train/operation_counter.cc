@@ -26,7 +26,8 @@ namespace {
 // tec/nn/low_linear.cc: a product that gives float32 from operands of low precision.
 constexpr char kWeightGradient[] = "tec::weight_gradient";
 // tec/nn/product.cc: x weight^T, also with what comes after it.
-bool IsLinearProduct(absl::string_view name) { return name == "tec::product" || name == "tec::product_gelu"; }
+constexpr char kProductGelu[] = "tec::product_gelu";
+bool IsLinearProduct(absl::string_view name) { return name == "tec::product" || name == kProductGelu; }
 // tec/nn/head_product.cc: a b^T of every image and head.
 constexpr char kHeadProduct[] = "tec::head_product";
 constexpr char kAdamW[] = "tec::adamw";                 // tec/optim/adamw_update.cc
@@ -248,6 +249,17 @@ CountedOperation Count(const Frame& frame) {
   return result;
 }
 
+// On a GPU GELU is a kernel after the product: that of its result.
+CountedOperation GeluAfter(const Frame& product) {
+  CountedOperation result;
+  result.name = "gelu";
+  result.kind = "GELU";
+  result.kernels = 1;
+  result.inputs.assign(product.outputs.begin(), product.outputs.end());
+  result.bytes_read = result.bytes_written = Bytes(product.outputs);
+  return result;
+}
+
 // Whether all tensors that it returns are views of what it is given, or it makes no values at all.
 bool IsFree(const c10::FunctionSchema& schema, absl::string_view name) {
   if (StartsWithAny(name, {"empty", "new_empty", "is_", "size", "stride", "_has_", "set_", "detach", "_version"})) {
@@ -311,6 +323,7 @@ void End(const at::RecordFunction& function, at::ObserverContext* context) {
     if (operation.bytes_read + operation.bytes_written > 0 || operation.kind == kHostWaits) {
       frame->children.push_back(std::move(operation));
     }
+    if (frame->name == kProductGelu) frame->children.push_back(GeluAfter(*frame));
   }
   if (frames.empty()) {
     const std::lock_guard<std::mutex> lock(mutex);

@@ -121,6 +121,7 @@ TEST(OperationCounterTest, TakesAWeightsGradientForTheProductThatItIs) {
   EXPECT_EQ(done[0].bytes_written, 20 * kFloatBytes);
 }
 
+// GELU within it, which a CPU's has, is a kernel of its own on a GPU.
 TEST(OperationCounterTest, TakesAProductOfThisProjectForOne) {
   const at::Tensor x = at::ones({2, 3, 4}), weight = at::ones({5, 4}), y = at::ones({2, 3, 5});
   OperationCounter counter;
@@ -128,10 +129,17 @@ TEST(OperationCounterTest, TakesAProductOfThisProjectForOne) {
     WorkRecord work(name, {x, weight, at::Tensor()});
     work.Wrote({y});
   }
-  for (const CountedOperation& done : counter.Take()) {
+  const std::vector<CountedOperation> all = counter.Take();
+  ASSERT_EQ(Names(all), (Strings{"tec::product", "tec::product_gelu", "gelu"}));
+  for (const CountedOperation& done : {all[0], all[1]}) {
     EXPECT_EQ(done.kind, kProducts) << done.name;
     EXPECT_EQ(done.flops, 2.0 * 2 * 3 * 4 * 5) << done.name;
+    EXPECT_EQ(done.kernels, 1) << done.name;
   }
+  EXPECT_EQ(all[2].kind, "GELU");
+  EXPECT_EQ(all[2].kernels, 1);
+  EXPECT_EQ(all[2].bytes_read, 30 * kFloatBytes);
+  EXPECT_EQ(all[2].bytes_written, 30 * kFloatBytes);
 }
 
 TEST(OperationCounterTest, TakesTheProductsOfHeadsForProducts) {
