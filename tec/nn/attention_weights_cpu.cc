@@ -1,5 +1,4 @@
-// Compiled once for each instruction set (Highway's foreach_target). SVE and RISC-V, whose vectors have no length that
-// the compiler knows, are left out.
+// Compiled once for each of x86's instruction sets (Highway's foreach_target): the vectors' lengths are constants here.
 
 #include <algorithm>
 #include <cmath>
@@ -7,11 +6,10 @@
 #include <limits>
 
 #include "tec/nn/attention_weights_kernels.h"
+#include "tec/nn/bfloat16_bits.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tec/nn/attention_weights_cpu.cc"
-// AVX3_DL has nothing to add to AVX3 here.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_AVX3_DL)
 #include <hwy/foreach_target.h>
 //
 #include <hwy/highway.h>
@@ -129,9 +127,7 @@ HWY_INLINE float Arguments(const uint16_t* logits, float scale, const float* bia
 HWY_INLINE float FewArguments(const uint16_t* logits, float scale, const float* bias, int64_t keys, float* row) {
   float largest = -std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < keys; ++i) {
-    const uint32_t bits = static_cast<uint32_t>(logits[i]) << 16;
-    float logit;
-    std::memcpy(&logit, &bits, sizeof(logit));
+    const float logit = FloatOfBits(logits[i]);
     row[i] = bias == nullptr ? logit * scale : std::fma(logit, scale, bias[i]);
     largest = std::max(largest, row[i]);
   }
