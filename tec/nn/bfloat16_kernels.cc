@@ -49,10 +49,6 @@ TEC_BFLOAT16 __m512i Words(__m256i even, __m256i odd) {
   return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
 }
 
-TEC_BFLOAT16 __m512 Floats(__m256i shorts) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(shorts), 16));
-}
-
 }  // namespace
 
 bool HasBfloat16Kernels() {
@@ -132,15 +128,6 @@ TEC_BFLOAT16 void MultiplyTile(const Bfloat16Tile& tile) {
   }
   const uint32_t columns = Bits(tile.columns);
   const auto first = static_cast<__mmask16>(columns), second = static_cast<__mmask16>(columns >> 16);
-  if (tile.bias != nullptr) {
-    const __m512 left = Floats(_mm256_maskz_loadu_epi16(first, tile.bias));
-    const __m512 right = Floats(_mm256_maskz_loadu_epi16(second, tile.bias + kLanes));
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i) {
-      sums[i][0] = _mm512_add_ps(sums[i][0], left);
-      sums[i][1] = _mm512_add_ps(sums[i][1], right);
-    }
-  }
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
     if (i >= tile.rows) break;

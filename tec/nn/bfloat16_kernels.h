@@ -40,8 +40,7 @@ struct Bfloat16Tile {
   // Of the last terms: F32 to `floats`, past the caches if `aligned` (to 64 bytes, every row), or BF16 to `shorts`.
   float* floats;
   uint16_t* shorts;
-  int64_t stride;        // Elements from row to row of either.
-  const uint16_t* bias;  // [columns] or null; BF16.
+  int64_t stride;  // Elements from row to row of either.
   bool aligned;
 };
 void MultiplyTile(const Bfloat16Tile& tile);

@@ -48,13 +48,11 @@ bool IsForBfloat16Product(const at::Tensor& a, const at::Tensor& b) {
          b.size(0) >= kLeastRows && a.size(1) > 0 && LiesWithoutGaps(a) && LiesWithoutGaps(b);
 }
 
-void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, const at::Tensor& out) {
+void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) {
   const int64_t rows = a.size(0), columns = b.size(0);
   TEC_CHECK(IsForBfloat16Product(a, b) && a.size(1) == b.size(1) && out.is_contiguous() &&
-            out.sizes() == at::IntArrayRef({rows, columns}))
+            out.scalar_type() == at::kFloat && out.sizes() == at::IntArrayRef({rows, columns}))
       << a.sizes() << " by " << b.sizes() << " into " << out.sizes();
-  TEC_CHECK(!bias.defined() ||
-            (bias.scalar_type() == at::kBFloat16 && bias.is_contiguous() && bias.numel() == columns));
   const Division division(a.size(1));
   const Bfloat16Operand left = OperandOf(a, kStripRows), right = OperandOf(b, kPanelColumns);
   const int64_t strips = left.groups(), panels = right.groups();
@@ -72,12 +70,8 @@ void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor&
 
   Bfloat16Tile all = {};
   all.stride = columns;
-  const bool floats = out.scalar_type() == at::kFloat;
-  TEC_CHECK(floats || out.scalar_type() == at::kBFloat16) << "no product into " << out.scalar_type();
-  auto* const out_floats = floats ? out.mutable_data_ptr<float>() : nullptr;
-  auto* const out_shorts = floats ? nullptr : static_cast<uint16_t*>(out.mutable_data_ptr());
-  const auto* const biases = bias.defined() ? static_cast<const uint16_t*>(bias.const_data_ptr()) : nullptr;
-  all.aligned = floats && columns % 16 == 0 && reinterpret_cast<uintptr_t>(out_floats) % 64 == 0;
+  auto* const sums = out.mutable_data_ptr<float>();
+  all.aligned = columns % 16 == 0 && reinterpret_cast<uintptr_t>(sums) % 64 == 0;
   // Blocks of strips by blocks of panels, as equal as can be.
   const int64_t threads = at::get_num_threads(), across = PartsOf(panels, kBlockPanels);
   const int64_t blocks = std::min(strips, PartsOf(PartsOf(strips, kBlockStrips), threads) * threads);
@@ -103,14 +97,12 @@ void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor&
           const int64_t column = p * kPanelColumns;
           tile.panel = panel_at(pairs, p);
           tile.columns = std::min(kPanelColumns, columns - column);
-          if (biases != nullptr) tile.bias = biases + column;
           for (int64_t s = strip; s < strip_end; ++s) {
             const int64_t row = s * kStripRows;
             tile.strip = packed + (s - strip) * kStripRows * pairs.count;
             tile.rows = std::min(kStripRows, rows - row);
             tile.partial = partial + ((p - panel) * kBlockStrips + s - strip) * kTile;
-            if (floats) tile.floats = out_floats + row * columns + column;
-            if (!floats) tile.shorts = out_shorts + row * columns + column;
+            tile.floats = sums + row * columns + column;
             MultiplyTile(tile);
           }
         }

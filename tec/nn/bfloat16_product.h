@@ -16,10 +16,10 @@ namespace tec {
 // with the instructions, with enough rows and columns for its tiles.
 bool IsForBfloat16Product(const at::Tensor& a, const at::Tensor& b);
 
-// out = a b^T + bias: a [M, K], b [N, K], for which IsForBfloat16Product; bias [N] BF16, contiguous, or undefined; out
-// [M, N] contiguous, F32 or BF16, rounded once, to nearest. Each sum is made in an order that depends on K alone,
-// whatever the number of threads; denormal numbers of a and b count as zero. No gradient is recorded.
-void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, const at::Tensor& out);
+// out = a b^T: a [M, K], b [N, K], for which IsForBfloat16Product; out [M, N] F32, contiguous. Each sum is made in an
+// order that depends on K alone, whatever the number of threads; denormal numbers of a and b count as zero. No gradient
+// is recorded.
+void Bfloat16Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out);
 
 }  // namespace tec
 

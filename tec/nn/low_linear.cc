@@ -64,7 +64,7 @@ at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor 
   if (x.is_cuda()) {
     at::mm_out(place, transposed, x, at::kFloat);
   } else if (IsForBfloat16Product(transposed, x.t())) {
-    Bfloat16Product(transposed, x.t(), {}, place);
+    Bfloat16Product(transposed, x.t(), place);
   } else {
     place.copy_(at::mm(transposed, x));
   }
