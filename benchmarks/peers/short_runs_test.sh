@@ -43,7 +43,6 @@ if ! "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") +
   how=--no_compile
 fi
 for precision in float32 bfloat16; do
-  if [ $precision = bfloat16 ] && ! grep -qw avx512_bf16 /proc/cpuinfo; then continue; fi
   short_run "^\\| timm [0-9.]+, $column \\| [0-9.]+ \\| [0-9.]+ \\|\$" \
     benchmarks/peers/finetune --model=tiny --rounds=1 --precision=$precision $how
   [ -n "${TEC_REFERENCE:-}" ] || continue

@@ -8,6 +8,7 @@
 #include "tec/nn/autocast.h"
 #include "tec/nn/low_linear.h"
 #include "tec/nn/modules.h"
+#include "tec/nn/product.h"
 #include "tec/nn/work_record.h"
 
 namespace tec {
@@ -140,6 +141,16 @@ TEST(OperationCounterTest, TakesAProductOfThisProjectForOne) {
   EXPECT_EQ(all[2].kernels, 1);
   EXPECT_EQ(all[2].bytes_read, 30 * kFloatBytes);
   EXPECT_EQ(all[2].bytes_written, 30 * kFloatBytes);
+}
+
+// With or without instructions for bfloat16: copies into float32 are no work of the method's.
+TEST(OperationCounterTest, SeesOfAProductOfBfloat16NotHowItIsMade) {
+  const at::Tensor x = at::ones({256, 128}, at::kBFloat16), weight = at::ones({128, 128}, at::kBFloat16);
+  const at::Tensor bias = at::ones({128}, at::kBFloat16);
+  OperationCounter counter;
+  Product(x, weight, bias);
+  ProductGelu(x, weight, bias);
+  EXPECT_EQ(Names(counter.Take()), (Strings{"tec::product", "tec::product_gelu", "gelu"}));
 }
 
 TEST(OperationCounterTest, TakesTheProductsOfHeadsForProducts) {

@@ -7,9 +7,10 @@
 // The step is run once under the counter of //benchmarks/train:traffic, which says what each product got: sizes, types
 // and how it lay. Each one is then given made-up operands of that kind and every form that LibTorch has for it: as the
 // step does it, with its operands lying the other way round, transposed as a whole, and in float32 also oneDNN's, with
-// the weights of a layer as they are and in oneDNN's own order; attention as the fused function and as the bare
-// products without a softmax. The quickest form counts, in the order of the step, with nothing between. So the limit of
-// a comparison is the rival's time divided by this one. The tiny cases are for trying the program.
+// the weights of a layer as they are and in oneDNN's own order; where the processor has no instructions for bfloat16,
+// of operands that are float32 already, too; attention as the fused function and as the bare products without a
+// softmax. The quickest form counts, in the order of the step, with nothing between. So the limit of a comparison is
+// the rival's time divided by this one. The tiny cases are for trying the program.
 //
 // Time and CPU: of the products. Counters: step_ms the whole step, measured before and after and averaged, and
 // step_cpu_ms its time on all processors, which other programs on the machine disturb less; of_step and of_step_cpu
@@ -37,6 +38,8 @@
 #include "benchmarks/train/pretraining_step.h"
 #include "tec/base/logging.h"
 #include "tec/nn/head_product.h"
+#include "tec/nn/low_linear.h"
+#include "tec/nn/product.h"
 #include "tec/run/rank_runtime.h"
 
 namespace tec {
@@ -111,7 +114,7 @@ void AddOneDnnForms(const at::Tensor& bias, const at::Tensor& a, const at::Tenso
   forms->push_back([=] { OneDnnLinear(a, packed, bias); });
 }
 
-// a b (+ bias).
+// a b (+ bias). Of bfloat16 that the processor multiplies as float32, LibTorch's own, which is slow, once.
 void AddProductForms(const at::Tensor& bias, const at::Tensor& a, const at::Tensor& b, std::vector<Form>* forms) {
   const bool one_dnn = a.dim() == 2 && a.scalar_type() == at::kFloat && at::globalContext().userEnabledMkldnn();
   for (const at::Tensor& left : {a, Turned(a)}) {
@@ -122,7 +125,64 @@ void AddProductForms(const at::Tensor& bias, const at::Tensor& a, const at::Tens
         forms->push_back([=] { at::matmul(left, right); });
         forms->push_back([=] { at::matmul(right.transpose(-1, -2), left.transpose(-1, -2)); });
       }
+      if (MultipliesAsFloat32(a)) return;
       if (one_dnn) AddOneDnnForms(bias, left, right, forms);
+    }
+  }
+}
+
+// The operation `name` of these, as the step does it first.
+void AddForms(const std::string& name, const std::vector<at::Tensor>& in, std::vector<Form>* forms) {
+  if (name == "addmm") {
+    AddProductForms(in[0], in[1], in[2], forms);
+  } else if (name == "mm" || name == "bmm") {
+    AddProductForms({}, in[0], in[1], forms);
+  } else if (name == "tec::weight_gradient") {
+    const at::Tensor dy = in[0].t(), &x = in[1];
+    forms->push_back([=] { WeightGradient(dy, x, {}); });
+    AddProductForms({}, in[0], in[1], forms);
+  } else if (name == "tec::product" || name == "tec::product_gelu") {
+    const at::Tensor x = in[0].flatten(0, -2), &weight = in[1], bias = in.size() > 2 ? in[2] : at::Tensor();
+    const bool gelu = name == "tec::product_gelu";
+    forms->push_back([=] { gelu ? ProductGelu(x, weight, bias) : Product(x, weight, bias); });
+    if (!MultipliesAsFloat32(x)) {
+      forms->push_back([=] { OneDnnLinear(x, weight, bias, gelu ? "gelu" : "none", gelu ? "none" : ""); });
+    }
+    AddProductForms(bias, x, weight.t(), forms);
+  } else if (name == "tec::head_product") {
+    const at::Tensor &a = in[0], &b = in[1];
+    for (const HeadOrder order : {HeadOrder::kHeadsFirst, HeadOrder::kRowsFirst}) {
+      forms->push_back([=] { HeadProduct(a, b, order); });
+    }
+    AddProductForms({}, a, b.transpose(2, 3), forms);
+  } else if (name == "baddbmm") {
+    // A factor times the product, into a place of which nothing is read: the products of tec/nn/relation_logits.
+    const at::Tensor &into = in[0], &a = in[1], &b = in[2];
+    forms->push_back([=] {
+      at::Tensor result = into;
+      at::baddbmm_out(result, into, a, b, /*beta=*/0, /*alpha=*/0.1);
+    });
+    AddProductForms({}, a, b, forms);
+  } else if (absl::StrContains(name, "scaled_dot_product_flash_attention_for_cpu")) {
+    const bool backward = absl::EndsWith(name, "_backward");
+    const at::Tensor &q = in[backward ? 1 : 0], &k = in[backward ? 2 : 1], &v = in[backward ? 3 : 2];
+    const at::Tensor weights = at::matmul(q, k.transpose(-1, -2));
+    if (backward) {
+      const at::Tensor &d = in[0], &out = in[4], &sum = in[5];
+      forms->push_back(
+          [=] { at::_scaled_dot_product_flash_attention_for_cpu_backward(d, q, k, v, out, sum, 0, false); });
+      forms->push_back([=] {
+        at::matmul(weights.transpose(-1, -2), d);  // Of v, of the weights, of q and of k.
+        at::matmul(d, v.transpose(-1, -2));
+        at::matmul(weights, k);
+        at::matmul(weights.transpose(-1, -2), q);
+      });
+    } else {
+      forms->push_back([=] { at::_scaled_dot_product_flash_attention_for_cpu(q, k, v); });
+      forms->push_back([=] {
+        at::matmul(q, k.transpose(-1, -2));
+        at::matmul(weights, v);
+      });
     }
   }
 }
@@ -131,53 +191,13 @@ std::vector<Form> FormsOf(const CountedOperation& operation) {
   std::vector<at::Tensor> in;
   for (const CountedTensor& tensor : operation.inputs) in.push_back(Made(tensor));
   std::vector<Form> forms;
-  const std::string& name = operation.name;
-  if (name == "addmm") {
-    AddProductForms(in[0], in[1], in[2], &forms);
-  } else if (name == "mm" || name == "bmm" || name == "tec::weight_gradient") {
-    AddProductForms({}, in[0], in[1], &forms);
-  } else if (name == "tec::product" || name == "tec::product_gelu") {
-    const at::Tensor x = in[0].flatten(0, -2), &weight = in[1], bias = in.size() > 2 ? in[2] : at::Tensor();
-    const bool gelu = name == "tec::product_gelu";
-    forms.push_back([=] { OneDnnLinear(x, weight, bias, gelu ? "gelu" : "none", gelu ? "none" : ""); });
-    AddProductForms(bias, x, weight.t(), &forms);
-  } else if (name == "tec::head_product") {
-    const at::Tensor &a = in[0], &b = in[1];
-    for (const HeadOrder order : {HeadOrder::kHeadsFirst, HeadOrder::kRowsFirst}) {
-      forms.push_back([=] { HeadProduct(a, b, order); });
-    }
-    AddProductForms({}, a, b.transpose(2, 3), &forms);
-  } else if (name == "baddbmm") {
-    // A factor times the product, into a place of which nothing is read: the products of tec/nn/relation_logits.
-    const at::Tensor &into = in[0], &a = in[1], &b = in[2];
-    forms.push_back([=] {
-      at::Tensor result = into;
-      at::baddbmm_out(result, into, a, b, /*beta=*/0, /*alpha=*/0.1);
-    });
-    AddProductForms({}, a, b, &forms);
-  } else if (absl::StrContains(name, "scaled_dot_product_flash_attention_for_cpu")) {
-    const bool backward = absl::EndsWith(name, "_backward");
-    const at::Tensor &q = in[backward ? 1 : 0], &k = in[backward ? 2 : 1], &v = in[backward ? 3 : 2];
-    const at::Tensor weights = at::matmul(q, k.transpose(-1, -2));
-    if (backward) {
-      const at::Tensor &d = in[0], &out = in[4], &sum = in[5];
-      forms.push_back(
-          [=] { at::_scaled_dot_product_flash_attention_for_cpu_backward(d, q, k, v, out, sum, 0, false); });
-      forms.push_back([=] {
-        at::matmul(weights.transpose(-1, -2), d);  // Of v, of the weights, of q and of k.
-        at::matmul(d, v.transpose(-1, -2));
-        at::matmul(weights, k);
-        at::matmul(weights.transpose(-1, -2), q);
-      });
-    } else {
-      forms.push_back([=] { at::_scaled_dot_product_flash_attention_for_cpu(q, k, v); });
-      forms.push_back([=] {
-        at::matmul(q, k.transpose(-1, -2));
-        at::matmul(weights, v);
-      });
-    }
+  AddForms(operation.name, in, &forms);
+  if (std::any_of(in.begin(), in.end(), MultipliesAsFloat32)) {
+    // The limit is that of operands which are float32 already.
+    for (at::Tensor& x : in) x = MultipliesAsFloat32(x) ? x.to(at::kFloat) : x;
+    AddForms(operation.name, in, &forms);
   }
-  TEC_CHECK(!forms.empty()) << "a product of a kind that is not known here: " << name;
+  TEC_CHECK(!forms.empty()) << "a product of a kind that is not known here: " << operation.name;
   return forms;
 }
 
@@ -192,10 +212,6 @@ std::string KeyOf(const CountedOperation& operation) {
 
 // What one step does, and what is measured of it.
 void Products(benchmark::State& state, const std::function<Form(at::ScalarType)>& make, at::ScalarType precision) {
-  if (precision == at::kBFloat16 && !__builtin_cpu_supports("avx512bf16")) {
-    state.SkipWithError("this processor has no bfloat16 instructions");
-    return;
-  }
   KeepFreedMemory();
   const Form step = make(precision);
   step();  // Allocates the memory.

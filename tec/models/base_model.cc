@@ -57,7 +57,7 @@ at::ScalarType BaseModel::TypeOfProducts() { return ProductType(blocks().blocks.
 int64_t BaseModel::ImageParts(const at::Tensor& images) {
   // Parts of a float32 batch would have other last bits than the batch, which runs of before are compared by. Relative
   // positions are kept by who comes first. An observer of operations counts those of a batch.
-  if (!images.device().is_cpu() || TypeOfProducts() != at::kBFloat16 || !HasAvx512() ||
+  if (!images.device().is_cpu() || TypeOfProducts() != at::kBFloat16 || !HasBfloat16Instructions() ||
       options_.encoder.variant.relative_positions || at::in_parallel_region() || at::hasCallbacks()) {
     return 1;
   }

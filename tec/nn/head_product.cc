@@ -6,10 +6,12 @@
 #include "ATen/ops/empty.h"
 #include "ATen/ops/matmul.h"
 #include "c10/core/GradMode.h"
+#include "c10/core/impl/LocalDispatchKeySet.h"
 #include "tec/base/logging.h"
 #include "tec/nn/bfloat16_kernels.h"
 #include "tec/nn/bfloat16_operand.h"
 #include "tec/nn/parallel.h"
+#include "tec/nn/product.h"
 #include "tec/nn/work_record.h"
 #include "torch/csrc/autograd/custom_function.h"
 
@@ -24,9 +26,10 @@ constexpr int64_t kLeastWork = 1 << 22;
 
 bool HasUnitStep(const at::Tensor& x) { return x.stride(3) == 1 || x.stride(2) == 1; }
 
-bool IsForKernels(const at::Tensor& a, const at::Tensor& b) {
-  return HasBfloat16Kernels() && a.device().is_cpu() && b.device().is_cpu() && a.scalar_type() == at::kBFloat16 &&
-         b.scalar_type() == at::kBFloat16 && a.numel() > 0 && b.numel() > 0;
+// Whether Multiply takes these; LibTorch's matmul does not read its operands where they lie.
+bool IsForMultiply(const at::Tensor& a, const at::Tensor& b) {
+  return (HasBfloat16Kernels() || MultipliesAsFloat32(a)) && a.device().is_cpu() && b.device().is_cpu() &&
+         a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && a.numel() > 0 && b.numel() > 0;
 }
 
 // How [N, H, rows, columns] lies; transposed: the same of its columns.
@@ -41,14 +44,16 @@ Bfloat16Operand MatrixOf(const at::Tensor& x, int64_t item, int64_t group) {
   return Bfloat16Operand(data, x.size(2), x.size(3), x.stride(2), x.stride(3), group);
 }
 
-at::Tensor Multiply(const at::Tensor& given_a, const at::Tensor& given_b, HeadOrder order) {
-  const at::Tensor a = HasUnitStep(given_a) ? given_a : given_a.contiguous();
-  const at::Tensor b = HasUnitStep(given_b) ? given_b : given_b.contiguous();
+// In float32, each matrix in one piece, as LibTorch's products of many matrices read them without a copy of their own.
+at::Tensor InFloat32(const at::Tensor& x) {
+  const auto copied = [](const at::Tensor& y) {
+    return y.to(at::kFloat, /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::Contiguous);
+  };
+  return x.stride(3) == 1 ? copied(x) : copied(x.transpose(2, 3)).transpose(2, 3);
+}
+
+void MultiplyByKernels(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) {
   const int64_t images = a.size(0), heads = a.size(1), rows = a.size(2), columns = b.size(2);
-  const at::Tensor out = order == HeadOrder::kHeadsFirst
-                             ? at::empty({images, heads, rows, columns}, a.options())
-                             : at::empty({images, rows, heads, columns}, a.options()).transpose(1, 2);
-  WorkRecord work("tec::head_product", {a, b});
   auto* const results = static_cast<uint16_t*>(out.mutable_data_ptr());
   const int64_t pairs = PartsOf(a.size(3), 2), panels = PartsOf(columns, kPanelColumns);
   const int64_t grain = std::max<int64_t>(1, kLeastWork / (rows * columns * a.size(3)));
@@ -78,6 +83,23 @@ at::Tensor Multiply(const at::Tensor& given_a, const at::Tensor& given_b, HeadOr
       }
     }
   });
+}
+
+at::Tensor Multiply(const at::Tensor& given_a, const at::Tensor& given_b, HeadOrder order) {
+  const at::Tensor a = HasUnitStep(given_a) ? given_a : given_a.contiguous();
+  const at::Tensor b = HasUnitStep(given_b) ? given_b : given_b.contiguous();
+  const int64_t images = a.size(0), heads = a.size(1), rows = a.size(2), columns = b.size(2);
+  const at::Tensor out = order == HeadOrder::kHeadsFirst
+                             ? at::empty({images, heads, rows, columns}, a.options())
+                             : at::empty({images, rows, heads, columns}, a.options()).transpose(1, 2);
+  WorkRecord work("tec::head_product", {a, b});
+  if (HasBfloat16Kernels()) {
+    MultiplyByKernels(a, b, out);
+  } else {
+    const c10::NoGradGuard no_grad;
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    out.copy_(at::matmul(InFloat32(a), InFloat32(b).transpose(2, 3)));
+  }
   work.Wrote({out});
   return out;
 }
@@ -111,7 +133,7 @@ class HeadProductFunction : public torch::autograd::Function<HeadProductFunction
 at::Tensor HeadProduct(const at::Tensor& a, const at::Tensor& b, HeadOrder order) {
   TEC_CHECK(a.dim() == 4 && b.dim() == 4 && a.sizes().slice(0, 2) == b.sizes().slice(0, 2) && a.size(3) == b.size(3))
       << "a product of heads takes [N, H, M, K] and [N, H, P, K], not " << a.sizes() << " and " << b.sizes();
-  if (!IsForKernels(a, b)) return at::matmul(a, b.transpose(2, 3));
+  if (!IsForMultiply(a, b)) return at::matmul(a, b.transpose(2, 3));
   if (!c10::GradMode::is_enabled()) return Multiply(a, b, order);
   return HeadProductFunction::apply(a, b, order == HeadOrder::kRowsFirst);
 }

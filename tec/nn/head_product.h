@@ -1,9 +1,9 @@
-// The products of attention, of each image and head by itself, in bfloat16 on a CPU that has instructions for it.
+// The products of attention, of each image and head by itself, in bfloat16 on a CPU.
 //
 // They are small ([65, 32] by [32, 65] and the like) and their operands lie between those of other heads. LibTorch
 // copies the operands together, prepares a product for each batch of them and transposes in memory, and so reaches 20
-// to 70 % of the processor's rate, copies not counted; here they are read where they lie, and results lie as what
-// follows reads them.
+// to 70 % of the processor's rate, copies not counted; where the processor has instructions for them they are
+// read where they lie here, and results lie as what follows reads them.
 
 #ifndef TEC_NN_HEAD_PRODUCT_H_
 #define TEC_NN_HEAD_PRODUCT_H_
@@ -22,7 +22,8 @@ enum class HeadOrder {
 //
 // BF16 operands on a CPU with AVX512_BF16 (HasBfloat16Kernels): summed in float32 in an order that depends on K alone,
 // rounded once to nearest; denormal numbers count as zero. What has steps along both of its last two dimensions is
-// copied first. All others, and empty ones: LibTorch's matmul, and its result in any order.
+// copied first. On a CPU where MultipliesAsFloat32 (product.h): copied into float32, LibTorch's products of these,
+// rounded once. All others, and empty ones: LibTorch's matmul, and its result in any order.
 at::Tensor HeadProduct(const at::Tensor& a, const at::Tensor& b, HeadOrder order);
 
 }  // namespace tec

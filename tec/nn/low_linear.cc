@@ -59,12 +59,14 @@ at::Tensor WeightGradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor 
   }
   if (!place.defined()) place = at::empty({dy.size(1), x.size(1)}, x.options().dtype(at::kFloat));
   // One product on CUDA, and on a CPU with instructions for bfloat16; LibTorch has none for the CPU that keeps sums of
-  // low precision in float32.
+  // low precision in float32 (but where they are float32's all along).
   WorkRecord work("tec::weight_gradient", {transposed, x});
   if (x.is_cuda()) {
     at::mm_out(place, transposed, x, at::kFloat);
   } else if (IsForBfloat16Product(transposed, x.t())) {
     Bfloat16Product(transposed, x.t(), place);
+  } else if (MultipliesAsFloat32(x)) {
+    at::mm_out(place, transposed.to(at::kFloat), x.to(at::kFloat));
   } else {
     place.copy_(at::mm(transposed, x));
   }

@@ -1,11 +1,16 @@
 // The matrix products of a Linear, forward and backward, by the quickest library at hand.
 //
-// LibTorch gives float32 products on the CPU to MKL, which takes AVX2 at most on processors that are not Intel's.
-// oneDNN takes what there is: on an AMD EPYC with AVX-512 it reaches about twice MKL's rate (docs/results.md); on a
-// processor with AVX2 alone it passes them on to MKL, and the results are the same to the last bit. In bfloat16
-// LibTorch calls oneDNN by itself, but writes the bias into the result first and adds the product to it: a quarter
-// slower than the product that adds the bias at its end. So large products of float32 go to oneDNN from here whatever
-// the processor, those of bfloat16 where there is AVX-512.
+// Float32 on the CPU: LibTorch asks MKL, which takes AVX-512 on Intel's processors alone. oneDNN takes what there is:
+// on an AMD EPYC with AVX-512 it reaches about twice MKL's rate; on a processor with AVX2 alone it passes them on to
+// MKL, and the results are the same to the last bit. On Intel's, MKL is the quicker one, for weights' gradients twice
+// as quick. So large products go to oneDNN on every processor but Intel's, where it takes those with GELU alone.
+//
+// Bfloat16 on the CPU: LibTorch asks oneDNN, where there is AVX-512, but writes the bias into the result first and adds
+// the product to it: a quarter slower than the product that adds the bias at its end, which is asked for here. On a
+// processor that has AVX-512 and no instructions for bfloat16 (Intel's before Cooper Lake, Ice Lake) oneDNN takes each
+// operand apart within the product, a quarter to a third of the rate of float32; LibTorch's own products, without
+// AVX-512, are slower still. There the operands are copied into float32, multiplied as such and the result is rounded
+// once, which is what instructions for bfloat16 compute. (Figures: docs/results.md.)
 
 #ifndef TEC_NN_PRODUCT_H_
 #define TEC_NN_PRODUCT_H_
@@ -14,12 +19,14 @@
 
 namespace tec {
 
-// Whether this processor has the instructions (AVX-512) for which oneDNN is the quicker one, and without which LibTorch
-// gives it no product of bfloat16.
-bool HasAvx512();
+// Whether this processor multiplies bfloat16 by itself: AVX512_BF16 or AMX.
+bool HasBfloat16Instructions();
 
-// Whether Product gives operands like these to oneDNN: F32, or with HasAvx512 BF16, on a CPU, and at least
-// kLeastMultiplyAdds of them.
+// BF16 on a CPU that does not: its products are made of float32's.
+bool MultipliesAsFloat32(const at::Tensor& x);
+
+// Whether Product gives operands like these to oneDNN: F32 on a processor that is not Intel's, or BF16 with
+// HasBfloat16Instructions, on a CPU, and at least kLeastMultiplyAdds of them.
 bool IsForOneDnn(const at::Tensor& a, const at::Tensor& b);
 
 // Below it, oneDNN's preparation of a product (10 us) takes longer than what it gains.

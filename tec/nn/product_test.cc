@@ -33,6 +33,9 @@ struct Size {
   int64_t rows, inner, columns;
 };
 
+// Large enough to go another way than LibTorch's, where that is the quicker one here.
+bool IsLarge(const at::Tensor& a, const at::Tensor& b) { return a.numel() * b.size(0) >= kLeastMultiplyAdds; }
+
 // Odd ones, and on both sides of kLeastMultiplyAdds.
 constexpr Size kSizes[] = {{3, 5, 7}, {131, 127, 129}, {257, 96, 131}, {1, 1536, 1536}, {1111, 64, 64}};
 
@@ -58,9 +61,47 @@ TEST(ProductTest, IsThatOfAWiderType) {
   }
 }
 
+// Sums of float32, rounded once: within half a step of the exact result, 1/256 of it, and what the sums may be off.
+// LibTorch's own, for which that is not promised, round the product and then what the bias makes of it.
+TEST(ProductTest, RoundsBfloat16Once) {
+  for (const Size& size : kSizes) {
+    const at::Tensor a = WaveOf({size.rows, size.inner}, 0.37).to(at::kBFloat16);
+    const at::Tensor b = WaveOf({size.columns, size.inner}, 0.71).to(at::kBFloat16);
+    const at::Tensor bias = WaveOf({size.columns}, 0.5).to(at::kBFloat16);
+    const at::Tensor plain = at::matmul(a.to(at::kDouble), b.to(at::kDouble).t()), sum = plain + bias.to(at::kDouble);
+    const bool once = MultipliesAsFloat32(a) || IsForOneDnn(a, b);
+    const double sums = Tolerance(size.inner, 6e-8) * static_cast<double>(size.inner);
+    const auto expect_near = [&](const at::Tensor& got, const at::Tensor& wanted, const char* what) {
+      ASSERT_EQ(got.scalar_type(), at::kBFloat16) << what;
+      const at::Tensor allowed = (wanted.abs() + (once ? 0 : 1) * plain.abs()) / 256 + sums;
+      EXPECT_TRUE(((got.to(at::kDouble) - wanted).abs() <= allowed).all().item<bool>()) << what << " " << size.rows;
+    };
+    for (const at::Tensor& turned : {b, b.t().contiguous().t()}) {
+      expect_near(Product(a, turned), plain, "plain");
+      expect_near(Product(a, turned, bias), sum, "with a bias");
+    }
+    const at::Tensor gelu = at::gelu(sum), got = ProductGelu(a, b, bias);
+    // Before GELU, whose slope is at most 1.13, it may have been rounded where the sizes are small.
+    const at::Tensor allowed = gelu.abs() / 256 + (once ? 0 : 1.13 / 256) * (sum.abs() + plain.abs()) + sums + 3e-6;
+    EXPECT_TRUE(((got.to(at::kDouble) - gelu).abs() <= allowed).all().item<bool>()) << "GELU " << size.rows;
+  }
+}
+
+// Autocast asks for bfloat16 of LibTorch's products alone.
+TEST(ProductTest, DoesNotLookAtAutocast) {
+  for (const int64_t rows : {3, 300}) {
+    const at::Tensor a = WaveOf({rows, 128}, 0.3), b = WaveOf({128, 128}, 0.2), bias = WaveOf({128}, 0.4);
+    const AutocastGuard autocast(at::kCPU, at::kBFloat16);
+    const auto single = [](const at::Tensor& x) { return x.to(at::kFloat); };
+    const at::Tensor got = Product(single(a), single(b), single(bias));
+    EXPECT_EQ(got.scalar_type(), at::kFloat);
+    ExpectNear(got, (a.unsqueeze(1) * b).sum(2) + bias, Tolerance(128, 6e-8), "it");
+  }
+}
+
 TEST(ProductTest, TakesMoreDimensionsAndNoRows) {
   const at::Tensor a = WaveOf({3, 50, 128}, 0.3).to(at::kFloat), b = WaveOf({128, 128}, 0.2).to(at::kFloat);
-  ASSERT_TRUE(IsForOneDnn(a, b));
+  ASSERT_TRUE(IsLarge(a, b));
   const at::Tensor got = Product(a, b);
   ASSERT_EQ(got.sizes(), at::IntArrayRef({3, 50, 128}));
   EXPECT_TRUE(at::equal(got.view({150, 128}), Product(a.view({150, 128}), b)));
@@ -84,7 +125,7 @@ TEST(ProductTest, IsWhatALargeLinearDoesForwardAndBackward) {
   linear.weight.detach().copy_(WaveOf({192, 160}, 0.13));
   linear.bias.detach().copy_(WaveOf({192}, 0.6));
   const at::Tensor x = WaveOf({2, 77, 160}, 0.29).to(at::kFloat).requires_grad_(true);
-  ASSERT_TRUE(IsForOneDnn(x, linear.weight));
+  ASSERT_TRUE(IsLarge(x, linear.weight));
   const at::Tensor y = linear.forward(x), rows = linear.Rows(x, 64, 128);
   (y.sin().sum() + rows.square().sum()).backward();
 
@@ -109,7 +150,7 @@ TEST(ProductTest, IsWhatAFrozenMlpDoes) {
   Mlp mlp(96, 384, Activation::kGelu, nullptr);
   for (const auto& parameter : mlp.parameters()) parameter.detach().copy_(WaveOf(parameter.sizes(), 0.17) * 0.1);
   const at::Tensor x = WaveOf({2, 77, 96}, 0.4).to(at::kFloat);
-  ASSERT_TRUE(IsForOneDnn(x, mlp.fc1->weight));
+  ASSERT_TRUE(IsLarge(x, mlp.fc1->weight));
   const at::Tensor learning = mlp.Hidden(x).detach();
   const c10::NoGradGuard no_grad;
   ExpectNear(mlp.Hidden(x), learning.to(at::kDouble), 3e-6, "float32");

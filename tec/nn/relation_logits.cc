@@ -9,6 +9,7 @@
 #include "tec/base/logging.h"
 #include "tec/nn/low_linear.h"
 #include "tec/nn/product.h"
+#include "tec/nn/work_record.h"
 #include "torch/csrc/autograd/custom_function.h"
 
 namespace tec {
@@ -32,6 +33,13 @@ void JoinHeadsInto(const at::Tensor& x, int64_t heads, const at::Tensor& into) {
 
 // scale * a b: the factor goes into the product, which costs nothing.
 at::Tensor ScaledProduct(const at::Tensor& a, const at::Tensor& b, double scale) {
+  if (MultipliesAsFloat32(a)) {
+    // As one image's heads.
+    WorkRecord work("tec::head_product", {a.unsqueeze(0), b.transpose(1, 2).unsqueeze(0)});
+    const at::Tensor result = ScaledProduct(a.to(at::kFloat), b.to(at::kFloat), scale).to(a.scalar_type());
+    work.Wrote({result});
+    return result;
+  }
   at::Tensor result = at::empty({a.size(0), a.size(1), b.size(2)}, a.options());
   return at::baddbmm_out(result, result, a, b, /*beta=*/0, /*alpha=*/scale);
 }
