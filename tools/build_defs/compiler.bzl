@@ -25,7 +25,9 @@ def _impl(ctx):
     ctx.file("tested.cc", _TESTED)
     tested = ctx.execute([compiler, "-fsyntax-only", "tested.cc"]).return_code == 0
     errors = ["-Werror"] if tested else []
-    ctx.file("options.bzl", "WARNINGS = %s\nERRORS = %s\n" % (repr(known), repr(errors)))
+    ctx.file("gcc.cc", "#ifdef __clang__\n#error clang\n#endif\n")
+    gcc = ctx.execute([compiler, "-fsyntax-only", "gcc.cc"]).return_code == 0
+    ctx.file("options.bzl", "WARNINGS = %s\nERRORS = %s\nPRECOMPILES = %s\n" % (known, errors, gcc))
     ctx.file("BUILD.bazel", "")
 
 compiler_options = repository_rule(

@@ -1,6 +1,6 @@
 """The project's build rules. A BUILD file says what is particular to a target; what is common to all stands here."""
 
-load("@compiler//:options.bzl", "ERRORS", "WARNINGS")
+load("@compiler//:options.bzl", "ERRORS", "PRECOMPILES", "WARNINGS")
 
 _COPTS = [
     "-Wall",
@@ -31,7 +31,7 @@ _NVCC_OPTS = [
     "-Xcompiler=-fPIC,-O2,-Wall,-march=x86-64-v3",
 ]
 
-TORCH = "@libtorch//:torch"
+TORCH = "//third_party/torch"
 TORCH_CUDA = "@cuda_libraries//:torch_cuda"
 
 def _copts(torch, copts):
@@ -44,6 +44,21 @@ def _torch_deps(torch):
     return select({
         "//tools/build_defs:cuda": [TORCH_CUDA],
         "//conditions:default": [TORCH],
+    })
+
+def _precompiled(torch, copts):
+    """(copts, deps) of sources that begin with LibTorch's precompiled headers, which those with options of their own
+    cannot. Under --config=cuda none does, so that an #include that one of them lacks shows somewhere."""
+    if not torch or not PRECOMPILES or [option for option in copts if option != "-fopenmp"]:
+        return [], []
+    name = "precompiled_headers_openmp" if "-fopenmp" in copts else "precompiled_headers"
+    include = ["-include", "third_party/torch/%s.h" % name, "-Winvalid-pch", "-Wno-error=invalid-pch"]
+    return _but_cuda(include), _but_cuda(["//third_party/torch:" + name])
+
+def _but_cuda(values):
+    return select({
+        "//tools/build_defs:cuda": [],
+        "//conditions:default": values,
     })
 
 def _cuda_only(values):
@@ -74,10 +89,11 @@ def tec_cc_library(
     if parallel:
         copts = copts + ["-fopenmp"]
         deps = deps + ["//tec/nn:parallel"]
+    precompiled_copts, precompiled_deps = _precompiled(torch, copts)
     native.cc_library(
         name = name,
-        copts = _copts(torch, copts),
-        deps = deps + _torch_deps(torch) + _cuda_only(cuda_deps),
+        copts = _copts(torch, copts) + precompiled_copts,
+        deps = deps + _torch_deps(torch) + precompiled_deps + _cuda_only(cuda_deps),
         **kwargs
     )
     if cuda or cuda_deps:
@@ -162,12 +178,15 @@ def tec_cc_test(name, torch = False, copts = [], deps = [], tags = [], size = "s
     """A GoogleTest test; tagged "torch" if it links LibTorch, which the sanitizer configurations leave out.
 
     main = False: the test brings its own main()."""
+    precompiled_copts, precompiled_deps = _precompiled(torch, copts)
     native.cc_test(
         name = name,
         size = size,
-        copts = _copts(torch, copts),
+        copts = _copts(torch, copts) + precompiled_copts,
         tags = tags + (["torch"] if torch else []),
-        deps = deps + _torch_deps(torch) + ["@googletest//:gtest_main" if main else "@googletest//:gtest"],
+        deps = deps + _torch_deps(torch) + precompiled_deps + [
+            "@googletest//:gtest_main" if main else "@googletest//:gtest",
+        ],
         **kwargs
     )
 
