@@ -25,7 +25,8 @@ fi
 got=$(cd / && env -i "$top/bin/tec" --version)
 [ "$got" = "tec (TEC) $version" ] || fail "tec --version says '$got'"
 
-flags="--config=quickstart --epochs=1 --precision=float32 --device=cpu --threads=1 --output_dir=run"
+cp package/short.textproto "$work/"
+flags="--config=../short.textproto --precision=float32 --device=cpu --threads=1 --output_dir=run"
 mkdir "$work/here"
 cd "$work/here"
 # shellcheck disable=SC2086  # one word a flag

@@ -39,7 +39,8 @@ open(work + "/runscript.sh", "w").write(sections["runscript"])
 END
 "$debian_root" bookworm "$root"
 
-flags="pretrain --config=quickstart --epochs=1 --device=cpu --threads=1"
+cp package/short.textproto "$work/"
+flags="pretrain --config=$work/short.textproto --device=cpu --threads=1"
 in_root() { "$debian_root" --run "$root" "$work" "$@"; }
 clean() { rm -rf "$root"/opt/tec* "$root/usr/local/bin/tec"; }
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# VENV FOLDER VERSION: runs the wheel that is installed in VENV, with the PyTorch of FOLDER/packages; FOLDER/run is what
-# it trained.
+# VENV FOLDER VERSION: runs the wheel that is installed in VENV, with the PyTorch of FOLDER/packages, by
+# FOLDER/short.textproto; FOLDER/run is what it trained.
 set -eu
 venv=$1 folder=$2 version=$3
-# The default run in its shortest form. float32, one thread: the same bits everywhere.
-flags="pretrain --config=quickstart --epochs=1 --precision=float32 --device=cpu --threads=1 --output_dir=run"
+# float32, one thread: the same bits everywhere.
+flags="pretrain --config=short.textproto --precision=float32 --device=cpu --threads=1 --output_dir=run"
 
 packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 for name in torch nvidia torch-2.11.0.dist-info; do ln -sfn "$folder/packages/$name" "$packages/$name"; done

@@ -27,7 +27,7 @@ done
 cp -rs "$external"/libtorch/torch-*.dist-info "$work/shared/packages/"
 mkdir "$work/shared/packages/torch"
 cp -rs "$external/libtorch/torch/lib" "$external"/libtorch/torch/*.py "$work/shared/packages/torch/"
-cp "$script" "$work/shared/"
+cp "$script" package/short.textproto "$work/shared/"
 
 "$python" -m venv --without-pip "$work/venv"
 "$python" -m pip --disable-pip-version-check -q --python "$work/venv/bin/python" install --no-index --no-deps "$wheel"

@@ -9,7 +9,8 @@ set -eu
 unset BUILD_WORKING_DIRECTORY
 
 wheel=$(readlink -f "$1") version=$2 pretrain=$(readlink -f "$3")
-script=$(readlink -f package/try_wheel.sh) debian_root=$(readlink -f package/debian_root.sh)
+script=$(readlink -f package/try_wheel.sh) config=$(readlink -f package/short.textproto)
+debian_root=$(readlink -f package/debian_root.sh)
 requirements=$(readlink -f package/requirements.txt)
 libtorch=$(dirname "$(dirname "$(readlink -f ../libtorch/torch/__init__.py)")")
 home=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
@@ -79,7 +80,7 @@ compare() {
 # All runs are in one folder, in case its name is in the checkpoint.
 echo "--- the build's own"
 mkdir -p "$work/shared/packages"
-cp "$wheel" "$script" "$work/shared/"
+cp "$wheel" "$script" "$config" "$work/shared/"
 for path in torch/lib/libc10.so torch/lib/libgomp.so.1 torch/lib/libtorch_cpu.so torch/__init__.py torch/version.py \
     nvidia/cu13/lib/libcudart.so.13 nvidia/cu13/lib/libcupti.so.13 torch-2.11.0.dist-info/METADATA; do
   mkdir -p "$work/shared/packages/$(dirname "$path")"
