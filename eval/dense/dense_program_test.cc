@@ -45,7 +45,7 @@ std::string DenseProgramTest::folder_;
 
 TEST_F(DenseProgramTest, TellsShapesFromTheGround) {
   const std::string out = folder_ + "/out";
-  const std::string flags = "--max_iterations=200 --c=0.01,1 --pictures=3 --output_dir=" + out;
+  const std::string flags = "--report --max_iterations=200 --c=0.01,1 --pictures=3 --output_dir=" + out;
   const ProgramResult result = Run(flags);
   ASSERT_EQ(result.exit_code, 0) << result.output;
   EXPECT_NE(result.output.find("layout folders, 48 training pictures, 24 held-out pictures; ignored: 255"),
@@ -86,7 +86,7 @@ TEST_F(DenseProgramTest, TellsShapesFromTheGround) {
 }
 
 TEST_F(DenseProgramTest, ALinearHeadHasAPage) {
-  const std::string out = folder_ + "/head", flags = "--protocol=pixio --epochs=1 --output_dir=";
+  const std::string out = folder_ + "/head", flags = "--report --protocol=pixio --epochs=1 --output_dir=";
   const ProgramResult result = Run(flags + out);
   ASSERT_EQ(result.exit_code, 0) << result.output;
   EXPECT_NE(result.output.find("report: " + out + "/report.html\n"), std::string::npos) << result.output;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tec/base/file.h"
 #include "tec/base/logging.h"
@@ -24,17 +25,23 @@ ProgramResult RunCommand(const std::string& command) {
   return result;
 }
 
+std::string Command(const std::string& program, const std::string& arguments) {
+  const bool draws = program == kPretrain || program == kFinetune || program == kLinear || program == kDense;
+  const bool asked = absl::StrContains(arguments, "report");
+  return absl::StrCat(program, draws && !asked ? " --noreport " : " ", arguments);
+}
+
 }  // namespace
 
 ProgramResult RunProgram(const std::string& program, const std::string& arguments) {
-  return RunCommand(absl::StrCat(program, " ", arguments, " 2>&1"));
+  return RunCommand(absl::StrCat(Command(program, arguments), " 2>&1"));
 }
 
 ProgramResult RunShell(const std::string& script) { return RunProgram("bash", absl::StrCat("-c '", script, "'")); }
 
 ProgramResult StopProgram(const std::string& program, const std::string& arguments, const std::string& when) {
   // Signal 15 is bit 14 of the handled ones: of the fourth hexadecimal digit from the right.
-  return RunCommand(absl::StrCat("{ ", program, " ", arguments, " & child=$!; while [ -e /proc/$child/status ] && ",
+  return RunCommand(absl::StrCat("{ ", Command(program, arguments), " & child=$!; while [ -e /proc/$child/status ] && ",
                                  "! { grep -q '^SigCgt:.*[4-7c-f]...$' /proc/$child/status && ", when,
                                  "; }; do :; done; ", "kill -TERM $child; wait $child; } 2>&1"));
 }

@@ -19,7 +19,9 @@ struct ProgramResult {
   int exit_code = -1;
   std::string output;  // Standard output and standard error together.
 };
-// Runs a program of this workspace ("eval/knn/knn") with `arguments`, which the shell sees as they are.
+// Runs a program of this workspace ("eval/knn/knn") with `arguments`, which the shell sees as they are. One that draws
+// a page at its end (--report) goes without, unless they speak of a report: that takes as long as all else of a tiny
+// run.
 ProgramResult RunProgram(const std::string& program, const std::string& arguments);
 
 // The same, with a SIGTERM as soon as the program handles that signal, which is before its work begins, and the shell
