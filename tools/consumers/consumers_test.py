@@ -474,7 +474,8 @@ class ConsumersTest(unittest.TestCase):
             file.write(config)
         self.run_program(program, '--config', self.path('config.textproto'), '--data_path', self.path('pictures'),
                          '--output_dir', self.path(output), '--device=cpu', '--threads=1', '--num_workers=1',
-                         '--batch_size=4', '--accum_iter=1', '--epochs=1', '--warmup_epochs=0', '--blr=0.1', *flags)
+                         '--batch_size=4', '--accum_iter=1', '--epochs=1', '--warmup_epochs=0', '--blr=0.1',
+                         '--noreport', *flags)
         return torch.load(self.path(output + '/checkpoint-0.pth'), weights_only=True)
 
     def goes_on(self, state, groups, updates, betas=(0.9, 0.999)):

@@ -90,7 +90,7 @@ class FamilyProgramsTest(unittest.TestCase):
             base = [flag.replace('--', '--base_model_') for flag in flags if not flag.startswith('--heads')]
             log = self.run_program(PRETRAIN, f'--config={config}', f'--base_model={folder}/model.safetensors', *base,
                                    f'--data_path={pictures}', '--device=cpu', '--batch_size=8', '--epochs=1',
-                                   '--warmup_epochs=0', '--num_workers=1', f'--output_dir={run}')
+                                   '--warmup_epochs=0', '--num_workers=1', '--noreport', f'--output_dir={run}')
             self.assertIn('family ' + metadata['family'], log, name)
             self.assertIn('base model: ', log, name)
             checkpoint = f'{run}/checkpoint-0.pth'

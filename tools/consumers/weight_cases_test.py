@@ -145,7 +145,7 @@ class WeightCasesTest(unittest.TestCase):
         with open(self.path('tec.textproto'), 'w') as file:
             file.write(EXPERIMENT)
         pretrain = (PRETRAIN, '--config', self.path('tec.textproto'), '--base_model', path,
-                    f'--data_path={self.path("pictures")}', '--device=cpu', '--batch_size=4',
+                    f'--data_path={self.path("pictures")}', '--device=cpu', '--batch_size=4', '--noreport',
                     f'--output_dir={self.path("run")}')
         asks = '225 rows, which may be 15x15 .*14x16.*--(base_model_)?grid=15x15'
         self.assertIn('no base model', self.run_program(INSPECT, path))
@@ -186,10 +186,10 @@ class WeightCasesTest(unittest.TestCase):
         data, out = f'--data_path={self.path("pictures")}', f'--output_dir={self.path("run")}'
         programs = (self.knn(path, '--heads=4'),
                     (LINEAR, '--checkpoint', path, '--heads=4', data, '--device=cpu', '--epochs=1', '--batch_size=2',
-                     out),
+                     '--noreport', out),
                     (LOGISTIC, '--checkpoint', path, '--heads=4', data, '--device=cpu'),
                     (FINETUNE, '--finetune', path, '--heads=4', data, '--device=cpu', '--epochs=1', '--batch_size=4',
-                     f'--input_size={SIZE}', '--output_dir=' + self.path('finetuned')),
+                     f'--input_size={SIZE}', '--noreport', '--output_dir=' + self.path('finetuned')),
                     (EXPORT, '--checkpoint', path, '--heads=4', f'--output={self.path("clip.onnx")}'))
         for program in programs:
             self.refused('say --family=clip .*--family=open_clip', *program)
@@ -352,7 +352,7 @@ class WeightCasesTest(unittest.TestCase):
         path = self.save('base.pth', plain().state_dict())
         said = self.run_program(PRETRAIN, '--config', self.path('tec.textproto'), '--base_model', path,
                                 '--batch_size=4', f'--data_path={self.path("pictures")}', '--device=cpu', '--epochs=8',
-                                f'--output_dir={self.path("run")}')
+                                '--noreport', f'--output_dir={self.path("run")}')
         self.assertRegex(said, r'the warm-up of 40 epochs \(--warmup_epochs\) is as long as the run of 8')
 
 

@@ -113,7 +113,7 @@ class LaunchersTest(unittest.TestCase):
 
     @classmethod
     def command(cls, out, *more):
-        return [PRETRAIN, f'--config={cls.config}', f'--output_dir={cls.folder}/{out}', *more]
+        return [PRETRAIN, f'--config={cls.config}', '--noreport', f'--output_dir={cls.folder}/{out}', *more]
 
     @classmethod
     def evaluation(cls, name, out, *more):
