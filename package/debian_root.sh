@@ -31,10 +31,15 @@ make_root() {
   # shellcheck disable=SC2016  # apt's own variables
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
     sed -n 's|^\(https\?://[^ ]*/debian\)/* main$|\1|p' | head -n 1)
-  # Whole or not at all.
-  rm -rf "$root"
+  # Whole or not at all. In a mount namespace of its own: debootstrap mounts /proc there, and if it is killed, the next
+  # rm would find the machine's own. --one-file-system for those that were left so.
+  local point
+  while read -r _ point _; do
+    case $point in "$root"/*) umount "$point" ;; esac
+  done < <(tac /proc/mounts)
+  rm -rf --one-file-system "$root"
   mkdir -p "$(dirname "$root")"
-  debootstrap --variant=minbase --include="$packages" "$release" "$root" "${mirror:-http://deb.debian.org/debian}" \
+  unshare --mount debootstrap --variant=minbase --include="$packages" "$release" "$root" "${mirror:-http://deb.debian.org/debian}" \
     > "$root.log" 2>&1 || { cat "$root.log"; rm -rf "$root"; return 1; }
   cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
   touch "$root/made"
