@@ -1,13 +1,12 @@
 """The page of a run in a real browser: nothing is fetched, nothing fails, every section is drawn.
 
-TEC_QUICKSTART: the folder of a quickstart that has run, which is copied; without it one is run.
+TEC_QUICKSTART: the folder of a quickstart that has run, which is left as it was; without it one is run.
 """
 
 import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import tempfile
 import unittest
@@ -36,23 +35,23 @@ class BrowserTest(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.folder.cleanup)
         work = pathlib.Path(cls.folder.name)
-        if finished := os.environ.get('TEC_QUICKSTART'):
-            shutil.copytree(finished, work / 'run')
-        else:
-            done = subprocess.run([PRETRAIN, '--config=quickstart', '--epochs=1', '--output_dir=' + str(work / 'run')],
+        runs = pathlib.Path(os.environ.get('TEC_QUICKSTART', work / 'run'))
+        if not runs.exists():
+            done = subprocess.run([PRETRAIN, '--config=quickstart', '--epochs=1', '--output_dir=' + str(runs)],
                                   check=True, capture_output=True, text=True)
             # It ends with the page of the new model, which a run writes itself.
-            assert f'What the models see: {work}/run/tec/report.html' in done.stdout, done.stdout
-        cls.own_pages = [work / 'run' / name / 'report.html' for name in ('mae', 'tec')]
+            assert f'What the models see: {runs}/tec/report.html' in done.stdout, done.stdout
+        cls.own_pages = [runs / name / 'report.html' for name in ('mae', 'tec')]
         # The same pictures with a class whose name is markup, control bytes and no UTF-8.
-        pictures = work / 'run' / 'pictures' / 'train'
-        first = sorted(pictures.iterdir())[0]
-        os.rename(os.fsencode(first), os.fsencode(pictures) + b'/' + HOSTILE)
+        pictures = runs / 'pictures' / 'train'
+        first, hostile = os.fsencode(sorted(pictures.iterdir())[0]), os.fsencode(pictures) + b'/' + HOSTILE
+        os.rename(first, hostile)
+        cls.addClassCleanup(os.rename, hostile, first)
         cls.page = work / 'report.html'
         cls.several = work / 'several.html'
-        subprocess.run([REPORT, str(work / 'run' / 'mae'), str(work / 'run' / 'tec'), '--output=' + str(cls.several)],
+        subprocess.run([REPORT, str(runs / 'mae'), str(runs / 'tec'), '--output=' + str(cls.several)],
                        check=True, capture_output=True)
-        subprocess.run([REPORT, str(work / 'run' / 'tec'), '--report_images=3', '--report_bank=60',
+        subprocess.run([REPORT, str(runs / 'tec'), '--report_images=3', '--report_bank=60',
                         '--output=' + str(cls.page)], check=True, capture_output=True)
 
     def test_runs_write_pages_themselves(self):
