@@ -39,8 +39,8 @@ make_root() {
   done < <(tac /proc/mounts)
   rm -rf --one-file-system "$root"
   mkdir -p "$(dirname "$root")"
-  unshare --mount debootstrap --variant=minbase --include="$packages" "$release" "$root" "${mirror:-http://deb.debian.org/debian}" \
-    > "$root.log" 2>&1 || { cat "$root.log"; rm -rf "$root"; return 1; }
+  unshare --mount debootstrap --variant=minbase --include="$packages" "$release" "$root" \
+    "${mirror:-http://deb.debian.org/debian}" > "$root.log" 2>&1 || { cat "$root.log"; rm -rf "$root"; return 1; }
   cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
   touch "$root/made"
 }
