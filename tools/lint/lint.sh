@@ -80,7 +80,7 @@ for program in $(awk '
       "${program##*/}: it could break unseen" >> "$problems"
 done
 
-# Not of a header in the place of another project's, which is told apart by its path alone.
+# A header that takes the place of LibTorch's is guarded as that one is, by #pragma once.
 for file in $(echo "$cpp" | grep '\.h$' | grep -v '^third_party/torch/narrow/' || true); do
   guard=TEC_$(echo "${file#tec/}" | tr 'a-z/.-' 'A-Z___')_
   if [ "$(grep -cxE "#(ifndef|define|endif  //) $guard" "$file")" != 3 ]; then
